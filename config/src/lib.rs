@@ -1,0 +1,1 @@
+//! Text, environment and flags joined into one validated configuration.

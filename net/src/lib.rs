@@ -1,0 +1,1 @@
+//! Frames, messages, handshake and connections of the binary protocol.

@@ -1,0 +1,1 @@
+//! Micro-benchmarks, the machine's floor, and side-by-side runs.

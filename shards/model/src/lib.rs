@@ -1,0 +1,1 @@
+//! What every part of PhantomDB speaks of: ids, time, values, rows, schemas, plans, commands; no I/O, no async.

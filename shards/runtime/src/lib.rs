@@ -1,0 +1,1 @@
+//! The seam between PhantomDB and the world: clock, randomness, tasks, files, sockets, core-to-core channels.

@@ -1,0 +1,1 @@
+//! PhantomDB: a distributed SQL and document database server.

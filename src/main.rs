@@ -1,0 +1,3 @@
+//! The `phantomdb` program.
+
+fn main() {}
