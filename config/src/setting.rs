@@ -1,0 +1,206 @@
+//! The list of settings: one row each, from which the file's keys, the environment's names, the
+//! flags and the reference table of `docs/operations.md` follow.
+
+/// One setting. The order is that of `config show`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Setting {
+    /// Where the node keeps its data.
+    DataDir,
+    /// The shared native door.
+    Listen,
+    /// The first of the single cores' native doors.
+    CoreListen,
+    /// The PostgreSQL door.
+    PgListen,
+    /// The HTTP door.
+    HttpListen,
+    /// How many executors.
+    Cores,
+    /// How many partitions a new table's rows are spread over.
+    Partitions,
+    /// This node's number.
+    NodeId,
+    /// Nodes of an existing cluster.
+    Join,
+    /// Copies of each partition.
+    ReplicationFactor,
+    /// Where the node says that it serves.
+    ReadyFile,
+    /// The memory budget of the node.
+    Memory,
+    /// Least severe log line that is written.
+    LogLevel,
+    /// Native connections at one time.
+    ConnectionsMax,
+    /// How long a statement waits for a row lock.
+    LockTimeout,
+    /// How long open work may take after SIGTERM.
+    DrainTimeout,
+    /// Length of one segment of the write-ahead log.
+    WalSegmentSize,
+}
+
+/// What is said about a setting, apart from its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// The setting.
+    pub setting: Setting,
+    /// Its key in the file, and after two dashes its flag.
+    pub name: &'static str,
+    /// The value used when nobody says anything, or how it is derived.
+    pub default: &'static str,
+    /// What it does, in one sentence.
+    pub help: &'static str,
+}
+
+/// Every setting, in the order of the enum.
+pub const SETTINGS: [Description; 17] = [
+    Description {
+        setting: Setting::DataDir,
+        name: "data-dir",
+        default: "phantom-data",
+        help: "Directory that holds the log and the tables",
+    },
+    Description {
+        setting: Setting::Listen,
+        name: "listen",
+        default: "127.0.0.1:7430",
+        help: "Address of the native protocol; port 0 picks a free one",
+    },
+    Description {
+        setting: Setting::CoreListen,
+        name: "core-listen",
+        default: "host of listen, port 7500 (0 when listen has port 0)",
+        help: "Address of core 0's own door; core k listens on the port plus k, or on free ports with 0",
+    },
+    Description {
+        setting: Setting::PgListen,
+        name: "pg-listen",
+        default: "off",
+        help: "Address of the PostgreSQL protocol, or off",
+    },
+    Description {
+        setting: Setting::HttpListen,
+        name: "http-listen",
+        default: "off",
+        help: "Address of HTTP, or off",
+    },
+    Description {
+        setting: Setting::Cores,
+        name: "cores",
+        default: "the processors this process may use",
+        help: "Number of cores, each an executor of its own (1 to 256)",
+    },
+    Description {
+        setting: Setting::Partitions,
+        name: "partitions",
+        default: "four a core",
+        help: "Number of partitions of a new data directory (1 to 4096); fixed afterwards",
+    },
+    Description {
+        setting: Setting::NodeId,
+        name: "node-id",
+        default: "1",
+        help: "Number of this node in its cluster (1 to 65535)",
+    },
+    Description {
+        setting: Setting::Join,
+        name: "join",
+        default: "",
+        help: "Addresses of nodes of the cluster to join, separated by commas",
+    },
+    Description {
+        setting: Setting::ReplicationFactor,
+        name: "replication-factor",
+        default: "1",
+        help: "Copies of each partition, on distinct nodes (1 to 7)",
+    },
+    Description {
+        setting: Setting::ReadyFile,
+        name: "ready-file",
+        default: "",
+        help: "File that is written, as one JSON object, when the node serves",
+    },
+    Description {
+        setting: Setting::Memory,
+        name: "memory",
+        default: "half of what the control group or the RAM allows",
+        help: "Memory budget of the whole node (at least 64MiB)",
+    },
+    Description {
+        setting: Setting::LogLevel,
+        name: "log-level",
+        default: "info",
+        help: "Least severe log line that is written: error, warn, info, debug, trace or off",
+    },
+    Description {
+        setting: Setting::ConnectionsMax,
+        name: "connections-max",
+        default: "16384",
+        help: "Native connections the node holds at one time (1 to 1000000)",
+    },
+    Description {
+        setting: Setting::LockTimeout,
+        name: "lock-timeout",
+        default: "10s",
+        help: "How long a statement waits for a row lock before it fails with 55P03 (1ms to 1h)",
+    },
+    Description {
+        setting: Setting::DrainTimeout,
+        name: "drain-timeout",
+        default: "10s",
+        help: "How long open statements may go on after SIGTERM (0 to 1h)",
+    },
+    Description {
+        setting: Setting::WalSegmentSize,
+        name: "wal-segment-size",
+        default: "32MiB",
+        help: "Length of one segment of the write-ahead log (1MiB to 1GiB)",
+    },
+];
+
+impl Setting {
+    /// Its row of [`SETTINGS`].
+    pub fn describe(self) -> &'static Description {
+        &SETTINGS[self as usize]
+    }
+
+    /// Its key in the file, and after two dashes its flag.
+    pub fn name(self) -> &'static str {
+        self.describe().name
+    }
+
+    /// The environment variable that sets it: `PHANTOM_DATA_DIR` for `data-dir`.
+    pub fn environment_name(self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.name().to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The setting of that name; `_` counts as `-`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let name = name.replace('_', "-");
+        SETTINGS.iter().find(|row| row.name == name).map(|row| row.setting)
+    }
+}
+
+/// What the names of the environment variables begin with.
+pub const ENVIRONMENT_PREFIX: &str = "PHANTOM_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (position, row) in SETTINGS.iter().enumerate() {
+            assert_eq!(row.setting as usize, position, "{}", row.name);
+            assert_eq!(Setting::by_name(row.name), Some(row.setting));
+        }
+    }
+
+    #[test]
+    fn names_follow_from_the_key() {
+        assert_eq!(Setting::DataDir.environment_name(), "PHANTOM_DATA_DIR");
+        assert_eq!(Setting::by_name("data_dir"), Some(Setting::DataDir));
+        assert_eq!(Setting::by_name("datadir"), None);
+    }
+}
