@@ -1,1 +1,26 @@
-//! What every part of PhantomDB speaks of: ids, time, values, rows, schemas, plans, commands; no I/O, no async.
+//! The vocabulary of PhantomDB: what nodes, cores, partitions, clients and the SQL layer say to
+//! each other. No I/O, no async, no clock: everything here is a value.
+//!
+//! * [`id`], [`time`]: who and when. Every identifier is a type of its own.
+//! * [`types`], [`value`], [`row`], [`key`]: what is stored. A row is encoded once (rkyv) and read
+//!   in place; a key is encoded so that comparing bytes compares values.
+//! * [`schema`], [`placement`]: how rows are described and which partition holds them.
+//! * [`expression`], [`plan`], [`batch`]: bound expressions, physical operators and the batches
+//!   that flow between them. Fragments and the router's gather trees are made of the same nodes.
+//! * [`command`]: what a router asks of a partition, and what a partition writes to its log.
+//! * [`error`]: what a statement's failure looks like, in PostgreSQL's terms.
+
+pub mod batch;
+pub mod command;
+pub mod error;
+pub mod expression;
+pub mod id;
+pub mod key;
+pub mod numeric;
+pub mod placement;
+pub mod plan;
+pub mod row;
+pub mod schema;
+pub mod time;
+pub mod types;
+pub mod value;

@@ -1,0 +1,248 @@
+//! What a router asks of a partition, what it hears back, and what a partition's log holds.
+
+use crate::batch::Batch;
+use crate::error::SqlError;
+use crate::id::{PartitionId, TxnId};
+use crate::plan::Plan;
+use crate::time::Timestamp;
+use crate::value::Value;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A request to the leader of one partition.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// For whom.
+    pub partition: PartitionId,
+    /// The sender's clock; the receiver's moves past it.
+    pub sent: Timestamp,
+    /// What is asked.
+    pub body: RequestBody,
+}
+
+/// What is asked of a partition.
+#[derive(Debug, Clone)]
+pub enum RequestBody {
+    /// Runs a fragment that only reads and streams its batches.
+    Read(Fragment),
+    /// Runs a [`Plan::Modify`]: locks rows and stages their new versions in the transaction.
+    /// Answered by [`Response::Modified`].
+    Write {
+        /// The fragment.
+        fragment: Fragment,
+        /// Commit at once if the change has no effects elsewhere: a statement of its own that
+        /// touches one partition. The answer says whether that happened.
+        commit: bool,
+    },
+    /// Stages what another partition's change means here. Answered by [`Response::Done`].
+    Stage {
+        /// The transaction.
+        txn: TxnId,
+        /// In order.
+        effects: Vec<Effect>,
+    },
+    /// Ends a transaction that has written in this partition only.
+    /// Answered by [`Response::Committed`].
+    CommitOnePhase {
+        /// The transaction.
+        txn: TxnId,
+    },
+    /// First phase: makes the staged writes durable and promises to commit them.
+    /// Answered by [`Response::Prepared`].
+    Prepare {
+        /// The transaction.
+        txn: TxnId,
+        /// Whose log will hold the decision.
+        anchor: PartitionId,
+    },
+    /// To the anchor: logs the decision to commit, unless the transaction was already decided
+    /// otherwise. Answered by [`Response::Decided`].
+    Decide {
+        /// The transaction.
+        txn: TxnId,
+        /// At least every participant's prepare timestamp.
+        commit: Timestamp,
+        /// All participants.
+        participants: Vec<PartitionId>,
+    },
+    /// Second phase: carries the decision out. Repeats do no harm. Answered by [`Response::Done`].
+    Finish {
+        /// The transaction.
+        txn: TxnId,
+        /// What was decided.
+        outcome: Outcome,
+    },
+    /// Drops a transaction's staged writes and locks; undecided prepared ones are aborted.
+    /// Answered by [`Response::Done`].
+    Rollback {
+        /// The transaction.
+        txn: TxnId,
+    },
+    /// To the anchor, from anyone who holds a prepared transaction: what was decided? Deciding
+    /// nothing yet, the anchor decides to abort. Answered by [`Response::Decided`].
+    Resolve {
+        /// The transaction.
+        txn: TxnId,
+    },
+}
+
+/// A plan with all it needs to run in a partition.
+#[derive(Debug, Clone)]
+pub struct Fragment {
+    /// The operators; shared with the statement's plan.
+    pub plan: Arc<Plan>,
+    /// Values of the statement's parameters.
+    pub parameters: Arc<[Value]>,
+    /// Versions up to it are seen, and the transaction's own.
+    pub snapshot: Timestamp,
+    /// The transaction on whose behalf it runs; `None` reads outside of any.
+    pub txn: Option<TxnId>,
+    /// The statement's own wall-clock time, the same everywhere (`now()`): microseconds since
+    /// 2000-01-01 00:00 UTC.
+    pub now_micros: i64,
+}
+
+/// What a change of one row asks of another partition. It is always staged in the same
+/// transaction as the change, so that both happen or neither.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Claims a key of a unique index that is placed by its own hash; 23505 where it is taken.
+    ClaimKey {
+        /// The entry's key.
+        key: Vec<u8>,
+        /// The entry: the row's primary key, encoded.
+        value: Vec<u8>,
+        /// For the error.
+        conflict: Arc<KeyConflict>,
+    },
+    /// Frees a claimed key.
+    FreeKey {
+        /// The entry's key.
+        key: Vec<u8>,
+    },
+    /// Requires that a row or unique entry exists, and keeps it until the transaction ends.
+    RequireKey {
+        /// The key.
+        key: Vec<u8>,
+        /// For the error.
+        conflict: Arc<KeyConflict>,
+    },
+}
+
+/// Names for an error about a key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyConflict {
+    /// The complete error to raise.
+    pub error: SqlError,
+}
+
+/// An effect and where it must happen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoutedEffect {
+    /// Hash of the key's partition columns.
+    pub hash: u64,
+    /// What must happen there.
+    pub effect: Effect,
+}
+
+/// The end of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its writes are visible from this timestamp on.
+    Committed(Timestamp),
+    /// Nothing of it remains.
+    Aborted,
+}
+
+/// A partition's answer.
+#[derive(Debug, Clone)]
+pub enum Response {
+    /// A batch of a read; more may follow.
+    Rows(Batch),
+    /// The end of a read.
+    End,
+    /// Rows were changed.
+    Modified(Modified),
+    /// Staged, finished or rolled back.
+    Done,
+    /// Durable and visible from this timestamp on.
+    Committed(Timestamp),
+    /// Ready to commit at any timestamp from this one on; `None`: nothing was written here, and
+    /// the partition has dropped out.
+    Prepared(Option<Timestamp>),
+    /// What the anchor's log says.
+    Decided(Outcome),
+    /// Refused or failed; a write's transaction must be rolled back.
+    Failed(SqlError),
+}
+
+/// The result of a change.
+#[derive(Debug, Clone, Default)]
+pub struct Modified {
+    /// Rows inserted, updated or deleted.
+    pub rows: u64,
+    /// What `RETURNING` computed.
+    pub returning: Vec<Batch>,
+    /// What other partitions must do before the transaction commits.
+    pub effects: Vec<RoutedEffect>,
+    /// The transaction has already committed at this timestamp.
+    pub committed: Option<Timestamp>,
+}
+
+/// One version of one key. `None` deletes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyWrite {
+    /// Encoded by [`crate::key`].
+    pub key: Bytes,
+    /// Encoded by [`crate::row`], or an index entry's payload.
+    pub value: Option<Bytes>,
+}
+
+/// What an entry of a partition's log says. It holds the rows to write, never SQL, so that
+/// applying it is deterministic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A transaction that wrote here only.
+    Commit {
+        /// The transaction.
+        txn: TxnId,
+        /// Its writes are visible from here on.
+        at: Timestamp,
+        /// Its writes.
+        writes: Vec<KeyWrite>,
+    },
+    /// A vote to commit.
+    Prepare {
+        /// The transaction.
+        txn: TxnId,
+        /// Commits no earlier.
+        at: Timestamp,
+        /// Whose log holds the decision.
+        anchor: PartitionId,
+        /// Its writes here.
+        writes: Vec<KeyWrite>,
+        /// Keys it read or required, which stay locked.
+        locks: Vec<Bytes>,
+    },
+    /// The decision, in the anchor's log.
+    Decide {
+        /// The transaction.
+        txn: TxnId,
+        /// What was decided.
+        outcome: Outcome,
+        /// All participants.
+        participants: Vec<PartitionId>,
+    },
+    /// The decision carried out in a participant.
+    Finish {
+        /// The transaction.
+        txn: TxnId,
+        /// What was decided.
+        outcome: Outcome,
+    },
+    /// Every participant has finished: the anchor may forget the decision.
+    Forget {
+        /// The transaction.
+        txn: TxnId,
+    },
+}
