@@ -1,1 +1,3 @@
-//! PhantomDB: a distributed SQL and document database server.
+//! PhantomDB as a library: the parts of the `phantomdb` program.
+
+pub mod cli;

@@ -1,3 +1,7 @@
-//! The `phantomdb` program.
+//! The `phantomdb` program; everything lives in the library, where tests reach it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    phantomdb::cli::main()
+}

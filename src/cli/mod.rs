@@ -1,0 +1,72 @@
+//! The command line: one module a command, one exit code a consequence.
+//!
+//! ```text
+//!   0  done        1  a statement, a row or a check failed
+//!   2  usage       3  no connection to the server
+//! ```
+//!
+//! What a command produces goes to standard output, what it has to say about it to standard
+//! error. Commands that talk to a server do so through `phantomdb_client`, as any other program
+//! would; none of them opens the data directory of a running node.
+
+pub mod config;
+pub mod exit;
+pub mod output;
+pub mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::config::ConfigCommand;
+use exit::{Exit, Failure};
+
+/// PhantomDB: a distributed SQL and document database server.
+#[derive(Parser, Debug)]
+#[command(
+    name = "phantomdb",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Validate and show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Reads the process's arguments, runs the command and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers on standard output, mistakes are usage errors; clap
+            // knows which. A closed pipe leaves nobody to tell.
+            let printed = error.print();
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return if printed.is_ok() { exit.into() } else { Exit::Failed.into() };
+        }
+    };
+    match run(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, message }) => {
+            if !message.is_empty() {
+                eprintln!("phantomdb: {message}");
+            }
+            exit.into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Config(command) => self::config::run(command),
+    }
+}
