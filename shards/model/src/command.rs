@@ -84,6 +84,12 @@ pub enum RequestBody {
         /// The transaction.
         txn: TxnId,
     },
+    /// To the anchor, once every participant has finished: the decision may be forgotten.
+    /// Answered by [`Response::Done`].
+    Forget {
+        /// The transaction.
+        txn: TxnId,
+    },
 }
 
 /// A plan with all it needs to run in a partition.
@@ -119,6 +125,13 @@ pub enum Effect {
     FreeKey {
         /// The entry's key.
         key: Vec<u8>,
+    },
+    /// Writes an entry of an index that is being built, whatever is there.
+    PutKey {
+        /// The entry's key.
+        key: Vec<u8>,
+        /// The entry.
+        value: Vec<u8>,
     },
     /// Requires that a row or unique entry exists, and keeps it until the transaction ends.
     RequireKey {
