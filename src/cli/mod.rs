@@ -13,6 +13,7 @@ pub mod config;
 pub mod exit;
 pub mod output;
 pub mod settings;
+pub mod sql;
 
 use std::process::ExitCode;
 

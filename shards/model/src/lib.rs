@@ -8,6 +8,7 @@
 //! * [`expression`], [`plan`], [`batch`]: bound expressions, physical operators and the batches
 //!   that flow between them. Fragments and the router's gather trees are made of the same nodes.
 //! * [`command`]: what a router asks of a partition, and what a partition writes to its log.
+//! * [`text`]: how values are printed, as PostgreSQL does.
 //! * [`error`]: what a statement's failure looks like, in PostgreSQL's terms.
 
 pub mod batch;
@@ -21,6 +22,7 @@ pub mod placement;
 pub mod plan;
 pub mod row;
 pub mod schema;
+pub mod text;
 pub mod time;
 pub mod types;
 pub mod value;

@@ -1,0 +1,3 @@
+//! `phantomdb sql`.
+
+pub mod splitter;
