@@ -1,1 +1,21 @@
-//! Frames, messages, handshake and connections of the binary protocol.
+//! The binary protocol: frames, messages, and the server's side of a connection.
+//!
+//! The byte layout stands in `docs/formats/wire.md`. The layers, from the bytes up:
+//!
+//! * [`frame`] cuts chunks into checked frames and writes frames;
+//! * [`codec`], [`value`], [`rows`], [`message`] say what a payload means. They know no I/O, so
+//!   the Rust client shares them;
+//! * `server` (feature `server`) runs a connection over the runtime's sockets: reading, the
+//!   handshake, flow control, limits, gathered writes;
+//! * [`fuzzing`] holds one function a decoder of untrusted bytes, for the fuzz targets and for an
+//!   ordinary test that runs the same over seeded bytes.
+//!
+//! net never imports shards, and knows no SQL: a request is handed on as text or as a prepared
+//! statement's number with values.
+
+pub mod codec;
+pub mod frame;
+pub mod fuzzing;
+pub mod message;
+pub mod rows;
+pub mod value;

@@ -1,0 +1,249 @@
+//! Values and types on the wire.
+//!
+//! A value says what it is, so that rows and parameters can be read without their description.
+
+use crate::codec::{Malformed, Reader, Wire, put_bytes};
+use bigdecimal::num_bigint::BigInt;
+use bytes::{BufMut, BytesMut};
+use model::numeric::Numeric;
+use model::types::{DataType, NumericLimits};
+use model::value::{Interval, Value, ValueRef};
+
+/// Most digits behind the point of a `numeric`, as in PostgreSQL.
+pub const NUMERIC_SCALE_MAX: u16 = 16_383;
+
+/// Longest unscaled `numeric`: PostgreSQL's 147,455 digits need 61,232 bytes.
+pub const NUMERIC_BYTES_MAX: usize = 65_536;
+
+const NULL: u8 = 0;
+const BOOL: u8 = 1;
+const INT: u8 = 2;
+const FLOAT: u8 = 3;
+const NUMERIC: u8 = 4;
+const TEXT: u8 = 5;
+const BYTES: u8 = 6;
+const DATE: u8 = 7;
+const TIME: u8 = 8;
+const TIMESTAMP: u8 = 9;
+const INTERVAL: u8 = 10;
+const UUID: u8 = 11;
+
+/// Appends a value.
+pub fn put_value(out: &mut BytesMut, value: &ValueRef<'_>) {
+    match value {
+        ValueRef::Null => out.put_u8(NULL),
+        ValueRef::Bool(v) => out.extend_from_slice(&[BOOL, u8::from(*v)]),
+        ValueRef::Int(v) => put_eight(out, INT, v.to_le_bytes()),
+        ValueRef::Float(v) => put_eight(out, FLOAT, v.to_le_bytes()),
+        ValueRef::Numeric(v) => put_numeric(out, v),
+        ValueRef::Text(v) => {
+            out.put_u8(TEXT);
+            put_bytes(out, v.as_bytes());
+        }
+        ValueRef::Bytes(v) => {
+            out.put_u8(BYTES);
+            put_bytes(out, v);
+        }
+        ValueRef::Date(v) => {
+            out.put_u8(DATE);
+            out.put_i32_le(*v);
+        }
+        ValueRef::Time(v) => put_eight(out, TIME, v.to_le_bytes()),
+        ValueRef::Timestamp(v) => put_eight(out, TIMESTAMP, v.to_le_bytes()),
+        ValueRef::Interval(v) => {
+            out.put_u8(INTERVAL);
+            out.put_i32_le(v.months);
+            out.put_i32_le(v.days);
+            out.put_i64_le(v.micros);
+        }
+        ValueRef::Uuid(v) => {
+            out.put_u8(UUID);
+            out.extend_from_slice(v);
+        }
+    }
+}
+
+/// One append for tag and body: this is the hot path of rows of numbers.
+fn put_eight(out: &mut BytesMut, tag: u8, body: [u8; 8]) {
+    let mut both = [tag; 9];
+    both[1..].copy_from_slice(&body);
+    out.extend_from_slice(&both);
+}
+
+fn put_numeric(out: &mut BytesMut, value: &Numeric) {
+    let (digits, exponent) = value.decimal().as_bigint_and_exponent();
+    out.put_u8(NUMERIC);
+    match u16::try_from(exponent) {
+        Ok(scale) if scale <= NUMERIC_SCALE_MAX => {
+            out.put_u16_le(scale);
+            put_bytes(out, &digits.to_signed_bytes_le());
+        }
+        // Trailing zeros before the point, or digits behind what numeric has: written out, cut.
+        _ => {
+            let scale = if exponent < 0 { 0 } else { NUMERIC_SCALE_MAX };
+            let (digits, _) =
+                value.decimal().with_scale(i64::from(scale)).into_bigint_and_exponent();
+            out.put_u16_le(scale);
+            put_bytes(out, &digits.to_signed_bytes_le());
+        }
+    }
+}
+
+/// Reads a value in place.
+pub fn take_value<'a>(input: &mut Reader<'a>) -> Result<ValueRef<'a>, Malformed> {
+    Ok(match u8::decode(input)? {
+        NULL => ValueRef::Null,
+        BOOL => ValueRef::Bool(bool::decode(input)?),
+        INT => ValueRef::Int(i64::decode(input)?),
+        FLOAT => ValueRef::Float(f64::decode(input)?),
+        NUMERIC => ValueRef::Numeric(take_numeric(input)?),
+        TEXT => ValueRef::Text(input.str()?),
+        BYTES => ValueRef::Bytes(input.bytes()?),
+        DATE => ValueRef::Date(i32::decode(input)?),
+        TIME => ValueRef::Time(i64::decode(input)?),
+        TIMESTAMP => ValueRef::Timestamp(i64::decode(input)?),
+        INTERVAL => ValueRef::Interval(Interval {
+            months: i32::decode(input)?,
+            days: i32::decode(input)?,
+            micros: i64::decode(input)?,
+        }),
+        UUID => ValueRef::Uuid(input.array()?),
+        _ => return Err(Malformed::OutOfRange("a value's tag")),
+    })
+}
+
+fn take_numeric(input: &mut Reader<'_>) -> Result<Numeric, Malformed> {
+    let scale = u16::decode(input)?;
+    if scale > NUMERIC_SCALE_MAX {
+        return Err(Malformed::OutOfRange("a numeric's scale"));
+    }
+    let digits = input.bytes()?;
+    if digits.is_empty() || digits.len() > NUMERIC_BYTES_MAX {
+        return Err(Malformed::OutOfRange("a numeric's length"));
+    }
+    Ok(Numeric::new(BigInt::from_signed_bytes_le(digits), i64::from(scale)))
+}
+
+impl Wire for Value {
+    fn encode(&self, out: &mut BytesMut) {
+        put_value(out, &self.as_ref());
+    }
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        take_value(input).map(|value| value.to_value())
+    }
+}
+
+impl Wire for DataType {
+    fn encode(&self, out: &mut BytesMut) {
+        let (tag, modifier) = match *self {
+            DataType::Unknown => (0, 0),
+            DataType::Bool => (1, 0),
+            DataType::Int2 => (2, 0),
+            DataType::Int4 => (3, 0),
+            DataType::Int8 => (4, 0),
+            DataType::Float4 => (5, 0),
+            DataType::Float8 => (6, 0),
+            DataType::Numeric(None) => (7, 0),
+            DataType::Numeric(Some(limits)) => {
+                (7, u32::from(limits.precision) << 16 | u32::from(limits.scale))
+            }
+            DataType::Text => (8, 0),
+            DataType::Varchar(n) => (9, n),
+            DataType::Char(n) => (10, n),
+            DataType::Bytea => (11, 0),
+            DataType::Date => (12, 0),
+            DataType::Time => (13, 0),
+            DataType::Timestamp => (14, 0),
+            DataType::TimestampTz => (15, 0),
+            DataType::Interval => (16, 0),
+            DataType::Uuid => (17, 0),
+        };
+        out.put_u8(tag);
+        out.put_u32_le(modifier);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (tag, modifier) = (u8::decode(input)?, u32::decode(input)?);
+        let plain = match tag {
+            7 => return numeric_type(modifier),
+            9 if modifier > 0 => return Ok(DataType::Varchar(modifier)),
+            10 if modifier > 0 => return Ok(DataType::Char(modifier)),
+            0 => DataType::Unknown,
+            1 => DataType::Bool,
+            2 => DataType::Int2,
+            3 => DataType::Int4,
+            4 => DataType::Int8,
+            5 => DataType::Float4,
+            6 => DataType::Float8,
+            8 => DataType::Text,
+            11 => DataType::Bytea,
+            12 => DataType::Date,
+            13 => DataType::Time,
+            14 => DataType::Timestamp,
+            15 => DataType::TimestampTz,
+            16 => DataType::Interval,
+            17 => DataType::Uuid,
+            _ => return Err(Malformed::OutOfRange("a type's tag")),
+        };
+        if modifier == 0 { Ok(plain) } else { Err(Malformed::OutOfRange("a type's modifier")) }
+    }
+}
+
+fn numeric_type(modifier: u32) -> Result<DataType, Malformed> {
+    if modifier == 0 {
+        return Ok(DataType::Numeric(None));
+    }
+    let (precision, scale) = ((modifier >> 16) as u16, modifier as u16);
+    if precision == 0 || precision > 1000 || scale > precision {
+        return Err(Malformed::OutOfRange("a numeric type's modifier"));
+    }
+    Ok(DataType::Numeric(Some(NumericLimits { precision, scale })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::decode_all;
+
+    fn round_trip<T: Wire>(value: &T) -> T {
+        let mut out = BytesMut::new();
+        value.encode(&mut out);
+        decode_all(&out).unwrap()
+    }
+
+    #[test]
+    fn numerics_keep_their_display_scale() {
+        for text in ["0", "1.50", "-0.001", "123456789012345678901234567890.10", "-128", "255"] {
+            let value = Value::Numeric(text.parse().unwrap());
+            let Value::Numeric(back) = round_trip(&value) else { panic!("a numeric") };
+            assert_eq!(back.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn numerics_outside_the_scales_of_the_wire_are_written_out() {
+        let value = Value::Numeric(Numeric::new(BigInt::from(-7), -3));
+        let Value::Numeric(back) = round_trip(&value) else { panic!("a numeric") };
+        assert_eq!(back.to_string(), "-7000");
+        let tiny = Value::Numeric(Numeric::new(BigInt::from(1), 20_000));
+        assert!(round_trip(&tiny).same(&Value::Int(0)));
+    }
+
+    #[test]
+    fn a_scale_that_would_print_two_gigabytes_is_refused() {
+        let bytes = [NUMERIC, 0xff, 0xff, 1, 0, 0, 0, 1];
+        let refused = Err(Malformed::OutOfRange("a numeric's scale"));
+        assert_eq!(decode_all::<Value>(&bytes), refused);
+    }
+
+    #[test]
+    fn types_refuse_modifiers_they_do_not_have() {
+        assert!(decode_all::<DataType>(&[4, 1, 0, 0, 0]).is_err());
+        assert!(decode_all::<DataType>(&[9, 0, 0, 0, 0]).is_err());
+        assert!(decode_all::<DataType>(&[7, 3, 0, 2, 0]).is_err(), "scale above precision");
+        let limits = NumericLimits { precision: 10, scale: 2 };
+        for t in [DataType::Numeric(Some(limits)), DataType::Varchar(7), DataType::Uuid] {
+            assert_eq!(round_trip(&t), t);
+        }
+    }
+}
