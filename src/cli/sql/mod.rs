@@ -1,3 +1,4 @@
 //! `phantomdb sql`.
 
+pub mod format;
 pub mod splitter;
