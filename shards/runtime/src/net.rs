@@ -1,0 +1,212 @@
+//! TCP sockets.
+//!
+//! Completion-shaped: a read hands over all bytes that have arrived, in a buffer that the runtime
+//! owns until it is dropped; a write takes a batch of buffers and returns when the kernel has all
+//! of them. A connection that is idle holds no buffer. `TCP_NODELAY` is set on every connection:
+//! batches are gathered here, not by the kernel.
+//!
+//! A stream belongs to the core that accepted or connected it. Its halves may live in two tasks.
+//! The connection closes when both halves are dropped; [`WriteHalf::shutdown`] says the end of the
+//! stream to the peer earlier.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Deref;
+
+use bytes::Bytes;
+
+use crate::glommio::net as real;
+use crate::world::{self, World};
+
+/// A read returns at most this many bytes.
+pub const READ_MAX: usize = 64 << 10;
+
+/// A listening socket.
+pub struct Listener {
+    inner: ListenerInner,
+}
+
+enum ListenerInner {
+    Glommio(real::Listener),
+}
+
+impl Listener {
+    /// Listens on `addr`; port 0 picks a free one. With `shared`, several listeners, one a core,
+    /// may have the same port, and the kernel spreads connections over them (`SO_REUSEPORT`).
+    ///
+    /// # Errors
+    /// The kernel's, with the address.
+    pub async fn bind(addr: SocketAddr, shared: bool) -> io::Result<Self> {
+        let inner = match world::current() {
+            World::None => return Err(world::no_world("a socket")),
+            World::Glommio => ListenerInner::Glommio(real::Listener::bind(addr, shared)?),
+        };
+        Ok(Self { inner })
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        match &self.inner {
+            ListenerInner::Glommio(listener) => listener.local_addr(),
+        }
+    }
+
+    /// Waits for the next connection. One task at a time.
+    ///
+    /// # Errors
+    /// The kernel's. After one such as `EMFILE` or `ECONNABORTED` the listener is still good: wait
+    /// a little and accept again.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        let inner = match &self.inner {
+            ListenerInner::Glommio(listener) => StreamInner::Glommio(listener.accept().await?),
+        };
+        Ok(Stream { inner })
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({})", self.local_addr())
+    }
+}
+
+/// A connection.
+pub struct Stream {
+    inner: StreamInner,
+}
+
+enum StreamInner {
+    Glommio(real::Stream),
+}
+
+impl Stream {
+    /// Connects to `addr`. The kernel gives up after minutes: put a [`crate::time::timeout`]
+    /// around it.
+    ///
+    /// # Errors
+    /// The kernel's, with the address.
+    pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
+        let inner = match world::current() {
+            World::None => return Err(world::no_world("a socket")),
+            World::Glommio => StreamInner::Glommio(real::Stream::connect(addr).await?),
+        };
+        Ok(Self { inner })
+    }
+
+    /// The address of the other end.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        match &self.inner {
+            StreamInner::Glommio(stream) => stream.peer_addr(),
+        }
+    }
+
+    /// The address of this end.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        match &self.inner {
+            StreamInner::Glommio(stream) => stream.local_addr(),
+        }
+    }
+
+    /// The half that reads and the half that writes.
+    #[must_use]
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        match self.inner {
+            StreamInner::Glommio(stream) => {
+                let (read, write) = stream.split();
+                (
+                    ReadHalf { inner: ReadInner::Glommio(read) },
+                    WriteHalf { inner: WriteInner::Glommio(write) },
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({})", self.peer_addr())
+    }
+}
+
+/// The half of a connection that reads.
+pub struct ReadHalf {
+    inner: ReadInner,
+}
+
+enum ReadInner {
+    Glommio(real::ReadHalf),
+}
+
+impl ReadHalf {
+    /// Waits for bytes and returns all that have arrived, at most [`READ_MAX`]; none means that
+    /// the peer has ended its stream. If the future is dropped, no byte is lost: the next read
+    /// returns them.
+    ///
+    /// # Errors
+    /// The kernel's; the stream is at its end then.
+    pub async fn read(&mut self) -> io::Result<Received> {
+        let inner = match &mut self.inner {
+            ReadInner::Glommio(half) => ReceivedInner::Glommio(half.read().await?),
+        };
+        Ok(Received { inner })
+    }
+}
+
+/// Bytes that arrived. They live in a buffer of the runtime: keep it no longer than needed.
+pub struct Received {
+    inner: ReceivedInner,
+}
+
+enum ReceivedInner {
+    Glommio(real::Received),
+}
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.inner {
+            ReceivedInner::Glommio(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Received({} bytes)", self.len())
+    }
+}
+
+/// The half of a connection that writes.
+pub struct WriteHalf {
+    inner: WriteInner,
+}
+
+enum WriteInner {
+    Glommio(real::WriteHalf),
+}
+
+impl WriteHalf {
+    /// Gives the kernel all of `bufs`, in order and with as few system calls as it allows, and
+    /// leaves `bufs` empty. Waits while the peer does not read. If it fails, or the future is
+    /// dropped, any part may have been sent: close the connection.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn write_all(&mut self, bufs: &mut Vec<Bytes>) -> io::Result<()> {
+        match &mut self.inner {
+            WriteInner::Glommio(half) => half.write_all(bufs).await,
+        }
+    }
+
+    /// Tells the peer that nothing more comes. It can still send; what it sent can still be read.
+    pub async fn shutdown(&mut self) {
+        match &mut self.inner {
+            WriteInner::Glommio(half) => half.shutdown().await,
+        }
+    }
+}
