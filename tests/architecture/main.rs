@@ -1,0 +1,111 @@
+//! The absences that `docs/architecture.md` promises, held by reading the sources.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust source below `folder`, without build products.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the project is readable") {
+        let path = entry.expect("a folder entry is readable").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if path.is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                sources(&path, found);
+            }
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The sources below `folder` with their text, by path from the root.
+fn texts(folder: &str) -> Vec<(String, String)> {
+    let mut paths = Vec::new();
+    sources(&root().join(folder), &mut paths);
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("a source is readable");
+            let name = path.strip_prefix(root()).expect("below the root").display().to_string();
+            (name, text)
+        })
+        .collect()
+}
+
+/// Lines of code of `folder` (comments aside) that hold one of `words`.
+fn naming(folder: &str, words: &[&str], except: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, text) in texts(folder) {
+        if except.iter().any(|prefix| name.starts_with(prefix)) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if words.iter().any(|word| code.contains(word)) {
+                found.push(format!("{name}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+fn assert_none(what: &str, found: &[String]) {
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn only_the_glommio_world_names_glommio_and_io_uring() {
+    let except = ["shards/runtime/src/glommio", "tests/architecture", "perf/"];
+    let words = ["glommio::", "io_uring::"];
+    // The seam's own dispatch names its `glommio` module by path, never the crate.
+    let mut found = naming(".", &words, &except);
+    found.retain(|line| {
+        !line.contains("crate::glommio::")
+            && !line.contains("runtime::glommio::")
+            && !line.contains("super::glommio::")
+    });
+    assert_none("glommio or io_uring named outside its world", &found);
+}
+
+#[test]
+fn the_leaves_import_none_of_the_others() {
+    let all = ["net::", "shards::", "phantomdb::", "phantomdb_client::"];
+    assert_none("model imports", &naming("shards/model", &["use net", "use shards", "use runtime"], &[]));
+    assert_none("runtime imports", &naming("shards/runtime", &["use model", "use shards"], &[]));
+    assert_none("config imports", &naming("config", &all, &[]));
+}
+
+#[test]
+fn net_never_imports_shards_and_shards_never_import_net() {
+    assert_none("net imports shards", &naming("net", &["shards::"], &[]));
+    let found = naming("shards/src", &["net::"], &[]);
+    let found: Vec<_> = found.into_iter().filter(|line| !line.contains("runtime::net::")).collect();
+    assert_none("shards import net", &found);
+}
+
+#[test]
+fn the_parser_and_planner_know_no_engine_and_do_no_io() {
+    let words = ["runtime::fs", "runtime::net", "shards::core", "async fn", "net::"];
+    assert_none("src/sql does I/O", &naming("src/sql", &words, &[]));
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = ["todo!(", "unimplemented!(", "dbg!(", "allow(dead_code", "allow(unused"];
+    assert_none("unfinished", &naming(".", &words, &["tests/architecture"]));
+}
+
+#[test]
+fn files_tell_one_story() {
+    const LINES_MAX: usize = 800;
+    let long: Vec<String> = texts(".")
+        .into_iter()
+        .filter(|(_, text)| text.lines().count() > LINES_MAX)
+        .map(|(name, text)| format!("{name}: {} lines", text.lines().count()))
+        .collect();
+    assert_none("files over 800 lines", &long);
+}
