@@ -12,7 +12,7 @@
 //!                                        answer the client        answer the client
 //!                                                │
 //!                                                ▼
-//!                                     Finish to all ──► Forget at the anchor
+//!                              carried out in the participants (finisher.rs)
 //! ```
 //!
 //! Nothing here is needed for recovery: until the anchor's log holds the decision, a prepared
@@ -38,13 +38,6 @@ pub enum Event {
     CommittedOnePhase(Result<Timestamp, SqlError>),
     /// The anchor answered: the decision it holds, or an error that leaves it unknown.
     Decided(Result<model::command::Outcome, SqlError>),
-    /// A participant carried the decision out, or could not be told.
-    Finished {
-        /// Who.
-        partition: PartitionId,
-        /// Whether it confirmed.
-        confirmed: bool,
-    },
 }
 
 /// What is to be done.
@@ -72,17 +65,14 @@ pub enum Action {
     Answer(Result<Timestamp, SqlError>),
     /// Drop what was staged or prepared.
     Rollback(PartitionId),
-    /// Carry the decision out.
-    Finish {
-        /// Where.
-        partition: PartitionId,
+    /// Carry the decision out in the participants, then let the anchor forget it.
+    CarryOut {
+        /// Where the decision is.
+        anchor: PartitionId,
         /// The commit timestamp.
         commit: Timestamp,
-    },
-    /// The decision is no longer needed.
-    Forget {
-        /// Where it is.
-        anchor: PartitionId,
+        /// Who prepared.
+        participants: Vec<PartitionId>,
     },
 }
 
@@ -100,7 +90,6 @@ enum Phase {
     OnePhase,
     Voting { refusal: Option<SqlError> },
     Deciding { commit: Timestamp },
-    Finishing { waiting: usize, unconfirmed: bool },
     Ended,
 }
 
@@ -159,17 +148,6 @@ impl Coordinator {
                 let commit = *commit;
                 self.decided(commit, decision)
             }
-            (Phase::Finishing { waiting, unconfirmed }, Event::Finished { confirmed, .. }) => {
-                *waiting -= 1;
-                *unconfirmed |= !confirmed;
-                if *waiting > 0 {
-                    return Vec::new();
-                }
-                // An unconfirmed participant may still ask: the anchor keeps the decision.
-                let forget = !*unconfirmed;
-                self.phase = Phase::Ended;
-                if forget { vec![Action::Forget { anchor: self.anchor }] } else { Vec::new() }
-            }
             _ => Vec::new(),
         }
     }
@@ -213,27 +191,22 @@ impl Coordinator {
         decision: Result<model::command::Outcome, SqlError>,
     ) -> Vec<Action> {
         use model::command::Outcome;
+        self.phase = Phase::Ended;
         let yes = self.yes_votes();
         match decision {
             Ok(Outcome::Committed(_)) => {
-                self.phase = Phase::Finishing { waiting: yes.len(), unconfirmed: false };
-                let finish = |(partition, _)| Action::Finish { partition, commit };
-                let mut actions = vec![Action::Answer(Ok(commit))];
-                actions.extend(yes.into_iter().map(finish));
-                actions
+                let participants = yes.into_iter().map(|(partition, _)| partition).collect();
+                let carry_out = Action::CarryOut { anchor: self.anchor, commit, participants };
+                vec![Action::Answer(Ok(commit)), carry_out]
             }
             Ok(Outcome::Aborted) => {
-                self.phase = Phase::Ended;
                 let mut actions: Vec<Action> =
                     yes.into_iter().map(|(partition, _)| Action::Rollback(partition)).collect();
                 actions.push(Action::Answer(Err(aborted_by_another())));
                 actions
             }
             // In doubt: the participants stay prepared and ask the anchor themselves.
-            Err(error) => {
-                self.phase = Phase::Ended;
-                vec![Action::Answer(Err(in_doubt(&error)))]
-            }
+            Err(error) => vec![Action::Answer(Err(in_doubt(&error)))],
         }
     }
 }
@@ -284,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn several_commit_at_the_latest_prepare_and_answer_before_they_finish() {
+    fn several_commit_at_the_latest_prepare_and_answer_before_it_is_carried_out() {
         let (mut coordinator, actions) = Coordinator::start(&[A, B]);
         assert_eq!(
             actions,
@@ -299,14 +272,8 @@ mod tests {
             coordinator.step(Event::Decided(Ok(Outcome::Committed(commit)))),
             [
                 Action::Answer(Ok(commit)),
-                Action::Finish { partition: A, commit },
-                Action::Finish { partition: B, commit }
+                Action::CarryOut { anchor: A, commit, participants: vec![A, B] }
             ]
-        );
-        assert!(coordinator.step(Event::Finished { partition: A, confirmed: true }).is_empty());
-        assert_eq!(
-            coordinator.step(Event::Finished { partition: B, confirmed: true }),
-            [Action::Forget { anchor: A }]
         );
         assert!(coordinator.is_ended());
     }
@@ -335,17 +302,6 @@ mod tests {
         coordinator.step(Event::Voted { partition: A, vote: Ok(None) });
         let decide = Action::Decide { anchor: A, commit: Timestamp(3), participants: vec![B] };
         assert_eq!(coordinator.step(yes(B, 3)), [decide]);
-    }
-
-    #[test]
-    fn an_unconfirmed_participant_keeps_the_decision() {
-        let (mut coordinator, _) = Coordinator::start(&[A, B]);
-        coordinator.step(yes(A, 1));
-        coordinator.step(yes(B, 1));
-        coordinator.step(Event::Decided(Ok(Outcome::Committed(Timestamp(1)))));
-        coordinator.step(Event::Finished { partition: A, confirmed: false });
-        assert!(coordinator.step(Event::Finished { partition: B, confirmed: true }).is_empty());
-        assert!(coordinator.is_ended());
     }
 
     #[test]

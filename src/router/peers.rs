@@ -1,0 +1,162 @@
+//! What the routers of a node's cores say to each other: schema changes, cancels, questions about
+//! sessions. Rare and small; data never travels here.
+
+use crate::catalog::Catalog;
+use model::error::SqlError;
+use model::id::{CoreId, ObjectId};
+use runtime::mesh::Mesh;
+use runtime::sync::oneshot;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Messages taken from the mesh at once.
+const RECEIVE_MAX: usize = 64;
+
+/// A message between two routers.
+#[derive(Debug)]
+pub enum RouterMessage {
+    /// Asks; answered by an `Answer` with the same number.
+    Call {
+        /// Unique on the asking core.
+        number: u64,
+        /// What is asked.
+        call: Call,
+    },
+    /// Answers.
+    Answer {
+        /// Of the call.
+        number: u64,
+        /// The result.
+        result: Result<Answer, SqlError>,
+    },
+}
+
+/// What one router asks of another.
+#[derive(Debug, Clone)]
+pub enum Call {
+    /// To core 0: wait for the right to change the schema. One change at a time in a node.
+    BeginChange,
+    /// To core 0: give the right back.
+    EndChange,
+    /// Close the gates of these tables and wait until nobody is inside.
+    CloseGates(Arc<[ObjectId]>),
+    /// Open them.
+    OpenGates(Arc<[ObjectId]>),
+    /// Use this catalog from now on.
+    Publish(Arc<Catalog>),
+    /// Stop what this session is doing.
+    Cancel(SessionNumber),
+    /// How many sessions are there?
+    CountSessions,
+}
+
+/// A session of a node, as cancels name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionNumber(pub u64);
+
+/// What a router answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// A number.
+    Count(u64),
+}
+
+/// One core's line to the others. One per core; clones share it.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    me: CoreId,
+    cores: u16,
+    mesh: Mesh<RouterMessage>,
+    next_number: Cell<u64>,
+    /// Calls under way: bounded by the sessions of this core.
+    waiting: RefCell<HashMap<u64, oneshot::Sender<Result<Answer, SqlError>>>>,
+}
+
+impl Peers {
+    /// The line of core `me` of `cores`.
+    pub fn new(me: CoreId, cores: u16, mesh: Mesh<RouterMessage>) -> Peers {
+        Peers {
+            inner: Rc::new(Inner {
+                me,
+                cores,
+                mesh,
+                next_number: Cell::new(0),
+                waiting: RefCell::default(),
+            }),
+        }
+    }
+
+    /// All cores of the node, this one among them.
+    pub fn cores(&self) -> impl Iterator<Item = CoreId> + use<> {
+        (0..self.inner.cores).map(CoreId)
+    }
+
+    /// Asks one router, this core's own included.
+    pub async fn call(&self, core: CoreId, call: Call) -> Result<Answer, SqlError> {
+        let number = self.inner.next_number.replace(self.inner.next_number.get() + 1);
+        let (sender, receiver) = oneshot::channel();
+        self.inner.waiting.borrow_mut().insert(number, sender);
+        let message = RouterMessage::Call { number, call };
+        if self.inner.mesh.send(core.0, message).await.is_err() {
+            self.inner.waiting.borrow_mut().remove(&number);
+            return Err(stopping(core));
+        }
+        receiver.await.map_err(|_closed| stopping(core))?
+    }
+
+    /// Asks every router at once; the first error, once all have answered.
+    pub async fn call_all(&self, call: Call) -> Result<Vec<Answer>, SqlError> {
+        let calls = self.cores().map(|core| self.call(core, call.clone()));
+        futures::future::join_all(calls).await.into_iter().collect()
+    }
+
+    /// Receives until the node stops; `handle` answers the calls of others.
+    pub async fn run<F>(&self, handle: impl Fn(Call) -> F + 'static)
+    where
+        F: Future<Output = Result<Answer, SqlError>> + 'static,
+    {
+        let mut messages = Vec::new();
+        while self.inner.mesh.recv_many(&mut messages, RECEIVE_MAX).await.is_ok() {
+            for (from, message) in messages.drain(..) {
+                match message {
+                    RouterMessage::Answer { number, result } => {
+                        let waiting = self.inner.waiting.borrow_mut().remove(&number);
+                        // One who no longer waits needs no answer.
+                        let _gone = waiting.map(|sender| sender.send(result));
+                    }
+                    RouterMessage::Call { number, call } => {
+                        let answer = handle(call);
+                        let mesh = self.inner.mesh.clone();
+                        // A call may wait for statements to end; the ones behind it must not.
+                        runtime::task::spawn("router call", async move {
+                            let result = answer.await;
+                            // A core that has gone needs no answer.
+                            let _gone = mesh.send(from, RouterMessage::Answer { number, result }).await;
+                        })
+                        .detach();
+                    }
+                }
+            }
+        }
+    }
+
+    /// This core.
+    pub fn me(&self) -> CoreId {
+        self.inner.me
+    }
+}
+
+fn stopping(core: CoreId) -> SqlError {
+    SqlError::new(
+        model::error::SqlState::ADMIN_SHUTDOWN,
+        format!("core {core} of this node is stopping"),
+    )
+}

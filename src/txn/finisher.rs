@@ -1,0 +1,77 @@
+//! Carries decisions out behind the client's back: one task a core, so that a commit costs no
+//! spawn, and a bound on how many are under way.
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{FutureExt, select_biased};
+use model::command::{Outcome, RequestBody};
+use model::id::{PartitionId, TxnId};
+use model::time::Timestamp;
+use runtime::sync::queue;
+use shards::Engine;
+
+/// Decisions that wait to be carried out; a commit that finds the queue full waits for a place.
+const QUEUE_MAX: usize = 4096;
+/// Decisions under way at once.
+const CONCURRENT_MAX: usize = 256;
+
+/// Hands decisions to the core's finisher. One per core; clones share it.
+#[derive(Clone)]
+pub struct Finisher {
+    queue: queue::Sender<Decision>,
+}
+
+/// A logged decision to commit.
+pub(super) struct Decision {
+    pub(super) txn: TxnId,
+    pub(super) anchor: PartitionId,
+    pub(super) commit: Timestamp,
+    pub(super) participants: Vec<PartitionId>,
+}
+
+impl Finisher {
+    /// Starts the core's finisher. The task ends when every handle is gone.
+    pub fn start(engine: Engine) -> Finisher {
+        let (sender, receiver) = queue::bounded(QUEUE_MAX);
+        runtime::task::spawn("finisher", run(engine, receiver)).detach();
+        Finisher { queue: sender }
+    }
+
+    /// Sees to it that every participant learns of the commit and the anchor forgets it. If this
+    /// node stops first, the participants ask the anchor.
+    pub(super) async fn carry_out(&self, decision: Decision) {
+        // A closed queue means that the core is stopping: recovery finishes the transaction.
+        let _stopping = self.queue.send(decision).await;
+    }
+}
+
+async fn run(engine: Engine, mut decisions: queue::Receiver<Decision>) {
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        if under_way.len() >= CONCURRENT_MAX {
+            under_way.next().await;
+            continue;
+        }
+        select_biased! {
+            decision = decisions.recv().fuse() => match decision {
+                Ok(decision) => under_way.push(carry_out(&engine, decision)),
+                Err(_closed) => break,
+            },
+            _ = under_way.select_next_some() => {}
+        }
+    }
+    while under_way.next().await.is_some() {}
+}
+
+async fn carry_out(engine: &Engine, decision: Decision) {
+    let Decision { txn, anchor, commit, participants } = decision;
+    let outcome = Outcome::Committed(commit);
+    let told = participants.iter().map(|&partition| async move {
+        engine.call(partition, RequestBody::Finish { txn, outcome }).await.is_ok()
+    });
+    let confirmed = futures::future::join_all(told).await.into_iter().all(|confirmed| confirmed);
+    // A participant that could not be told may still ask: the anchor keeps the decision.
+    if confirmed {
+        // Where this fails the anchor keeps a decision that nobody will ask for: harmless.
+        let _kept = engine.call(anchor, RequestBody::Forget { txn }).await;
+    }
+}
