@@ -74,7 +74,10 @@ fn only_the_glommio_world_names_glommio_and_io_uring() {
 #[test]
 fn the_leaves_import_none_of_the_others() {
     let all = ["net::", "shards::", "phantomdb::", "phantomdb_client::"];
-    assert_none("model imports", &naming("shards/model", &["use net", "use shards", "use runtime"], &[]));
+    assert_none(
+        "model imports",
+        &naming("shards/model", &["use net", "use shards", "use runtime"], &[]),
+    );
     assert_none("runtime imports", &naming("shards/runtime", &["use model", "use shards"], &[]));
     assert_none("config imports", &naming("config", &all, &[]));
 }
