@@ -1,7 +1,10 @@
 //! Files of a real core: direct I/O by io_uring, the rest on the helper threads.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs as os;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,7 +14,7 @@ use glommio::io::{BufferedFile, DmaFile, ReadResult};
 
 use super::buffer::AlignedBytes;
 use crate::fs::{ALIGNMENT, Buffer, DirEntry, OpenOptions, with_path};
-use crate::task;
+use crate::{random, task};
 
 /// Bytes of zeros written at once by `preallocate`.
 const PREALLOCATE_STEP: usize = 1 << 20;
@@ -50,6 +53,7 @@ impl File {
             how.custom_flags(libc::O_DSYNC);
         }
         let opened = if options.direct {
+            probe_device(path).await?;
             how.dma_open(path).await.map(|file| Handle::Direct(Rc::new(file)))
         } else {
             how.buffered_open(path).await.map(|file| Handle::Buffered(Rc::new(file)))
@@ -214,6 +218,43 @@ impl File {
         };
         closed.map_err(|error| with_path("close", &self.path, io_error(error)))
     }
+}
+
+thread_local! {
+    /// Devices whose polling the executor has found out about, on this core.
+    static PROBED: RefCell<BTreeSet<u64>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Lets the executor find out on a file with content whether the device of `path` can be polled.
+/// It asks once a device and core, by a read of the first file it opens there; a new, empty file
+/// answers yes wherever it is, and all later reads fail.
+async fn probe_device(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let device = match blocking("open", parent, |dir| os::metadata(dir).map(|m| m.dev())).await {
+        Ok(device) => device,
+        // The open itself will say what is wrong.
+        Err(_unreachable) => return Ok(()),
+    };
+    if PROBED.with_borrow(|probed| probed.contains(&device)) {
+        return Ok(());
+    }
+    let probe = parent.join(format!(".probe-{:016x}", random::next_u64()));
+    let written = blocking("write", &probe, |probe| {
+        os::write(probe, [0; ALIGNMENT])?;
+        os::File::open(probe)?.sync_all()
+    });
+    // A directory that cannot be written holds files with content only.
+    if written.await.is_ok() {
+        if let Ok(file) = DmaFile::open(&probe).await {
+            drop(file.close().await);
+        }
+        PROBED.with_borrow_mut(|probed| probed.insert(device));
+    }
+    drop(remove_file(&probe).await);
+    Ok(())
 }
 
 /// Says what can be done where the file system refuses direct I/O.

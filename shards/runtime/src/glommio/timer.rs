@@ -25,10 +25,10 @@ use crate::time::{self, Instant, TimerKey, TimerQueue};
 use crate::watchdog;
 
 /// The heartbeat of a core with tasks to run.
-const BUSY_BEAT: Duration = Duration::from_millis(1);
+const BUSY_BEAT: Duration = Duration::from_millis(2);
 
 /// The heartbeat of a core without.
-const IDLE_BEAT: Duration = Duration::from_millis(10);
+const IDLE_BEAT: Duration = Duration::from_millis(25);
 
 /// How far behind the beat the backups stand.
 const BACKUPS: [Duration; 3] =
