@@ -18,4 +18,6 @@ pub mod frame;
 pub mod fuzzing;
 pub mod message;
 pub mod rows;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod value;

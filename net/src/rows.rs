@@ -41,6 +41,11 @@ impl RowsWriter {
         self.rows += 1;
     }
 
+    /// Rows written so far.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
     /// Bytes of payload written so far.
     pub fn payload_bytes(&self, out: &BytesMut) -> usize {
         self.frame.payload_bytes(out)

@@ -1,0 +1,191 @@
+//! The beginning of a connection.
+
+use super::reader::{FrameReader, farewell};
+use super::shared::Shared;
+use super::{Ended, Requests, Responder, Server, writer};
+use crate::frame::{CONNECTION, FrameError, HANDSHAKE_PAYLOAD_MAX, Kind};
+use crate::message::{
+    Authenticate, ClientMessage, Hello, MAGIC, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN,
+    Placement, ServerMessage, TransactionStatus, Welcome,
+};
+use bytes::Bytes;
+use model::error::{SqlError, SqlState};
+use runtime::net::Stream;
+use runtime::task;
+use runtime::time::{self, Instant};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// A connection whose client has said hello and waits to be let in.
+///
+/// The session looks at [`Handshake::hello`], asks for a [`Handshake::password`] where the user
+/// has one, and then either [`Handshake::welcome`]s or [`Handshake::refuse`]s.
+pub struct Handshake {
+    reader: FrameReader,
+    shared: Rc<Shared>,
+    began: Instant,
+    peer: SocketAddr,
+    hello: Hello,
+    version: u16,
+}
+
+/// What a session tells its client about itself.
+#[derive(Debug, Clone)]
+pub struct SessionInfo<'a> {
+    /// The server's version, for display.
+    pub server: &'a str,
+    /// This node.
+    pub node: u32,
+    /// This core.
+    pub core: u16,
+    /// Names the session, until the node restarts.
+    pub session: u64,
+    /// The placement map.
+    pub placement: &'a Placement,
+}
+
+impl Server {
+    /// Starts a connection on this core and waits for the client's hello.
+    ///
+    /// # Errors
+    /// The client spoke something else, was too slow or went away; it has been told why.
+    pub async fn handshake(&self, stream: Stream) -> Result<Handshake, Ended> {
+        let peer = stream.peer_addr();
+        let (read_half, write_half) = stream.split();
+        let shared = Shared::new(self);
+        task::spawn("connection writer", writer::run(write_half, Rc::clone(&shared))).detach();
+        let mut reader = FrameReader::new(read_half, HANDSHAKE_PAYLOAD_MAX, Rc::clone(&shared));
+        let began = time::now();
+        let greeting = async {
+            match next_message(&mut reader, &shared, began).await? {
+                ClientMessage::Hello(hello) => {
+                    let version = negotiate(&hello)?;
+                    Ok((hello, version))
+                }
+                _ => Err(Ended::OutOfPlace("a connection begins with a hello")),
+            }
+        };
+        match greeting.await {
+            Ok((hello, version)) => {
+                shared.window.set(hello.window);
+                Ok(Handshake { reader, shared, began, peer, hello, version })
+            }
+            Err(reason) => {
+                end(&shared, &reason);
+                Err(reason)
+            }
+        }
+    }
+}
+
+/// Tells the client what went wrong, if there is something to tell, and closes.
+fn end(shared: &Shared, reason: &Ended) {
+    if let Some(error) = farewell(reason) {
+        shared.queue_error(CONNECTION, TransactionStatus::Idle, error);
+    }
+    shared.end(reason.clone());
+    shared.close();
+}
+
+fn negotiate(hello: &Hello) -> Result<u16, Ended> {
+    if hello.magic != MAGIC {
+        return Err(Ended::OutOfPlace("the hello does not carry PhantomDB's mark"));
+    }
+    let version = hello.version_max.min(PROTOCOL_VERSION_MAX);
+    if version < hello.version_min || version < PROTOCOL_VERSION_MIN {
+        return Err(Ended::Version { min: hello.version_min, max: hello.version_max });
+    }
+    if hello.window == 0 {
+        return Err(Ended::OutOfPlace("the hello asks for streams without a window"));
+    }
+    Ok(version)
+}
+
+async fn next_message(
+    reader: &mut FrameReader,
+    shared: &Shared,
+    began: Instant,
+) -> Result<ClientMessage, Ended> {
+    loop {
+        if let Some(frame) = reader.buffered()? {
+            if !matches!(frame.kind, Kind::Hello | Kind::Authentication) {
+                return Err(Ended::OutOfPlace("a request before the handshake"));
+            }
+            return ClientMessage::read(&frame).map_err(|error: FrameError| error.into());
+        }
+        let limit = shared.options.handshake_timeout;
+        let left = limit.saturating_sub(began.elapsed());
+        match time::timeout(left, reader.fill()).await {
+            Ok(read) => read?,
+            Err(_) => return Err(Ended::Timeout { action: "introduce itself", limit }),
+        }
+    }
+}
+
+impl Handshake {
+    /// What the client said.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Where the client is.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Asks the client for its password.
+    ///
+    /// # Errors
+    /// It did not answer, or not with a password; it has been told why.
+    pub async fn password(&mut self) -> Result<Bytes, Ended> {
+        let ask = Authenticate { method: Authenticate::PASSWORD, data: Bytes::new() };
+        self.shared.queue(|out| ServerMessage::Authenticate(ask).write(out, CONNECTION, false));
+        self.shared.to_write.notify_one();
+        let answer = match next_message(&mut self.reader, &self.shared, self.began).await {
+            Ok(ClientMessage::Authentication(password)) => return Ok(password),
+            Ok(_) => Ended::OutOfPlace("a second hello"),
+            Err(reason) => reason,
+        };
+        end(&self.shared, &answer);
+        Err(answer)
+    }
+
+    /// Tells the client why it is not let in, and closes.
+    pub fn refuse(self, error: SqlError) {
+        self.shared.queue_error(CONNECTION, TransactionStatus::Idle, error);
+        self.shared.end(Ended::ByServer);
+        self.shared.close();
+    }
+
+    /// Lets the client in. Requests sent behind the hello are already on their way.
+    pub fn welcome(self, info: &SessionInfo<'_>) -> (Requests, Responder) {
+        let Handshake { mut reader, shared, version, .. } = self;
+        let options = &shared.options;
+        let welcome = Welcome {
+            version,
+            server: info.server.to_owned(),
+            node: info.node,
+            core: info.core,
+            session: info.session,
+            frame_max: options.frame_max,
+            streams_max: options.streams_max,
+            request_bytes_max: options.request_bytes_max,
+            placement: info.placement.clone(),
+        };
+        shared.queue(|out| ServerMessage::Welcome(welcome).write(out, CONNECTION, false));
+        shared.to_write.notify_one();
+        reader.set_payload_max(options.frame_max);
+        let reader = task::spawn("connection reader", reader.run());
+        (Requests::new(Rc::clone(&shared), reader), Responder::new(shared))
+    }
+}
+
+/// The refusal of a version that this build does not speak.
+pub(super) fn version_error(min: u16, max: u16) -> SqlError {
+    let ours = format!("{PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX}");
+    SqlError::new(
+        SqlState::PROTOCOL_VIOLATION,
+        format!("this server speaks protocol versions {ours}, the client {min} to {max}"),
+    )
+    .hint("Use a client of the same release as the server.")
+}
