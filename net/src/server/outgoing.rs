@@ -85,12 +85,12 @@ mod tests {
         outgoing.buffer().extend_from_slice(b"first");
         outgoing.buffer().extend_from_slice(&long);
         outgoing.buffer().extend_from_slice(b"last");
-        let mut sent = Vec::new();
+        let mut sent: Vec<u8> = Vec::new();
         while outgoing.bytes() > 0 {
             let mut write = Vec::new();
             let bytes = outgoing.take(&mut write);
             assert!(bytes <= WRITE_BYTES_MAX && bytes > 0);
-            sent.extend(write.iter().flatten());
+            sent.extend(write.iter().flatten().copied());
         }
         assert_eq!(sent, [b"first", &long[..], b"last"].concat());
     }

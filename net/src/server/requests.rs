@@ -5,6 +5,7 @@ use super::{Ended, REQUEST_BATCH_MAX};
 use crate::frame::StreamId;
 use crate::message::{Execute, Prepare};
 use runtime::task::Task;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// One request. Its stream stays open until the session sends the last frame of the answer.
@@ -37,7 +38,6 @@ pub enum RequestKind {
 
 /// The requests of one connection, in order. Dropping it ends the connection once everything
 /// queued has been sent.
-#[derive(Debug)]
 pub struct Requests {
     shared: Rc<Shared>,
     /// Cancelled when the session is done.
@@ -65,15 +65,9 @@ impl Requests {
                 self.shared.room().await;
                 continue;
             }
-            let mut queued = self.shared.requests.borrow_mut();
-            if !queued.is_empty() {
-                let count = queued.len().min(REQUEST_BATCH_MAX);
-                batch.extend(queued.drain(..count));
-                queued.shrink_to(REQUEST_BATCH_MAX);
+            if self.take_queued(batch) {
                 return Ok(());
             }
-            *queued = Default::default();
-            drop(queued);
             if self.shared.outgoing.borrow().bytes() > 0 {
                 self.shared.to_write.notify_one();
             }
@@ -82,6 +76,17 @@ impl Requests {
             }
             self.shared.arrived.notified().await;
         }
+    }
+
+    fn take_queued(&self, batch: &mut Vec<Request>) -> bool {
+        let mut queued = self.shared.requests.borrow_mut();
+        let count = queued.len().min(REQUEST_BATCH_MAX);
+        batch.extend(queued.drain(..count));
+        if queued.is_empty() {
+            // An idle connection holds nothing.
+            *queued = VecDeque::new();
+        }
+        count > 0
     }
 
     fn end_reason(&self) -> Ended {

@@ -21,7 +21,7 @@ const ROWS_FRAME_BYTES: usize = 32 << 10;
 ///
 /// Answers to a client that is gone are dropped silently: [`Responder::ready_for`] and
 /// [`super::Requests::next_batch`] tell.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Responder {
     shared: Rc<Shared>,
 }

@@ -23,7 +23,6 @@ pub(super) struct OpenStream {
 }
 
 /// State of one connection, on the one core it lives on.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: Rc<Options>,
     pub(super) meter: Rc<Meter>,
