@@ -92,7 +92,7 @@ pub struct Config {
     pub pg_listen: Option<HostPort>,
     /// The HTTP door; closed when absent.
     pub http_listen: Option<HostPort>,
-    /// Number of cores (executors), 1 to 256.
+    /// Number of cores (executors), 1 to 64.
     pub cores: u16,
     /// Partitions of a new data directory, 1 to 4096.
     pub partitions: u32,
@@ -159,7 +159,7 @@ impl Config {
             values.derived(Setting::CoreListen, "from listen".into());
             HostPort::new(listen.host.clone(), if listen.port == 0 { 0 } else { CORE_PORT_FIRST })
         });
-        let cores = values.take(Setting::Cores, |text| number(text, 1..=256)).map_or_else(
+        let cores = values.take(Setting::Cores, |text| number(text, 1..=64)).map_or_else(
             || {
                 values.derived(Setting::Cores, "the processors this process may use".into());
                 host.processors
@@ -281,7 +281,7 @@ impl Host {
         Self {
             // A process that may not ask is given one core: it always works.
             processors: std::thread::available_parallelism()
-                .map_or(1, |count| count.get().min(256) as u16),
+                .map_or(1, |count| count.get().min(64) as u16),
             memory: memory::ceiling().map_err(|error| error.to_string()),
         }
     }

@@ -89,7 +89,7 @@ pub const SETTINGS: [Description; 17] = [
         setting: Setting::Cores,
         name: "cores",
         default: "the processors this process may use",
-        help: "Number of cores, each an executor of its own (1 to 256)",
+        help: "Number of cores, each an executor of its own (1 to 64)",
     },
     Description {
         setting: Setting::Partitions,

@@ -9,6 +9,7 @@
 //! error. Commands that talk to a server do so through `phantomdb_client`, as any other program
 //! would; none of them opens the data directory of a running node.
 
+pub mod check;
 pub mod config;
 pub mod exit;
 pub mod output;
@@ -38,6 +39,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Look at what this host offers, and say how to mend each lack
+    Check(check::CheckArgs),
     /// Validate and show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Check(args) => check::run(&args),
         Command::Config(command) => self::config::run(command),
     }
 }

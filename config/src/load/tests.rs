@@ -95,7 +95,7 @@ fn mistakes_are_told_together_with_their_lines() {
             "phantom.toml:8: unknown setting \"velocity\"; see `phantomdb config show` for the known ones",
             "phantom.toml:9: unknown setting \"cluster\"; see `phantomdb config show` for the known ones",
             "phantom.toml:4: listen = \"nowhere\" is not an address; write host:port, such as 127.0.0.1:7430",
-            "phantom.toml:3: cores = \"1000\" is not a whole number from 1 to 256",
+            "phantom.toml:3: cores = \"1000\" is not a whole number from 1 to 64",
             "phantom.toml:5: memory = \"12 parrots\" is not a size; write a number and a unit, such as 512MiB or 4GB",
             "phantom.toml:7: join = \"a:1,b\" has a part \"b\" that is not an address; write host:port, such as 127.0.0.1:7430",
             "phantom.toml:6: wal-segment-size = \"2GiB\" is more than the most allowed, 1GiB",

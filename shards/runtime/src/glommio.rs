@@ -14,8 +14,10 @@
 pub(crate) mod buffer;
 pub(crate) mod fs;
 pub(crate) mod net;
+mod probe;
 mod run;
 pub(crate) mod spawn;
 pub(crate) mod timer;
 
+pub use probe::probe;
 pub use run::{Options, Placement, run};
