@@ -1,1 +1,3 @@
 //! The engine of one core: log, storage, transactions, execution.
+
+pub mod core;

@@ -1,0 +1,64 @@
+//! Settings of one core's engine.
+
+use model::id::{CoreId, NodeId};
+use model::placement::PlacementMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of one core's engine. The composition root fills them in from the configuration.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// The node's data directory.
+    pub data_dir: PathBuf,
+    /// This node.
+    pub node: NodeId,
+    /// This core.
+    pub core: CoreId,
+    /// Where the partitions are.
+    pub placement: PlacementMap,
+    /// This core's share of the node's memory budget, for memtables, caches and staged writes.
+    pub memory_bytes: usize,
+    /// How far ahead of the wall clock a received timestamp may be.
+    pub clock_offset_max: Duration,
+    /// Size of a log segment; a multiple of 4096.
+    pub wal_segment_bytes: u64,
+    /// The log asks trees to flush when its live segments hold more than this.
+    pub wal_live_bytes_max: u64,
+    /// How long a statement waits for a row lock or another transaction's outcome.
+    pub lock_timeout: Duration,
+    /// A transaction that has not prepared and of which nothing was heard for so long is rolled
+    /// back.
+    pub idle_transaction_timeout: Duration,
+    /// After so long without news a prepared transaction's outcome is asked of its anchor.
+    pub resolve_delay: Duration,
+    /// Versions stay readable for so long after they were replaced.
+    pub retention: Duration,
+    /// Requests of other cores that may run here at once; more are refused.
+    pub remote_requests_max: usize,
+}
+
+impl EngineOptions {
+    /// The defaults for one core.
+    pub fn new(
+        data_dir: impl Into<PathBuf>,
+        node: NodeId,
+        core: CoreId,
+        placement: PlacementMap,
+    ) -> EngineOptions {
+        EngineOptions {
+            data_dir: data_dir.into(),
+            node,
+            core,
+            placement,
+            memory_bytes: 256 << 20,
+            clock_offset_max: Duration::from_millis(500),
+            wal_segment_bytes: 64 << 20,
+            wal_live_bytes_max: 512 << 20,
+            lock_timeout: Duration::from_secs(10),
+            idle_transaction_timeout: Duration::from_secs(3600),
+            resolve_delay: Duration::from_secs(5),
+            retention: Duration::from_secs(60),
+            remote_requests_max: 4096,
+        }
+    }
+}
