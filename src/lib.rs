@@ -1,3 +1,4 @@
 //! PhantomDB as a library: the parts of the `phantomdb` program.
 
 pub mod cli;
+pub mod logging;
