@@ -1,3 +1,4 @@
 //! The engine of one core: log, storage, transactions, execution.
 
 pub mod core;
+pub mod exec;

@@ -1,4 +1,9 @@
 //! Batches: the rows that flow between operators, cores and clients, held by column.
+//!
+//! A column of integers, dates, times, timestamps, floats or truth values is a vector of its own
+//! kind with a mask of its nulls; character strings lie one after the other in one buffer. Every
+//! other kind is a vector of [`Value`]. The kind follows from the declared type; a value that
+//! does not fit it (which no correct plan produces) turns the column into the general form.
 
 use crate::types::DataType;
 use crate::value::{Value, ValueRef};
@@ -13,51 +18,319 @@ pub struct Batch {
     columns: Vec<Column>,
 }
 
+/// What the integers of an integer column stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntKind {
+    /// `smallint`, `integer`, `bigint`
+    Int,
+    /// Days since 2000-01-01.
+    Date,
+    /// Microseconds since midnight.
+    Time,
+    /// Microseconds since 2000-01-01 00:00.
+    Timestamp,
+}
+
 /// One column of a batch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Column {
-    values: Vec<Value>,
+    data: Data,
+    /// Whether each value is null; empty where none is. The value behind a null is the kind's
+    /// zero. Not used by the general form.
+    nulls: Vec<bool>,
+}
+
+#[derive(Debug, Clone)]
+enum Data {
+    Ints(IntKind, Vec<i64>),
+    Floats(Vec<f64>),
+    Bools(Vec<bool>),
+    /// All strings one after the other, and where each ends.
+    Texts(String, Vec<u32>),
+    Values(Vec<Value>),
 }
 
 impl Column {
     /// An empty column for values of `data_type`.
-    pub fn with_capacity(_data_type: DataType, capacity: usize) -> Column {
-        Column { values: Vec::with_capacity(capacity) }
+    pub fn with_capacity(data_type: DataType, capacity: usize) -> Column {
+        let ints = |kind| Data::Ints(kind, Vec::with_capacity(capacity));
+        let data = match data_type {
+            DataType::Int2 | DataType::Int4 | DataType::Int8 => ints(IntKind::Int),
+            DataType::Date => ints(IntKind::Date),
+            DataType::Time => ints(IntKind::Time),
+            DataType::Timestamp | DataType::TimestampTz => ints(IntKind::Timestamp),
+            DataType::Float4 | DataType::Float8 => Data::Floats(Vec::with_capacity(capacity)),
+            DataType::Bool => Data::Bools(Vec::with_capacity(capacity)),
+            DataType::Text | DataType::Varchar(_) | DataType::Char(_) => {
+                Data::Texts(String::new(), Vec::with_capacity(capacity))
+            }
+            DataType::Unknown
+            | DataType::Numeric(_)
+            | DataType::Bytea
+            | DataType::Interval
+            | DataType::Uuid => Data::Values(Vec::with_capacity(capacity)),
+        };
+        Column { data, nulls: Vec::new() }
     }
 
     /// A column of these values.
-    pub fn from_values(_data_type: DataType, values: Vec<Value>) -> Column {
-        Column { values }
+    pub fn from_values(data_type: DataType, values: Vec<Value>) -> Column {
+        let mut column = Column::with_capacity(data_type, values.len());
+        for value in values {
+            column.push(value);
+        }
+        column
+    }
+
+    /// A column of integers; `nulls` is empty or as long.
+    pub fn from_ints(kind: IntKind, values: Vec<i64>, nulls: Vec<bool>) -> Column {
+        assert!(nulls.is_empty() || nulls.len() == values.len(), "a mask for every value");
+        Column { data: Data::Ints(kind, values), nulls }
+    }
+
+    /// A column of floats; `nulls` is empty or as long.
+    pub fn from_floats(values: Vec<f64>, nulls: Vec<bool>) -> Column {
+        assert!(nulls.is_empty() || nulls.len() == values.len(), "a mask for every value");
+        Column { data: Data::Floats(values), nulls }
+    }
+
+    /// A column of truth values; `nulls` is empty or as long.
+    pub fn from_bools(values: Vec<bool>, nulls: Vec<bool>) -> Column {
+        assert!(nulls.is_empty() || nulls.len() == values.len(), "a mask for every value");
+        Column { data: Data::Bools(values), nulls }
+    }
+
+    /// One value `rows` times.
+    pub fn repeat(data_type: DataType, value: &Value, rows: usize) -> Column {
+        match (value, Column::with_capacity(data_type, 0).data) {
+            (Value::Int(v), Data::Ints(IntKind::Int, _)) => {
+                Column::from_ints(IntKind::Int, vec![*v; rows], Vec::new())
+            }
+            (Value::Float(v), Data::Floats(_)) => Column::from_floats(vec![*v; rows], Vec::new()),
+            (Value::Bool(v), Data::Bools(_)) => Column::from_bools(vec![*v; rows], Vec::new()),
+            _ => {
+                let mut column = Column::with_capacity(data_type, rows);
+                (0..rows).for_each(|_| column.push_ref(&value.as_ref()));
+                column
+            }
+        }
     }
 
     /// How many values there are.
     pub fn len(&self) -> usize {
-        self.values.len()
+        match &self.data {
+            Data::Ints(_, values) => values.len(),
+            Data::Floats(values) => values.len(),
+            Data::Bools(values) => values.len(),
+            Data::Texts(_, ends) => ends.len(),
+            Data::Values(values) => values.len(),
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.len() == 0
+    }
+
+    /// The integers behind an integer column, with zeros for nulls.
+    pub fn ints(&self) -> Option<&[i64]> {
+        match &self.data {
+            Data::Ints(_, values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// What the integers of an integer column stand for.
+    pub fn int_kind(&self) -> Option<IntKind> {
+        match &self.data {
+            Data::Ints(kind, _) => Some(*kind),
+            _ => None,
+        }
+    }
+
+    /// The floats behind a float column, with zeros for nulls.
+    pub fn floats(&self) -> Option<&[f64]> {
+        match &self.data {
+            Data::Floats(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The truth values behind a column of them, with `false` for nulls.
+    pub fn bools(&self) -> Option<&[bool]> {
+        match &self.data {
+            Data::Bools(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Whether each value is null; empty where none is, or where the column has the general form
+    /// (ask [`Column::is_null`]).
+    pub fn nulls(&self) -> &[bool] {
+        &self.nulls
+    }
+
+    /// Whether the value in `row` is null.
+    pub fn is_null(&self, row: usize) -> bool {
+        match &self.data {
+            Data::Values(values) => values[row].is_null(),
+            _ => self.nulls.get(row).is_some_and(|null| *null),
+        }
+    }
+
+    /// About how many bytes of memory the column takes.
+    pub fn memory_bytes(&self) -> usize {
+        let data = match &self.data {
+            Data::Ints(_, values) => values.len() * 8,
+            Data::Floats(values) => values.len() * 8,
+            Data::Bools(values) => values.len(),
+            Data::Texts(text, ends) => text.len() + ends.len() * 4,
+            Data::Values(values) => values.iter().map(Value::memory_bytes).sum(),
+        };
+        data + self.nulls.len()
     }
 
     /// Appends a value.
     pub fn push(&mut self, value: Value) {
-        self.values.push(value);
+        match (&mut self.data, value) {
+            (Data::Values(values), value) => values.push(value),
+            (_, value) => self.push_ref(&value.as_ref()),
+        }
+    }
+
+    /// Appends a value that is read in place.
+    pub fn push_ref(&mut self, value: &ValueRef<'_>) {
+        let fits = match (&mut self.data, value) {
+            (Data::Values(values), value) => {
+                values.push(value.to_value());
+                return;
+            }
+            (_, ValueRef::Null) => return self.push_null(),
+            (Data::Ints(IntKind::Int, values), ValueRef::Int(v))
+            | (Data::Ints(IntKind::Time, values), ValueRef::Time(v))
+            | (Data::Ints(IntKind::Timestamp, values), ValueRef::Timestamp(v)) => {
+                values.push(*v);
+                true
+            }
+            (Data::Ints(IntKind::Date, values), ValueRef::Date(v)) => {
+                values.push(i64::from(*v));
+                true
+            }
+            (Data::Floats(values), ValueRef::Float(v)) => {
+                values.push(*v);
+                true
+            }
+            (Data::Bools(values), ValueRef::Bool(v)) => {
+                values.push(*v);
+                true
+            }
+            (Data::Texts(text, ends), ValueRef::Text(v)) => {
+                match u32::try_from(text.len() + v.len()) {
+                    Ok(end) => {
+                        text.push_str(v);
+                        ends.push(end);
+                        true
+                    }
+                    Err(_) => false,
+                }
+            }
+            _ => false,
+        };
+        if !fits {
+            self.generalize();
+            self.push(value.to_value());
+        } else if !self.nulls.is_empty() {
+            self.nulls.push(false);
+        }
+    }
+
+    fn push_null(&mut self) {
+        let rows = self.len();
+        match &mut self.data {
+            Data::Ints(_, values) => values.push(0),
+            Data::Floats(values) => values.push(0.0),
+            Data::Bools(values) => values.push(false),
+            Data::Texts(_, ends) => ends.push(ends.last().copied().unwrap_or(0)),
+            Data::Values(values) => return values.push(Value::Null),
+        }
+        self.nulls.resize(rows, false);
+        self.nulls.push(true);
+    }
+
+    /// Turns the column into the general form.
+    fn generalize(&mut self) {
+        let values = (0..self.len()).map(|row| self.value(row)).collect();
+        self.data = Data::Values(values);
+        self.nulls = Vec::new();
     }
 
     /// A view of the value in `row`.
     pub fn get(&self, row: usize) -> ValueRef<'_> {
-        self.values[row].as_ref()
+        if self.nulls.get(row).is_some_and(|null| *null) {
+            return ValueRef::Null;
+        }
+        match &self.data {
+            Data::Ints(IntKind::Int, values) => ValueRef::Int(values[row]),
+            // A date column is only ever filled from `i32`s.
+            Data::Ints(IntKind::Date, values) => ValueRef::Date(values[row] as i32),
+            Data::Ints(IntKind::Time, values) => ValueRef::Time(values[row]),
+            Data::Ints(IntKind::Timestamp, values) => ValueRef::Timestamp(values[row]),
+            Data::Floats(values) => ValueRef::Float(values[row]),
+            Data::Bools(values) => ValueRef::Bool(values[row]),
+            Data::Texts(text, ends) => ValueRef::Text(text_at(text, ends, row)),
+            Data::Values(values) => values[row].as_ref(),
+        }
     }
 
     /// The value in `row`, owned.
     pub fn value(&self, row: usize) -> Value {
-        self.values[row].clone()
+        match &self.data {
+            Data::Values(values) => values[row].clone(),
+            _ => self.get(row).to_value(),
+        }
     }
 
     /// The values in `rows`, in that order.
     pub fn take(&self, rows: &[u32]) -> Column {
-        Column { values: rows.iter().map(|&row| self.values[row as usize].clone()).collect() }
+        fn pick<T: Clone>(values: &[T], rows: &[u32]) -> Vec<T> {
+            rows.iter().map(|&row| values[row as usize].clone()).collect()
+        }
+        let data = match &self.data {
+            Data::Ints(kind, values) => Data::Ints(*kind, pick(values, rows)),
+            Data::Floats(values) => Data::Floats(pick(values, rows)),
+            Data::Bools(values) => Data::Bools(pick(values, rows)),
+            Data::Texts(text, ends) => return self.take_texts(text, ends, rows),
+            Data::Values(values) => Data::Values(pick(values, rows)),
+        };
+        let nulls = if self.nulls.is_empty() { Vec::new() } else { pick(&self.nulls, rows) };
+        Column { data, nulls }
+    }
+
+    /// One string may be taken many times, so that the result can outgrow the buffer's offsets:
+    /// it is built value by value.
+    fn take_texts(&self, text: &str, ends: &[u32], rows: &[u32]) -> Column {
+        let mut taken = Column::with_capacity(DataType::Text, rows.len());
+        for &row in rows {
+            let row = row as usize;
+            if self.is_null(row) {
+                taken.push_null();
+            } else {
+                taken.push_ref(&ValueRef::Text(text_at(text, ends, row)));
+            }
+        }
+        taken
+    }
+}
+
+fn text_at<'a>(text: &'a str, ends: &[u32], row: usize) -> &'a str {
+    let start = if row == 0 { 0 } else { ends[row - 1] as usize };
+    &text[start..ends[row] as usize]
+}
+
+/// Equal where the values are, whatever form the columns have.
+impl PartialEq for Column {
+    fn eq(&self, other: &Column) -> bool {
+        self.len() == other.len() && (0..self.len()).all(|row| self.value(row) == other.value(row))
     }
 }
 
@@ -66,6 +339,20 @@ impl Batch {
     pub fn new(rows: usize, columns: Vec<Column>) -> Batch {
         assert!(columns.iter().all(|column| column.len() == rows), "columns of one length");
         Batch { rows, columns }
+    }
+
+    /// A batch of rows, each with one value for each of `types`.
+    pub fn from_rows(types: &[DataType], rows: &[Vec<Value>]) -> Batch {
+        let columns = types
+            .iter()
+            .enumerate()
+            .map(|(index, data_type)| {
+                let mut column = Column::with_capacity(*data_type, rows.len());
+                rows.iter().for_each(|row| column.push_ref(&row[index].as_ref()));
+                column
+            })
+            .collect();
+        Batch { rows: rows.len(), columns }
     }
 
     /// How many rows there are.
@@ -92,5 +379,54 @@ impl Batch {
     pub fn take(&self, rows: &[u32]) -> Batch {
         let columns = self.columns.iter().map(|column| column.take(rows)).collect();
         Batch { rows: rows.len(), columns }
+    }
+
+    /// About how many bytes of memory the batch takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.columns.iter().map(Column::memory_bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_keeps_values_and_nulls() {
+        for (data_type, value) in [
+            (DataType::Int4, Value::Int(7)),
+            (DataType::Date, Value::Date(-3)),
+            (DataType::Time, Value::Time(5)),
+            (DataType::TimestampTz, Value::Timestamp(i64::MIN)),
+            (DataType::Float8, Value::Float(1.5)),
+            (DataType::Bool, Value::Bool(true)),
+            (DataType::Text, Value::from("äb")),
+            (DataType::Numeric(None), Value::Numeric("1.50".parse().unwrap())),
+            (DataType::Uuid, Value::Uuid([9; 16])),
+        ] {
+            let values = vec![value.clone(), Value::Null, value.clone(), Value::Null];
+            let column = Column::from_values(data_type, values.clone());
+            let read: Vec<Value> = (0..4).map(|row| column.value(row)).collect();
+            assert_eq!(read, values, "{data_type}");
+            let taken = column.take(&[3, 2, 2]);
+            assert!(taken.is_null(0) && taken.value(1) == value && taken.value(2) == value);
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_generalizes_the_column() {
+        let mut column = Column::from_values(DataType::Int4, vec![Value::Int(1), Value::Null]);
+        column.push(Value::from("odd"));
+        assert_eq!(column.value(0), Value::Int(1));
+        assert!(column.is_null(1));
+        assert_eq!(column.value(2), Value::from("odd"));
+    }
+
+    #[test]
+    fn repeating_equals_pushing() {
+        for value in [Value::Int(3), Value::Null, Value::from("x")] {
+            let repeated = Column::repeat(DataType::Int8, &value, 3);
+            assert_eq!(repeated, Column::from_values(DataType::Int8, vec![value; 3]));
+        }
     }
 }

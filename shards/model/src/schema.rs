@@ -122,10 +122,26 @@ pub struct ForeignKey {
     pub parent_name: String,
     /// Ordinals in the referenced table: its primary key or the columns of a unique index.
     pub parent_columns: Vec<usize>,
+    /// How the referenced key is found from a referencing row.
+    pub parent_key: ReferencedKey,
     /// What deleting a referenced row does.
     pub on_delete: ReferentialAction,
     /// What changing a referenced key does.
     pub on_update: ReferentialAction,
+}
+
+/// Where a foreign key points: the key of the referenced row or of its unique index entry, made of
+/// the referencing row's values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferencedKey {
+    /// Prefix of the key: the referenced table, or the unique index that has the columns.
+    pub object: ObjectId,
+    /// Ordinals in the *referencing* table in the order of the referenced key's columns, with the
+    /// direction that the key has there.
+    pub columns: Vec<IndexColumn>,
+    /// Ordinals in the *referencing* table whose hash places the referenced key, in the order of
+    /// the referenced table's partition columns (of a global index: all its columns).
+    pub placed_by: Vec<usize>,
 }
 
 /// What a change of a referenced row does to the rows that reference it.

@@ -98,6 +98,19 @@ impl Value {
         matches!(self, Value::Null)
     }
 
+    /// About how many bytes of memory the value takes, its shared string counted in full.
+    pub fn memory_bytes(&self) -> usize {
+        /// Digits of a `numeric` are counted by their usual size, not one by one.
+        const NUMERIC_BYTES: usize = 64;
+        let heap = match self {
+            Value::Text(text) => text.len() + 16,
+            Value::Bytes(bytes) => bytes.len() + 16,
+            Value::Numeric(_) => NUMERIC_BYTES,
+            _ => 0,
+        };
+        size_of::<Value>() + heap
+    }
+
     /// A borrowed view of the value.
     pub fn as_ref(&self) -> ValueRef<'_> {
         match self {

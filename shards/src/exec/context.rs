@@ -1,0 +1,154 @@
+//! What operators and expressions need to know of the statement they belong to.
+
+use super::memory::MemoryAccount;
+use super::store::RowStore;
+use futures::future::LocalBoxFuture;
+use model::batch::Batch;
+use model::error::{SqlError, SqlState};
+use model::plan::Exchange;
+use model::value::Value;
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A running node of a plan.
+pub trait Operator {
+    /// The next rows, never an empty batch; `None` at the end, and again whenever asked after it.
+    /// After an error the operator is only dropped.
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Batch>, SqlError>>;
+}
+
+/// Runs fragments in partitions for the router's plans.
+pub trait Gather {
+    /// All partitions' batches in the order in which they come.
+    fn open(
+        &self,
+        exchange: &Exchange,
+        context: &Rc<ExecContext>,
+    ) -> Result<Box<dyn Operator>, SqlError>;
+
+    /// One source a partition, all running: the exchange merges them.
+    fn open_each(
+        &self,
+        exchange: &Exchange,
+        context: &Rc<ExecContext>,
+    ) -> Result<Vec<Box<dyn Operator>>, SqlError>;
+}
+
+/// Who the statement runs for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionIdentity {
+    /// `current_user`
+    pub user: Arc<str>,
+    /// `current_database()`
+    pub database: Arc<str>,
+}
+
+impl Default for SessionIdentity {
+    fn default() -> SessionIdentity {
+        SessionIdentity { user: Arc::from("phantom"), database: Arc::from("phantom") }
+    }
+}
+
+/// A statement, as its operators see it. One for each plan or fragment that is opened.
+pub struct ExecContext {
+    /// Values of `$1` and on.
+    pub parameters: Arc<[Value]>,
+    /// The statement's time (`now()`): microseconds since 2000-01-01 00:00 UTC.
+    pub now_micros: i64,
+    /// What operators keep is counted here.
+    pub memory: MemoryAccount,
+    /// Where a sort may write what does not fit; `None` refuses with 53200 instead.
+    pub spill_directory: Option<PathBuf>,
+    /// The partition, in a fragment.
+    pub rows: Option<Rc<dyn RowStore>>,
+    /// The partitions, in the router.
+    pub gather: Option<Rc<dyn Gather>>,
+    /// Set to stop the statement with 57014.
+    pub cancelled: Rc<Cell<bool>>,
+    /// Who asks.
+    pub identity: SessionIdentity,
+    /// The rows of enclosing `Apply` nodes.
+    pub outer: Option<Rc<OuterRow>>,
+}
+
+/// The row an `Apply` is at, and those of the `Apply` nodes around it.
+#[derive(Debug)]
+pub struct OuterRow {
+    /// The row's columns.
+    pub values: Vec<Value>,
+    /// The next enclosing one.
+    pub enclosing: Option<Rc<OuterRow>>,
+}
+
+impl ExecContext {
+    /// A context without storage or partitions: for constants and expressions.
+    pub fn new(parameters: Arc<[Value]>, now_micros: i64, memory: MemoryAccount) -> ExecContext {
+        ExecContext {
+            parameters,
+            now_micros,
+            memory,
+            spill_directory: None,
+            rows: None,
+            gather: None,
+            cancelled: Rc::new(Cell::new(false)),
+            identity: SessionIdentity::default(),
+            outer: None,
+        }
+    }
+
+    /// The same statement with one more enclosing row.
+    pub fn with_outer(&self, values: Vec<Value>) -> ExecContext {
+        ExecContext {
+            parameters: self.parameters.clone(),
+            now_micros: self.now_micros,
+            memory: self.memory.clone(),
+            spill_directory: self.spill_directory.clone(),
+            rows: self.rows.clone(),
+            gather: self.gather.clone(),
+            cancelled: self.cancelled.clone(),
+            identity: self.identity.clone(),
+            outer: Some(Rc::new(OuterRow { values, enclosing: self.outer.clone() })),
+        }
+    }
+
+    /// Fails with 57014 where the statement has been cancelled.
+    pub fn check_cancelled(&self) -> Result<(), SqlError> {
+        if self.cancelled.get() {
+            return Err(SqlError::new(
+                SqlState::QUERY_CANCELED,
+                "canceling statement due to user request",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A pause between two slices of work: lets others run where that is due, and fails where the
+    /// statement has been cancelled meanwhile.
+    pub async fn pause(&self) -> Result<(), SqlError> {
+        runtime::task::yield_if_due().await;
+        self.check_cancelled()
+    }
+
+    /// Column `index` of the enclosing row at `depth`.
+    pub fn outer_value(&self, depth: usize, index: usize) -> Result<Value, SqlError> {
+        let mut row = self.outer.as_ref();
+        for _ in 0..depth {
+            row = row.and_then(|row| row.enclosing.as_ref());
+        }
+        row.and_then(|row| row.values.get(index))
+            .cloned()
+            .ok_or_else(|| SqlError::internal("a correlated column outside of its Apply"))
+    }
+
+    /// Value of parameter `index`, from 0.
+    pub fn parameter(&self, index: usize) -> Result<Value, SqlError> {
+        self.parameters.get(index).cloned().ok_or_else(|| {
+            SqlError::new(
+                SqlState::UNDEFINED_PARAMETER,
+                format!("there is no parameter ${}", index + 1),
+            )
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! Execution: operators that pull batches of rows through a plan.
+//!
+//! A [`Plan`] is data; [`open`] turns it into a tree of [`Operator`]s. The same operators run in
+//! two places. In a partition the leaves are scans, which read through a [`RowStore`]: one
+//! partition at one snapshot for one transaction. In the router the leaves are exchanges, which
+//! read through a [`Gather`]: the batches that the partitions' fragments answer.
+//!
+//! ```text
+//!   Sort            router: open(plan) with a Gather
+//!     Aggregate (Final)
+//!       Exchange  --- messages --->  Aggregate (Partial)      partition: open(fragment) with a RowStore
+//!                                      Filter, Scan
+//! ```
+//!
+//! * An operator is pulled: `next` answers one batch (about [`model::batch::BATCH_ROWS`] rows) or
+//!   the end. It awaits only where its input does; work on a batch is plain loops over columns.
+//!   Long loops between two awaits call `runtime::task::yield_if_due`, so that no step of the core
+//!   is long.
+//! * Expressions are evaluated over whole batches ([`evaluate`]), with loops over typed columns
+//!   where the types allow and value by value elsewhere. What is not needed is not evaluated: a
+//!   branch of a `CASE` that no row takes cannot fail.
+//! * What an operator keeps is counted in the statement's [`memory::MemoryAccount`]. `Sort` spills
+//!   to files when the account is full and the context names a directory; the others fail with
+//!   53200.
+//! * A plan that changes rows has a `Modify` at its top, which is no operator: [`modify::modify`]
+//!   runs it and answers what happened and what other partitions must do.
+//!
+//! Everything here belongs to the core it was opened on (`Rc` inside). A statement is cancelled
+//! by its context's flag, which every operator that loops looks at, or by dropping the operator.
+//!
+//! What is not done: operators do not run in parallel inside a partition, and hash tables of joins
+//! and aggregates do not spill.
+
+pub mod context;
+pub mod functions;
+pub mod memory;
+pub mod operators;
+pub mod store;
+
+pub use context::{ExecContext, Gather, Operator};
+pub use store::{RowCursor, RowStore, StoredRow};

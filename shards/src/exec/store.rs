@@ -1,0 +1,83 @@
+//! What execution asks of a partition's storage and locks.
+
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
+use model::error::SqlError;
+use model::key::KeyRange;
+use model::row::Row;
+
+/// A stored value: a row of a table, or the payload of an index entry (the row's primary key
+/// columns, encoded as a row). Reference-counted; reading it copies nothing.
+#[derive(Clone)]
+pub struct StoredRow(Bytes);
+
+impl StoredRow {
+    /// Takes bytes that come from storage or from a transaction's staged writes.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must be exactly what [`model::row::encode`] returned. Everything that is staged
+    /// in a tree is made by it, and storage verifies checksums before it hands bytes out.
+    pub unsafe fn from_verified(bytes: Bytes) -> StoredRow {
+        StoredRow(bytes)
+    }
+
+    /// Encodes a row.
+    pub fn encode<'a>(values: impl IntoIterator<Item = &'a model::value::Value>) -> StoredRow {
+        StoredRow(Bytes::from(model::row::encode(values)))
+    }
+
+    /// The row, read in place.
+    pub fn row(&self) -> Row<'_> {
+        // SAFETY: both constructors take only what `row::encode` returned.
+        unsafe { Row::from_bytes(&self.0) }
+    }
+
+    /// The encoded bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+/// One partition at one snapshot for one transaction: reads see the snapshot's versions and the
+/// transaction's own staged writes.
+pub trait RowStore {
+    /// Reads a range of keys in ascending or (`reverse`) descending order.
+    fn scan(&self, range: KeyRange, reverse: bool) -> Box<dyn RowCursor>;
+
+    /// Reads one key.
+    fn get<'a>(
+        &'a self,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
+
+    /// As [`RowStore::get`] where that needs no waiting: `None` where it does. The hot path.
+    fn get_cached(&self, key: &[u8]) -> Option<Option<StoredRow>> {
+        let _needs_waiting = key;
+        None
+    }
+
+    /// Locks a key exclusively until the transaction ends, then reads its newest version (the
+    /// transaction's own staged write before any other). `table` names it in errors.
+    fn lock<'a>(
+        &'a self,
+        table: &'a model::schema::Table,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
+
+    /// Stages a write of a key in the transaction; `None` deletes. The key is locked already, or
+    /// belongs to an index entry that the lock on its row (or unique key) covers. 53200 or 54000
+    /// where a transaction may not stage more.
+    fn stage(&self, key: Vec<u8>, value: Option<StoredRow>) -> Result<(), SqlError>;
+}
+
+/// A position in a scan.
+pub trait RowCursor {
+    /// Appends up to `rows_max` keys with their values to `out`; whether more may follow. An
+    /// implementation may answer fewer rows at a time.
+    fn next_batch<'a>(
+        &'a mut self,
+        out: &'a mut Vec<(Bytes, StoredRow)>,
+        rows_max: usize,
+    ) -> LocalBoxFuture<'a, Result<bool, SqlError>>;
+}
