@@ -176,9 +176,7 @@ fn arithmetic(
         (left, right) => promote(left, right)?,
     };
     let defined = match operator {
-        BinaryOperator::Modulo => {
-            operand.is_integer() || matches!(operand, DataType::Numeric(_))
-        }
+        BinaryOperator::Modulo => operand.is_integer() || matches!(operand, DataType::Numeric(_)),
         _ => operand.is_number(),
     };
     defined.then_some(())?;

@@ -46,10 +46,7 @@ pub trait RowStore {
     fn scan(&self, range: KeyRange, reverse: bool) -> Box<dyn RowCursor>;
 
     /// Reads one key.
-    fn get<'a>(
-        &'a self,
-        key: &'a [u8],
-    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
+    fn get<'a>(&'a self, key: &'a [u8]) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
 
     /// As [`RowStore::get`] where that needs no waiting: `None` where it does. The hot path.
     fn get_cached(&self, key: &[u8]) -> Option<Option<StoredRow>> {
