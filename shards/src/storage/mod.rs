@@ -1,0 +1,133 @@
+//! Storage: one log-structured merge tree a partition (O'Neil et al., 1996), with the versions of
+//! every row side by side.
+//!
+//! ```text
+//!            apply                       flush                 compaction
+//! log entry -------> active memtable --> frozen --> level 0 --> level 1 --> ... --> level 6
+//!                      (skiplist)                  overlapping   each a sorted run, ten times
+//!                                                    tables      as large as the one above
+//! ```
+//!
+//! * **Order.** Keys ascending, versions of a key newest first. "The row as of `at`" is the first
+//!   version at or after the position `(key, at)`, wherever it is looked for.
+//! * **Where versions lie.** Entries are applied in log order and versions move only downwards, in
+//!   order. For one key, timestamps grow with the log index (row locks see to that). So the first
+//!   source that has a visible version has the right one, and a read stops there.
+//! * **Reads.** Memtables first, then tables. A table that does not hold the key is left at its
+//!   filter. Blocks come from one cache a core with a hard bound; index and filter blocks, too.
+//!   Lookups and scans are synchronous state machines that say which block they lack; a thin
+//!   asynchronous shell fetches it and calls them again. A read of cached data thus neither waits
+//!   nor allocates, and [`Tree::get_cached`] is no future at all.
+//! * **Durability.** The log is the truth for what is not in tables yet: [`Tree::durable_index`]
+//!   says from where it must be replayed. The manifest (see [`manifest`]) switches from one set of
+//!   tables to the next atomically, and never runs ahead of the durable log: a memtable with
+//!   entries that the log could still lose is not flushed.
+//! * **Collection.** Of the versions at or before the watermark only the newest of each key is
+//!   kept, and no tombstone that hides nothing. It happens where data is rewritten anyway.
+//! * **Memory.** One budget a core, divided once ([`StorageOptions`]): memtables, cache, buffers.
+//!   Writers wait in [`Tree::make_room`] while memtables are over their share or compaction lags;
+//!   the cache shrinks by what readers hold; reads under way are counted.
+//! * **Failures.** Damage is detected by checksum on every read of a block, named with file and
+//!   offset, and never served. A full disk fails flushes, which are tried again; reads go on. A
+//!   failed sync poisons the core's storage: what the disk holds is unknown.
+//!
+//! Everything here belongs to one core. Background work (one flush, two compactions at a time)
+//! runs in slices between which other tasks of the core run.
+//!
+//! Not here: locks and transactions (the caller applies what is decided), the log, encryption,
+//! tables on other devices. A damaged table is reported, not repaired: that is the replica's task.
+//!
+//! The byte layouts stand in `docs/formats/table.md` and `docs/formats/manifest.md`.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use model::id::PartitionId;
+use runtime::task::{self, Task};
+
+mod cache;
+mod codec;
+mod compaction;
+mod core;
+mod error;
+mod flush;
+mod job;
+mod manifest;
+mod memtable;
+mod merge;
+mod open;
+mod options;
+mod row;
+mod scan;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod verify;
+mod version;
+
+pub use error::{Corruption, StorageError};
+pub use options::{MemoryUse, StorageOptions};
+pub use row::{CacheLookup, RowRef, ScanBatch, ScanRow, Version, Versioned, VersionedWrite};
+pub use scan::Scan;
+pub use table::format::{Compression, Damage};
+pub use tree::{LevelUse, Tree};
+
+/// The storage of one core: its trees, their shared memory and background work. Dropping it stops
+/// the background work where it is, as a crash would; nothing is flushed.
+pub struct Storage {
+    core: Rc<core::Core>,
+    _workers: Vec<Task<()>>,
+}
+
+impl Storage {
+    /// Starts the background work; must be called on the core, inside its world.
+    pub fn new(options: StorageOptions) -> Storage {
+        let core = core::Core::new(options);
+        let mut workers = vec![task::spawn("storage flush", flush::run(Rc::downgrade(&core)))];
+        for _ in 0..options::COMPACTIONS_MAX {
+            let worker = compaction::worker::run(Rc::downgrade(&core));
+            workers.push(task::spawn("storage compaction", worker));
+        }
+        Storage { core, _workers: workers }
+    }
+
+    /// Opens the tree of a partition in its directory, or makes a new one where there is none.
+    /// A partition must not be open twice.
+    ///
+    /// # Errors
+    /// [`StorageError::Corruption`] for a damaged, foreign, truncated or missing file; others.
+    pub async fn open_tree(
+        &self,
+        partition: PartitionId,
+        directory: &Path,
+    ) -> Result<Tree, StorageError> {
+        self.core.check_health()?;
+        let opened = open::open(&self.core, partition, directory).await;
+        if let Err(error) = &opened {
+            self.core.note(error);
+        }
+        opened
+    }
+
+    /// What storage holds in memory now.
+    pub fn memory(&self) -> MemoryUse {
+        let trees = self.core.live_trees();
+        MemoryUse {
+            budget: self.core.options.memory_bytes,
+            memtables: self.core.memtables_bytes.get(),
+            cache: self.core.cache.memory_bytes(),
+            buffers: self.core.buffers_bytes(),
+            tables: trees.iter().map(|tree| tree.version().memory_bytes()).sum(),
+        }
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.core.is_closed.set(true);
+        self.core.progress.notify_all();
+        self.core.reads.close();
+        self.core.scans.close();
+    }
+}

@@ -1,0 +1,163 @@
+//! Opening a tree: from any state that a crash can leave behind.
+//!
+//! The manifest says what is part of the tree. Table files it does not name are orphans of a flush
+//! or compaction that did not end, and go; a `MANIFEST.new` is an unfinished rotation, and goes. A
+//! table that the manifest names must be there with the length it had. Table files are not read:
+//! their blocks are checked when they are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::rc::Rc;
+
+use model::id::{LogIndex, PartitionId};
+use runtime::fs;
+
+use super::core::Core;
+use super::error::{Corruption, StorageError};
+use super::manifest::{self, Manifest};
+use super::table::format::Damage;
+use super::table::{Table, TableMeta, TableNumber};
+use super::tree::{Opening, Tree};
+use super::version::{Edit, Version};
+
+pub(crate) async fn open(
+    core: &Rc<Core>,
+    partition: PartitionId,
+    directory: &Path,
+) -> Result<Tree, StorageError> {
+    let io = |operation| move |error| StorageError::io(operation, directory, error);
+    fs::create_dir_all(directory).await.map_err(io("create"))?;
+    let files = fs::read_dir(directory).await.map_err(io("list"))?;
+    let files: HashMap<String, u64> =
+        files.into_iter().filter(|file| !file.is_dir).map(|file| (file.name, file.size)).collect();
+    let opening = if files.contains_key(manifest::FILE_NAME) {
+        open_existing(core, partition, directory, &files).await?
+    } else if files.keys().any(|name| TableNumber::from_file_name(name).is_some()) {
+        let file = directory.join(manifest::FILE_NAME);
+        return Err(Corruption { file, offset: 0, damage: Damage::Missing }.into());
+    } else {
+        create(partition, directory).await?
+    };
+    let tree = Tree::new(Rc::clone(core), opening);
+    core.trees.borrow_mut().push(Rc::downgrade(&tree.inner));
+    core.compaction_work.notify_one();
+    Ok(tree)
+}
+
+async fn create(partition: PartitionId, directory: &Path) -> Result<Opening, StorageError> {
+    let manifest = Manifest::create(directory, partition).await?;
+    if let Some(parent) = directory.parent() {
+        let synced = fs::sync_dir(parent).await;
+        synced.map_err(|error| StorageError::Poisoned {
+            file: parent.to_owned(),
+            source: Rc::new(error),
+        })?;
+    }
+    Ok(Opening {
+        partition,
+        directory: directory.to_owned(),
+        manifest,
+        version: Version::default(),
+        flushed: LogIndex(0),
+        next_number: TableNumber(1),
+    })
+}
+
+async fn open_existing(
+    core: &Core,
+    partition: PartitionId,
+    directory: &Path,
+    files: &HashMap<String, u64>,
+) -> Result<Opening, StorageError> {
+    let opened = Manifest::open(directory, partition).await?;
+    let manifest_path = directory.join(manifest::FILE_NAME);
+    let replayed = replay(opened.edits).map_err(|damage| Corruption {
+        file: manifest_path,
+        offset: 0,
+        damage,
+    })?;
+    for (_, meta) in replayed.tables.values() {
+        let file = directory.join(meta.number.file_name());
+        let damage = match files.get(&meta.number.file_name()) {
+            None => Damage::Missing,
+            Some(bytes) if *bytes != meta.file_bytes => Damage::Truncated,
+            Some(_) => continue,
+        };
+        let offset = files.get(&meta.number.file_name()).copied().unwrap_or(0);
+        return Err(Corruption { file, offset, damage }.into());
+    }
+    remove_orphans(directory, files, &replayed.tables).await?;
+    let tables = replayed.tables.into_values().map(|(level, meta)| {
+        let path = directory.join(meta.number.file_name());
+        (level, Rc::new(Table::new(meta, core.next_slot(), path)))
+    });
+    Ok(Opening {
+        partition,
+        directory: directory.to_owned(),
+        manifest: opened.manifest,
+        version: Version::default().edited(&[], tables),
+        flushed: replayed.durable_index,
+        next_number: replayed.next_number,
+    })
+}
+
+struct Replayed {
+    tables: BTreeMap<TableNumber, (usize, TableMeta)>,
+    durable_index: LogIndex,
+    next_number: TableNumber,
+}
+
+/// Adds up the edits, and checks that they make sense.
+fn replay(edits: Vec<Edit>) -> Result<Replayed, Damage> {
+    let mut all = Replayed {
+        tables: BTreeMap::new(),
+        durable_index: LogIndex(0),
+        next_number: TableNumber(1),
+    };
+    for edit in edits {
+        if edit.durable_index < all.durable_index || edit.next_number < all.next_number {
+            return Err(Damage::Inconsistent);
+        }
+        all.durable_index = edit.durable_index;
+        all.next_number = edit.next_number;
+        for number in &edit.removed {
+            all.tables.remove(number).ok_or(Damage::Inconsistent)?;
+        }
+        for (level, meta) in edit.added {
+            let is_new = meta.number < all.next_number
+                && all.tables.insert(meta.number, (level, meta)).is_none();
+            if !is_new {
+                return Err(Damage::Inconsistent);
+            }
+        }
+    }
+    let mut ranges: Vec<(usize, &[u8], &[u8])> = all
+        .tables
+        .values()
+        .filter(|(level, _)| *level > 0)
+        .map(|(level, meta)| (*level, &*meta.smallest, &*meta.largest))
+        .collect();
+    ranges.sort_unstable();
+    let overlap = ranges.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].2 >= pair[1].1);
+    if overlap { Err(Damage::Inconsistent) } else { Ok(all) }
+}
+
+async fn remove_orphans(
+    directory: &Path,
+    files: &HashMap<String, u64>,
+    tables: &BTreeMap<TableNumber, (usize, TableMeta)>,
+) -> Result<(), StorageError> {
+    let mut orphans: Vec<&String> = files
+        .keys()
+        .filter(|name| match TableNumber::from_file_name(name) {
+            Some(number) => !tables.contains_key(&number),
+            None => *name == manifest::NEW_FILE_NAME,
+        })
+        .collect();
+    orphans.sort();
+    for name in orphans {
+        let path = directory.join(name);
+        fs::remove_file(&path).await.map_err(|error| StorageError::io("remove", &path, error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Scrubbing: reads every byte of a tree that means something and checks it against everything
+//! that is known about it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use model::time::Timestamp;
+use runtime::task::yield_if_due;
+
+use super::core::{Core, read};
+use super::error::{Corruption, StorageError};
+use super::table::Table;
+use super::table::block::{Block, BlockCursor, BlockKind, compare};
+use super::table::filter;
+use super::table::format::{Damage, FOOTER_BYTES, Footer, Handle, PartitionHandles};
+use super::table::iter::Need;
+use super::tree::Tree;
+
+impl Tree {
+    /// Reads and checks every block of every table of the tree, past the cache, in slices. Tables
+    /// that compaction drops meanwhile are checked all the same.
+    ///
+    /// # Errors
+    /// The first [`StorageError::Corruption`] found; or [`StorageError::Io`].
+    pub async fn verify(&self) -> Result<(), StorageError> {
+        let version = self.inner.version();
+        for table in version.tables() {
+            let check = Check { core: &self.inner.core, table, last: RefCell::default() };
+            check.footer(self).await?;
+            check.content().await?;
+        }
+        self.inner.manifest.lock().await.verify().await
+    }
+}
+
+struct Check<'a> {
+    core: &'a Core,
+    table: &'a Rc<Table>,
+    last: RefCell<Seen>,
+}
+
+/// What has been seen of the table so far.
+#[derive(Default)]
+struct Seen {
+    key: Vec<u8>,
+    ts: Timestamp,
+    entries: u64,
+    tombstones: u64,
+    oldest: Option<Timestamp>,
+    newest: Timestamp,
+}
+
+impl Check<'_> {
+    fn corrupt(&self, offset: u64, damage: Damage) -> StorageError {
+        Corruption { file: self.table.path.clone(), offset, damage }.into()
+    }
+
+    async fn footer(&self, tree: &Tree) -> Result<(), StorageError> {
+        let meta = &self.table.meta;
+        let offset = meta.file_bytes.saturating_sub(FOOTER_BYTES as u64);
+        let bytes = read(self.table, offset, FOOTER_BYTES).await?;
+        let footer = Footer::decode(&bytes).map_err(|damage| self.corrupt(offset, damage))?;
+        let expected = Footer {
+            partition: tree.partition(),
+            identity: meta.identity,
+            file_bytes: meta.file_bytes,
+            top: meta.top,
+            entries: meta.entries,
+            tombstones: meta.tombstones,
+            oldest: meta.oldest,
+            newest: meta.newest,
+        };
+        if footer == expected { Ok(()) } else { Err(self.corrupt(offset, Damage::Inconsistent)) }
+    }
+
+    async fn block(&self, kind: BlockKind, handle: Handle) -> Result<Rc<Block>, StorageError> {
+        let need = Need { table: Rc::clone(self.table), kind, handle };
+        self.core.load(&need, &[], &self.core.job_blocks, |_, _| ()).await
+    }
+
+    async fn content(&self) -> Result<(), StorageError> {
+        let meta = &self.table.meta;
+        let top = self.block(BlockKind::Top, meta.top).await?;
+        let mut partitions = BlockCursor::new(top, Vec::new());
+        partitions.seek_first();
+        while partitions.is_valid() {
+            let handles = partitions
+                .value()
+                .and_then(PartitionHandles::decode)
+                .ok_or_else(|| self.corrupt(meta.top.offset, Damage::Structure))?;
+            self.partition(handles, meta.top).await?;
+            self.check_bound(&partitions, meta.top.offset)?;
+            partitions.next();
+        }
+        let seen = self.last.borrow();
+        let agrees = seen.entries == meta.entries
+            && seen.tombstones == meta.tombstones
+            && seen.oldest == Some(meta.oldest)
+            && seen.newest == meta.newest
+            && *seen.key == *meta.largest;
+        if agrees { Ok(()) } else { Err(self.corrupt(meta.top.offset, Damage::Inconsistent)) }
+    }
+
+    async fn partition(&self, handles: PartitionHandles, top: Handle) -> Result<(), StorageError> {
+        let filter = self.block(BlockKind::Filter, handles.filter).await?;
+        let index = self.block(BlockKind::Index, handles.index).await?;
+        let mut entries = BlockCursor::new(index, Vec::new());
+        entries.seek_first();
+        while entries.is_valid() {
+            let handle = entries
+                .value()
+                .and_then(Handle::decode)
+                .filter(|handle| handle.end() <= top.offset)
+                .ok_or_else(|| self.corrupt(handles.index.offset, Damage::Structure))?;
+            let data = self.block(BlockKind::Data, handle).await?;
+            self.data(data, handle, &filter)?;
+            self.check_bound(&entries, handles.index.offset)?;
+            entries.next();
+            yield_if_due().await;
+        }
+        Ok(())
+    }
+
+    /// An index entry must name the last version beneath it.
+    fn check_bound(&self, entry: &BlockCursor, offset: u64) -> Result<(), StorageError> {
+        let seen = self.last.borrow();
+        if entry.key() == seen.key && entry.ts() == seen.ts {
+            Ok(())
+        } else {
+            Err(self.corrupt(offset, Damage::Inconsistent))
+        }
+    }
+
+    fn data(&self, data: Rc<Block>, at: Handle, filter: &Block) -> Result<(), StorageError> {
+        let mut seen = self.last.borrow_mut();
+        let mut cursor = BlockCursor::new(data, Vec::new());
+        cursor.seek_first();
+        while cursor.is_valid() {
+            let (key, ts) = (cursor.key(), cursor.ts());
+            let is_in_order = match seen.entries {
+                0 => *key == *self.table.meta.smallest,
+                _ => compare((&seen.key, seen.ts), (key, ts)).is_lt(),
+            };
+            if !is_in_order || !filter::may_contain(filter.bytes(), filter::hash_key(key)) {
+                return Err(self.corrupt(at.offset, Damage::Inconsistent));
+            }
+            seen.key.clear();
+            seen.key.extend_from_slice(key);
+            seen.ts = ts;
+            seen.entries += 1;
+            seen.tombstones += u64::from(cursor.value_range().is_none());
+            seen.oldest = Some(seen.oldest.map_or(ts, |oldest| oldest.min(ts)));
+            seen.newest = seen.newest.max(ts);
+            cursor.next();
+        }
+        Ok(())
+    }
+}
