@@ -126,6 +126,7 @@ pub struct File {
 #[derive(Clone)]
 enum Inner {
     Glommio(crate::glommio::fs::File),
+    Sim(crate::sim::fs::File),
 }
 
 impl File {
@@ -137,6 +138,7 @@ impl File {
         let inner = match world::current() {
             World::None => return Err(world::no_world("a file")),
             World::Glommio => Inner::Glommio(crate::glommio::fs::File::open(path, options).await?),
+            World::Sim => Inner::Sim(crate::sim::fs::File::open(path, options).await?),
         };
         Ok(Self { inner })
     }
@@ -153,6 +155,7 @@ impl File {
         }
         match &self.inner {
             Inner::Glommio(file) => file.read_at(pos, len).await,
+            Inner::Sim(file) => file.read_at(pos, len).await,
         }
     }
 
@@ -173,6 +176,7 @@ impl File {
         }
         match &self.inner {
             Inner::Glommio(file) => file.write_at(pos, buf).await,
+            Inner::Sim(file) => file.write_at(pos, buf).await,
         }
     }
 
@@ -184,6 +188,7 @@ impl File {
     pub async fn sync(&self) -> io::Result<()> {
         match &self.inner {
             Inner::Glommio(file) => file.sync().await,
+            Inner::Sim(file) => file.sync().await,
         }
     }
 
@@ -196,6 +201,7 @@ impl File {
     pub async fn preallocate(&self, len: u64) -> io::Result<()> {
         match &self.inner {
             Inner::Glommio(file) => file.preallocate(len).await,
+            Inner::Sim(file) => file.preallocate(len).await,
         }
     }
 
@@ -206,6 +212,7 @@ impl File {
     pub async fn truncate(&self, len: u64) -> io::Result<()> {
         match &self.inner {
             Inner::Glommio(file) => file.truncate(len).await,
+            Inner::Sim(file) => file.truncate(len).await,
         }
     }
 
@@ -216,6 +223,7 @@ impl File {
     pub async fn size(&self) -> io::Result<u64> {
         match &self.inner {
             Inner::Glommio(file) => file.size().await,
+            Inner::Sim(file) => file.size().await,
         }
     }
 
@@ -224,6 +232,7 @@ impl File {
     pub fn path(&self) -> &Path {
         match &self.inner {
             Inner::Glommio(file) => file.path(),
+            Inner::Sim(file) => file.path(),
         }
     }
 
@@ -234,6 +243,10 @@ impl File {
     pub async fn close(self) -> io::Result<()> {
         match self.inner {
             Inner::Glommio(file) => file.close().await,
+            Inner::Sim(file) => {
+                drop(file);
+                Ok(())
+            }
         }
     }
 }
@@ -263,6 +276,7 @@ pub async fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match world::current() {
         World::None => Err(world::no_world("renaming a file")),
         World::Glommio => crate::glommio::fs::rename(from, to).await,
+        World::Sim => crate::sim::fs::rename(from, to).await,
     }
 }
 
@@ -274,6 +288,7 @@ pub async fn remove_file(path: &Path) -> io::Result<()> {
     match world::current() {
         World::None => Err(world::no_world("removing a file")),
         World::Glommio => crate::glommio::fs::remove_file(path).await,
+        World::Sim => crate::sim::fs::remove_file(path).await,
     }
 }
 
@@ -285,6 +300,7 @@ pub async fn create_dir_all(path: &Path) -> io::Result<()> {
     match world::current() {
         World::None => Err(world::no_world("making a directory")),
         World::Glommio => crate::glommio::fs::create_dir_all(path).await,
+        World::Sim => crate::sim::fs::create_dir_all(path).await,
     }
 }
 
@@ -296,6 +312,7 @@ pub async fn remove_dir_all(path: &Path) -> io::Result<()> {
     match world::current() {
         World::None => Err(world::no_world("removing a directory")),
         World::Glommio => crate::glommio::fs::remove_dir_all(path).await,
+        World::Sim => crate::sim::fs::remove_dir_all(path).await,
     }
 }
 
@@ -307,6 +324,7 @@ pub async fn read_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
     match world::current() {
         World::None => Err(world::no_world("reading a directory")),
         World::Glommio => crate::glommio::fs::read_dir(path).await,
+        World::Sim => crate::sim::fs::read_dir(path).await,
     }
 }
 
@@ -318,6 +336,7 @@ pub async fn exists(path: &Path) -> io::Result<bool> {
     match world::current() {
         World::None => Err(world::no_world("looking for a file")),
         World::Glommio => crate::glommio::fs::exists(path).await,
+        World::Sim => crate::sim::fs::exists(path).await,
     }
 }
 
@@ -329,6 +348,7 @@ pub async fn sync_dir(path: &Path) -> io::Result<()> {
     match world::current() {
         World::None => Err(world::no_world("syncing a directory")),
         World::Glommio => crate::glommio::fs::sync_dir(path).await,
+        World::Sim => crate::sim::fs::sync_dir(path).await,
     }
 }
 
@@ -340,6 +360,7 @@ pub async fn available_space(path: &Path) -> io::Result<u64> {
     match world::current() {
         World::None => Err(world::no_world("measuring a file system")),
         World::Glommio => crate::glommio::fs::available_space(path).await,
+        World::Sim => crate::sim::fs::available_space(path).await,
     }
 }
 

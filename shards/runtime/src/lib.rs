@@ -48,6 +48,7 @@ pub mod glommio;
 pub mod mesh;
 pub mod net;
 pub mod random;
+pub mod sim;
 pub mod sync;
 pub mod task;
 pub mod thread;

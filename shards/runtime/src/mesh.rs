@@ -71,7 +71,8 @@ impl<M: Send + 'static> MeshBuilder<M> {
         assert!(cores > 0, "a mesh needs a core");
         assert!(capacity_per_pair > 0, "a mesh needs room for a message");
         let inner = match world::current() {
-            World::None | World::Glommio => {
+            // Simulated cores take turns on one thread, which is one of the ways threads can run.
+            World::None | World::Glommio | World::Sim => {
                 BuilderInner::Threads(threads::Builder::new(cores, capacity_per_pair))
             }
         };

@@ -17,6 +17,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use crate::glommio::net as real;
+use crate::sim::socket as simulated;
 use crate::world::{self, World};
 
 /// A read returns at most this many bytes.
@@ -29,6 +30,7 @@ pub struct Listener {
 
 enum ListenerInner {
     Glommio(real::Listener),
+    Sim(simulated::Listener),
 }
 
 impl Listener {
@@ -41,6 +43,7 @@ impl Listener {
         let inner = match world::current() {
             World::None => return Err(world::no_world("a socket")),
             World::Glommio => ListenerInner::Glommio(real::Listener::bind(addr, shared)?),
+            World::Sim => ListenerInner::Sim(simulated::Listener::bind(addr, shared)?),
         };
         Ok(Self { inner })
     }
@@ -50,6 +53,7 @@ impl Listener {
     pub fn local_addr(&self) -> SocketAddr {
         match &self.inner {
             ListenerInner::Glommio(listener) => listener.local_addr(),
+            ListenerInner::Sim(listener) => listener.local_addr(),
         }
     }
 
@@ -61,6 +65,7 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Stream> {
         let inner = match &self.inner {
             ListenerInner::Glommio(listener) => StreamInner::Glommio(listener.accept().await?),
+            ListenerInner::Sim(listener) => StreamInner::Sim(listener.accept().await),
         };
         Ok(Stream { inner })
     }
@@ -79,6 +84,7 @@ pub struct Stream {
 
 enum StreamInner {
     Glommio(real::Stream),
+    Sim(simulated::Stream),
 }
 
 impl Stream {
@@ -91,6 +97,7 @@ impl Stream {
         let inner = match world::current() {
             World::None => return Err(world::no_world("a socket")),
             World::Glommio => StreamInner::Glommio(real::Stream::connect(addr).await?),
+            World::Sim => StreamInner::Sim(simulated::connect(addr).await?),
         };
         Ok(Self { inner })
     }
@@ -100,6 +107,7 @@ impl Stream {
     pub fn peer_addr(&self) -> SocketAddr {
         match &self.inner {
             StreamInner::Glommio(stream) => stream.peer_addr(),
+            StreamInner::Sim(stream) => stream.peer_addr(),
         }
     }
 
@@ -108,6 +116,7 @@ impl Stream {
     pub fn local_addr(&self) -> SocketAddr {
         match &self.inner {
             StreamInner::Glommio(stream) => stream.local_addr(),
+            StreamInner::Sim(stream) => stream.local_addr(),
         }
     }
 
@@ -120,6 +129,13 @@ impl Stream {
                 (
                     ReadHalf { inner: ReadInner::Glommio(read) },
                     WriteHalf { inner: WriteInner::Glommio(write) },
+                )
+            }
+            StreamInner::Sim(stream) => {
+                let (read, write) = stream.split();
+                (
+                    ReadHalf { inner: ReadInner::Sim(read) },
+                    WriteHalf { inner: WriteInner::Sim(write) },
                 )
             }
         }
@@ -139,6 +155,7 @@ pub struct ReadHalf {
 
 enum ReadInner {
     Glommio(real::ReadHalf),
+    Sim(simulated::ReadHalf),
 }
 
 impl ReadHalf {
@@ -151,6 +168,7 @@ impl ReadHalf {
     pub async fn read(&mut self) -> io::Result<Received> {
         let inner = match &mut self.inner {
             ReadInner::Glommio(half) => ReceivedInner::Glommio(half.read().await?),
+            ReadInner::Sim(half) => ReceivedInner::Sim(half.read(READ_MAX).await?),
         };
         Ok(Received { inner })
     }
@@ -163,6 +181,7 @@ pub struct Received {
 
 enum ReceivedInner {
     Glommio(real::Received),
+    Sim(Vec<u8>),
 }
 
 impl Deref for Received {
@@ -171,6 +190,7 @@ impl Deref for Received {
     fn deref(&self) -> &[u8] {
         match &self.inner {
             ReceivedInner::Glommio(bytes) => bytes,
+            ReceivedInner::Sim(bytes) => bytes,
         }
     }
 }
@@ -188,6 +208,7 @@ pub struct WriteHalf {
 
 enum WriteInner {
     Glommio(real::WriteHalf),
+    Sim(simulated::WriteHalf),
 }
 
 impl WriteHalf {
@@ -200,6 +221,7 @@ impl WriteHalf {
     pub async fn write_all(&mut self, bufs: &mut Vec<Bytes>) -> io::Result<()> {
         match &mut self.inner {
             WriteInner::Glommio(half) => half.write_all(bufs).await,
+            WriteInner::Sim(half) => half.write_all(bufs).await,
         }
     }
 
@@ -207,6 +229,7 @@ impl WriteHalf {
     pub async fn shutdown(&mut self) {
         match &mut self.inner {
             WriteInner::Glommio(half) => half.shutdown().await,
+            WriteInner::Sim(half) => half.shutdown(),
         }
     }
 }

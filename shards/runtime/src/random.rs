@@ -84,6 +84,7 @@ fn os_seed() -> u64 {
 fn with<T>(f: impl FnOnce(&mut Rng) -> T) -> T {
     match world::current() {
         World::None | World::Glommio => STREAM.with_borrow_mut(f),
+        World::Sim => crate::sim::with(|core| core.random().with(f)),
     }
 }
 

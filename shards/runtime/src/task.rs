@@ -55,6 +55,7 @@ pub struct Task<T> {
 
 enum Inner<T> {
     Glommio(crate::glommio::spawn::Task<T>),
+    Sim(crate::sim::Task<T>),
 }
 
 impl<T: 'static> Task<T> {
@@ -63,6 +64,7 @@ impl<T: 'static> Task<T> {
     pub fn detach(self) {
         match self.inner {
             Inner::Glommio(task) => task.detach(),
+            Inner::Sim(task) => task.detach(),
         }
     }
 }
@@ -73,6 +75,7 @@ impl<T: 'static> Future for Task<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.inner {
             Inner::Glommio(task) => Pin::new(task).poll(cx),
+            Inner::Sim(task) => Pin::new(task).poll(cx),
         }
     }
 }
@@ -86,6 +89,7 @@ pub fn spawn<T: 'static>(name: &'static str, future: impl Future<Output = T> + '
     let inner = match world::current() {
         World::None => panic!("spawning needs a core: this thread runs outside the runtime"),
         World::Glommio => Inner::Glommio(crate::glommio::spawn::spawn(name, future)),
+        World::Sim => Inner::Sim(crate::sim::spawn(name, future)),
     };
     Task { inner }
 }
@@ -107,13 +111,17 @@ pub async fn yield_now() {
 /// Yields if the current step has run for [`SLICE`] or more. Costs a clock read, so call it every
 /// few dozen rows rather than every row.
 pub async fn yield_if_due() {
-    if time::now().saturating_since(SLICE_BEGAN.get()) >= SLICE {
+    let due = match world::current() {
+        World::None | World::Glommio => time::now().saturating_since(SLICE_BEGAN.get()) >= SLICE,
+        World::Sim => crate::sim::with(crate::sim::Core::yield_is_due),
+    };
+    if due {
         yield_now().await;
     }
 }
 
 /// What a panic said, if it said it in text.
-fn panic_message(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     payload
         .downcast_ref::<&'static str>()
         .map(|text| (*text).to_owned())

@@ -32,7 +32,7 @@ impl<T> JoinHandle<T> {
 /// Starts a thread outside the world of cores. The kernel shows the first 15 bytes of its name.
 ///
 /// # Errors
-/// When the kernel has no room for another thread.
+/// When the kernel has no room for another thread; [`io::ErrorKind::Unsupported`] in the simulator.
 pub fn spawn<T: Send + 'static>(
     name: &str,
     f: impl FnOnce() -> T + Send + 'static,
@@ -42,6 +42,10 @@ pub fn spawn<T: Send + 'static>(
             .name(name.to_owned())
             .spawn(f)
             .map(|handle| JoinHandle { handle }),
+        World::Sim => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("thread {name}: a simulation has no foreign threads"),
+        )),
     }
 }
 

@@ -107,6 +107,7 @@ impl WallTime {
 pub fn now() -> Instant {
     match world::current() {
         World::None | World::Glommio => Instant(os_clock(libc::CLOCK_MONOTONIC)),
+        World::Sim => Instant(crate::sim::with(crate::sim::Core::now)),
     }
 }
 
@@ -115,6 +116,7 @@ pub fn now() -> Instant {
 pub fn wall_clock() -> WallTime {
     match world::current() {
         World::None | World::Glommio => WallTime(os_clock(libc::CLOCK_REALTIME)),
+        World::Sim => WallTime(crate::sim::with(crate::sim::Core::wall_clock)),
     }
 }
 
@@ -145,6 +147,7 @@ pub async fn sleep_until(deadline: Instant) {
     match world::current() {
         World::None => panic!("sleeping needs a core: this thread runs outside the runtime"),
         World::Glommio => crate::glommio::timer::Sleep::until(deadline).await,
+        World::Sim => crate::sim::Sleep::until(deadline).await,
     }
 }
 

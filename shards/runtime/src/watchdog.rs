@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::time::Instant;
+use crate::world::{self, World};
 
 /// A step longer than this is a stall.
 pub const STALL: Duration = Duration::from_millis(5);
@@ -41,67 +42,86 @@ pub struct Stall {
 
 type Hook = Rc<dyn Fn(&Stall)>;
 
+/// The figures and the hook of one core.
+#[derive(Default)]
+pub(crate) struct Watchdog {
+    report: Cell<Report>,
+    hook: RefCell<Option<Hook>>,
+}
+
+impl Watchdog {
+    /// Forgets the hook and the figures, when the core ends.
+    pub(crate) fn clear(&self) {
+        self.report.set(Report::default());
+        let _hook = self.hook.replace(None);
+    }
+
+    fn record(&self, task: &'static str, took: Duration) {
+        let mut report = self.report.get();
+        report.steps += 1;
+        report.busy += took;
+        if took > report.longest {
+            report.longest = took;
+            report.longest_task = task;
+        }
+        let stalled = took > STALL;
+        report.stalls += u64::from(stalled);
+        self.report.set(report);
+        if stalled {
+            let hook = self.hook.borrow().clone();
+            if let Some(hook) = hook {
+                hook(&Stall { task, took });
+            }
+        }
+    }
+}
+
 thread_local! {
-    static REPORT: Cell<Report> = const { Cell::new(Report {
-        steps: 0,
-        stalls: 0,
-        longest: Duration::ZERO,
-        longest_task: "",
-        busy: Duration::ZERO,
-        panics: 0,
-    }) };
-    static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    static REAL: Watchdog = Watchdog::default();
+}
+
+/// Works with the watchdog of this core.
+fn with<T>(work: impl FnOnce(&Watchdog) -> T) -> T {
+    match world::current() {
+        World::None | World::Glommio => REAL.with(work),
+        World::Sim => work(&crate::sim::with(crate::sim::Core::watchdog)),
+    }
 }
 
 /// This core's figures.
 #[must_use]
 pub fn report() -> Report {
-    REPORT.get()
+    with(|watchdog| watchdog.report.get())
 }
 
 /// Starts the figures of this core from zero; the hook stays.
 pub fn reset() {
-    REPORT.set(Report::default());
+    with(|watchdog| watchdog.report.set(Report::default()));
 }
 
 /// Calls `hook` on this core after each stalled step, from outside the task that stalled. It must
 /// be quick and must not panic. The next call replaces it.
 pub fn on_stall(hook: impl Fn(&Stall) + 'static) {
-    HOOK.replace(Some(Rc::new(hook)));
+    let _before = with(|watchdog| watchdog.hook.replace(Some(Rc::new(hook))));
 }
 
 /// Forgets this core's hook and figures, when the core ends.
 pub(crate) fn clear() {
-    reset();
-    HOOK.replace(None);
+    with(Watchdog::clear);
 }
 
 /// Accounts for one step.
 pub(crate) fn record(task: &'static str, began: Instant, ended: Instant) {
-    let took = ended.saturating_since(began);
-    let mut report = REPORT.get();
-    report.steps += 1;
-    report.busy += took;
-    if took > report.longest {
-        report.longest = took;
-        report.longest_task = task;
-    }
-    let stalled = took > STALL;
-    report.stalls += u64::from(stalled);
-    REPORT.set(report);
-    if stalled {
-        let hook = HOOK.with_borrow(Clone::clone);
-        if let Some(hook) = hook {
-            hook(&Stall { task, took });
-        }
-    }
+    with(|watchdog| watchdog.record(task, ended.saturating_since(began)));
 }
 
 /// Accounts for one panic that was caught.
 pub(crate) fn count_panic() {
-    let mut report = REPORT.get();
-    report.panics += 1;
-    REPORT.set(report);
+    with(|watchdog| {
+        let mut report = watchdog.report.get();
+        report.panics += 1;
+        watchdog.report.set(report);
+    });
 }
 
 #[cfg(test)]

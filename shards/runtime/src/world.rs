@@ -15,6 +15,8 @@ pub(crate) enum World {
     None,
     /// A core of the real node.
     Glommio,
+    /// A core of a simulated node, inside one of its steps.
+    Sim,
 }
 
 thread_local! {
@@ -24,6 +26,11 @@ thread_local! {
 /// The world of this thread.
 pub(crate) fn current() -> World {
     CURRENT.get()
+}
+
+/// Whether this thread is inside a step of a simulation.
+pub(crate) fn is_simulated() -> bool {
+    current() == World::Sim
 }
 
 /// Puts this thread into `world` until the guard is dropped.
