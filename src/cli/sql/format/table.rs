@@ -26,6 +26,15 @@ pub enum Expanded {
     On,
 }
 
+impl std::fmt::Display for Expanded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::On => "on",
+        })
+    }
+}
+
 /// A result drawn as a table.
 #[derive(Debug)]
 pub(super) struct Table {
