@@ -1,1 +1,44 @@
 //! The Rust client of PhantomDB.
+//!
+//! Two faces over one state machine without I/O ([`Event`] says what an answer is made of):
+//!
+//! * [`blocking`]: one socket, one thread at a time; the lightest there is.
+//!
+//! ```no_run
+//! use phantomdb_client::{blocking::Client, params};
+//!
+//! let mut client = Client::connect("phantom://phantom@127.0.0.1:7430/phantom")?;
+//! client.execute("INSERT INTO item VALUES ($1, $2)", &params![7, "seven"])?;
+//! for row in client.query("SELECT name FROM item WHERE id = $1", &params![7])? {
+//!     println!("{}", row.get::<String>("name")?);
+//! }
+//! # Ok::<(), phantomdb_client::Error>(())
+//! ```
+//!
+//! Many requests may be in flight on one connection: `send` queues, `flush` sends all that is
+//! queued with one system call, `take` waits for an outcome. Statements are prepared once a
+//! connection, by their text. A pool sends a point statement to the core that owns its row.
+//!
+//! The client shares frames and messages with the server, and nothing else: it never imports the
+//! server's runtime.
+
+pub mod blocking;
+mod error;
+mod outcome;
+mod protocol;
+mod row;
+mod statement;
+mod url;
+
+pub use error::{Class, Error};
+pub use outcome::{Outcome, read_rows};
+pub use protocol::{Event, ServerInfo};
+pub use row::{ColumnIndex, Columns, FromValue, Row, ToValue};
+pub use statement::{Source, Statement};
+pub use url::{DEFAULT_PORT, Options, UrlError};
+
+pub use model::error::{SqlError, SqlState};
+pub use model::types::DataType;
+pub use model::value::{Interval, Value};
+pub use net::message::{Column, Complete, Placement, Report, Severity, TransactionStatus};
+pub use net::rows::RowBatch;

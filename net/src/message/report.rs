@@ -3,6 +3,7 @@
 use crate::codec::{Malformed, Reader, Wire, put_bytes};
 use bytes::{BufMut, BytesMut};
 use model::error::{ErrorFields, SqlError, SqlState};
+use std::fmt;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,13 @@ impl Report {
     /// A report of `error`, retryable as its SQLSTATE says.
     pub fn new(severity: Severity, transaction: TransactionStatus, error: SqlError) -> Report {
         Report { severity, retryable: error.state().is_retryable(), transaction, error }
+    }
+}
+
+/// `ERROR 42703: column "x" does not exist`
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.severity.name(), self.error)
     }
 }
 
