@@ -5,12 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::{CLIENT, Loss, Options, Sim, StuckReason, TaskPanic};
-use super::sim;
+use super::{MS, sim};
 use crate::mesh::MeshBuilder;
 use crate::sync::{Event, queue};
 use crate::{fs, random, task, thread, time, watchdog};
-
-const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn time_jumps_to_the_next_timer() {
