@@ -40,6 +40,8 @@ pub struct Options {
     pub stop_on_error: bool,
     /// Print how long each statement takes.
     pub timing: bool,
+    /// A lost connection does not end the run: the next statement makes a new one.
+    pub interactive: bool,
     /// Set by Ctrl-C; the run then ends after the statement that was cancelled. Never set in the
     /// shell.
     pub interrupted: Arc<AtomicBool>,
@@ -99,7 +101,7 @@ impl<'o, S: Session> Runner<'o, S> {
     }
 
     /// Runs the pieces that `next` gives until there are no more.
-    fn drain(
+    pub(super) fn drain(
         &mut self,
         mut next: impl FnMut() -> Result<Option<Piece>, SplitError>,
         name: &str,
@@ -165,7 +167,8 @@ impl<'o, S: Session> Runner<'o, S> {
             }
             Trouble::Connection(problem) => {
                 self.say(&format!("phantomdb: {problem}\n"));
-                Flow::End(Exit::NoConnection)
+                self.failed = true;
+                if self.options.interactive { Flow::Next } else { Flow::End(Exit::NoConnection) }
             }
             // `phantomdb sql ... | head`: the reader has seen all it wanted.
             Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {

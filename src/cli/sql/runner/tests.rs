@@ -67,7 +67,13 @@ impl Session for Script {
 }
 
 fn options(format: Format) -> Options {
-    Options { format, stop_on_error: true, timing: false, interrupted: Arc::default() }
+    Options {
+        format,
+        stop_on_error: true,
+        timing: false,
+        interactive: false,
+        interrupted: Arc::default(),
+    }
 }
 
 /// Output, errors and end of a run.
