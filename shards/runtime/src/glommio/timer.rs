@@ -118,6 +118,7 @@ impl Future for Driver {
         while let Some(due) = TIMERS.with_borrow_mut(|timers| timers.queue.pop_due(now)) {
             due.wake();
         }
+        super::net::nudge();
         let steps = watchdog::report().steps;
         let busy = steps != self.steps_seen;
         self.steps_seen = steps;

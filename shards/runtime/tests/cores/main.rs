@@ -1,5 +1,6 @@
 //! The real world, held to what the seam promises: real cores, real files, real sockets.
 
+mod churn;
 mod files;
 mod lifecycle;
 mod mesh;

@@ -1,11 +1,9 @@
-//! System calls on sockets that never block.
+//! System calls on sockets, of the kind that return at once.
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-
-use bytes::Bytes;
 
 /// Connections that may wait for `accept`.
 const BACKLOG: libc::c_int = 1024;
@@ -20,10 +18,10 @@ pub(super) fn at(addr: SocketAddr, what: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {what} {addr}: {error}"))
 }
 
-/// A TCP socket that does not block.
+/// A TCP socket. It blocks, because the ring refuses to wait for sockets that do not.
 pub(super) fn tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     let family = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     // SAFETY: no memory is involved; the descriptor that is returned is ours alone.
     unsafe { check(libc::socket(family, kind, 0)).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
@@ -51,6 +49,8 @@ pub(super) fn listen(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> 
         if shared {
             set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
         }
+        // What is accepted here inherits it.
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
         let (name, len) = to_kernel(addr);
         // SAFETY: `name` holds an address of `len` bytes.
         check(unsafe { libc::bind(fd, name.as_ptr().cast(), len) })?;
@@ -93,19 +93,14 @@ pub(super) fn to_kernel(
     }
 }
 
-/// Sends what the kernel takes at once of the first `max` of `bufs`; returns how many bytes.
-pub(super) fn send_gathered(fd: RawFd, bufs: &[Bytes], max: usize) -> io::Result<usize> {
-    let mut parts: Vec<libc::iovec> = bufs
-        .iter()
-        .take(max)
-        .map(|buf| libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() })
-        .collect();
-    // SAFETY: a message header of zeros is valid, and empty.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = parts.as_mut_ptr();
-    message.msg_iovlen = parts.len();
-    // SAFETY: the header points to `parts`, whose parts point into `bufs`: all live through the
-    // call, and sending only reads them.
-    let sent = unsafe { libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-    usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
+/// Ends one or both directions of a connection, or a listener. A socket that is not connected any
+/// more has ended already, so there is nothing to tell.
+pub(super) fn shut_down(fd: RawFd, how: libc::c_int) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::shutdown(fd, how) };
+}
+
+/// The two ends of a connection: ours and the peer's.
+pub(super) fn addresses(socket: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
+    Ok((socket.local_addr()?, socket.peer_addr()?))
 }
