@@ -41,7 +41,8 @@ impl FrameReader {
 
     /// Reads whatever has arrived. To be called when [`FrameReader::buffered`] yields no more.
     pub(super) async fn fill(&mut self) -> Result<(), Ended> {
-        self.meter_partial()?;
+        self.meter_partial();
+        self.check_budget()?;
         let received = match self.patience()? {
             None => self.half.read().await?,
             Some((left, limit)) => time::timeout(left, self.half.read())
@@ -77,14 +78,20 @@ impl FrameReader {
         Ok(Some((left, limit)))
     }
 
-    fn meter_partial(&mut self) -> Result<(), Ended> {
+    fn meter_partial(&mut self) {
         let held = self.decoder.held_bytes() as u64;
-        let meter = &self.shared.meter.request_bytes;
-        subtract(meter, self.metered);
-        add(meter, held);
-        self.metered = held;
+        if held != self.metered {
+            let meter = &self.shared.meter.request_bytes;
+            subtract(meter, self.metered);
+            add(meter, held);
+            self.metered = held;
+        }
+    }
+
+    fn check_budget(&self) -> Result<(), Ended> {
         let max = self.shared.options.core_request_bytes_max;
-        if meter.get() > max && held > PARTIAL_FRAME_ALWAYS as u64 {
+        let over = self.shared.meter.request_bytes.get() > max;
+        if over && self.metered > PARTIAL_FRAME_ALWAYS as u64 {
             return Err(Ended::OverBudget { max });
         }
         Ok(())
@@ -107,14 +114,6 @@ impl FrameReader {
                 break reason;
             }
         };
-        self.finish(reason);
-    }
-
-    fn finish(self, reason: Ended) {
-        if let Some(error) = farewell(&reason) {
-            self.shared.queue_error(CONNECTION, TransactionStatus::Idle, error);
-            self.shared.close();
-        }
         self.shared.end(reason);
     }
 
@@ -123,6 +122,8 @@ impl FrameReader {
         let mut answered = false;
         let mut arrived = false;
         while let Some(frame) = self.decoder.next_frame()? {
+            // What was partial counts as a request from here on.
+            self.meter_partial();
             let message = ClientMessage::read(&frame)?;
             let bytes = frame.payload.len() as u64;
             let kind = match message {

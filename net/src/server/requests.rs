@@ -1,9 +1,10 @@
 //! What a session is asked.
 
+use super::reader::farewell;
 use super::shared::Shared;
 use super::{Ended, REQUEST_BATCH_MAX};
-use crate::frame::StreamId;
-use crate::message::{Execute, Prepare};
+use crate::frame::{CONNECTION, StreamId};
+use crate::message::{Execute, Prepare, TransactionStatus};
 use runtime::task::Task;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -96,6 +97,10 @@ impl Requests {
 
 impl Drop for Requests {
     fn drop(&mut self) {
+        // After the answers to what was asked before, the client learns why there are no more.
+        if let Some(error) = farewell(&self.end_reason()) {
+            self.shared.queue_error(CONNECTION, TransactionStatus::Idle, error);
+        }
         self.shared.end(Ended::ByServer);
         self.shared.close();
     }
