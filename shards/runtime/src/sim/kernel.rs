@@ -318,9 +318,10 @@ impl World {
         Core { world: Rc::clone(self), slot, node, index }
     }
 
-    /// The first core of the client's node.
+    /// The core of the client's node, which always runs.
     fn client_core(self: &Rc<World>) -> Core {
-        self.core(CoreSlot(0))
+        let slot = self.nodes.borrow()[&CLIENT].cores[0];
+        self.core(slot)
     }
 
     pub fn disk(&self, node: u32) -> Rc<Disk> {
@@ -474,6 +475,15 @@ impl World {
 
     /// Runs until `future` is ready, which runs on the client's node.
     pub fn run<F: Future>(self: &Rc<World>, future: F) -> Result<F::Output, Stuck> {
+        self.run_at_most(future, self.options.step_limit)
+    }
+
+    /// As [`World::run`], for `steps_max` steps at most.
+    pub fn run_at_most<F: Future>(
+        self: &Rc<World>,
+        future: F,
+        steps_max: u64,
+    ) -> Result<F::Output, Stuck> {
         assert!(
             !world::is_simulated(),
             "a simulation cannot be driven from inside of one of its steps"
@@ -481,7 +491,7 @@ impl World {
         let mut future = std::pin::pin!(future);
         let core = self.client_core();
         let root = self.scheduler.borrow_mut().spawn_root(core.slot);
-        let outcome = self.run_root(&core, future.as_mut());
+        let outcome = self.run_root(&core, future.as_mut(), steps_max);
         self.scheduler.borrow_mut().finish(root);
         outcome
     }
@@ -490,9 +500,10 @@ impl World {
         self: &Rc<World>,
         core: &Core,
         mut future: Pin<&mut F>,
+        steps_max: u64,
     ) -> Result<F::Output, Stuck> {
         let deadline = self.now().saturating_add(nanos(self.options.time_limit));
-        let steps_max = self.steps.get().saturating_add(self.options.step_limit);
+        let steps_max = self.steps.get().saturating_add(steps_max);
         loop {
             let decision = self.scheduler.borrow_mut().decide(&self.random);
             match decision {
@@ -563,7 +574,7 @@ impl World {
     /// Books a step: what it cost, that it was taken.
     fn step_taken(&self, slot: CoreSlot, task: u64) {
         let range = &self.options.step_cost;
-        let cost = self.random.between(nanos(range.start), nanos(range.end));
+        let cost = self.random.between(nanos(range.start), nanos(range.end)).max(1);
         let node = self.place(slot).0;
         let slowness = self.nodes.borrow().get(&node).map_or(1, |node| node.slowness);
         let cost = cost.saturating_mul(u64::from(slowness));

@@ -105,9 +105,19 @@ impl Sim {
         }
     }
 
-    /// Ends a node; see [`Loss`]. One that does not run only loses the power of its disk.
+    /// Ends a node; see [`Loss`]. One that does not run only loses the power of its disk. The node
+    /// [`CLIENT`] starts again at once.
+    ///
+    /// # Panics
+    ///
+    /// When a future of [`Sim::run_until`] would end itself by crashing [`CLIENT`].
     pub fn crash(&self, node: u32, loss: Loss) {
+        let client = node == CLIENT;
+        assert!(!client || !crate::world::is_simulated(), "the clients crash between two runs");
         self.0.crash(node, loss);
+        if client {
+            self.0.start_node(CLIENT, 1);
+        }
     }
 
     /// Whether the node was started and has neither crashed nor ended.
@@ -128,6 +138,19 @@ impl Sim {
     /// Runs everything for so much virtual time, or until a limit of the [`Options`] is reached.
     pub fn run_for(&self, duration: Duration) -> Result<(), Stuck> {
         self.0.run(crate::time::sleep(duration))
+    }
+
+    /// Runs everything for so many steps of tasks, or until nothing can happen any more: stopping
+    /// after one step, two, three and so on visits every await point of a run.
+    ///
+    /// # Errors
+    ///
+    /// [`Stuck`] when [`Options::time_limit`] is reached.
+    pub fn run_steps(&self, steps: u64) -> Result<(), Stuck> {
+        match self.0.run_at_most(std::future::pending::<()>(), steps) {
+            Err(stuck) if stuck.reason == StuckReason::TimeLimit => Err(stuck),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// The disk of a node, whether it runs or not.

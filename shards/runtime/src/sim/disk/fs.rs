@@ -21,6 +21,8 @@ struct OpenFile {
     core: Core,
     disk: Rc<Disk>,
     path: PathBuf,
+    /// The same for orders to fail, which are asked with every operation.
+    told_as: Rc<str>,
     options: OpenOptions,
     counted: Counted,
 }
@@ -45,7 +47,7 @@ impl Drop for Counted {
 }
 
 fn request(operations: Operations, path: &Path) -> Request {
-    Request { operations, path: path.to_string_lossy().into_owned(), range: 0..0, change: None }
+    Request { operations, path: path.to_string_lossy().into(), range: 0..0, change: None }
 }
 
 impl File {
@@ -65,7 +67,9 @@ impl File {
         };
         let opened = disk.submit(&core, request(Operations::NAMES, path), work).await;
         let counted = opened.map_err(|error| with_path("open", path, error))?;
-        Ok(File(Rc::new(OpenFile { core, disk, path: path.to_owned(), options, counted })))
+        let told_as = path.to_string_lossy().into();
+        let path = path.to_owned();
+        Ok(File(Rc::new(OpenFile { core, disk, path, told_as, options, counted })))
     }
 
     pub fn path(&self) -> &Path {
@@ -93,7 +97,7 @@ impl File {
     }
 
     fn request(&self, operations: Operations, range: Range<u64>) -> Request {
-        Request { range, ..request(operations, self.path()) }
+        Request { operations, path: Rc::clone(&self.0.told_as), range, change: None }
     }
 
     /// Reads at most `len` bytes from `position` on; fewer at the end of the file.

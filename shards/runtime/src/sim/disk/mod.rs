@@ -52,7 +52,7 @@ struct UnderWay {
     /// What a crash has to decide over: the change of a file that is being made.
     change: Option<(Rc<FileNode>, Change)>,
     operations: Operations,
-    path: String,
+    path: Rc<str>,
     range: Range<u64>,
     work: Work,
 }
@@ -60,7 +60,7 @@ struct UnderWay {
 /// What is asked of the disk.
 struct Request {
     operations: Operations,
-    path: String,
+    path: Rc<str>,
     /// The bytes of the file it is about.
     range: Range<u64>,
     change: Option<(Rc<FileNode>, Change)>,

@@ -14,7 +14,10 @@
 //! A cut of one direction lets data pass the other way. Its acknowledgements are not modelled, so
 //! a sender on the open direction does not notice.
 
+mod connect;
+mod connection;
 mod control;
+mod delivery;
 mod listener;
 mod stream;
 
@@ -28,13 +31,15 @@ pub use control::{LinkFaults, NetworkControl};
 
 /// What the seam's sockets are made of.
 pub(crate) mod socket {
+    pub(crate) use super::connect::connect;
     pub(crate) use super::listener::Listener;
-    pub(crate) use super::stream::{ReadHalf, Stream, WriteHalf, connect};
+    pub(crate) use super::stream::{ReadHalf, Stream, WriteHalf};
 }
 
+use self::connect::Attempt;
+use self::connection::{Connection, Side};
 use self::control::Links;
 use self::listener::Listening;
-use self::stream::{Attempt, Connection, Side};
 use super::choice::{Traced, nanos};
 use super::kernel::{CLIENT, World};
 use super::options::{Loss, NetworkFaults};

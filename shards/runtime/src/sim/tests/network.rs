@@ -424,7 +424,11 @@ fn a_bad_day_is_one_run_a_seed() {
             }
         }
         assert_eq!(sim.panics(), [], "seed {seed}");
-        (sim.trace_hash(), sim.steps(), done.get())
+        let result = (sim.trace_hash(), sim.steps(), done.get());
+        let world = Rc::downgrade(&sim.0);
+        drop(sim);
+        assert!(world.upgrade().is_none(), "seed {seed}: something keeps the world alive");
+        result
     };
     for seed in 0..20 {
         let (one, two) = (day(seed), day(seed));

@@ -329,3 +329,34 @@ fn events_wake_their_waiters() {
     });
     assert!(waited.unwrap().is_ok());
 }
+
+#[test]
+fn every_await_point_can_be_the_last() {
+    let written = |seed: u64, steps: u64| {
+        let sim = sim(seed);
+        sim.start_node(1, 1, |_| {
+            Box::pin(async {
+                let file = super::open("/f", true).await;
+                for number in 1..=3 {
+                    file.write_at(0, super::page(number)).await.unwrap();
+                }
+            })
+        });
+        sim.run_steps(steps).unwrap();
+        sim.crash(1, Loss::Process);
+        sim.disk(1).read("/f").ok().and_then(|bytes| bytes.first().copied())
+    };
+    let runs = (0..10).flat_map(|seed| (0..12).map(move |steps| (seed, steps)));
+    let seen: std::collections::BTreeSet<Option<u8>> =
+        runs.map(|(seed, steps)| written(seed, steps)).collect();
+    assert!(seen.into_iter().eq([None, Some(1), Some(2), Some(3)]));
+}
+
+#[test]
+fn the_clients_survive_their_own_crash() {
+    let sim = sim(14);
+    sim.run_until(async { task::spawn("left", std::future::pending::<()>()).detach() }).unwrap();
+    sim.crash(CLIENT, Loss::Power);
+    assert_eq!(sim.tasks_alive(), 0);
+    sim.run_for(MS).unwrap();
+}
