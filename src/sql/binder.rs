@@ -1,0 +1,232 @@
+//! The binder: gives names and types to what was parsed.
+//!
+//! One binder binds one statement. It collects the tables that the statement depends on and the
+//! types of its parameters, which are inferred from where they stand.
+
+use super::logical::Logical;
+use super::scope::ScopeColumn;
+use super::{SessionSettings, VirtualTables};
+use crate::catalog::Catalog;
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::id::ObjectId;
+use model::types::DataType;
+use shards::exec::operators;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+/// Most parameters of a statement, as of PostgreSQL's protocol.
+const PARAMETERS_MAX: usize = 65_535;
+/// Most levels of nested queries and expressions. A chain of operators (`a OR b OR ...`) counts
+/// one level an operator.
+pub(super) const NESTING_MAX: usize = 1_000;
+/// Each level of binding may need this much stack; it grows where less is left.
+const STACK_RED_ZONE: usize = 256 << 10;
+const STACK_GROWTH: usize = 4 << 20;
+
+/// Binds one statement.
+pub struct Binder<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) settings: &'a SessionSettings,
+    pub(super) virtual_tables: &'a dyn VirtualTables,
+    parameters: RefCell<Vec<Option<DataType>>>,
+    tables: RefCell<BTreeSet<ObjectId>>,
+    pub(super) ctes: RefCell<Vec<CommonTable>>,
+    nesting: Cell<usize>,
+    pub(super) uncacheable: Cell<bool>,
+}
+
+/// A common table expression in sight.
+#[derive(Clone)]
+pub(super) struct CommonTable {
+    pub(super) name: String,
+    pub(super) columns: Vec<ScopeColumn>,
+    pub(super) plan: Logical,
+}
+
+/// How eagerly a value is converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coercion {
+    /// Inside expressions: only what loses nothing.
+    Implicit,
+    /// Into a column: also narrower types, checked when it runs.
+    Assignment,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder for one statement whose client declared some parameter types.
+    pub fn new(
+        catalog: &'a Catalog,
+        settings: &'a SessionSettings,
+        virtual_tables: &'a dyn VirtualTables,
+        parameter_types: &[Option<DataType>],
+    ) -> Binder<'a> {
+        Binder {
+            catalog,
+            settings,
+            virtual_tables,
+            parameters: RefCell::new(parameter_types.to_vec()),
+            tables: RefCell::default(),
+            ctes: RefCell::default(),
+            nesting: Cell::new(0),
+            uncacheable: Cell::new(false),
+        }
+    }
+
+    /// Notes that the statement depends on a table.
+    pub(super) fn depends_on(&self, table: ObjectId) {
+        self.tables.borrow_mut().insert(table);
+    }
+
+    /// The tables that the statement depends on.
+    pub fn tables(&self) -> Vec<ObjectId> {
+        self.tables.borrow().iter().copied().collect()
+    }
+
+    /// The parameters' types; those that nothing decided are text.
+    pub fn parameter_types(&self) -> Vec<DataType> {
+        let parameters = self.parameters.borrow();
+        parameters.iter().map(|known| known.unwrap_or(DataType::Text)).collect()
+    }
+
+    /// Runs one level of nested binding, with enough stack for it.
+    pub(super) fn nested<T>(
+        &self,
+        bind: impl FnOnce() -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        if self.nesting.get() >= NESTING_MAX {
+            return Err(too_complex());
+        }
+        self.nesting.set(self.nesting.get() + 1);
+        let result = stacker::maybe_grow(STACK_RED_ZONE, STACK_GROWTH, bind);
+        self.nesting.set(self.nesting.get() - 1);
+        result
+    }
+
+    /// Parameter `$number`.
+    pub(super) fn parameter(&self, text: &str) -> Result<Expression, SqlError> {
+        let number = text.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+        let Some(index) = number.and_then(|number| number.checked_sub(1)) else {
+            return Err(SqlError::new(
+                SqlState::UNDEFINED_PARAMETER,
+                format!("there is no parameter {text}"),
+            ));
+        };
+        if index >= PARAMETERS_MAX {
+            return Err(SqlError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("a statement has at most {PARAMETERS_MAX} parameters"),
+            ));
+        }
+        let mut parameters = self.parameters.borrow_mut();
+        if parameters.len() <= index {
+            parameters.resize(index + 1, None);
+        }
+        let data_type = parameters[index].unwrap_or(DataType::Unknown);
+        Ok(Expression::Parameter { index, data_type })
+    }
+
+    /// Converts an expression to a type, where that is allowed without being asked.
+    pub(super) fn coerce(
+        &self,
+        expression: Expression,
+        target: DataType,
+        coercion: Coercion,
+    ) -> Result<Expression, SqlError> {
+        let from = expression.data_type();
+        if from == target {
+            return Ok(expression);
+        }
+        if from == DataType::Unknown {
+            return Ok(self.decide(expression, target));
+        }
+        let allowed = operators::is_implicit_cast(from, target)
+            || coercion == Coercion::Assignment && is_assignment_cast(from, target);
+        if !allowed {
+            return Err(SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!("an expression of type {from} cannot become {target}"),
+            )
+            .hint("You will need to rewrite or cast the expression."));
+        }
+        Ok(cast(expression, target, false))
+    }
+
+    /// Gives an expression of unknown type one.
+    pub(super) fn decide(&self, expression: Expression, target: DataType) -> Expression {
+        match expression {
+            Expression::Parameter { index, .. } => {
+                let mut parameters = self.parameters.borrow_mut();
+                let known = *parameters[index].get_or_insert(target.base());
+                let parameter = Expression::Parameter { index, data_type: known };
+                if known == target { parameter } else { cast(parameter, target, false) }
+            }
+            Expression::Literal(model::value::Value::Null, _) => {
+                Expression::Literal(model::value::Value::Null, target)
+            }
+            other => cast(other, target, false),
+        }
+    }
+
+    /// An expression whose type nothing decides is text, as in PostgreSQL.
+    pub(super) fn decided(&self, expression: Expression) -> Expression {
+        if expression.data_type() == DataType::Unknown {
+            return self.decide(expression, DataType::Text);
+        }
+        expression
+    }
+
+    /// A condition: must be boolean. `clause` names it in the error.
+    pub(super) fn condition(
+        &self,
+        expression: Expression,
+        clause: &str,
+    ) -> Result<Expression, SqlError> {
+        match expression.data_type() {
+            DataType::Bool => Ok(expression),
+            DataType::Unknown => Ok(self.decide(expression, DataType::Bool)),
+            other => Err(SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!("argument of {clause} must be type boolean, not type {other}"),
+            )),
+        }
+    }
+}
+
+/// A cast, explicit or not.
+pub(super) fn cast(expression: Expression, data_type: DataType, explicit: bool) -> Expression {
+    Expression::Cast { operand: Box::new(expression), data_type, explicit }
+}
+
+/// What storing into a column converts beyond the implicit casts.
+fn is_assignment_cast(from: DataType, target: DataType) -> bool {
+    let (from, target) = (from.base(), target.base());
+    from.is_number() && target.is_number()
+        || target.is_text()
+        || matches!(
+            (from, target),
+            (DataType::Timestamp | DataType::TimestampTz, DataType::Date | DataType::Time)
+                | (DataType::TimestampTz, DataType::Timestamp)
+                | (DataType::Interval, DataType::Time)
+        )
+}
+
+/// Deeper than [`NESTING_MAX`].
+pub(super) fn too_complex() -> SqlError {
+    SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, "the statement is nested too deeply")
+        .detail(format!("At most {NESTING_MAX} levels are allowed."))
+        .hint("Split the statement, or write a list with IN instead of a chain of conditions.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_take_what_postgresql_assigns() {
+        assert!(is_assignment_cast(DataType::Int8, DataType::Int2));
+        assert!(is_assignment_cast(DataType::Bool, DataType::Text));
+        assert!(!is_assignment_cast(DataType::Text, DataType::Int4));
+        assert!(!is_assignment_cast(DataType::Int4, DataType::Bool));
+    }
+}

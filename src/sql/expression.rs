@@ -1,0 +1,587 @@
+//! Binding of expressions.
+
+use super::binder::{Binder, cast};
+use super::scope::Scope;
+use super::slots::{Slots, SubquerySlot};
+use crate::sql::names::{fold, function_name};
+use crate::sql::types::data_type;
+use model::error::{SqlError, SqlState};
+use model::expression::{BinaryOperator, Expression, UnaryOperator};
+use model::plan::ApplyKind;
+use model::types::DataType;
+use model::value::Value;
+use shards::exec::operators;
+use sqlparser::ast::{self, Expr};
+
+impl Binder<'_> {
+    /// Binds an expression whose names are those of `scope`.
+    pub(super) fn bind(
+        &self,
+        expression: &Expr,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        self.nested(|| self.bind_node(expression, scope, slots))
+    }
+
+    fn bind_node(
+        &self,
+        expression: &Expr,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        match expression {
+            Expr::Identifier(name) => scope.resolve(None, &fold(name)),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [relation, name] => scope.resolve(Some(&fold(relation)), &fold(name)),
+                [_, relation, name] => scope.resolve(Some(&fold(relation)), &fold(name)),
+                _ => Err(SqlError::new(SqlState::SYNTAX_ERROR, "improper qualified name")),
+            },
+            Expr::Nested(inner) => self.bind(inner, scope, slots),
+            Expr::Value(value) => self.bind_value(&value.value),
+            Expr::TypedString(typed) => {
+                let ast::Value::SingleQuotedString(text) = &typed.value.value else {
+                    return Err(unsupported(expression));
+                };
+                let literal = Expression::literal(text.as_str(), DataType::Unknown);
+                Ok(cast(literal, data_type(&typed.data_type)?, true))
+            }
+            Expr::Interval(interval) => self.bind_interval(interval, scope, slots),
+            Expr::Cast { expr, data_type: target, .. } => {
+                let operand = self.bind(expr, scope, slots)?;
+                let target = data_type(target)?;
+                if let Expression::Parameter { data_type: DataType::Unknown, .. } = operand {
+                    return Ok(self.decide(operand, target));
+                }
+                Ok(cast(operand, target, true))
+            }
+            Expr::UnaryOp { op, expr } => self.bind_unary(*op, expr, scope, slots),
+            Expr::BinaryOp { left, op, right } => self.bind_chain(left, op, right, scope, slots),
+            Expr::IsNull(inner) | Expr::IsNotNull(inner) => {
+                let operand = Box::new(self.bind_decided(inner, scope, slots)?);
+                let negated = matches!(expression, Expr::IsNotNull(_));
+                Ok(Expression::IsNull { operand, negated })
+            }
+            Expr::IsTrue(inner) => self.bind_truth(inner, Some(true), false, scope, slots),
+            Expr::IsNotTrue(inner) => self.bind_truth(inner, Some(true), true, scope, slots),
+            Expr::IsFalse(inner) => self.bind_truth(inner, Some(false), false, scope, slots),
+            Expr::IsNotFalse(inner) => self.bind_truth(inner, Some(false), true, scope, slots),
+            Expr::IsUnknown(inner) => self.bind_truth(inner, None, false, scope, slots),
+            Expr::IsNotUnknown(inner) => self.bind_truth(inner, None, true, scope, slots),
+            Expr::IsDistinctFrom(left, right) => {
+                self.bind_binary(left, BinaryOperator::IsDistinctFrom, right, scope, slots)
+            }
+            Expr::IsNotDistinctFrom(left, right) => {
+                self.bind_binary(left, BinaryOperator::IsNotDistinctFrom, right, scope, slots)
+            }
+            Expr::Between { expr, negated, low, high } => {
+                let low = self.bind_binary(expr, BinaryOperator::GreaterOrEqual, low, scope, slots)?;
+                let high = self.bind_binary(expr, BinaryOperator::LessOrEqual, high, scope, slots)?;
+                let both = logical(BinaryOperator::And, low, high);
+                Ok(if *negated { not(both) } else { both })
+            }
+            Expr::InList { expr, list, negated } => {
+                self.bind_in_list(expr, list, *negated, scope, slots)
+            }
+            Expr::Like { negated, expr, pattern, escape_char, any: false } => {
+                self.bind_like(expr, pattern, escape_char.as_deref(), (*negated, false), scope, slots)
+            }
+            Expr::ILike { negated, expr, pattern, escape_char, any: false } => {
+                self.bind_like(expr, pattern, escape_char.as_deref(), (*negated, true), scope, slots)
+            }
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.bind_case(operand.as_deref(), conditions, else_result.as_deref(), scope, slots)
+            }
+            Expr::Function(call) => self.bind_function(call, scope, slots),
+            Expr::Collate { expr, .. } => Err(SqlError::unsupported("COLLATE")
+                .hint(format!("Strings compare by their bytes; write {expr} alone."))),
+            _ => match self.bind_special_function(expression, scope, slots)? {
+                Some(bound) => Ok(bound),
+                None => self.bind_subquery_expression(expression, scope, slots),
+            },
+        }
+    }
+
+    /// Binds an expression that needs a type but no certain one.
+    fn bind_decided(
+        &self,
+        expression: &Expr,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let bound = self.bind(expression, scope, slots)?;
+        Ok(self.decided(bound))
+    }
+
+    fn bind_value(&self, value: &ast::Value) -> Result<Expression, SqlError> {
+        Ok(match value {
+            ast::Value::Number(text, _) => number(text)?,
+            ast::Value::SingleQuotedString(text)
+            | ast::Value::EscapedStringLiteral(text)
+            | ast::Value::UnicodeStringLiteral(text) => {
+                Expression::literal(text.as_str(), DataType::Unknown)
+            }
+            ast::Value::DollarQuotedString(text) => {
+                Expression::literal(text.value.as_str(), DataType::Unknown)
+            }
+            ast::Value::Boolean(value) => Expression::literal(*value, DataType::Bool),
+            ast::Value::Null => Expression::Literal(Value::Null, DataType::Unknown),
+            ast::Value::Placeholder(text) => self.parameter(text)?,
+            other => return Err(SqlError::unsupported(format!("the literal {other}"))),
+        })
+    }
+
+    fn bind_interval(
+        &self,
+        interval: &ast::Interval,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let value = self.bind(&interval.value, scope, slots)?;
+        let Expression::Literal(Value::Text(text), _) = &value else {
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                "the value of an interval literal is a string",
+            ));
+        };
+        if interval.last_field.is_some() {
+            return Err(SqlError::unsupported("an interval literal with a range of fields"));
+        }
+        let text = match &interval.leading_field {
+            Some(field) => format!("{text} {field}"),
+            None => text.to_string(),
+        };
+        Ok(cast(Expression::literal(text.as_str(), DataType::Unknown), DataType::Interval, true))
+    }
+
+    fn bind_unary(
+        &self,
+        operator: ast::UnaryOperator,
+        operand: &Expr,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let operator = match operator {
+            ast::UnaryOperator::Minus => {
+                // The most negative integer is the negation of a number that is none.
+                if let Expr::Value(value) = operand
+                    && let ast::Value::Number(text, _) = &value.value
+                {
+                    return number(&format!("-{text}"));
+                }
+                UnaryOperator::Negate
+            }
+            ast::UnaryOperator::Not => UnaryOperator::Not,
+            ast::UnaryOperator::BitwiseNot => UnaryOperator::BitNot,
+            ast::UnaryOperator::Plus => return self.bind(operand, scope, slots),
+            other => return Err(SqlError::unsupported(format!("the operator {other}"))),
+        };
+        let operand = self.bind(operand, scope, slots)?;
+        if operator == UnaryOperator::Not {
+            return Ok(not(self.condition(operand, "NOT")?));
+        }
+        let target = operators::resolve_unary(operator, operand.data_type())?;
+        let operand = Box::new(self.convert(operand, target));
+        Ok(Expression::Unary { operator, operand })
+    }
+
+    /// A chain of operators leans to the left: `a + b + c` is `(a + b) + c`. It is bound from its
+    /// left end, without a level of recursion for each operator.
+    fn bind_chain(
+        &self,
+        left: &Expr,
+        operator: &ast::BinaryOperator,
+        right: &Expr,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let mut chain = vec![(operator, right)];
+        let mut first = left;
+        while let Expr::BinaryOp { left, op, right } = first {
+            chain.push((op, right));
+            first = left;
+        }
+        let mut bound = self.bind(first, scope, slots)?;
+        while let Some((operator, right)) = chain.pop() {
+            let right = self.bind(right, scope, slots)?;
+            bound = self.bind_operator(bound, operator, right)?;
+        }
+        Ok(bound)
+    }
+
+    fn bind_operator(
+        &self,
+        left: Expression,
+        operator: &ast::BinaryOperator,
+        right: Expression,
+    ) -> Result<Expression, SqlError> {
+        use ast::BinaryOperator as Ast;
+        if let Some(operator) = binary_operator(operator) {
+            return self.typed_binary(left, operator, right);
+        }
+        let (negated, case_insensitive) = match operator {
+            Ast::PGLikeMatch => (false, false),
+            Ast::PGNotLikeMatch => (true, false),
+            Ast::PGILikeMatch => (false, true),
+            Ast::PGNotILikeMatch => (true, true),
+            other => return Err(SqlError::unsupported(format!("the operator {other}"))),
+        };
+        self.like(left, right, Some('\\'), (negated, case_insensitive))
+    }
+
+    fn bind_binary(
+        &self,
+        left: &Expr,
+        operator: BinaryOperator,
+        right: &Expr,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let left = self.bind(left, scope, slots)?;
+        let right = self.bind(right, scope, slots)?;
+        self.typed_binary(left, operator, right)
+    }
+
+    /// An operator over bound operands, cast to the types it works on.
+    pub(super) fn typed_binary(
+        &self,
+        left: Expression,
+        operator: BinaryOperator,
+        right: Expression,
+    ) -> Result<Expression, SqlError> {
+        if matches!(operator, BinaryOperator::And | BinaryOperator::Or) {
+            let clause = if operator == BinaryOperator::And { "AND" } else { "OR" };
+            let (left, right) = (self.condition(left, clause)?, self.condition(right, clause)?);
+            return Ok(logical(operator, left, right));
+        }
+        let types =
+            operators::resolve_binary(operator, left.data_type(), right.data_type())?;
+        let left = Box::new(self.convert(left, types.left));
+        let right = Box::new(self.convert(right, types.right));
+        Ok(Expression::Binary { operator, left, right, data_type: types.result })
+    }
+
+    /// Casts an operand to the type that the resolution of its operator or function chose.
+    pub(super) fn convert(&self, operand: Expression, target: DataType) -> Expression {
+        match operand.data_type() {
+            from if from == target || from.base() == target => operand,
+            DataType::Unknown => self.decide(operand, target),
+            _ => cast(operand, target, false),
+        }
+    }
+
+    fn bind_truth(
+        &self,
+        operand: &Expr,
+        value: Option<bool>,
+        negated: bool,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let operand = self.bind(operand, scope, slots)?;
+        let operand = self.condition(operand, "IS")?;
+        let Some(value) = value else {
+            return Ok(Expression::IsNull { operand: Box::new(operand), negated });
+        };
+        let operator = match negated {
+            true => BinaryOperator::IsDistinctFrom,
+            false => BinaryOperator::IsNotDistinctFrom,
+        };
+        self.typed_binary(operand, operator, Expression::literal(value, DataType::Bool))
+    }
+
+    fn bind_in_list(
+        &self,
+        operand: &Expr,
+        list: &[Expr],
+        negated: bool,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let operand = self.bind(operand, scope, slots)?;
+        let list: Vec<Expression> =
+            list.iter().map(|item| self.bind(item, scope, slots)).collect::<Result<_, _>>()?;
+        let mut types = vec![operand.data_type()];
+        types.extend(list.iter().map(Expression::data_type));
+        let common = common_comparable(&types)?;
+        let operand = Box::new(self.convert(operand, common));
+        let list = list.into_iter().map(|item| self.convert(item, common)).collect();
+        Ok(Expression::InList { operand, list, negated })
+    }
+
+    fn bind_like(
+        &self,
+        operand: &Expr,
+        pattern: &Expr,
+        escape: Option<&Expr>,
+        (negated, case_insensitive): (bool, bool),
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let escape = match escape {
+            None => Some('\\'),
+            Some(Expr::Value(value)) => escape_character(&value.value)?,
+            Some(other) => return Err(unsupported(other)),
+        };
+        let operand = self.bind(operand, scope, slots)?;
+        let pattern = self.bind(pattern, scope, slots)?;
+        self.like(operand, pattern, escape, (negated, case_insensitive))
+    }
+
+    fn like(
+        &self,
+        operand: Expression,
+        pattern: Expression,
+        escape: Option<char>,
+        (negated, case_insensitive): (bool, bool),
+    ) -> Result<Expression, SqlError> {
+        for side in [&operand, &pattern] {
+            let side = side.data_type();
+            if !side.is_text() && side != DataType::Unknown {
+                return Err(SqlError::new(
+                    SqlState::UNDEFINED_FUNCTION,
+                    format!("operator does not exist: {side} ~~ text"),
+                ));
+            }
+        }
+        Ok(Expression::Like {
+            operand: Box::new(self.decided(operand)),
+            pattern: Box::new(self.decided(pattern)),
+            escape,
+            negated,
+            case_insensitive,
+        })
+    }
+
+    fn bind_case(
+        &self,
+        operand: Option<&Expr>,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&Expr>,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let mut branches = Vec::with_capacity(conditions.len());
+        for when in conditions {
+            let condition = match operand {
+                Some(operand) => self.bind_binary(
+                    operand,
+                    BinaryOperator::Equal,
+                    &when.condition,
+                    scope,
+                    slots,
+                )?,
+                None => {
+                    let condition = self.bind(&when.condition, scope, slots)?;
+                    self.condition(condition, "CASE/WHEN")?
+                }
+            };
+            branches.push((condition, self.bind(&when.result, scope, slots)?));
+        }
+        let otherwise = otherwise.map(|e| self.bind(e, scope, slots)).transpose()?;
+        let results = branches.iter().map(|(_, result)| result).chain(&otherwise);
+        let types: Vec<DataType> = results.map(Expression::data_type).collect();
+        let data_type = operators::common_type("CASE", &types)?;
+        let branches = branches
+            .into_iter()
+            .map(|(condition, result)| (condition, self.convert(result, data_type)))
+            .collect();
+        let otherwise = otherwise.map(|result| Box::new(self.convert(result, data_type)));
+        Ok(Expression::Case { branches, otherwise, data_type })
+    }
+
+    /// `EXISTS`, `IN (query)`, `ANY`, `ALL` and scalar subqueries.
+    fn bind_subquery_expression(
+        &self,
+        expression: &Expr,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        match expression {
+            Expr::Subquery(query) => {
+                let plan = self.bind_subquery(query, scope, slots)?;
+                one_column(plan.width(), "subquery must return only one column")?;
+                Ok(slots.subquery(SubquerySlot { plan, kind: ApplyKind::Scalar }))
+            }
+            Expr::Exists { subquery, negated } => {
+                let plan = self.bind_subquery(subquery, scope, slots)?;
+                let exists = slots.subquery(SubquerySlot { plan, kind: ApplyKind::Exists });
+                Ok(if *negated { not(exists) } else { exists })
+            }
+            Expr::InSubquery { expr, subquery, negated } => {
+                let any =
+                    self.bind_any(expr, BinaryOperator::Equal, subquery, scope, slots)?;
+                Ok(if *negated { not(any) } else { any })
+            }
+            Expr::AnyOp { left, compare_op, right, .. } => {
+                let (operator, query) = quantified(compare_op, right)?;
+                self.bind_any(left, operator, query, scope, slots)
+            }
+            Expr::AllOp { left, compare_op, right } => {
+                let (operator, query) = quantified(compare_op, right)?;
+                Ok(not(self.bind_any(left, negation(operator), query, scope, slots)?))
+            }
+            other => Err(unsupported(other)),
+        }
+    }
+
+    fn bind_any(
+        &self,
+        operand: &Expr,
+        operator: BinaryOperator,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let operand = self.bind(operand, scope, slots)?;
+        let mut plan = self.bind_subquery(query, scope, slots)?;
+        one_column(plan.width(), "subquery has too many columns")?;
+        let column = plan.types()[0];
+        let types = operators::resolve_binary(operator, operand.data_type(), column)?;
+        let operand = self.convert(operand, types.left);
+        if column != types.right && column.base() != types.right {
+            let converted = self.convert(Expression::column(0, column), types.right);
+            plan = plan.project(vec![converted]);
+        }
+        Ok(slots.subquery(SubquerySlot { plan, kind: ApplyKind::Any { operand, operator } }))
+    }
+
+    fn bind_subquery(
+        &self,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+        slots: &Slots,
+    ) -> Result<super::logical::Logical, SqlError> {
+        if let Some(clause) = slots.refusals.subqueries {
+            return Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("cannot use subquery in {clause}"),
+            ));
+        }
+        Ok(self.bind_query(query, Some(scope))?.plan)
+    }
+}
+
+/// A number as PostgreSQL reads it: the smallest of integer, bigint and numeric that holds it.
+fn number(text: &str) -> Result<Expression, SqlError> {
+    if let Ok(value) = text.parse::<i64>() {
+        let fits = i32::try_from(value).is_ok();
+        let data_type = if fits { DataType::Int4 } else { DataType::Int8 };
+        return Ok(Expression::literal(value, data_type));
+    }
+    let numeric = text.parse().map_err(|_error| {
+        SqlError::new(SqlState::SYNTAX_ERROR, format!("\"{text}\" is not a number"))
+    })?;
+    Ok(Expression::Literal(Value::Numeric(numeric), DataType::Numeric(None)))
+}
+
+fn escape_character(value: &ast::Value) -> Result<Option<char>, SqlError> {
+    let ast::Value::SingleQuotedString(text) = value else {
+        return Err(SqlError::unsupported("an escape that is no string"));
+    };
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (escape, None) => Ok(escape),
+        _ => Err(SqlError::new(SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape string")
+            .hint("Escape string must be empty or one character.")),
+    }
+}
+
+fn binary_operator(operator: &ast::BinaryOperator) -> Option<BinaryOperator> {
+    use ast::BinaryOperator as Ast;
+    Some(match operator {
+        Ast::Plus => BinaryOperator::Add,
+        Ast::Minus => BinaryOperator::Subtract,
+        Ast::Multiply => BinaryOperator::Multiply,
+        Ast::Divide => BinaryOperator::Divide,
+        Ast::Modulo => BinaryOperator::Modulo,
+        Ast::StringConcat => BinaryOperator::Concatenate,
+        Ast::Gt => BinaryOperator::Greater,
+        Ast::Lt => BinaryOperator::Less,
+        Ast::GtEq => BinaryOperator::GreaterOrEqual,
+        Ast::LtEq => BinaryOperator::LessOrEqual,
+        Ast::Eq => BinaryOperator::Equal,
+        Ast::NotEq => BinaryOperator::NotEqual,
+        Ast::And => BinaryOperator::And,
+        Ast::Or => BinaryOperator::Or,
+        Ast::BitwiseOr => BinaryOperator::BitOr,
+        Ast::BitwiseAnd => BinaryOperator::BitAnd,
+        Ast::PGBitwiseXor => BinaryOperator::BitXor,
+        Ast::PGBitwiseShiftLeft => BinaryOperator::ShiftLeft,
+        Ast::PGBitwiseShiftRight => BinaryOperator::ShiftRight,
+        Ast::PGExp | Ast::BitwiseXor => BinaryOperator::Power,
+        _ => return None,
+    })
+}
+
+fn quantified<'q>(
+    operator: &ast::BinaryOperator,
+    right: &'q Expr,
+) -> Result<(BinaryOperator, &'q ast::Query), SqlError> {
+    let mut right = right;
+    while let Expr::Nested(inner) = right {
+        right = inner;
+    }
+    let Expr::Subquery(query) = right else { return Err(unsupported(right)) };
+    match binary_operator(operator).filter(|operator| operator.is_comparison()) {
+        Some(operator) => Ok((operator, query)),
+        None => Err(SqlError::unsupported(format!("the operator {operator} before ANY or ALL"))),
+    }
+}
+
+fn negation(operator: BinaryOperator) -> BinaryOperator {
+    use BinaryOperator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+    match operator {
+        Equal => NotEqual,
+        NotEqual => Equal,
+        Less => GreaterOrEqual,
+        GreaterOrEqual => Less,
+        Greater => LessOrEqual,
+        LessOrEqual => Greater,
+        other => other,
+    }
+}
+
+/// The type in which an operand and a list of candidates are compared.
+fn common_comparable(types: &[DataType]) -> Result<DataType, SqlError> {
+    let mut common = DataType::Unknown;
+    for &candidate in types {
+        common = match (common, candidate) {
+            (DataType::Unknown, other) | (other, DataType::Unknown) => other,
+            (left, right) => {
+                operators::resolve_binary(BinaryOperator::Equal, left, right)?.left
+            }
+        };
+    }
+    Ok(if common == DataType::Unknown { DataType::Text } else { common })
+}
+
+fn one_column(width: usize, message: &'static str) -> Result<(), SqlError> {
+    if width == 1 { Ok(()) } else { Err(SqlError::new(SqlState::SYNTAX_ERROR, message)) }
+}
+
+/// `NOT x`
+pub(super) fn not(operand: Expression) -> Expression {
+    Expression::Unary { operator: UnaryOperator::Not, operand: Box::new(operand) }
+}
+
+fn logical(operator: BinaryOperator, left: Expression, right: Expression) -> Expression {
+    let (left, right) = (Box::new(left), Box::new(right));
+    Expression::Binary { operator, left, right, data_type: DataType::Bool }
+}
+
+/// An expression that PhantomDB does not know.
+pub(super) fn unsupported(expression: &Expr) -> SqlError {
+    const SHOWN_MAX: usize = 60;
+    let mut text = expression.to_string();
+    if let Some((end, _)) = text.char_indices().nth(SHOWN_MAX) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    SqlError::unsupported(format!("the expression {text}"))
+}
+
+/// The name of a call's function, without its schema.
+pub(super) fn call_name(call: &ast::Function) -> Result<String, SqlError> {
+    function_name(&call.name)
+}

@@ -1,0 +1,110 @@
+//! Type names.
+
+use model::error::{SqlError, SqlState};
+use model::types::{DataType, NumericLimits};
+use sqlparser::ast::{self, CharacterLength, ExactNumberInfo, TimezoneInfo};
+
+/// Longest `varchar(n)` and `char(n)`, as in PostgreSQL.
+const LENGTH_MAX: u64 = 10_485_760;
+/// Most digits a `numeric(p, s)` can declare, as in PostgreSQL.
+const PRECISION_MAX: u64 = 1_000;
+
+/// The type that a type name means. `DOUBLE` and `STRING`, which PostgreSQL does not know, mean
+/// `double precision` and `text`.
+pub fn data_type(name: &ast::DataType) -> Result<DataType, SqlError> {
+    use ast::DataType as Ast;
+    Ok(match name {
+        Ast::Bool | Ast::Boolean => DataType::Bool,
+        Ast::SmallInt(None) | Ast::Int2(None) => DataType::Int2,
+        Ast::Int(None) | Ast::Integer(None) | Ast::Int4(None) => DataType::Int4,
+        Ast::BigInt(None) | Ast::Int8(None) => DataType::Int8,
+        Ast::Real | Ast::Float4 => DataType::Float4,
+        Ast::DoublePrecision | Ast::Double(ExactNumberInfo::None) | Ast::Float8 => DataType::Float8,
+        Ast::Float(precision) => float(precision)?,
+        Ast::Numeric(limits) | Ast::Decimal(limits) | Ast::Dec(limits) => {
+            DataType::Numeric(numeric_limits(limits)?)
+        }
+        Ast::Text | Ast::String(None) => DataType::Text,
+        Ast::Varchar(length) | Ast::CharacterVarying(length) | Ast::CharVarying(length) => {
+            length_of(length)?.map_or(DataType::Text, DataType::Varchar)
+        }
+        Ast::Char(length) | Ast::Character(length) => {
+            DataType::Char(length_of(length)?.unwrap_or(1))
+        }
+        Ast::Bytea => DataType::Bytea,
+        Ast::Date => DataType::Date,
+        Ast::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time,
+        Ast::Timestamp(None, zone) => match zone {
+            TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => DataType::Timestamp,
+            TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => DataType::TimestampTz,
+        },
+        Ast::Interval { fields: None, precision: None } => DataType::Interval,
+        Ast::Uuid => DataType::Uuid,
+        Ast::Custom(name, modifiers) if modifiers.is_empty() => custom(&name.to_string())?,
+        other => return Err(unknown(&other.to_string())),
+    })
+}
+
+fn custom(name: &str) -> Result<DataType, SqlError> {
+    match name.to_lowercase().as_str() {
+        "bpchar" => Ok(DataType::Char(1)),
+        "serial" | "bigserial" | "smallserial" => {
+            Err(SqlError::unsupported(format!("the type {name}"))
+                .hint("Declare the column integer or bigint and give its values."))
+        }
+        _ => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> SqlError {
+    SqlError::new(
+        SqlState::UNDEFINED_OBJECT,
+        format!("type \"{}\" does not exist", name.to_lowercase()),
+    )
+}
+
+fn float(precision: &ExactNumberInfo) -> Result<DataType, SqlError> {
+    match precision {
+        ExactNumberInfo::None => Ok(DataType::Float8),
+        ExactNumberInfo::Precision(1..=24) => Ok(DataType::Float4),
+        ExactNumberInfo::Precision(25..=53) => Ok(DataType::Float8),
+        _ => Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            "precision for type float must be between 1 and 53 bits",
+        )),
+    }
+}
+
+fn numeric_limits(limits: &ExactNumberInfo) -> Result<Option<NumericLimits>, SqlError> {
+    let (precision, scale) = match *limits {
+        ExactNumberInfo::None => return Ok(None),
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
+    };
+    if !(1..=PRECISION_MAX).contains(&precision) {
+        return Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("NUMERIC precision {precision} must be between 1 and {PRECISION_MAX}"),
+        ));
+    }
+    if !(0..=precision as i64).contains(&scale) {
+        return Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("NUMERIC scale {scale} must be between 0 and precision {precision}"),
+        ));
+    }
+    Ok(Some(NumericLimits { precision: precision as u16, scale: scale as u16 }))
+}
+
+fn length_of(length: &Option<CharacterLength>) -> Result<Option<u32>, SqlError> {
+    match length {
+        None => Ok(None),
+        Some(CharacterLength::IntegerLength { length, .. }) if (1..=LENGTH_MAX).contains(length) => {
+            Ok(Some(*length as u32))
+        }
+        Some(_) => Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("the length of a character type must be between 1 and {LENGTH_MAX}"),
+        )),
+    }
+}
