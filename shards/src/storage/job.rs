@@ -308,8 +308,12 @@ pub(crate) async fn install(tree: &TreeInner, change: Change) -> Result<(), Stor
 }
 
 /// Removes the files of tables that nobody reads any more and of jobs that failed. What cannot be
-/// removed now is tried again after the next job, and at the latest when the tree is opened.
+/// removed now is tried again after the next job, and at the latest when the tree is opened. Once
+/// a sync has failed nothing is removed: what the manifest on the disk names is not known.
 pub(crate) async fn sweep(tree: &TreeInner) {
+    if tree.core.check_health().is_err() {
+        return;
+    }
     let unread: Vec<Rc<Table>> = {
         let mut obsolete = tree.obsolete.borrow_mut();
         let (unread, read) =

@@ -157,7 +157,12 @@ async fn remove_orphans(
     orphans.sort();
     for name in orphans {
         let path = directory.join(name);
-        fs::remove_file(&path).await.map_err(|error| StorageError::io("remove", &path, error))?;
+        match fs::remove_file(&path).await {
+            Ok(()) => {}
+            // A removal that the last life of this tree had begun has come to its end.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StorageError::io("remove", &path, error)),
+        }
     }
     Ok(())
 }

@@ -104,8 +104,7 @@ impl Memtable {
         self.list.borrow().entries == 0
     }
 
-    /// Inserts a version, before an equal one that is already there: of two versions with the same
-    /// key and timestamp the later insertion is met first.
+    /// Inserts a version; it takes the place of one with the same key and timestamp.
     pub(crate) fn insert(&self, key: &[u8], ts: Timestamp, value: Option<&[u8]>) {
         self.list.borrow_mut().insert(key, ts, value);
     }
@@ -254,6 +253,7 @@ impl List {
         } else {
             self.last_before(key, ts, self.height, Some(&mut path));
         }
+        self.unlink_equal(key, ts, &path);
         let height = self.random_height();
         self.height = self.height.max(height);
         let node = self.new_node(key, ts, value, height);
@@ -270,6 +270,26 @@ impl List {
         self.finger = path;
         self.finger[..height].fill(node.link());
         self.entries += 1;
+    }
+
+    /// Takes the version at this position, if there is one, out of the list. Its memory and its
+    /// links stay, so that a reader who stands on it finds its way.
+    fn unlink_equal(&mut self, key: &[u8], ts: Timestamp, path: &[u32; HEIGHT_MAX]) {
+        let first = self.next(Address::from_link(path[0]), 0);
+        let Some(equal) =
+            Address::from_link(first).filter(|node| self.position(*node) == (key, ts))
+        else {
+            return;
+        };
+        let height = self.arena.word(equal, HEIGHT) as usize;
+        for (level, before) in path.iter().enumerate().take(height) {
+            let after = self.next(Some(equal), level);
+            match Address::from_link(*before) {
+                Some(before) => self.arena.set_word(before, HEADER_WORDS + level, after),
+                None => self.heads[level] = after,
+            }
+        }
+        self.entries -= 1;
     }
 
     fn new_node(

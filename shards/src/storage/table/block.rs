@@ -228,6 +228,10 @@ impl Block {
         let mut matched = 0;
         while offset < self.entries_end {
             let entry = self.entry(offset);
+            if entry.shared == 0 {
+                // Perhaps a restart point, which hides what it has in common with its predecessor.
+                matched = 0;
+            }
             let order = match entry.shared.cmp(&matched) {
                 // It leaves the previous entry inside the matched part, upwards: it is greater.
                 Ordering::Less => Ordering::Greater,

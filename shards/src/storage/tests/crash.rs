@@ -1,0 +1,132 @@
+//! Loss of power and of the process at random moments.
+
+use runtime::sim::Loss;
+
+use super::*;
+
+/// What the world outside of the crashing node knows.
+#[derive(Default)]
+struct Outside {
+    model: Rc<RefCell<Model>>,
+    /// What the log will still have after a crash.
+    log_durable: LogIndex,
+    /// What a flush has reported.
+    flushed: LogIndex,
+}
+
+/// One life: opens, checks that the tree holds exactly a prefix of the log, and writes until it is
+/// killed.
+async fn live(outside: Rc<RefCell<Outside>>, seed: u64) {
+    let mut rng = Rng::seeded(seed);
+    let model = Rc::clone(&outside.borrow().model);
+    let storage = Storage::new(tiny());
+    let tree = storage.open_tree(PARTITION, directory()).await.expect("the tree opens");
+    let durable = tree.durable_index();
+    assert!(durable >= outside.borrow().flushed, "a reported flush is gone");
+    assert!(durable <= outside.borrow().log_durable, "the manifest is ahead of the log");
+    let prefix = model.borrow().truncated(durable);
+    let now = Timestamp(Model::ts(durable));
+    let seen = collect(&mut tree.scan(everything(), now, false), 50).await;
+    let expected = prefix.scan(&everything(), now.0, false);
+    assert_same(&seen.expect("the disk is well"), &expected, "after the crash");
+    tree.verify().await.expect("the tree is whole");
+    drop((tree, storage));
+
+    let pair = Pair::open(tiny(), &model).await;
+    let mut known = outside.borrow().log_durable;
+    pair.tree.set_log_durable(known);
+    loop {
+        for _ in 0..rng.below(8) {
+            pair.apply(&mut rng);
+        }
+        if rng.below(3) > 0 {
+            let last = model.borrow().last_index();
+            known = LogIndex(known.0 + rng.below(last.0 - known.0 + 1));
+            outside.borrow_mut().log_durable = known;
+            pair.tree.set_log_durable(known);
+        }
+        if rng.below(6) == 0 {
+            let all = model.borrow().last_index();
+            outside.borrow_mut().log_durable = all;
+            known = all;
+            pair.tree.set_log_durable(known);
+            let flushed = pair.tree.flush().await.expect("the disk is well");
+            outside.borrow_mut().flushed = flushed;
+        }
+        if rng.below(10) == 0 {
+            let now = model.borrow().now();
+            pair.tree.set_collect_before(Timestamp(now));
+        }
+        time::sleep(Duration::from_micros(rng.below(400))).await;
+    }
+}
+
+fn crash_repeatedly(seed: u64, loss: Loss) {
+    let sim = Sim::new(Options::new(seed));
+    let mut rng = Rng::seeded(seed);
+    let outside = Rc::new(RefCell::new(Outside::default()));
+    sim.disk(NODE).create_dir_all("/data/partitions").expect("the disk is empty");
+    for life in 0..4 {
+        let world = Rc::clone(&outside);
+        let life_seed = seed * 1_000 + life;
+        sim.start_node(NODE, 1, move |_| Box::pin(live(Rc::clone(&world), life_seed)));
+        sim.run_for(Duration::from_micros(200 + rng.below(40_000))).expect("time goes on");
+        assert!(sim.panics().is_empty(), "seed {seed}, life {life}: {:?}", sim.panics());
+        sim.crash(NODE, loss);
+        // What the log had not made durable is gone.
+        let kept = {
+            let outside = outside.borrow();
+            outside.model.borrow().truncated(outside.log_durable)
+        };
+        *outside.borrow().model.borrow_mut() = kept;
+    }
+}
+
+#[test]
+fn after_a_power_loss_the_tree_is_a_prefix_of_the_log() {
+    for seed in 0..60 {
+        crash_repeatedly(seed, Loss::Power);
+    }
+}
+
+#[test]
+fn after_the_process_dies_the_tree_is_a_prefix_of_the_log() {
+    for seed in 1_000..1_020 {
+        crash_repeatedly(seed, Loss::Process);
+    }
+}
+
+#[test]
+fn orphans_of_a_crash_are_removed() {
+    let sim = Sim::new(Options::new(1));
+    run_node(&sim, || async {
+        let pair = Pair::open(tiny(), &Rc::default()).await;
+        pair.apply(&mut Rng::seeded(1));
+        pair.tree.set_log_durable(LogIndex(1));
+        pair.tree.flush().await.expect("the disk is well");
+    });
+    run_node(&sim, || async {
+        for name in ["000000000777.table", "MANIFEST.new", "notes.txt"] {
+            let path = directory().join(name);
+            let options = runtime::fs::OpenOptions {
+                write: true,
+                create: true,
+                ..runtime::fs::OpenOptions::default()
+            };
+            let file = runtime::fs::File::open(&path, &options).await.expect("it can be made");
+            file.sync().await.expect("the disk is well");
+        }
+        runtime::fs::sync_dir(directory()).await.expect("the disk is well");
+    });
+    run_node(&sim, || async {
+        let storage = Storage::new(tiny());
+        storage.open_tree(PARTITION, directory()).await.expect("the tree opens");
+    });
+    let files: Vec<String> = sim
+        .disk(NODE)
+        .files()
+        .into_iter()
+        .filter_map(|(path, _)| path.rsplit('/').next().map(str::to_owned))
+        .collect();
+    assert_eq!(files, ["000000000001.table", "MANIFEST", "notes.txt"]);
+}
