@@ -2,6 +2,7 @@
 //!
 //! Two faces over one state machine without I/O ([`Event`] says what an answer is made of):
 //!
+//! * [`Client`] and [`Pool`]: async, on any executor, no task spawned;
 //! * [`blocking`]: one socket, one thread at a time; the lightest there is.
 //!
 //! ```no_run
@@ -16,13 +17,15 @@
 //! ```
 //!
 //! Many requests may be in flight on one connection: `send` queues, `flush` sends all that is
-//! queued with one system call, `take` waits for an outcome. Statements are prepared once a
+//! queued with one system call, `take` (or `outcome`) waits for an outcome. Statements are prepared once a
 //! connection, by their text. A pool sends a point statement to the core that owns its row.
 //!
 //! The client shares frames and messages with the server, and nothing else: it never imports the
 //! server's runtime.
 
 pub mod blocking;
+mod client;
+mod connection;
 mod error;
 mod outcome;
 mod protocol;
@@ -30,6 +33,8 @@ mod row;
 mod statement;
 mod url;
 
+pub use client::{Client, Pending, Pool, Pooled};
+pub use connection::Answer;
 pub use error::{Class, Error};
 pub use outcome::{Outcome, read_rows};
 pub use protocol::{Event, ServerInfo};

@@ -193,7 +193,7 @@ impl Protocol {
             || (self.open < self.streams_max && self.request_bytes < self.request_bytes_max)
     }
 
-    /// Has `waker` called when a request ends.
+    /// Has `waker` called when a request ends or the connection's own state changes.
     pub(crate) fn wait_for_room(&mut self, waker: &Waker) {
         self.room_wakers.push(waker.clone());
     }
@@ -369,6 +369,7 @@ impl Protocol {
 
     fn dispatch(&mut self, frame: Frame, woken: &mut Vec<Waker>) -> Result<(), Error> {
         if frame.stream == CONNECTION {
+            woken.append(&mut self.room_wakers);
             return self.dispatch_connection(&frame);
         }
         // The transaction's status comes first in both, but for five bytes and two.

@@ -1,6 +1,6 @@
 //! What the client promises, against a real server.
 
-use crate::server::{Node, PASSWORD};
+use crate::server::{Node, PASSWORD, pause};
 use model::error::SqlState;
 use model::value::Value;
 use net::message::TransactionStatus;
@@ -95,13 +95,13 @@ fn a_waiting_statement_is_cancelled_from_another_thread() {
     let node = Node::start(Options::default());
     let mut client = Client::connect(&node.url()).unwrap();
     let handle = client.cancel_handle();
-    let cancelling = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
+    let cancelling = runtime::thread::spawn("other", move || {
+        pause(Duration::from_millis(100));
         handle.cancel().unwrap();
     });
     let error = client.run("wait").unwrap_err();
     assert_eq!(error.state(), Some(SqlState::QUERY_CANCELED));
-    cancelling.join().unwrap();
+    cancelling.unwrap().join().unwrap();
     client.run("echo still here").unwrap();
 }
 
@@ -154,7 +154,7 @@ fn a_lost_connection_is_opened_again_where_that_is_safe() {
     let mut busy = Client::open(options).unwrap();
     busy.run("begin").unwrap();
     drop(node);
-    std::thread::sleep(Duration::from_millis(150));
+    pause(Duration::from_millis(150));
     let error = busy.run("echo").unwrap_err();
     assert!(matches!(error, Error::Lost { may_have_executed: false, .. }), "{error}");
     let error = quiet.run("echo").unwrap_err();

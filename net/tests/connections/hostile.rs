@@ -1,6 +1,6 @@
 //! Clients that mean harm, or are broken: each gets an error or the end, and nobody else notices.
 
-use crate::server::Node;
+use crate::server::{Node, pause};
 use bytes::BytesMut;
 use model::error::SqlState;
 use net::frame::{CONNECTION, FrameDecoder, StreamId};
@@ -9,7 +9,7 @@ use net::server::Options;
 use phantomdb_client::blocking::Client;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn hello() -> Hello {
     Hello {
@@ -149,12 +149,12 @@ fn one_byte_a_second_is_not_waited_for() {
         let mut socket = TcpStream::connect(node.addr).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.write_all(before).unwrap();
-        let began = Instant::now();
+        let began = runtime::time::now();
         for byte in frame {
             if socket.write_all(&[*byte]).is_err() || began.elapsed() > Duration::from_secs(5) {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(50));
+            pause(Duration::from_millis(50));
         }
         assert!(began.elapsed() < Duration::from_secs(3), "closed early");
         began.elapsed()
@@ -164,7 +164,7 @@ fn one_byte_a_second_is_not_waited_for() {
     trickle(&greeting, &query(1, "echo a somewhat longer text, so that it takes its time"));
     // An idle connection is no slow one.
     let mut client = Client::connect(&node.url()).unwrap();
-    std::thread::sleep(Duration::from_millis(800));
+    pause(Duration::from_millis(800));
     client.run("echo").unwrap();
     node.until("both being closed", |stats| stats.connections == 1);
 }
@@ -180,9 +180,9 @@ fn a_client_that_never_reads_disturbs_nobody() {
         socket.write_all(&query(stream, "rows 1000000 1000")).unwrap();
     }
     let mut other = Client::connect(&node.url()).unwrap();
-    let began = Instant::now();
+    let began = runtime::time::now();
     while node.stats().connections > 1 {
-        let asked = Instant::now();
+        let asked = runtime::time::now();
         other.run("echo").unwrap();
         assert!(asked.elapsed() < Duration::from_millis(500));
         assert!(began.elapsed() < Duration::from_secs(15), "it was never closed");
@@ -198,7 +198,7 @@ fn a_flood_of_pings_without_reading_is_bounded() {
     socket.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
     socket.write_all(&written(&ClientMessage::Hello(hello()), 0)).unwrap();
     let pings = written(&ClientMessage::Ping(1), 0).repeat(10_000);
-    let began = Instant::now();
+    let began = runtime::time::now();
     while socket.write_all(&pings).is_ok() {
         assert!(began.elapsed() < Duration::from_secs(15), "it was never closed");
     }

@@ -28,7 +28,7 @@ pub struct Node {
     pub addr: SocketAddr,
     stop: Arc<AtomicBool>,
     stats: Arc<Mutex<Stats>>,
-    core: Option<std::thread::JoinHandle<()>>,
+    core: Option<runtime::thread::JoinHandle<()>>,
 }
 
 impl Node {
@@ -37,7 +37,7 @@ impl Node {
         let stats = Arc::new(Mutex::new(Stats::default()));
         let (tell, told) = mpsc::channel();
         let (stop_seen, stats_kept) = (Arc::clone(&stop), Arc::clone(&stats));
-        let core = std::thread::spawn(move || {
+        let core = runtime::thread::spawn("other", move || {
             let cores = glommio::Options {
                 cores: 1,
                 placement: glommio::Placement::Unbound,
@@ -51,7 +51,7 @@ impl Node {
             .expect("the core runs");
         });
         let addr = told.recv().expect("the server listens");
-        Node { addr, stop, stats, core: Some(core) }
+        Node { addr, stop, stats, core: Some(core.unwrap()) }
     }
 
     pub fn url(&self) -> String {
@@ -68,7 +68,7 @@ impl Node {
             if holds(&self.stats()) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            pause(Duration::from_millis(10));
         }
         panic!("{what} did not come about: {:?}", self.stats());
     }
@@ -116,7 +116,8 @@ async fn session(server: Server, stream: Stream) {
         }
     }
     let map = PlacementMap::single_node(NodeId(1), 2, 8);
-    let placement = Placement::new(&map, |p| (p.core == CoreId(1)).then(|| "h:1".to_owned()));
+    let placement =
+        Placement::new(&map, |p| (p.core == CoreId(1)).then(|| "127.0.0.1:1".to_owned()));
     let info = SessionInfo { server: "test", node: 1, core: 0, session: 7, placement: &placement };
     let (mut requests, responder) = handshake.welcome(&info);
     let mut status = TransactionStatus::Idle;
@@ -218,4 +219,12 @@ async fn rows(out: &Responder, stream: StreamId, size: &str) -> Result<u64, Inte
         sent += some;
     }
     Ok(count)
+}
+
+/// Blocks this thread for about so long.
+pub fn pause(length: Duration) {
+    let began = time::now();
+    while began.elapsed() < length {
+        std::thread::park_timeout(length.saturating_sub(began.elapsed()));
+    }
 }
