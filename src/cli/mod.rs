@@ -9,6 +9,7 @@
 //! error. Commands that talk to a server do so through `phantomdb_client`, as any other program
 //! would; none of them opens the data directory of a running node.
 
+pub mod bench;
 pub mod check;
 pub mod config;
 pub mod exit;
@@ -39,6 +40,10 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Run statements from the terminal, the command line, files or a pipe
+    Sql(sql::SqlArgs),
+    /// Put load on a server and measure it
+    Bench(bench::BenchArgs),
     /// Look at what this host offers, and say how to mend each lack
     Check(check::CheckArgs),
     /// Validate and show the configuration
@@ -71,6 +76,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Sql(args) => sql::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Config(command) => self::config::run(command),
     }

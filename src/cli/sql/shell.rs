@@ -1,7 +1,7 @@
 //! The interactive shell: a line editor in front of the runner.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -34,7 +34,7 @@ pub fn run<S: Session>(session: S, options: Options) -> Result<Exit, Failure> {
         // There is none before the first time; a broken one is written anew at the end.
         let _first_time: rustyline::Result<()> = editor.load_history(path);
     }
-    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let (mut out, mut err) = (BufWriter::new(io::stdout()), io::stderr());
     let mut shell = Shell {
         runner: Runner::new(session, options, &mut out, &mut err),
         splitter: Splitter::new(),
@@ -150,8 +150,6 @@ impl<S: Session> Shell<'_, S> {
     /// with SQL's words.
     fn refresh_names(&mut self) {
         *self.names.borrow_mut() = catalog::names(self.runner.session()).unwrap_or_default();
-        // Nothing of it is shown, so nothing can be left half printed.
-        let _flushed: io::Result<()> = io::stdout().flush();
     }
 }
 
