@@ -47,6 +47,7 @@ mod choice;
 mod completion;
 mod disk;
 mod kernel;
+mod nemesis;
 mod network;
 mod options;
 mod scheduler;
@@ -62,6 +63,7 @@ use std::time::Duration;
 pub use choice::{Chance, Random};
 pub use disk::{DiskControl, DiskError, DiskFault, Operations, StoredFile};
 pub use kernel::{CLIENT, Stuck, StuckReason, TaskPanic};
+pub use nemesis::{Fault, Nemesis, Strike, UnknownFault};
 pub use network::{LinkFaults, NetworkControl, address_of};
 pub use options::{DiskFaults, Loss, NetworkFaults, Options};
 

@@ -1,6 +1,7 @@
 //! The simulator's promises, tested from the seam.
 
 mod disk;
+mod nemesis;
 mod network;
 mod power_loss;
 mod scheduler;
