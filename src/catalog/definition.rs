@@ -1,0 +1,195 @@
+//! Definitions as they are stored: JSON, with SQL text where the model holds bound expressions.
+//!
+//! A stored definition is read by every later version of PhantomDB: fields are only ever added,
+//! with a default.
+
+use model::error::{SqlError, SqlState};
+use model::id::ObjectId;
+use model::schema::ReferentialAction;
+use serde::{Deserialize, Serialize};
+
+/// One object of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Definition {
+    /// A database.
+    Database(DatabaseDefinition),
+    /// A schema.
+    Schema(SchemaDefinition),
+    /// A table with its indexes and constraints.
+    Table(TableDefinition),
+    /// A view.
+    View(ViewDefinition),
+}
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseDefinition {
+    /// Its name.
+    pub name: String,
+}
+
+/// A schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaDefinition {
+    /// The database it is in.
+    pub database: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDefinition {
+    /// The database it is in.
+    pub database: String,
+    /// The schema it is in.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<ColumnDefinition>,
+    /// Ordinals of the primary key's columns.
+    pub primary_key: Vec<usize>,
+    /// Name of the primary key; none where it is the hidden column.
+    pub primary_key_name: Option<String>,
+    /// Ordinals of the columns that place a row.
+    pub partition_columns: Vec<usize>,
+    /// Its indexes.
+    pub indexes: Vec<IndexDefinition>,
+    /// Its checks.
+    pub checks: Vec<CheckDefinition>,
+    /// Its references to other tables.
+    pub foreign_keys: Vec<ForeignKeyDefinition>,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its type's SQL name.
+    pub data_type: String,
+    /// Whether it takes `NULL`.
+    pub nullable: bool,
+    /// SQL text.
+    pub default: Option<String>,
+    /// What older rows hold: text of the type; none is `NULL`.
+    pub missing: Option<String>,
+    /// The hidden key.
+    pub hidden: bool,
+}
+
+/// An index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexDefinition {
+    /// Its id.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Ordinal and whether descending.
+    pub columns: Vec<(usize, bool)>,
+    /// Whether it is unique.
+    pub unique: bool,
+    /// Whether it belongs to a `UNIQUE` constraint.
+    pub constraint: bool,
+}
+
+/// A check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckDefinition {
+    /// Its name.
+    pub name: String,
+    /// SQL text.
+    pub text: String,
+}
+
+/// A reference to another table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignKeyDefinition {
+    /// Its name.
+    pub name: String,
+    /// Ordinals in the referencing table.
+    pub columns: Vec<usize>,
+    /// The referenced table.
+    pub parent: u32,
+    /// Ordinals in the referenced table.
+    pub parent_columns: Vec<usize>,
+    /// What deleting does.
+    pub on_delete: Action,
+    /// What changing does.
+    pub on_update: Action,
+}
+
+/// [`ReferentialAction`], stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// `NO ACTION`
+    NoAction,
+    /// `RESTRICT`
+    Restrict,
+    /// `CASCADE`
+    Cascade,
+    /// `SET NULL`
+    SetNull,
+    /// `SET DEFAULT`
+    SetDefault,
+}
+
+/// A view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewDefinition {
+    /// The database it is in.
+    pub database: String,
+    /// The schema it is in.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Names of its columns.
+    pub columns: Vec<String>,
+    /// SQL text.
+    pub text: String,
+    /// Ids of what it reads.
+    pub depends_on: Vec<u32>,
+}
+
+impl Definition {
+    /// What `phantom.objects.kind` says.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Definition::Database(_) => "database",
+            Definition::Schema(_) => "schema",
+            Definition::Table(_) => "table",
+            Definition::View(_) => "view",
+        }
+    }
+
+    /// The JSON that is stored.
+    pub fn to_json(&self) -> Result<String, SqlError> {
+        serde_json::to_string(self)
+            .map_err(|error| SqlError::internal(format!("a definition cannot be stored: {error}")))
+    }
+
+    /// Reads stored JSON; XX001 where it is none.
+    pub fn from_json(id: ObjectId, json: &str) -> Result<Definition, SqlError> {
+        serde_json::from_str(json).map_err(|error| {
+            SqlError::new(
+                SqlState::DATA_CORRUPTED,
+                format!("the definition of object {id} cannot be read: {error}"),
+            )
+        })
+    }
+}
+
+impl From<Action> for ReferentialAction {
+    fn from(action: Action) -> ReferentialAction {
+        match action {
+            Action::NoAction => ReferentialAction::NoAction,
+            Action::Restrict => ReferentialAction::Restrict,
+            Action::Cascade => ReferentialAction::Cascade,
+            Action::SetNull => ReferentialAction::SetNull,
+            Action::SetDefault => ReferentialAction::SetDefault,
+        }
+    }
+}
