@@ -70,11 +70,11 @@ impl Core {
         CacheSlot(slot)
     }
 
-    /// The trees that are still in use.
+    /// The trees that are open.
     pub(crate) fn live_trees(&self) -> Vec<Rc<TreeInner>> {
         let mut trees = self.trees.borrow_mut();
         trees.retain(|tree| tree.strong_count() > 0);
-        trees.iter().filter_map(Weak::upgrade).collect()
+        trees.iter().filter_map(Weak::upgrade).filter(|tree| !tree.is_closed.get()).collect()
     }
 
     /// Fails if nothing may be written any more.

@@ -63,7 +63,7 @@ pub enum StorageError {
     },
     /// Damaged data was met.
     Corruption(Corruption),
-    /// The core's [`super::Storage`] has gone: nothing is written any more.
+    /// The tree was closed, or the core's [`super::Storage`] has gone: nothing is written any more.
     Closed,
 }
 
@@ -91,7 +91,7 @@ impl fmt::Display for StorageError {
                 write!(f, "sync of {} failed, the shard must stop: {source}", file.display())
             }
             Self::Corruption(corruption) => corruption.fmt(f),
-            Self::Closed => f.write_str("the storage of this core is closed"),
+            Self::Closed => f.write_str("the tree is closed"),
         }
     }
 }

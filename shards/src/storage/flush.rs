@@ -18,8 +18,10 @@ use super::merge::{MemtableIter, Merge, Source};
 use super::table::iter::Walk;
 use super::tree::TreeInner;
 
-/// How long the worker waits after a failure, unless somebody asks for a flush before that.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long the worker waits after a failure in any case, so that a full disk does not keep it busy.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// How long it waits then, unless somebody asks for a flush.
+const RETRY_AFTER: Duration = Duration::from_millis(450);
 
 /// Flushes until the core's storage goes or a sync fails.
 pub(crate) async fn run(core: Weak<Core>) {
@@ -31,14 +33,18 @@ pub(crate) async fn run(core: Weak<Core>) {
         let work = strong.flush_work.clone();
         match next(&strong) {
             Some(tree) => {
+                let running = Running::new(&tree);
                 let result = flush_oldest(&tree).await;
+                drop(running);
                 let failed = result.is_err();
                 finish(&strong, &tree, result);
                 sweep(&tree).await;
                 strong.progress.notify_all();
                 drop((strong, tree));
-                if failed && time::timeout(RETRY_AFTER, work.notified()).await.is_err() {
-                    continue;
+                if failed {
+                    time::sleep(PAUSE_AFTER_FAILURE).await;
+                    // Asked for or not, it is tried again.
+                    let _asked = time::timeout(RETRY_AFTER, work.notified()).await;
                 }
             }
             None => {
@@ -78,7 +84,6 @@ fn next(core: &Core) -> Option<Rc<TreeInner>> {
 }
 
 async fn flush_oldest(tree: &TreeInner) -> Result<(), StorageError> {
-    let _running = Running::new(tree);
     let Some(memtable) = tree.flushable() else { return Ok(()) };
     let durable_index = memtable.last_index();
     let walk = Walk::Forward(Box::default());

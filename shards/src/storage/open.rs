@@ -46,13 +46,15 @@ pub(crate) async fn open(
 
 async fn create(partition: PartitionId, directory: &Path) -> Result<Opening, StorageError> {
     let manifest = Manifest::create(directory, partition).await?;
-    if let Some(parent) = directory.parent() {
-        let synced = fs::sync_dir(parent).await;
-        synced.map_err(|error| StorageError::Poisoned {
-            file: parent.to_owned(),
-            source: Rc::new(error),
-        })?;
-    }
+    let parent = match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => directory,
+    };
+    fs::sync_dir(parent).await.map_err(|error| StorageError::Poisoned {
+        file: parent.to_owned(),
+        source: Rc::new(error),
+    })?;
     Ok(Opening {
         partition,
         directory: directory.to_owned(),

@@ -166,14 +166,17 @@ impl Pair {
         let storage = Storage::new(options);
         let tree = storage.open_tree(PARTITION, directory()).await.expect("the tree opens");
         let pair = Pair { storage, tree, model: Rc::clone(model) };
-        let missing: Vec<Entry> = {
-            let model = model.borrow();
-            model.entries[pair.tree.durable_index().0 as usize..].to_vec()
-        };
-        for (at, entry) in missing.into_iter().enumerate() {
-            pair.tree.apply(LogIndex(pair.tree.durable_index().0 + at as u64 + 1), &entry);
-        }
+        pair.replay();
         pair
+    }
+
+    /// Applies what the tree lacks.
+    fn replay(&self) {
+        let durable = self.tree.durable_index().0;
+        let model = self.model.borrow();
+        for (at, entry) in model.entries.iter().enumerate().skip(durable as usize) {
+            self.tree.apply(LogIndex(at as u64 + 1), entry);
+        }
     }
 
     fn apply(&self, rng: &mut Rng) {

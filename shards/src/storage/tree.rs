@@ -50,6 +50,8 @@ pub(crate) struct TreeInner {
     pub(crate) leftovers: RefCell<Vec<PathBuf>>,
     /// The last edit of the manifest has failed and may or may not be in the file.
     pub(crate) is_edit_uncertain: Cell<bool>,
+    /// Background work on the tree has been ended.
+    pub(crate) is_closed: Cell<bool>,
     /// Flushes and compactions of this tree that are running.
     pub(crate) jobs: Cell<usize>,
     /// How the last flush and the last compaction ended, if badly.
@@ -106,6 +108,7 @@ impl Tree {
             obsolete: RefCell::default(),
             leftovers: RefCell::default(),
             is_edit_uncertain: Cell::new(false),
+            is_closed: Cell::new(false),
             jobs: Cell::new(0),
             flush_failure: RefCell::default(),
             compaction_failure: RefCell::default(),
@@ -268,7 +271,7 @@ impl Tree {
     pub async fn make_room(&self) -> Result<(), StorageError> {
         let tree = &*self.inner;
         loop {
-            tree.core.check_health()?;
+            tree.check_health()?;
             if tree.core.memtables_bytes.get() >= tree.core.plan.memtables_max {
                 tree.core.flush_work.notify_one();
                 for tree in tree.core.live_trees() {
@@ -302,7 +305,7 @@ impl Tree {
         }
         let attempts = tree.flush_attempts.get();
         while tree.flushed.get() < target {
-            tree.core.check_health()?;
+            tree.check_health()?;
             if tree.flush_attempts.get() > attempts
                 && let Some(error) = &*tree.flush_failure.borrow()
             {
@@ -312,6 +315,18 @@ impl Tree {
             tree.core.progress.notified().await;
         }
         Ok(tree.flushed.get())
+    }
+
+    /// Ends background work on the tree and waits for what is under way. Nothing is flushed; reads
+    /// through other handles go on until they are dropped. After this the partition may be opened
+    /// again, or its directory removed.
+    pub async fn close(self) {
+        let tree = &*self.inner;
+        tree.is_closed.set(true);
+        tree.core.progress.notify_all();
+        while tree.jobs.get() > 0 {
+            tree.core.progress.notified().await;
+        }
     }
 
     /// Tables and bytes of each level, for diagnosis.
@@ -337,6 +352,14 @@ pub struct LevelUse {
 }
 
 impl TreeInner {
+    /// Fails if nothing may be written to this tree any more.
+    fn check_health(&self) -> Result<(), StorageError> {
+        if self.is_closed.get() {
+            return Err(StorageError::Closed);
+        }
+        self.core.check_health()
+    }
+
     /// Begins a new memtable, unless nothing was applied since the last one.
     pub(crate) fn freeze(&self) {
         let mut state = self.state.borrow_mut();

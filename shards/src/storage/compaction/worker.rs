@@ -32,10 +32,11 @@ pub(crate) async fn run(core: Weak<Core>) {
             continue;
         };
         let busy = Busy::new(&tree, &choice);
+        let running = Running::new(&tree);
         // There may be more for another worker.
         strong.compaction_work.notify_one();
         let result = compact(&tree, choice).await;
-        drop(busy);
+        drop((busy, running));
         let failed = result.is_err();
         if let Err(error) = &result {
             strong.note(error);
@@ -89,7 +90,6 @@ impl Drop for Busy<'_> {
 }
 
 async fn compact(tree: &TreeInner, choice: Choice) -> Result<(), StorageError> {
-    let _running = Running::new(tree);
     let level = choice.to();
     if choice.is_move() {
         let change = Change {

@@ -214,3 +214,31 @@ fn a_cached_row_is_read_without_io() {
         assert_eq!((row.ts.0, row.value.to_vec()), (ts, value));
     });
 }
+
+#[test]
+fn a_closed_tree_can_be_opened_again_in_the_same_storage() {
+    in_sim(5, || async {
+        let model = Rc::default();
+        let mut rng = Rng::seeded(5);
+        let mut pair = Pair::open(tiny(), &model).await;
+        for _ in 0..20 {
+            for _ in 0..30 {
+                pair.apply(&mut rng);
+            }
+            // Leaves flushes and compactions under way.
+            pair.tree.set_log_durable(pair.tree.applied_index());
+            pair.tree.inner.freeze();
+            time::sleep(Duration::from_micros(rng.below(3_000))).await;
+            let old = pair.tree.clone();
+            pair.tree.close().await;
+            assert!(matches!(old.flush().await, Ok(_) | Err(StorageError::Closed)));
+            assert!(matches!(old.make_room().await, Err(StorageError::Closed)));
+            drop(old);
+            let opened = pair.storage.open_tree(PARTITION, directory()).await;
+            let tree = opened.expect("the tree opens");
+            pair = Pair { storage: pair.storage, tree, model: pair.model };
+            pair.replay();
+            pair.check_all().await;
+        }
+    });
+}
