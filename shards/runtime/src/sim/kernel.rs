@@ -10,12 +10,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::choice::{Random, Trace, Traced, nanos};
+use super::core::{Core, Entered};
 use super::disk::Disk;
 use super::network::Network;
 use super::options::{Loss, Options};
 use super::scheduler::{Body, CoreSlot, Decision, Event, Scheduler, TaskId};
 use crate::task::{Steps, panic_message};
-use crate::time::TimerQueue;
 use crate::watchdog::Watchdog;
 use crate::world;
 
@@ -111,156 +111,12 @@ pub(crate) struct World {
     pub(super) random: Random,
     pub(super) trace: Trace,
     pub(super) network: Network,
-    scheduler: RefCell<Scheduler>,
+    pub(super) scheduler: RefCell<Scheduler>,
     nodes: RefCell<BTreeMap<u32, NodeState>>,
     places: RefCell<Vec<Place>>,
     disks: RefCell<BTreeMap<u32, Rc<Disk>>>,
     panics: RefCell<Vec<TaskPanic>>,
     steps: Cell<u64>,
-}
-
-/// One core of a simulated node: the context in which its tasks run.
-#[derive(Clone)]
-pub(crate) struct Core {
-    pub(super) world: Rc<World>,
-    pub(super) slot: CoreSlot,
-    pub(super) node: u32,
-    index: u16,
-}
-
-thread_local! {
-    static CURRENT: RefCell<Option<Core>> = const { RefCell::new(None) };
-}
-
-/// The simulated core whose task is being polled on this thread.
-///
-/// # Panics
-///
-/// Outside of a simulation's steps; the thread's world says whether it is inside.
-pub(crate) fn current() -> Core {
-    with(Core::clone)
-}
-
-/// Runs `work` with the current core, which must not lead to another one becoming current.
-///
-/// # Panics
-///
-/// As [`current`].
-pub(crate) fn with<T>(work: impl FnOnce(&Core) -> T) -> T {
-    CURRENT.with_borrow(|core| match core {
-        Some(core) => work(core),
-        None => panic!("no simulated core is running on this thread"),
-    })
-}
-
-/// Makes a core the current one until it is dropped; then the one before is again.
-struct Entered {
-    before: Option<Core>,
-    _world: world::Entered,
-}
-
-impl Entered {
-    fn new(core: Core) -> Entered {
-        let before = CURRENT.with(|current| current.replace(Some(core)));
-        Entered { before, _world: world::enter(world::World::Sim) }
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let before = self.before.take();
-        let _left = CURRENT.with(|current| current.replace(before));
-    }
-}
-
-impl Core {
-    /// The core's place on its node.
-    pub fn index(&self) -> u16 {
-        self.index
-    }
-
-    /// Virtual nanoseconds since the simulation began.
-    pub fn now(&self) -> u64 {
-        self.world.now()
-    }
-
-    /// The node's wall clock, in nanoseconds since the Unix epoch.
-    pub fn wall_clock(&self) -> u64 {
-        let now = self.now();
-        let offset = self.world.nodes.borrow().get(&self.node).map_or(0, |node| node.clock.at(now));
-        (WALL_CLOCK_BASE + now).saturating_add_signed(offset)
-    }
-
-    /// The simulation's generator.
-    pub fn random(&self) -> &Random {
-        &self.world.random
-    }
-
-    /// Starts a task on this core. On a node that has crashed the body is dropped at once.
-    pub fn spawn(&self, name: &'static str, body: Body) -> SpawnedTask {
-        let world = &self.world;
-        let spawned = world.scheduler.borrow_mut().spawn(self.slot, name, body);
-        match spawned {
-            Ok(id) => {
-                world.trace.record(Traced::Spawn, u64::from(self.slot.0), name.len() as u64, 0);
-                SpawnedTask { world: Rc::clone(world), id: Some(id) }
-            }
-            Err(body) => {
-                world.drop_in(self.slot, body);
-                SpawnedTask { world: Rc::clone(world), id: None }
-            }
-        }
-    }
-
-    /// Works on the timers.
-    pub fn with_timers<T>(&self, work: impl FnOnce(&mut TimerQueue) -> T) -> T {
-        work(self.world.scheduler.borrow_mut().timers())
-    }
-
-    /// Whether a task that offers to give way does so now: one offer in sixteen is taken.
-    ///
-    /// A step takes no virtual time until it ends, so a clock cannot say when a slice is used up.
-    pub fn yield_is_due(&self) -> bool {
-        self.world.random.below(16) == 0
-    }
-
-    /// This core's watchdog.
-    pub fn watchdog(&self) -> Rc<Watchdog> {
-        Rc::clone(&self.world.places.borrow()[self.slot.0 as usize].watchdog)
-    }
-
-    /// This node's disk.
-    pub(super) fn disk(&self) -> Rc<Disk> {
-        self.world.disk(self.node)
-    }
-
-    /// Records that a task of this core panicked.
-    pub fn record_panic(&self, task: &'static str, message: &str) {
-        self.world.record_panic(self.slot, task, message);
-    }
-}
-
-/// A task of a simulation; dropping this ends the task.
-pub(crate) struct SpawnedTask {
-    world: Rc<World>,
-    id: Option<TaskId>,
-}
-
-impl SpawnedTask {
-    /// Lets the task run on by itself.
-    pub fn detach(mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for SpawnedTask {
-    fn drop(&mut self) {
-        let Some(id) = self.id else { return };
-        let cancelled = self.world.scheduler.borrow_mut().cancel(id);
-        if let Some((slot, body)) = cancelled {
-            self.world.drop_in(slot, body);
-        }
-    }
 }
 
 impl World {
@@ -424,19 +280,18 @@ impl World {
         for body in killed {
             self.drop_in(slot, body);
         }
-        let watchdog = Rc::clone(&self.places.borrow()[slot.0 as usize].watchdog);
-        watchdog.clear();
+        self.watchdog(slot).clear();
     }
 
     /// Drops a task's body with its core current. A panic on the way is recorded.
-    fn drop_in(self: &Rc<World>, slot: CoreSlot, body: Body) {
+    pub(super) fn drop_in(self: &Rc<World>, slot: CoreSlot, body: Body) {
         let _entered = Entered::new(self.core(slot));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(body))) {
             self.record_panic(slot, "drop", &panic_message(panic.as_ref()));
         }
     }
 
-    fn record_panic(&self, slot: CoreSlot, task: &'static str, message: &str) {
+    pub(super) fn record_panic(&self, slot: CoreSlot, task: &'static str, message: &str) {
         let (node, core) = self.place(slot);
         self.trace.record(Traced::TaskPanic, u64::from(slot.0), message.len() as u64, 0);
         let mut panics = self.panics.borrow_mut();
@@ -450,6 +305,16 @@ impl World {
         let since = self.now();
         let clock = WallOffset { offset, drift_per_million, since };
         self.nodes.borrow_mut().entry(node).or_default().clock = clock;
+    }
+
+    /// What `node`'s wall clock shows, in nanoseconds since the Unix epoch.
+    pub fn wall_clock(&self, node: u32) -> u64 {
+        (WALL_CLOCK_BASE + self.now()).saturating_add_signed(self.wall_offset(node))
+    }
+
+    /// The watchdog of one core.
+    pub(super) fn watchdog(&self, slot: CoreSlot) -> Rc<Watchdog> {
+        Rc::clone(&self.places.borrow()[slot.0 as usize].watchdog)
     }
 
     pub fn wall_offset(&self, node: u32) -> i64 {

@@ -45,6 +45,7 @@
 
 mod choice;
 mod completion;
+mod core;
 mod disk;
 mod kernel;
 mod nemesis;
@@ -67,8 +68,8 @@ pub use nemesis::{Fault, Nemesis, Strike, UnknownFault};
 pub use network::{LinkFaults, NetworkControl, address_of};
 pub use options::{DiskFaults, Loss, NetworkFaults, Options};
 
+pub(crate) use self::core::{Core, with};
 pub(crate) use disk::fs;
-pub(crate) use kernel::{Core, with};
 pub(crate) use network::socket;
 pub(crate) use task::{Sleep, Task, spawn};
 

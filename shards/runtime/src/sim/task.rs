@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::completion::{Completion, completion};
-use super::kernel::{Core, SpawnedTask, current};
+use super::core::{Core, SpawnedTask, current};
 use crate::task::{Panicked, Steps};
 use crate::time::{Instant, TimerKey};
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::super::choice::Random;
-use super::super::kernel::{Core, current};
+use super::super::core::{Core, current};
 use super::image::{Change, PAGE, pages_of};
 use super::namespace::{DirectoryNode, FileNode, NameChange, Node};
 use super::{Disk, Operations, Request, os_error};

@@ -40,7 +40,8 @@ use self::image::Change;
 use self::namespace::{FileNode, LossPolicy, Namespace};
 use super::choice::{Chance, Random, Traced, nanos};
 use super::completion::{Completion, completion};
-use super::kernel::{Core, World};
+use super::core::Core;
+use super::kernel::World;
 use super::options::{DiskFaults, Loss};
 use super::scheduler::Event;
 

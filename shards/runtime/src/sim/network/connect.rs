@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::completion::{Completer, completion};
-use super::super::kernel::{World, current};
+use super::super::core::current;
+use super::super::kernel::World;
 use super::connection::{Connection, End, Side};
 use super::listener::Listening;
 use super::stream::Stream;

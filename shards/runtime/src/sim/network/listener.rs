@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::super::kernel::{Core, current};
+use super::super::core::{Core, current};
 use super::stream::Stream;
 use super::{Network, node_at};
 
