@@ -1,0 +1,603 @@
+//! Statements that change the schema: from their syntax to plain descriptions.
+//!
+//! Names are folded and qualified here, forms that PhantomDB does not know are refused, and
+//! expressions become SQL text again, which is how the catalog keeps them. Whether a change is
+//! possible is decided by [`crate::catalog::change`], which knows the catalog.
+
+use super::SessionSettings;
+use super::names::{check_new, fold, relation_name, single_name};
+use super::types::data_type;
+use crate::catalog::DEFAULT_SCHEMA;
+use crate::catalog::stored::Action;
+use model::error::{SqlError, SqlState};
+use model::types::DataType;
+use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint};
+
+mod alter;
+
+/// A change of the schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DdlStatement {
+    /// `CREATE DATABASE`
+    CreateDatabase {
+        /// Its name.
+        name: String,
+        /// Do nothing where it exists.
+        if_not_exists: bool,
+    },
+    /// `DROP DATABASE`
+    DropDatabase {
+        /// Its name.
+        name: String,
+        /// Do nothing where there is none.
+        if_exists: bool,
+    },
+    /// `CREATE SCHEMA`
+    CreateSchema {
+        /// The database.
+        database: String,
+        /// Its name.
+        name: String,
+        /// Do nothing where it exists.
+        if_not_exists: bool,
+    },
+    /// `DROP SCHEMA`
+    DropSchema {
+        /// The database.
+        database: String,
+        /// Its name.
+        name: String,
+        /// Do nothing where there is none.
+        if_exists: bool,
+        /// With all that is in it.
+        cascade: bool,
+    },
+    /// `CREATE TABLE`
+    CreateTable(NewTable),
+    /// `DROP TABLE`
+    DropTables(DropRelations),
+    /// `DROP VIEW`
+    DropViews(DropRelations),
+    /// `DROP INDEX`
+    DropIndexes(DropRelations),
+    /// `CREATE INDEX`
+    CreateIndex(NewIndex),
+    /// `CREATE VIEW`
+    CreateView(NewView),
+    /// `ALTER TABLE`
+    AlterTable {
+        /// The table.
+        table: QualifiedName,
+        /// Do nothing where there is none.
+        if_exists: bool,
+        /// What is done, in order.
+        operations: Vec<AlterOperation>,
+    },
+    /// `TRUNCATE`
+    Truncate {
+        /// The tables.
+        tables: Vec<QualifiedName>,
+        /// Also all tables that reference them.
+        cascade: bool,
+    },
+}
+
+/// The full name of a relation or index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QualifiedName {
+    /// The database.
+    pub database: String,
+    /// The schema.
+    pub schema: String,
+    /// The name.
+    pub name: String,
+}
+
+/// A table to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTable {
+    /// Its name.
+    pub name: QualifiedName,
+    /// Do nothing where it exists.
+    pub if_not_exists: bool,
+    /// Its columns.
+    pub columns: Vec<NewColumn>,
+    /// Its constraints, those of columns too.
+    pub constraints: Vec<NewConstraint>,
+    /// `PARTITION BY HASH (...)`
+    pub partition_by: Option<Vec<String>>,
+}
+
+/// A column to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether it takes `NULL`.
+    pub nullable: bool,
+    /// SQL text.
+    pub default: Option<String>,
+}
+
+/// A constraint to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewConstraint {
+    /// Its name, if it is given one.
+    pub name: Option<String>,
+    /// What it says.
+    pub kind: NewConstraintKind,
+}
+
+/// What a constraint says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewConstraintKind {
+    /// `PRIMARY KEY`
+    PrimaryKey(Vec<String>),
+    /// `UNIQUE`
+    Unique(Vec<String>),
+    /// `CHECK`
+    Check {
+        /// SQL text.
+        text: String,
+        /// The column it stands behind; names the constraint.
+        column: Option<String>,
+    },
+    /// `FOREIGN KEY`
+    ForeignKey {
+        /// Referencing columns.
+        columns: Vec<String>,
+        /// The referenced table.
+        parent: QualifiedName,
+        /// Referenced columns; none is the primary key.
+        parent_columns: Vec<String>,
+        /// What deleting does.
+        on_delete: Action,
+        /// What changing does.
+        on_update: Action,
+    },
+}
+
+/// Relations or indexes to drop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropRelations {
+    /// Their names.
+    pub names: Vec<QualifiedName>,
+    /// Skip those that do not exist.
+    pub if_exists: bool,
+    /// With what depends on them.
+    pub cascade: bool,
+}
+
+/// An index to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewIndex {
+    /// Its name, if it is given one.
+    pub name: Option<String>,
+    /// The table.
+    pub table: QualifiedName,
+    /// Column and whether descending.
+    pub columns: Vec<(String, bool)>,
+    /// `UNIQUE`
+    pub unique: bool,
+    /// Do nothing where it exists.
+    pub if_not_exists: bool,
+}
+
+/// A view to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewView {
+    /// Its name.
+    pub name: QualifiedName,
+    /// Names of the first columns, if given.
+    pub columns: Vec<String>,
+    /// The query, SQL text.
+    pub text: String,
+    /// Replace a view of this name.
+    pub or_replace: bool,
+    /// Do nothing where it exists.
+    pub if_not_exists: bool,
+}
+
+/// One step of `ALTER TABLE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlterOperation {
+    /// `ADD CONSTRAINT`
+    AddConstraint(NewConstraint),
+    /// `DROP CONSTRAINT`
+    DropConstraint {
+        /// Its name.
+        name: String,
+        /// Do nothing where there is none.
+        if_exists: bool,
+    },
+    /// `ADD COLUMN`
+    AddColumn {
+        /// The column.
+        column: NewColumn,
+        /// Constraints written behind it.
+        constraints: Vec<NewConstraint>,
+        /// Do nothing where it exists.
+        if_not_exists: bool,
+    },
+    /// `DROP COLUMN`
+    DropColumn {
+        /// Its name.
+        name: String,
+        /// Do nothing where there is none.
+        if_exists: bool,
+    },
+    /// `RENAME COLUMN`
+    RenameColumn {
+        /// Its name.
+        from: String,
+        /// Its new name.
+        to: String,
+    },
+    /// `RENAME TO`
+    RenameTable {
+        /// The new name.
+        to: String,
+    },
+    /// `RENAME CONSTRAINT`
+    RenameConstraint {
+        /// Its name.
+        from: String,
+        /// Its new name.
+        to: String,
+    },
+    /// `ALTER COLUMN ... SET NOT NULL`, `DROP NOT NULL`
+    SetNullable {
+        /// The column.
+        column: String,
+        /// Whether it takes `NULL` from now on.
+        nullable: bool,
+    },
+    /// `ALTER COLUMN ... SET DEFAULT`, `DROP DEFAULT`
+    SetDefault {
+        /// The column.
+        column: String,
+        /// SQL text.
+        default: Option<String>,
+    },
+}
+
+impl DdlStatement {
+    /// The command tag.
+    pub fn tag(&self) -> &'static str {
+        match self {
+            DdlStatement::CreateDatabase { .. } => "CREATE DATABASE",
+            DdlStatement::DropDatabase { .. } => "DROP DATABASE",
+            DdlStatement::CreateSchema { .. } => "CREATE SCHEMA",
+            DdlStatement::DropSchema { .. } => "DROP SCHEMA",
+            DdlStatement::CreateTable(_) => "CREATE TABLE",
+            DdlStatement::DropTables(_) => "DROP TABLE",
+            DdlStatement::DropViews(_) => "DROP VIEW",
+            DdlStatement::DropIndexes(_) => "DROP INDEX",
+            DdlStatement::CreateIndex(_) => "CREATE INDEX",
+            DdlStatement::CreateView(_) => "CREATE VIEW",
+            DdlStatement::AlterTable { .. } => "ALTER TABLE",
+            DdlStatement::Truncate { .. } => "TRUNCATE TABLE",
+        }
+    }
+}
+
+/// Describes a statement that changes the schema; `None` where it is none.
+pub fn describe(
+    statement: &Statement,
+    settings: &SessionSettings,
+) -> Result<Option<DdlStatement>, SqlError> {
+    Ok(Some(match statement {
+        Statement::CreateTable(create) => DdlStatement::CreateTable(new_table(create, settings)?),
+        Statement::CreateIndex(create) => DdlStatement::CreateIndex(new_index(create, settings)?),
+        Statement::CreateView(create) => DdlStatement::CreateView(new_view(create, settings)?),
+        Statement::AlterTable(change) => alter::alter_table(change, settings)?,
+        Statement::Drop { object_type, if_exists, names, cascade, .. } => {
+            drop_statement(object_type, names, *if_exists, *cascade, settings)?
+        }
+        Statement::CreateSchema { schema_name, if_not_exists, .. } => {
+            let ast::SchemaName::Simple(name) = schema_name else {
+                return Err(SqlError::unsupported("AUTHORIZATION of a schema"));
+            };
+            let name = new_name(single_name(name)?)?;
+            let database = settings.database.clone();
+            DdlStatement::CreateSchema { database, name, if_not_exists: *if_not_exists }
+        }
+        Statement::CreateDatabase { db_name, if_not_exists, .. } => DdlStatement::CreateDatabase {
+            name: new_name(single_name(db_name)?)?,
+            if_not_exists: *if_not_exists,
+        },
+        Statement::Truncate(truncate) => {
+            if truncate.partitions.is_some() || truncate.identity.is_some() {
+                return Err(SqlError::unsupported("this form of TRUNCATE"));
+            }
+            let names = truncate.table_names.iter();
+            let tables = names.map(|target| qualified(&target.name, settings));
+            DdlStatement::Truncate {
+                tables: tables.collect::<Result<_, _>>()?,
+                cascade: matches!(truncate.cascade, Some(ast::CascadeOption::Cascade)),
+            }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn drop_statement(
+    object: &ObjectType,
+    names: &[ast::ObjectName],
+    if_exists: bool,
+    cascade: bool,
+    settings: &SessionSettings,
+) -> Result<DdlStatement, SqlError> {
+    let relations = || -> Result<DropRelations, SqlError> {
+        let names = names.iter().map(|name| qualified(name, settings));
+        Ok(DropRelations { names: names.collect::<Result<_, _>>()?, if_exists, cascade })
+    };
+    let single = || match names {
+        [name] => single_name(name),
+        _ => Err(SqlError::unsupported(format!("DROP {object} of several at once"))),
+    };
+    Ok(match object {
+        ObjectType::Table => DdlStatement::DropTables(relations()?),
+        ObjectType::View => DdlStatement::DropViews(relations()?),
+        ObjectType::Index => DdlStatement::DropIndexes(relations()?),
+        ObjectType::Database => DdlStatement::DropDatabase { name: single()?, if_exists },
+        ObjectType::Schema => DdlStatement::DropSchema {
+            database: settings.database.clone(),
+            name: single()?,
+            if_exists,
+            cascade,
+        },
+        other => return Err(SqlError::unsupported(format!("DROP {other}"))),
+    })
+}
+
+/// A relation's full name.
+pub(super) fn qualified(
+    name: &ast::ObjectName,
+    settings: &SessionSettings,
+) -> Result<QualifiedName, SqlError> {
+    let (schema, name) = relation_name(name)?;
+    let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
+    Ok(QualifiedName { database: settings.database.clone(), schema, name })
+}
+
+fn new_name(name: String) -> Result<String, SqlError> {
+    check_new(&name)?;
+    Ok(name)
+}
+
+fn new_table(
+    create: &ast::CreateTable,
+    settings: &SessionSettings,
+) -> Result<NewTable, SqlError> {
+    let refused = [
+        (create.temporary, "a temporary table"),
+        (create.external, "an external table"),
+        (create.or_replace, "CREATE OR REPLACE TABLE"),
+        (create.query.is_some(), "CREATE TABLE AS"),
+        (create.like.is_some(), "CREATE TABLE LIKE"),
+        (create.inherits.is_some(), "INHERITS"),
+        (create.partition_of.is_some(), "PARTITION OF"),
+        (!matches!(create.table_options, ast::CreateTableOptions::None), "a table option"),
+    ];
+    if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
+        return Err(SqlError::unsupported(what));
+    }
+    let name = qualified(&create.name, settings)?;
+    check_new(&name.name)?;
+    let mut columns = Vec::with_capacity(create.columns.len());
+    let mut constraints = Vec::new();
+    for definition in &create.columns {
+        columns.push(new_column(definition, settings, &mut constraints)?);
+    }
+    for constraint in &create.constraints {
+        constraints.push(table_constraint(constraint, settings)?);
+    }
+    let partition_by = create.partition_by.as_deref().map(partition_columns).transpose()?;
+    let if_not_exists = create.if_not_exists;
+    Ok(NewTable { name, if_not_exists, columns, constraints, partition_by })
+}
+
+/// `HASH (a, b)`
+fn partition_columns(expression: &ast::Expr) -> Result<Vec<String>, SqlError> {
+    let refuse = || {
+        SqlError::unsupported(format!("PARTITION BY {expression}"))
+            .hint("Write PARTITION BY HASH (column, ...).")
+    };
+    let ast::Expr::Function(call) = expression else { return Err(refuse()) };
+    let ast::FunctionArguments::List(list) = &call.args else { return Err(refuse()) };
+    if single_name(&call.name)? != "hash" || list.args.is_empty() {
+        return Err(refuse());
+    }
+    let column = |argument: &ast::FunctionArg| match argument {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Identifier(name))) => {
+            Ok(fold(name))
+        }
+        _ => Err(refuse()),
+    };
+    list.args.iter().map(column).collect()
+}
+
+/// A column; the constraints behind it are added to `constraints`.
+fn new_column(
+    definition: &ast::ColumnDef,
+    settings: &SessionSettings,
+    constraints: &mut Vec<NewConstraint>,
+) -> Result<NewColumn, SqlError> {
+    let name = new_name(fold(&definition.name))?;
+    let mut column = NewColumn {
+        name: name.clone(),
+        data_type: data_type(&definition.data_type)?,
+        nullable: true,
+        default: None,
+    };
+    for option in &definition.options {
+        let kind = match &option.option {
+            ColumnOption::Null => continue,
+            ColumnOption::NotNull => {
+                column.nullable = false;
+                continue;
+            }
+            ColumnOption::Default(value) => {
+                column.default = Some(value.to_string());
+                continue;
+            }
+            ColumnOption::PrimaryKey(_) => NewConstraintKind::PrimaryKey(vec![name.clone()]),
+            ColumnOption::Unique(_) => NewConstraintKind::Unique(vec![name.clone()]),
+            ColumnOption::Check(check) => {
+                let text = check.expr.to_string();
+                NewConstraintKind::Check { text, column: Some(name.clone()) }
+            }
+            ColumnOption::ForeignKey(key) => foreign_key(key, vec![name.clone()], settings)?,
+            ColumnOption::Generated { .. } | ColumnOption::Identity(_) => {
+                return Err(SqlError::unsupported("a generated column")
+                    .hint("Give the column's values in INSERT, or a DEFAULT."));
+            }
+            other => return Err(SqlError::unsupported(format!("the column option {other}"))),
+        };
+        let name = option.name.as_ref().map(|name| new_name(fold(name))).transpose()?;
+        constraints.push(NewConstraint { name, kind });
+    }
+    Ok(column)
+}
+
+fn table_constraint(
+    constraint: &TableConstraint,
+    settings: &SessionSettings,
+) -> Result<NewConstraint, SqlError> {
+    let (name, kind) = match constraint {
+        TableConstraint::PrimaryKey(key) => {
+            let columns = plain_columns(&key.columns)?;
+            (&key.name, NewConstraintKind::PrimaryKey(columns))
+        }
+        TableConstraint::Unique(key) => {
+            if key.nulls_distinct == ast::NullsDistinctOption::NotDistinct {
+                return Err(SqlError::unsupported("UNIQUE NULLS NOT DISTINCT"));
+            }
+            (&key.name, NewConstraintKind::Unique(plain_columns(&key.columns)?))
+        }
+        TableConstraint::Check(check) => {
+            let text = check.expr.to_string();
+            (&check.name, NewConstraintKind::Check { text, column: None })
+        }
+        TableConstraint::ForeignKey(key) => {
+            (&key.name, foreign_key(key, key.columns.iter().map(fold).collect(), settings)?)
+        }
+        other => return Err(SqlError::unsupported(format!("the constraint {other}"))),
+    };
+    let name = name.as_ref().map(|name| new_name(fold(name))).transpose()?;
+    Ok(NewConstraint { name, kind })
+}
+
+fn foreign_key(
+    key: &ast::ForeignKeyConstraint,
+    columns: Vec<String>,
+    settings: &SessionSettings,
+) -> Result<NewConstraintKind, SqlError> {
+    let deferred = key.characteristics.as_ref().is_some_and(|c| {
+        c.deferrable == Some(true) || c.initially == Some(ast::DeferrableInitial::Deferred)
+    });
+    if deferred {
+        return Err(SqlError::unsupported("a deferrable constraint"));
+    }
+    if matches!(&key.match_kind, Some(kind) if *kind != ast::ConstraintReferenceMatchKind::Simple) {
+        return Err(SqlError::unsupported("MATCH FULL or PARTIAL"));
+    }
+    Ok(NewConstraintKind::ForeignKey {
+        columns,
+        parent: qualified(&key.foreign_table, settings)?,
+        parent_columns: key.referred_columns.iter().map(fold).collect(),
+        on_delete: action(key.on_delete.as_ref()),
+        on_update: action(key.on_update.as_ref()),
+    })
+}
+
+fn action(action: Option<&ast::ReferentialAction>) -> Action {
+    match action {
+        None | Some(ast::ReferentialAction::NoAction) => Action::NoAction,
+        Some(ast::ReferentialAction::Restrict) => Action::Restrict,
+        Some(ast::ReferentialAction::Cascade) => Action::Cascade,
+        Some(ast::ReferentialAction::SetNull) => Action::SetNull,
+        Some(ast::ReferentialAction::SetDefault) => Action::SetDefault,
+    }
+}
+
+/// Columns of a key: names without an order.
+fn plain_columns(columns: &[ast::IndexColumn]) -> Result<Vec<String>, SqlError> {
+    let columns = columns.iter().map(index_column);
+    columns.map(|column| column.map(|(name, _)| name)).collect()
+}
+
+fn index_column(column: &ast::IndexColumn) -> Result<(String, bool), SqlError> {
+    let ast::Expr::Identifier(name) = &column.column.expr else {
+        return Err(SqlError::unsupported("an index on an expression"));
+    };
+    let key = super::functions::sort_key(
+        model::expression::Expression::column(0, DataType::Bool),
+        &column.column.options,
+    )?;
+    if key.nulls_first != key.descending {
+        return Err(SqlError::unsupported("NULLS FIRST or LAST against the index's order"));
+    }
+    Ok((fold(name), key.descending))
+}
+
+fn new_index(
+    create: &ast::CreateIndex,
+    settings: &SessionSettings,
+) -> Result<NewIndex, SqlError> {
+    let refused = [
+        (create.predicate.is_some(), "a partial index"),
+        (!create.include.is_empty(), "INCLUDE"),
+        (create.nulls_distinct == Some(false), "NULLS NOT DISTINCT"),
+        (!create.with.is_empty(), "an option of an index"),
+    ];
+    if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
+        return Err(SqlError::unsupported(what));
+    }
+    if !matches!(create.using, None | Some(ast::IndexType::BTree)) {
+        return Err(SqlError::unsupported("an index that is no B-tree"));
+    }
+    // An index lives in its table's schema, whatever is written.
+    let name = match &create.name {
+        Some(name) => Some(new_name(relation_name(name)?.1)?),
+        None => None,
+    };
+    Ok(NewIndex {
+        name,
+        table: qualified(&create.table_name, settings)?,
+        columns: create.columns.iter().map(index_column).collect::<Result<_, _>>()?,
+        unique: create.unique,
+        if_not_exists: create.if_not_exists,
+    })
+}
+
+fn new_view(create: &ast::CreateView, settings: &SessionSettings) -> Result<NewView, SqlError> {
+    if create.materialized || create.temporary {
+        return Err(SqlError::unsupported("a materialized or temporary view"));
+    }
+    let name = qualified(&create.name, settings)?;
+    check_new(&name.name)?;
+    let columns = create.columns.iter().map(|column| new_name(fold(&column.name)));
+    Ok(NewView {
+        name,
+        columns: columns.collect::<Result<_, _>>()?,
+        text: create.query.to_string(),
+        or_replace: create.or_replace,
+        if_not_exists: create.if_not_exists,
+    })
+}
+
+/// A name in a message: quoted.
+pub(crate) fn missing(kind: &str, name: &str) -> SqlError {
+    let state = match kind {
+        "database" => SqlState::INVALID_CATALOG_NAME,
+        "schema" => SqlState::INVALID_SCHEMA_NAME,
+        "constraint" | "index" => SqlState::UNDEFINED_OBJECT,
+        "column" => SqlState::UNDEFINED_COLUMN,
+        _ => SqlState::UNDEFINED_TABLE,
+    };
+    SqlError::new(state, format!("{kind} \"{name}\" does not exist"))
+}

@@ -1,0 +1,125 @@
+//! SQL text that the catalog keeps: defaults, checks and type names, bound again when it is read.
+
+use super::binder::{Binder, Coercion};
+use super::logical::Logical;
+use super::parse::{parse_expression, parse_query};
+use super::query::BoundQuery;
+use super::scope::{Scope, ScopeColumn};
+use super::slots::{Refusals, Slots};
+use super::types::data_type;
+use super::{NoVirtualTables, OutputColumn, SessionSettings};
+use crate::catalog::Catalog;
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::id::ObjectId;
+use model::schema::Column;
+use model::types::DataType;
+
+/// The type of this name.
+pub(crate) fn type_named(name: &str) -> Result<DataType, SqlError> {
+    match parse_expression(&format!("NULL::{name}"))? {
+        sqlparser::ast::Expr::Cast { data_type: target, .. } => data_type(&target),
+        _ => Err(SqlError::internal(format!("\"{name}\" is no type name"))),
+    }
+}
+
+/// Runs `bind` with a binder that knows no relations.
+fn alone<T>(bind: impl FnOnce(&Binder<'_>) -> Result<T, SqlError>) -> Result<T, SqlError> {
+    let catalog = Catalog::bootstrap();
+    let settings = no_session(crate::catalog::DEFAULT_DATABASE);
+    bind(&Binder::new(&catalog, &settings, &NoVirtualTables, &[]))
+}
+
+fn no_session(database: &str) -> SessionSettings {
+    SessionSettings { database: database.to_owned(), user: String::new() }
+}
+
+fn refusing(clause: &'static str) -> Slots {
+    Slots::refusing(Refusals {
+        aggregates: Some(clause),
+        windows: Some(clause),
+        subqueries: Some(clause),
+    })
+}
+
+/// Binds a column's `DEFAULT`: an expression without columns, of the column's type.
+pub(crate) fn bind_default(text: &str, column: &Column) -> Result<Expression, SqlError> {
+    let parsed = parse_expression(text)?;
+    alone(|binder| {
+        let bound = binder.bind(&parsed, &Scope::default(), &mut refusing("DEFAULT"))?;
+        refuse_parameters(&bound)?;
+        let from = bound.data_type();
+        let name = &column.name;
+        binder.coerce(bound, column.data_type, Coercion::Assignment).map_err(|_mismatch| {
+            SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!(
+                    "column \"{name}\" is of type {} but default expression is of type {from}",
+                    column.data_type
+                ),
+            )
+            .hint("You will need to rewrite or cast the expression.")
+        })
+    })
+}
+
+/// Binds a `CHECK` of the table with these columns.
+pub(crate) fn bind_check(
+    text: &str,
+    table: &str,
+    columns: &[Column],
+) -> Result<Expression, SqlError> {
+    let parsed = parse_expression(text)?;
+    let columns = columns.iter().map(|column| ScopeColumn {
+        relation: Some(table.to_owned()),
+        name: column.name.clone(),
+        data_type: column.data_type,
+        hidden: column.hidden,
+        only_qualified: false,
+    });
+    let scope = Scope { columns: columns.collect(), parent: None };
+    alone(|binder| {
+        let bound = binder.bind(&parsed, &scope, &mut refusing("CHECK"))?;
+        refuse_parameters(&bound)?;
+        binder.condition(bound, "CHECK")
+    })
+}
+
+fn refuse_parameters(expression: &Expression) -> Result<(), SqlError> {
+    if expression.any(&|node| matches!(node, Expression::Parameter { .. })) {
+        return Err(SqlError::new(
+            SqlState::UNDEFINED_PARAMETER,
+            "a stored expression cannot have parameters",
+        ));
+    }
+    Ok(())
+}
+
+/// Binds a view's query: its columns and what it reads.
+pub(crate) fn bind_view(
+    text: &str,
+    database: &str,
+    catalog: &Catalog,
+) -> Result<(Vec<OutputColumn>, Vec<ObjectId>), SqlError> {
+    let query = parse_query(text)?;
+    let settings = no_session(database);
+    let binder = Binder::new(catalog, &settings, &NoVirtualTables, &[]);
+    let BoundQuery { plan, columns } = binder.bind_query(&query, None)?;
+    refuse_plan_parameters(&plan)?;
+    Ok((columns, binder.tables()))
+}
+
+fn refuse_plan_parameters(plan: &Logical) -> Result<(), SqlError> {
+    let mut result = Ok(());
+    plan.for_each_expression(|expression| {
+        if result.is_ok() {
+            result = refuse_parameters(expression);
+        }
+    });
+    plan.for_each_input(|input, _| {
+        if result.is_ok() {
+            result = refuse_plan_parameters(input);
+        }
+    });
+    result
+}
