@@ -1,6 +1,6 @@
 //! Files of a real core: direct I/O by io_uring, the rest on the helper threads.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fs as os;
 use std::io;
@@ -15,6 +15,33 @@ use glommio::io::{BufferedFile, DmaFile, ReadResult};
 use super::buffer::AlignedBytes;
 use crate::fs::{ALIGNMENT, Buffer, DirEntry, OpenOptions, with_path};
 use crate::{random, task};
+
+thread_local! {
+    /// Writes and syncs of this core that the kernel works on.
+    static UNDER_WAY: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether the core waits for the device to take something in. Its kernel worker shares the
+/// core's processor, so a core that spins meanwhile waits for itself.
+pub(crate) fn writes_are_under_way() -> bool {
+    UNDER_WAY.get() > 0
+}
+
+/// Counts a write as under way for as long as it lives.
+struct UnderWay;
+
+impl UnderWay {
+    fn begin() -> Self {
+        UNDER_WAY.set(UNDER_WAY.get() + 1);
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.set(UNDER_WAY.get() - 1);
+    }
+}
 
 /// Bytes of zeros written at once by `preallocate`.
 const PREALLOCATE_STEP: usize = 1 << 20;
@@ -113,6 +140,7 @@ impl File {
     }
 
     pub(crate) async fn write_at(&self, pos: u64, buf: Buffer) -> io::Result<Buffer> {
+        let _under_way = UnderWay::begin();
         let len = buf.len();
         let mut rest = match buf.into_bytes() {
             AlignedBytes::Empty => return Ok(Buffer::zeroed(0)),
@@ -158,6 +186,7 @@ impl File {
     }
 
     pub(crate) async fn sync(&self) -> io::Result<()> {
+        let _under_way = UnderWay::begin();
         let synced = match &self.handle {
             Handle::Direct(file) => file.fdatasync().await,
             Handle::Buffered(file) => file.fdatasync().await,

@@ -59,7 +59,8 @@ impl Default for Options {
 }
 
 /// Runs `f(core)` on each core until all are done, and returns what they returned, by core. Tasks
-/// that are left on a core when its future is done are dropped. Raises the memlock limit first.
+/// that are left on a core when its future is done are dropped. Raises the limits of locked memory
+/// and of open files first.
 ///
 /// # Errors
 /// If the options make no sense, memory may not be locked, or an executor cannot be made: then no
@@ -74,6 +75,7 @@ pub fn run<T: Send>(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     }
     raise_memlock()?;
+    raise_open_files()?;
     let processors = placement(&options)?;
     std::thread::scope(|scope| {
         let (ready, started) = mpsc::channel();
@@ -195,6 +197,22 @@ fn raise_memlock() -> io::Result<()> {
                 limit.rlim_cur
             ),
         ));
+    }
+    Ok(())
+}
+
+/// Lets this process open as many files and sockets as it may: the usual first limit of 1,024 is
+/// no server's.
+fn raise_open_files() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for the call to fill.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid for the call to read.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
+        return Err(io::Error::last_os_error());
     }
     Ok(())
 }

@@ -21,11 +21,16 @@ use glommio::io::BufferedFile;
 use glommio::timer::Timer;
 
 use super::ring::Shared;
+use crate::glommio::fs;
 use crate::time::{self, Instant};
 
 /// How long traffic may keep the executor from looking at its own rings, where disk completions
 /// and timers wait. A pass costs about 5 us.
 const PASS_EVERY: Duration = Duration::from_micros(200);
+
+/// How long the core stays awake for the next bytes after the last ones. Parking and waking cost
+/// more than that, and a peer that answers at once is back before it is over.
+const LINGER: Duration = Duration::from_micros(50);
 
 /// An executor timer this short is over before anyone could sleep for it.
 const AT_ONCE: Duration = Duration::from_nanos(300);
@@ -40,6 +45,8 @@ pub(super) struct Pump {
     waiting: Option<Wait>,
     pass: Timer,
     passed: Instant,
+    /// When the last turn found something.
+    active: Instant,
 }
 
 impl Pump {
@@ -65,13 +72,13 @@ impl Pump {
             waiting: None,
             pass: Timer::new(PASS_EVERY),
             passed: time::now(),
+            active: time::now(),
         })
     }
 
     /// Runs again after the other tasks, and from time to time after the executor's rings too.
-    fn again(&mut self, cx: &mut Context<'_>) {
-        let now = time::now();
-        if now.saturating_since(self.passed) >= PASS_EVERY {
+    fn again(&mut self, now: Instant, every: Duration, cx: &mut Context<'_>) {
+        if now.saturating_since(self.passed) >= every {
             self.passed = now;
             self.pass.reset(AT_ONCE);
             if Pin::new(&mut self.pass).poll(cx).is_pending() {
@@ -108,18 +115,27 @@ impl Future for Pump {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let shared = this.ring.clone();
-        let busy = {
+        let now = time::now();
+        let (busy, lingers) = {
             let mut ring = shared.borrow_mut();
             ring.pumped_by(cx.waker());
             ring.enable_event(false);
             let busy = ring.turn();
-            if !busy {
+            if busy {
+                this.active = now;
+            }
+            let recent = now.saturating_since(this.active) < LINGER;
+            let lingers = !busy && recent && !fs::writes_are_under_way();
+            if !busy && !lingers {
                 ring.enable_event(true);
             }
-            busy || ring.has_work()
+            (busy || (!lingers && ring.has_work()), lingers)
         };
-        if busy || this.event_counted(cx) {
-            this.again(cx);
+        if lingers {
+            // Nothing else may be waiting to be polled: let the executor look at its rings too.
+            this.again(now, Duration::ZERO, cx);
+        } else if busy || this.event_counted(cx) {
+            this.again(now, PASS_EVERY, cx);
         }
         Poll::Pending
     }
