@@ -13,6 +13,7 @@ pub mod bench;
 pub mod check;
 pub mod config;
 pub mod exit;
+pub mod import;
 pub mod output;
 pub mod settings;
 pub mod sql;
@@ -42,6 +43,8 @@ struct Cli {
 enum Command {
     /// Run statements from the terminal, the command line, files or a pipe
     Sql(sql::SqlArgs),
+    /// Load a CSV file into a table
+    Import(import::ImportArgs),
     /// Put load on a server and measure it
     Bench(bench::BenchArgs),
     /// Look at what this host offers, and say how to mend each lack
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Sql(args) => sql::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Config(command) => self::config::run(command),
