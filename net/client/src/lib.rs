@@ -40,6 +40,8 @@ pub use outcome::{Outcome, read_rows};
 pub use protocol::{Event, ServerInfo};
 pub use row::{ColumnIndex, Columns, FromValue, Row, ToValue};
 pub use statement::{Source, Statement};
+#[doc(hidden)]
+pub use url::fuzz_url;
 pub use url::{DEFAULT_PORT, Options, UrlError};
 
 pub use model::error::{SqlError, SqlState};

@@ -206,9 +206,30 @@ fn decode(text: &str) -> Result<String, UrlError> {
     String::from_utf8(bytes).or_else(|_| problem("a percent escape that is not UTF-8"))
 }
 
+/// What the fuzz target runs: any text parses or is refused, without a panic, and what parses
+/// has an address.
+#[doc(hidden)]
+pub fn fuzz_url(text: &str) {
+    let Ok(options) = text.parse::<Options>() else { return };
+    assert!(options.port > 0);
+    assert!(options.at(&options.address()).is_some(), "{options} has an address");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damaged_urls_are_refused_or_read() {
+        let good = "phantom://a%40b:p%3A@[::1]:1/d%20?application=x&connect_timeout=3";
+        for at in 0..good.len() {
+            fuzz_url(&good[..at]);
+            fuzz_url(&good[at..]);
+            for inserted in ["%", ":", "@", "[", "]", "/", "?", "&", "=", "\u{e9}"] {
+                fuzz_url(&format!("{}{inserted}{}", &good[..at], &good[at..]));
+            }
+        }
+    }
 
     fn parse(url: &str) -> Result<Options, UrlError> {
         url.parse()
