@@ -1,8 +1,9 @@
 //! The block cache of one core: all trees, all kinds of block, one hard bound in bytes.
 //!
-//! A segmented LRU: blocks enter a probation list and move to the protected list when a point read
-//! meets them again, so that a scan, which meets each block once, cannot push out what is read all
-//! the time. The bound counts every live block, also those that were evicted while a reader still
+//! A segmented list with second chances: blocks enter a probation list; a point read that meets one
+//! again only sets its mark, and when its turn to go comes a marked block moves to the protected
+//! list instead. So a hit moves nothing, and a scan, which marks nothing, cannot push out what is
+//! read all the time. The bound counts every live block, also those that were evicted while a reader still
 //! held them: the cache makes itself smaller by what readers hold. Lookup tables are sized once, at
 //! the start, and never grow.
 
@@ -18,7 +19,7 @@ use super::table::{CacheSlot, Table};
 
 /// The protected list's share of the capacity, in percent.
 const PROTECTED_PERCENT: usize = 80;
-/// How many blocks in use an eviction passes over before it gives up.
+/// How many blocks in use or marked an eviction passes over before it gives up.
 const EVICTION_STEPS_MAX: usize = 256;
 /// Entries there may be for every block of the usual size that fits: small blocks (the last of a
 /// table, index blocks) need more.
@@ -58,9 +59,11 @@ struct Entry {
     previous: u32,
     next: u32,
     protected: bool,
+    /// A point read has met it since its last turn.
+    marked: bool,
 }
 
-/// A doubly linked list through the entries, most recently used first.
+/// A doubly linked list through the entries, the latest first.
 #[derive(Clone, Copy)]
 struct List {
     first: u32,
@@ -130,10 +133,9 @@ impl BlockCache {
     pub(crate) fn get(&self, slot: CacheSlot, offset: u64, touch: Touch) -> Option<Rc<Block>> {
         let mut inner = self.inner.borrow_mut();
         let at = *inner.map.get(&(slot, offset))?;
-        if touch == Touch::Point {
-            inner.promote(at, self.protected_bytes_max);
-        }
-        inner.entries[at as usize].block.clone()
+        let entry = &mut inner.entries[at as usize];
+        entry.marked |= touch == Touch::Point;
+        entry.block.clone()
     }
 
     /// Takes a block in and makes room for it. Where readers hold so much that nothing can go, the
@@ -152,8 +154,8 @@ impl BlockCache {
 
     /// Evicts until the live blocks fit and one more entry does.
     fn evict(&self, inner: &mut Inner) {
-        let mut steps = EVICTION_STEPS_MAX;
         for list in 0..2 {
+            let mut steps = EVICTION_STEPS_MAX;
             let mut at = inner.lists[list].last;
             while at != NONE
                 && steps > 0
@@ -162,10 +164,15 @@ impl BlockCache {
                 let entry = &inner.entries[at as usize];
                 let previous = entry.previous;
                 // To drop our hold on a block that a reader has frees nothing.
-                if entry.block.as_ref().is_some_and(|block| Rc::strong_count(block) == 1) {
-                    inner.remove(at);
-                } else {
+                let is_free =
+                    entry.block.as_ref().is_some_and(|block| Rc::strong_count(block) == 1);
+                if !is_free {
                     steps -= 1;
+                } else if entry.marked && list == 0 {
+                    steps -= 1;
+                    inner.protect(at, self.protected_bytes_max);
+                } else {
+                    inner.remove(at);
                 }
                 at = previous;
             }
@@ -211,7 +218,14 @@ impl Inner {
     }
 
     fn push(&mut self, key: BlockKey, block: Rc<Block>) {
-        let entry = Entry { key, block: Some(block), previous: NONE, next: NONE, protected: false };
+        let entry = Entry {
+            key,
+            block: Some(block),
+            previous: NONE,
+            next: NONE,
+            protected: false,
+            marked: false,
+        };
         let at = match self.free.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -235,17 +249,24 @@ impl Inner {
         self.free.push(at);
     }
 
-    fn promote(&mut self, at: u32, protected_bytes_max: usize) {
-        if self.lists[1].first == at {
-            return;
-        }
-        self.unlink(at);
-        self.link_first(at, true);
+    /// Moves a block to the protected list; what that list has no room for goes back on probation,
+    /// unless it was marked meanwhile.
+    fn protect(&mut self, at: u32, protected_bytes_max: usize) {
+        self.move_to(at, true);
+        let mut steps = EVICTION_STEPS_MAX;
         while self.lists[1].bytes > protected_bytes_max && self.lists[1].last != at {
-            let demoted = self.lists[1].last;
-            self.unlink(demoted);
-            self.link_first(demoted, false);
+            let last = self.lists[1].last;
+            let stays = self.entries[last as usize].marked && steps > 0;
+            steps = steps.saturating_sub(1);
+            self.move_to(last, stays);
         }
+    }
+
+    /// Moves a block to the head of a list and takes its mark.
+    fn move_to(&mut self, at: u32, protected: bool) {
+        self.unlink(at);
+        self.entries[at as usize].marked = false;
+        self.link_first(at, protected);
     }
 }
 
@@ -335,6 +356,20 @@ mod tests {
             cache.get(CacheSlot(2), offset, Touch::Scan);
         }
         assert!((0..10).all(|offset| cache.get(CacheSlot(1), offset, Touch::Point).is_some()));
+    }
+
+    #[test]
+    fn the_budget_holds_when_everything_is_read_again() {
+        let cache = BlockCache::new(16 * BUDGET_BYTES, BLOCK_BYTES);
+        for offset in 0..3_000 {
+            let block = block(&cache);
+            cache.insert(CacheSlot(1), offset, &block);
+            drop(block);
+            assert!(cache.memory_bytes() <= 16 * BUDGET_BYTES);
+            for recent in offset.saturating_sub(700)..=offset {
+                cache.get(CacheSlot(1), recent, Touch::Point);
+            }
+        }
     }
 
     #[test]
