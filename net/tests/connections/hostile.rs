@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-fn hello() -> Hello {
+pub fn hello() -> Hello {
     Hello {
         magic: MAGIC,
         version_min: 1,

@@ -4,4 +4,5 @@
 mod asynchronous;
 mod behaved;
 mod hostile;
+mod measure;
 mod server;
