@@ -46,6 +46,11 @@ async fn live(outside: Rc<RefCell<Outside>>, seed: u64) {
             pair.tree.set_log_durable(known);
         }
         if rng.below(6) == 0 {
+            // As when memory runs short; the log may be behind.
+            pair.tree.inner.freeze();
+            pair.tree.inner.core.flush_work.notify_one();
+        }
+        if rng.below(6) == 0 {
             let all = model.borrow().last_index();
             outside.borrow_mut().log_durable = all;
             known = all;
@@ -129,4 +134,65 @@ fn orphans_of_a_crash_are_removed() {
         .filter_map(|(path, _)| path.rsplit('/').next().map(str::to_owned))
         .collect();
     assert_eq!(files, ["000000000001.table", "MANIFEST", "notes.txt"]);
+}
+
+#[test]
+fn a_flush_waits_for_the_log() {
+    in_sim(2, || async {
+        let model = Rc::default();
+        let pair = Pair::open(tiny(), &model).await;
+        let mut rng = Rng::seeded(2);
+        for _ in 0..10 {
+            pair.apply(&mut rng);
+        }
+        pair.tree.set_log_durable(LogIndex(9));
+        let tree = pair.tree.clone();
+        let flush = task::spawn("flush", async move { tree.flush().await });
+        time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(pair.tree.durable_index(), LogIndex(0));
+        assert_eq!(pair.tree.levels()[0].tables, 0);
+        pair.tree.set_log_durable(LogIndex(10));
+        let flushed = flush.await.expect("no panic");
+        assert_eq!(flushed.expect("the disk is well"), LogIndex(10));
+    });
+}
+
+/// Edits whose write fails may be in the file all the same, whole or in part. Whatever happens
+/// next, the tables they name must be there for as long as they may count.
+#[test]
+fn an_edit_that_failed_does_no_harm_after_a_crash() {
+    use runtime::sim::Chance;
+    for seed in 0..60 {
+        let sim = Sim::new(Options::new(seed));
+        let mut rng = Rng::seeded(seed);
+        let model = Rc::new(RefCell::new(Model::default()));
+        sim.disk(NODE).create_dir_all("/data/partitions").expect("the disk is empty");
+        for life in 0..4 {
+            let shared = Rc::clone(&model);
+            sim.start_node(NODE, 1, move |_| {
+                let model = Rc::clone(&shared);
+                Box::pin(async move {
+                    let pair = Pair::open(tiny(), &model).await;
+                    pair.tree.set_log_durable(pair.tree.applied_index());
+                    pair.check_all().await;
+                    let mut rng = Rng::seeded(seed * 1_000 + life);
+                    loop {
+                        pair.apply(&mut rng);
+                        pair.tree.set_log_durable(pair.tree.applied_index());
+                        match pair.tree.flush().await {
+                            Ok(_) | Err(StorageError::Io { .. }) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                })
+            });
+            sim.run_for(Duration::from_millis(8)).expect("time goes on");
+            sim.disk(NODE).change(|faults| faults.write_error = Chance::percent(60));
+            sim.run_for(Duration::from_millis(1 + rng.below(60))).expect("time goes on");
+            assert!(sim.panics().is_empty(), "seed {seed}, life {life}: {:?}", sim.panics());
+            let loss = if rng.below(2) == 0 { Loss::Process } else { Loss::Power };
+            sim.crash(NODE, loss);
+            sim.disk(NODE).change(|faults| faults.write_error = Chance::NEVER);
+        }
+    }
 }

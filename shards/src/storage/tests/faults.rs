@@ -330,3 +330,29 @@ fn a_tree_of_another_partition_is_foreign() {
         }
     });
 }
+
+#[test]
+fn a_manifest_with_a_damaged_copy_is_written_anew() {
+    let (sim, model) = filled(13);
+    let manifest = directory().join("MANIFEST");
+    let is_worn = |sim: &Sim| {
+        let bytes = sim.disk(NODE).read(&manifest).expect("the file is there");
+        let recovered = manifest::record::recover(&bytes, PARTITION);
+        recovered.expect("one copy is whole").is_worn
+    };
+    assert!(!is_worn(&sim));
+    sim.disk(NODE).flip_bit(&manifest, 60, 3).expect("the file is there");
+    assert!(is_worn(&sim));
+    let shared = Rc::clone(&model);
+    run_node(&sim, move || {
+        let model = Rc::clone(&shared);
+        async move {
+            let pair = Pair::open(tiny(), &model).await;
+            pair.check_all().await;
+            pair.apply(&mut Rng::seeded(13));
+            pair.tree.set_log_durable(pair.tree.applied_index());
+            pair.tree.flush().await.expect("the disk is well");
+        }
+    });
+    assert!(!is_worn(&sim));
+}
