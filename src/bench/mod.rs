@@ -27,6 +27,7 @@ mod schema;
 mod workload;
 
 pub use clients::{Progress, run};
+
 pub use report::{Report, render};
 pub use schema::{TABLE, prepare};
 pub use workload::{Operation, Workload};

@@ -11,6 +11,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod cluster;
 pub mod config;
 pub mod exit;
 pub mod import;
@@ -49,6 +50,9 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Look at what this host offers, and say how to mend each lack
     Check(check::CheckArgs),
+    /// Look at a running cluster
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Validate and show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -83,6 +87,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Import(args) => import::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Cluster(command) => cluster::run(&command),
         Command::Config(command) => self::config::run(command),
     }
 }

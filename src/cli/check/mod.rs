@@ -83,6 +83,11 @@ pub fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     Ok(if worst == Verdict::Lack { Exit::Failed } else { Exit::Done })
 }
 
+/// Whether the log can write in this directory, or where it would be made.
+pub fn supports_direct_writes(directory: &Path) -> bool {
+    disk::direct_writes(directory).verdict == Verdict::Good
+}
+
 /// One line a finding, its mend below it.
 fn print(findings: &[Finding], out: &mut impl Write) -> std::io::Result<()> {
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
