@@ -8,6 +8,7 @@ use crate::message::{ClientMessage, ServerMessage, TransactionStatus};
 use bytes::Bytes;
 use model::error::{SqlError, SqlState};
 use runtime::net::ReadHalf;
+use runtime::task;
 use runtime::time::{self, Instant};
 use std::rc::Rc;
 use std::time::Duration;
@@ -110,6 +111,8 @@ impl FrameReader {
                 }
                 Err(reason) => break reason,
             }
+            // A client that sends without a pause must not keep the core for itself.
+            task::yield_if_due().await;
             if let Err(reason) = self.fill().await {
                 break reason;
             }

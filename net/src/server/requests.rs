@@ -5,7 +5,7 @@ use super::shared::Shared;
 use super::{Ended, REQUEST_BATCH_MAX};
 use crate::frame::{CONNECTION, StreamId};
 use crate::message::{Execute, Prepare, TransactionStatus};
-use runtime::task::Task;
+use runtime::task::{self, Task};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -58,6 +58,8 @@ impl Requests {
     /// Why no more will arrive, when all that arrived have been taken. The answers still queued
     /// are sent when [`Requests`] is dropped.
     pub async fn next_batch(&mut self, batch: &mut Vec<Request>) -> Result<(), Ended> {
+        // A client that always has the next request in flight must not keep the core for itself.
+        task::yield_if_due().await;
         loop {
             if self.shared.gone.get() {
                 return Err(self.end_reason());

@@ -3,6 +3,7 @@
 use super::shared::Shared;
 use super::{Ended, add};
 use runtime::net::WriteHalf;
+use runtime::task;
 use runtime::time;
 use std::rc::Rc;
 
@@ -35,5 +36,6 @@ pub(super) async fn run(mut half: WriteHalf, shared: Rc<Shared>) {
         write.clear();
         add(&shared.meter.bytes_written, bytes as u64);
         shared.progress.notify_all();
+        task::yield_if_due().await;
     }
 }

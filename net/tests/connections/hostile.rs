@@ -228,3 +228,28 @@ fn a_core_over_its_budget_refuses_and_recovers() {
     node.until("all being given back", |stats| stats.request_bytes == 0);
     Client::connect(&node.url()).unwrap().run("echo").unwrap();
 }
+
+#[test]
+fn no_more_rows_than_the_window_allows() {
+    let node = Node::start(Options::default());
+    let mut socket = TcpStream::connect(node.addr).unwrap();
+    let narrow = Hello { window: 1000, ..hello() };
+    socket.write_all(&written(&ClientMessage::Hello(narrow), 0)).unwrap();
+    socket.write_all(&query(1, "rows 1000 1000")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    // All that comes without another credit.
+    let read = |socket: &mut TcpStream| {
+        let (mut bytes, mut chunk) = (0, [0; 65536]);
+        while let Ok(more @ 1..) = socket.read(&mut chunk) {
+            bytes += more;
+        }
+        bytes
+    };
+    // The toy session produces a hundred rows at a time.
+    let first = read(&mut socket);
+    assert!((100_000..110_000).contains(&first), "{first}");
+    let credit = written(&ClientMessage::Credit(first as u32), 1);
+    socket.write_all(&credit).unwrap();
+    let second = read(&mut socket);
+    assert!((100_000..110_000).contains(&second), "{second}");
+}

@@ -14,8 +14,9 @@ use net::message::{Column, Placement, Prepared, TransactionStatus};
 use net::server::{
     Interrupted, Options, Request, RequestKind, Responder, Server, SessionInfo, Stats,
 };
+use runtime::glommio::{Options as Cores, Placement as CorePlacement, run};
 use runtime::net::{Listener, Stream};
-use runtime::{BoxLocalFuture, glommio, task, time};
+use runtime::{BoxLocalFuture, task, time};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -38,12 +39,8 @@ impl Node {
         let (tell, told) = mpsc::channel();
         let (stop_seen, stats_kept) = (Arc::clone(&stop), Arc::clone(&stats));
         let core = runtime::thread::spawn("other", move || {
-            let cores = glommio::Options {
-                cores: 1,
-                placement: glommio::Placement::Unbound,
-                ..glommio::Options::default()
-            };
-            glommio::run(cores, move |_| {
+            let cores = Cores { cores: 1, placement: CorePlacement::Unbound, ..Cores::default() };
+            run(cores, move |_| {
                 let (options, tell) = (options.clone(), tell.clone());
                 let (stop, stats) = (Arc::clone(&stop_seen), Arc::clone(&stats_kept));
                 Box::pin(serve(options, tell, stop, stats)) as BoxLocalFuture<()>
