@@ -203,4 +203,15 @@ mod tests {
         assert_eq!(Setting::by_name("data_dir"), Some(Setting::DataDir));
         assert_eq!(Setting::by_name("datadir"), None);
     }
+
+    #[test]
+    fn the_reference_names_every_setting_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+        let reference = fs_err::read_to_string(path).expect("docs/operations.md");
+        for row in &SETTINGS {
+            let default = if row.default.is_empty() { "none" } else { row.default };
+            let line = format!("| `{}` | {default} | {} |\n", row.name, row.help);
+            assert!(reference.contains(&line), "docs/operations.md lacks: {line}");
+        }
+    }
 }
