@@ -11,6 +11,9 @@ use crate::value::{Value, ValueRef};
 /// How many rows operators aim to put into a batch.
 pub const BATCH_ROWS: usize = 1024;
 
+/// In a list of row numbers to take: no row, which gives nulls.
+pub const NO_ROW: u32 = u32::MAX;
+
 /// Rows held by column. Every column has as many values as the batch has rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
@@ -306,6 +309,52 @@ impl Column {
         Column { data, nulls }
     }
 
+    /// As [`Column::take`], with nulls for [`NO_ROW`].
+    pub fn take_or_null(&self, rows: &[u32]) -> Column {
+        if !rows.contains(&NO_ROW) {
+            return self.take(rows);
+        }
+        let mut taken = self.empty_like();
+        for &row in rows {
+            if row == NO_ROW {
+                taken.push_ref(&ValueRef::Null);
+            } else {
+                taken.push_ref(&self.get(row as usize));
+            }
+        }
+        taken
+    }
+
+    /// An empty column of the same form.
+    fn empty_like(&self) -> Column {
+        let data = match &self.data {
+            Data::Ints(kind, _) => Data::Ints(*kind, Vec::new()),
+            Data::Floats(_) => Data::Floats(Vec::new()),
+            Data::Bools(_) => Data::Bools(Vec::new()),
+            Data::Texts(..) => Data::Texts(String::new(), Vec::new()),
+            Data::Values(_) => Data::Values(Vec::new()),
+        };
+        Column { data, nulls: Vec::new() }
+    }
+
+    /// Appends all values of another column.
+    pub fn append(&mut self, other: &Column) {
+        let rows = self.len();
+        match (&mut self.data, &other.data) {
+            (Data::Ints(kind, values), Data::Ints(other, more)) if kind == other => {
+                values.extend_from_slice(more);
+            }
+            (Data::Floats(values), Data::Floats(more)) => values.extend_from_slice(more),
+            (Data::Bools(values), Data::Bools(more)) => values.extend_from_slice(more),
+            _ => return (0..other.len()).for_each(|row| self.push_ref(&other.get(row))),
+        }
+        if !self.nulls.is_empty() || !other.nulls.is_empty() {
+            self.nulls.resize(rows, false);
+            self.nulls.extend_from_slice(&other.nulls);
+            self.nulls.resize(rows + other.len(), false);
+        }
+    }
+
     /// One string may be taken many times, so that the result can outgrow the buffer's offsets:
     /// it is built value by value.
     fn take_texts(&self, text: &str, ends: &[u32], rows: &[u32]) -> Column {
@@ -381,6 +430,35 @@ impl Batch {
         Batch { rows: rows.len(), columns }
     }
 
+    /// As [`Batch::take`], with rows of nulls for [`NO_ROW`].
+    pub fn take_or_null(&self, rows: &[u32]) -> Batch {
+        let columns = self.columns.iter().map(|column| column.take_or_null(rows)).collect();
+        Batch { rows: rows.len(), columns }
+    }
+
+    /// An empty batch with columns of these types.
+    pub fn empty(types: &[DataType]) -> Batch {
+        let columns = types.iter().map(|t| Column::with_capacity(*t, 0)).collect();
+        Batch { rows: 0, columns }
+    }
+
+    /// Appends all rows of a batch with as many columns.
+    pub fn append(&mut self, other: &Batch) {
+        assert_eq!(self.columns.len(), other.columns.len(), "batches of one shape");
+        for (column, more) in self.columns.iter_mut().zip(&other.columns) {
+            column.append(more);
+        }
+        self.rows += other.rows;
+    }
+
+    /// The columns of both batches, which have as many rows, side by side.
+    #[must_use]
+    pub fn beside(mut self, right: Batch) -> Batch {
+        assert_eq!(self.rows, right.rows, "batches of one length");
+        self.columns.extend(right.columns);
+        self
+    }
+
     /// About how many bytes of memory the batch takes.
     pub fn memory_bytes(&self) -> usize {
         self.columns.iter().map(Column::memory_bytes).sum()
@@ -420,6 +498,18 @@ mod tests {
         assert_eq!(column.value(0), Value::Int(1));
         assert!(column.is_null(1));
         assert_eq!(column.value(2), Value::from("odd"));
+    }
+
+    #[test]
+    fn appending_equals_pushing() {
+        let half = [Value::Int(1), Value::Null];
+        let mut column = Column::from_values(DataType::Int4, vec![Value::Int(7)]);
+        column.append(&Column::from_values(DataType::Int4, half.to_vec()));
+        column.append(&Column::from_values(DataType::Int4, vec![Value::Int(8)]));
+        let expected = [7.into(), 1.into(), Value::Null, 8.into()];
+        assert_eq!(column, Column::from_values(DataType::Int4, expected.to_vec()));
+        let taken = column.take_or_null(&[0, NO_ROW]);
+        assert!(taken.value(0) == Value::Int(7) && taken.is_null(1));
     }
 
     #[test]

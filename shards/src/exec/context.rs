@@ -1,5 +1,6 @@
 //! What operators and expressions need to know of the statement they belong to.
 
+use super::materialize::Materialized;
 use super::memory::MemoryAccount;
 use super::store::RowStore;
 use futures::future::LocalBoxFuture;
@@ -8,7 +9,6 @@ use model::error::{SqlError, SqlState};
 use model::plan::Exchange;
 use model::value::Value;
 use std::cell::Cell;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -59,8 +59,6 @@ pub struct ExecContext {
     pub now_micros: i64,
     /// What operators keep is counted here.
     pub memory: MemoryAccount,
-    /// Where a sort may write what does not fit; `None` refuses with 53200 instead.
-    pub spill_directory: Option<PathBuf>,
     /// The partition, in a fragment.
     pub rows: Option<Rc<dyn RowStore>>,
     /// The partitions, in the router.
@@ -69,6 +67,8 @@ pub struct ExecContext {
     pub cancelled: Rc<Cell<bool>>,
     /// Who asks.
     pub identity: SessionIdentity,
+    /// Results that are computed once a statement.
+    pub materialized: Rc<Materialized>,
     /// The rows of enclosing `Apply` nodes.
     pub outer: Option<Rc<OuterRow>>,
 }
@@ -89,11 +89,11 @@ impl ExecContext {
             parameters,
             now_micros,
             memory,
-            spill_directory: None,
             rows: None,
             gather: None,
             cancelled: Rc::new(Cell::new(false)),
             identity: SessionIdentity::default(),
+            materialized: Rc::default(),
             outer: None,
         }
     }
@@ -104,11 +104,11 @@ impl ExecContext {
             parameters: self.parameters.clone(),
             now_micros: self.now_micros,
             memory: self.memory.clone(),
-            spill_directory: self.spill_directory.clone(),
             rows: self.rows.clone(),
             gather: self.gather.clone(),
             cancelled: self.cancelled.clone(),
             identity: self.identity.clone(),
+            materialized: self.materialized.clone(),
             outer: Some(Rc::new(OuterRow { values, enclosing: self.outer.clone() })),
         }
     }

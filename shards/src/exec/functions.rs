@@ -4,9 +4,25 @@
 //! types of the overload, e.g. `substring(text,integer)`; those over arguments of any type have
 //! their bare name.
 
+mod aggregate;
+mod conditional;
+mod date;
+mod format;
+mod math;
+mod registry;
+mod string;
+mod system;
+
+use super::context::ExecContext;
+use super::evaluate::evaluate;
+use model::batch::{Batch, Column};
 use model::error::SqlError;
-use model::expression::FunctionReference;
+use model::expression::{Expression, FunctionReference};
 use model::types::DataType;
+use model::value::Value;
+
+pub use aggregate::{ResolvedAggregate, resolve_aggregate};
+pub(super) use math::{float_power, numeric_power};
 
 /// How often a function may be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +51,123 @@ pub struct Signature {
 }
 
 /// Finds the function that a call with arguments of these types means; 42883 where there is none.
+/// `name` is folded, without a schema.
 pub fn resolve(name: &str, arguments: &[DataType]) -> Result<Signature, SqlError> {
+    if let Some(signature) = conditional::resolve(name, arguments) {
+        return signature;
+    }
     registry::resolve(name, arguments)
 }
 
-mod registry;
+/// One call: its arguments and what it may need to know besides.
+struct Call<'a> {
+    values: &'a [Value],
+    types: &'a [DataType],
+    context: &'a ExecContext,
+}
+
+type Body = fn(&Call<'_>) -> Result<Value, SqlError>;
+
+/// One overload.
+struct Function {
+    name: &'static str,
+    arguments: &'static [DataType],
+    result: DataType,
+    volatility: Volatility,
+    strict: bool,
+    body: Body,
+}
+
+impl Function {
+    const fn new(
+        name: &'static str,
+        arguments: &'static [DataType],
+        result: DataType,
+        body: Body,
+    ) -> Function {
+        Function { name, arguments, result, volatility: Volatility::Immutable, strict: true, body }
+    }
+
+    const fn stable(mut self) -> Function {
+        self.volatility = Volatility::Stable;
+        self
+    }
+
+    const fn volatile(mut self) -> Function {
+        self.volatility = Volatility::Volatile;
+        self
+    }
+}
+
+/// Accessors for arguments, whose types the binder has cast to the signature's.
+impl Call<'_> {
+    fn text(&self, at: usize) -> Result<&str, SqlError> {
+        match self.values.get(at) {
+            Some(Value::Text(text)) => Ok(text),
+            _ => Err(self.mistyped(at)),
+        }
+    }
+
+    fn int(&self, at: usize) -> Result<i64, SqlError> {
+        match self.values.get(at) {
+            Some(Value::Int(number)) => Ok(*number),
+            _ => Err(self.mistyped(at)),
+        }
+    }
+
+    fn float(&self, at: usize) -> Result<f64, SqlError> {
+        match self.values.get(at) {
+            Some(Value::Float(number)) => Ok(*number),
+            _ => Err(self.mistyped(at)),
+        }
+    }
+
+    fn numeric(&self, at: usize) -> Result<&model::numeric::Numeric, SqlError> {
+        match self.values.get(at) {
+            Some(Value::Numeric(number)) => Ok(number),
+            _ => Err(self.mistyped(at)),
+        }
+    }
+
+    fn mistyped(&self, at: usize) -> SqlError {
+        SqlError::internal(format!("function argument {} has another type than declared", at + 1))
+    }
+}
+
+/// Evaluates a call for each row of `batch`.
+pub(super) fn evaluate_call(
+    reference: &FunctionReference,
+    arguments: &[Expression],
+    data_type: DataType,
+    batch: &Batch,
+    context: &ExecContext,
+) -> Result<Column, SqlError> {
+    if conditional::is_coalesce(reference) {
+        return conditional::coalesce(arguments, data_type, batch, context);
+    }
+    let (body, strict) = match conditional::body(reference) {
+        Some(body) => (body, false),
+        None => {
+            let function = registry::find(reference)
+                .ok_or_else(|| SqlError::internal(format!("no function {}", reference.0)))?;
+            (function.body, function.strict)
+        }
+    };
+    let types: Vec<DataType> = arguments.iter().map(Expression::data_type).collect();
+    let columns: Vec<Column> = arguments
+        .iter()
+        .map(|argument| evaluate(argument, batch, context))
+        .collect::<Result<_, _>>()?;
+    let mut out = Column::with_capacity(data_type, batch.rows());
+    let mut values = Vec::with_capacity(columns.len());
+    for row in 0..batch.rows() {
+        if strict && columns.iter().any(|column| column.is_null(row)) {
+            out.push(Value::Null);
+            continue;
+        }
+        values.clear();
+        values.extend(columns.iter().map(|column| column.value(row)));
+        out.push(body(&Call { values: &values, types: &types, context })?);
+    }
+    Ok(out)
+}

@@ -19,23 +19,55 @@
 //! * Expressions are evaluated over whole batches ([`evaluate`]), with loops over typed columns
 //!   where the types allow and value by value elsewhere. What is not needed is not evaluated: a
 //!   branch of a `CASE` that no row takes cannot fail.
-//! * What an operator keeps is counted in the statement's [`memory::MemoryAccount`]. `Sort` spills
-//!   to files when the account is full and the context names a directory; the others fail with
-//!   53200.
+//! * What an operator keeps is counted in the statement's [`memory::MemoryAccount`]. What does not
+//!   fit is refused with 53200, and the node stays up.
 //! * A plan that changes rows has a `Modify` at its top, which is no operator: [`modify::modify`]
 //!   runs it and answers what happened and what other partitions must do.
 //!
 //! Everything here belongs to the core it was opened on (`Rc` inside). A statement is cancelled
 //! by its context's flag, which every operator that loops looks at, or by dropping the operator.
 //!
-//! What is not done: operators do not run in parallel inside a partition, and hash tables of joins
-//! and aggregates do not spill.
+//! What is not done: operators do not run in parallel inside a partition, and nothing
+//! spills to files yet: a sort, hash join or aggregation has to fit into the statement's memory.
 
+mod aggregate;
+mod append;
+mod apply;
+mod bounds;
+pub mod cast;
 pub mod context;
+pub mod decimal;
+pub mod evaluate;
+mod exchange;
+pub mod explain;
+mod filter;
 pub mod functions;
+mod grouping;
+pub mod input;
+mod join;
+mod kept;
+pub mod keys;
+mod limit;
+mod materialize;
 pub mod memory;
+pub mod modify;
+mod open;
 pub mod operators;
+mod outer;
+mod project;
+mod scan;
+mod set_operation;
+mod shape;
+mod sort;
 pub mod store;
+mod values;
+mod window;
 
-pub use context::{ExecContext, Gather, Operator};
+pub use aggregate::state_types;
+pub use context::{ExecContext, Gather, Operator, SessionIdentity};
+pub use exchange::target_hashes;
+pub use materialize::Materialized;
+pub use modify::modify;
+pub use open::open;
+pub use shape::output_types;
 pub use store::{RowCursor, RowStore, StoredRow};

@@ -1,0 +1,82 @@
+//! `OFFSET` and `LIMIT`.
+
+use super::context::{ExecContext, Operator};
+use super::evaluate::evaluate_constant;
+use futures::future::{FutureExt, LocalBoxFuture};
+use model::batch::Batch;
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::plan::Limit;
+use model::value::Value;
+
+/// Evaluates the expression of a `LIMIT`: `None` is no limit. 2201W where it is negative.
+pub fn row_limit(
+    expression: Option<&Expression>,
+    context: &ExecContext,
+) -> Result<Option<u64>, SqlError> {
+    count(
+        expression,
+        context,
+        SqlError::new(SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE, "LIMIT must not be negative"),
+    )
+}
+
+fn count(
+    expression: Option<&Expression>,
+    context: &ExecContext,
+    negative: SqlError,
+) -> Result<Option<u64>, SqlError> {
+    let Some(expression) = expression else { return Ok(None) };
+    match evaluate_constant(expression, context)? {
+        Value::Null => Ok(None),
+        Value::Int(rows) => u64::try_from(rows).map(Some).map_err(|_| negative),
+        _ => Err(SqlError::internal("a row count that is no integer")),
+    }
+}
+
+pub(super) struct LimitOperator {
+    input: Box<dyn Operator>,
+    skip: u64,
+    remaining: u64,
+}
+
+impl LimitOperator {
+    pub(super) fn new(
+        plan: &Limit,
+        input: Box<dyn Operator>,
+        context: &ExecContext,
+    ) -> Result<LimitOperator, SqlError> {
+        let negative = SqlError::new(
+            SqlState::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE,
+            "OFFSET must not be negative",
+        );
+        let skip = count(plan.offset.as_ref(), context, negative)?.unwrap_or(0);
+        let remaining = row_limit(plan.limit.as_ref(), context)?.unwrap_or(u64::MAX);
+        Ok(LimitOperator { input, skip, remaining })
+    }
+}
+
+impl Operator for LimitOperator {
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Batch>, SqlError>> {
+        async move {
+            while self.remaining > 0 {
+                let Some(batch) = self.input.next().await? else { return Ok(None) };
+                let rows = batch.rows() as u64;
+                if self.skip >= rows {
+                    self.skip -= rows;
+                    continue;
+                }
+                let first = std::mem::take(&mut self.skip);
+                let last = rows.min(first.saturating_add(self.remaining));
+                self.remaining -= last - first;
+                if first == 0 && last == rows {
+                    return Ok(Some(batch));
+                }
+                let kept: Vec<u32> = (first as u32..last as u32).collect();
+                return Ok(Some(batch.take(&kept)));
+            }
+            Ok(None)
+        }
+        .boxed_local()
+    }
+}
