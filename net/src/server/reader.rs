@@ -18,9 +18,8 @@ pub(super) struct FrameReader {
     half: ReadHalf,
     decoder: FrameDecoder,
     shared: Rc<Shared>,
-    /// When the frame that is partly there must be complete, and how long that was from its
-    /// beginning.
-    deadline: Option<(Instant, Duration)>,
+    /// When the frame that is partly there began to arrive, as far as it was noticed.
+    begun: Option<Instant>,
     /// What the meter holds for the partial frame.
     metered: u64,
 }
@@ -28,7 +27,7 @@ pub(super) struct FrameReader {
 impl FrameReader {
     pub(super) fn new(half: ReadHalf, payload_max: u32, shared: Rc<Shared>) -> FrameReader {
         let decoder = FrameDecoder::new(payload_max);
-        FrameReader { half, decoder, shared, deadline: None, metered: 0 }
+        FrameReader { half, decoder, shared, begun: None, metered: 0 }
     }
 
     pub(super) fn set_payload_max(&mut self, payload_max: u32) {
@@ -62,16 +61,14 @@ impl FrameReader {
     /// How long the next read may take, and the limit it comes from; for ever between frames.
     fn patience(&mut self) -> Result<Option<(Duration, Duration)>, Ended> {
         let Some(length) = self.decoder.pending_bytes() else {
-            self.deadline = None;
+            self.begun = None;
             return Ok(None);
         };
         let options = &self.shared.options;
         let limit = options.frame_timeout
             + Duration::from_secs(length as u64 / u64::from(options.rate_min.max(1)));
-        let now = time::now();
         // The length is known only with the header: the limit then grows, the beginning stays.
-        let begun = self.deadline.map_or(now, |(begun, _)| begun);
-        self.deadline = Some((begun, limit));
+        let begun = *self.begun.get_or_insert_with(time::now);
         let left = limit.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return Err(Ended::Timeout { action: "complete a frame", limit });
@@ -125,8 +122,9 @@ impl FrameReader {
         let mut answered = false;
         let mut arrived = false;
         while let Some(frame) = self.decoder.next_frame()? {
-            // What was partial counts as a request from here on.
+            // What was partial counts as a request from here on, and what follows has its own time.
             self.meter_partial();
+            self.begun = None;
             let message = ClientMessage::read(&frame)?;
             let bytes = frame.payload.len() as u64;
             let kind = match message {

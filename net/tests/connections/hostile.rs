@@ -253,3 +253,27 @@ fn no_more_rows_than_the_window_allows() {
     let second = read(&mut socket);
     assert!((100_000..110_000).contains(&second), "{second}");
 }
+
+#[test]
+fn frames_that_follow_each_other_cut_in_the_middle_are_no_slow_frame() {
+    let options = Options { frame_timeout: Duration::from_millis(300), ..Options::default() };
+    let node = Node::start(options);
+    let mut socket = TcpStream::connect(node.addr).unwrap();
+    socket.set_nodelay(true).unwrap();
+    let mut bytes = written(&ClientMessage::Hello(hello()), 0);
+    for stream in 1..=20 {
+        bytes.extend(query(stream, "echo"));
+    }
+    bytes.extend(written(&ClientMessage::Goodbye, 0));
+    // Each piece ends inside a frame, for longer than one frame may take.
+    let length = query(1, "echo").len();
+    let (greeting, rest) = bytes.split_at(bytes.len() - 20 * length - 16 - length / 2);
+    socket.write_all(greeting).unwrap();
+    for piece in rest.chunks(length) {
+        socket.write_all(piece).unwrap();
+        pause(Duration::from_millis(50));
+    }
+    let messages = read_to_end(&mut socket);
+    let completed = messages.iter().filter(|m| matches!(m, ServerMessage::Complete(_))).count();
+    assert_eq!(completed, 20, "{:?}", messages.last());
+}
