@@ -120,6 +120,9 @@ async fn point_reads(tree: &Tree, s: Settings) -> Result<(), StorageError> {
     for n in 0..READS {
         let key = &hot[n as usize % hot.len()];
         found += u64::from(matches!(tree.get_cached(key, at), CacheLookup::Found(_)));
+        if n % 64 == 0 {
+            runtime::task::yield_if_due().await;
+        }
     }
     tell("get_cached, hot keys", READS, began.elapsed());
     println!("  answered from the cache: {found}");
@@ -153,6 +156,7 @@ async fn scans(tree: &Tree) -> Result<(), StorageError> {
 
 async fn measure(s: Settings) -> Result<(), StorageError> {
     let directory = Path::new("storage-benchmark");
+    watchdog::on_stall(|stall| println!("  stall: {} took {:?}", stall.task, stall.took));
     let storage = Storage::new(StorageOptions {
         compression: s.compression,
         ..StorageOptions::with_memory(s.memory_bytes)
