@@ -7,10 +7,12 @@
 //!
 //! Everything here is a pure function of snapshots and definitions: no I/O, no tasks.
 
+mod build;
 pub mod change;
 pub mod stored;
 mod system;
 
+pub use build::load;
 pub use system::{FIRST_USER_OBJECT, objects_table};
 
 use model::id::{CatalogVersion, ObjectId};
@@ -32,6 +34,7 @@ pub struct Catalog {
     pub version: CatalogVersion,
     /// The id that the next object gets; ids are never reused.
     pub next_object: ObjectId,
+    definitions: BTreeMap<ObjectId, Arc<stored::Definition>>,
     databases: BTreeMap<String, Database>,
 }
 
@@ -101,15 +104,32 @@ impl Catalog {
     /// The catalog of a node that has stored nothing yet: the default database and the system
     /// tables.
     pub fn bootstrap() -> Catalog {
-        let mut catalog = Catalog {
+        let definitions = BTreeMap::from([
+            (
+                system::DEFAULT_DATABASE_ID,
+                Arc::new(stored::Definition::Database(stored::DatabaseDefinition {
+                    name: DEFAULT_DATABASE.to_owned(),
+                })),
+            ),
+            (
+                system::DEFAULT_SCHEMA_ID,
+                Arc::new(stored::Definition::Schema(stored::SchemaDefinition {
+                    database: DEFAULT_DATABASE.to_owned(),
+                    name: DEFAULT_SCHEMA.to_owned(),
+                })),
+            ),
+        ]);
+        let schema = Schema { id: system::DEFAULT_SCHEMA_ID, relations: BTreeMap::new() };
+        let database = Database {
+            id: system::DEFAULT_DATABASE_ID,
+            schemas: BTreeMap::from([(DEFAULT_SCHEMA.to_owned(), schema)]),
+        };
+        Catalog {
             version: CatalogVersion(1),
             next_object: FIRST_USER_OBJECT,
-            databases: BTreeMap::new(),
-        };
-        let (database, schema) = (system::DEFAULT_DATABASE_ID, system::DEFAULT_SCHEMA_ID);
-        catalog.add_database(DEFAULT_DATABASE, database);
-        catalog.add_schema(DEFAULT_DATABASE, DEFAULT_SCHEMA, schema);
-        catalog
+            definitions,
+            databases: BTreeMap::from([(DEFAULT_DATABASE.to_owned(), database)]),
+        }
     }
 
     /// The database called `name`.
@@ -159,29 +179,18 @@ impl Catalog {
         name: &str,
     ) -> Option<(&Arc<Table>, &Index)> {
         let schema = schema.unwrap_or(DEFAULT_SCHEMA);
-        self.relations(database).filter(|(within, _)| *within == schema).find_map(|(_, relation)| {
-            let Relation::Table(table) = relation else { return None };
-            let index = table.indexes.iter().find(|index| index.name == name)?;
-            Some((table, index))
-        })
+        self.relations(database).filter(|(within, _)| *within == schema).find_map(
+            |(_, relation)| {
+                let Relation::Table(table) = relation else { return None };
+                let index = table.indexes.iter().find(|index| index.name == name)?;
+                Some((table, index))
+            },
+        )
     }
 
     /// The name among a schema's relations that is most like `name`, for a hint.
     pub fn similar_relation(&self, database: &str, name: &str) -> Option<&str> {
         similar(name, self.relations(database).map(|(_, relation)| relation.name()))
-    }
-
-    fn add_database(&mut self, name: &str, id: ObjectId) {
-        self.databases.insert(name.to_owned(), Database { id, schemas: BTreeMap::new() });
-    }
-
-    fn add_schema(&mut self, database: &str, name: &str, id: ObjectId) {
-        let database = self.databases.get_mut(database).expect("a schema's database exists");
-        database.schemas.insert(name.to_owned(), Schema { id, relations: BTreeMap::new() });
-    }
-
-    fn schema_mut(&mut self, database: &str, schema: &str) -> Option<&mut Schema> {
-        self.databases.get_mut(database)?.schemas.get_mut(schema)
     }
 }
 

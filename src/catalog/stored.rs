@@ -6,6 +6,7 @@
 use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 use model::schema::ReferentialAction;
+use model::value::Value;
 use serde::{Deserialize, Serialize};
 
 /// One object of the catalog.
@@ -20,6 +21,8 @@ pub enum Definition {
     Table(TableDefinition),
     /// A view.
     View(ViewDefinition),
+    /// What is no single object's.
+    Counters(Counters),
 }
 
 /// A database.
@@ -74,8 +77,9 @@ pub struct ColumnDefinition {
     pub nullable: bool,
     /// SQL text.
     pub default: Option<String>,
-    /// What older rows hold: text of the type; none is `NULL`.
-    pub missing: Option<String>,
+    /// What rows written before the column was added hold; none is `NULL`.
+    #[serde(default)]
+    pub missing: Option<StoredValue>,
     /// The hidden key.
     pub hidden: bool,
 }
@@ -162,6 +166,7 @@ impl Definition {
             Definition::Schema(_) => "schema",
             Definition::Table(_) => "table",
             Definition::View(_) => "view",
+            Definition::Counters(_) => "counters",
         }
     }
 
@@ -191,5 +196,60 @@ impl From<Action> for ReferentialAction {
             Action::SetNull => ReferentialAction::SetNull,
             Action::SetDefault => ReferentialAction::SetDefault,
         }
+    }
+}
+
+/// What is not a single object's: kept with the objects, under id 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// The catalog's version.
+    pub version: u64,
+    /// The id of the next object.
+    pub next_object: u32,
+}
+
+/// A value, stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredValue {
+    /// `boolean`
+    Bool(bool),
+    /// Integers.
+    Int(i64),
+    /// The bits of a float.
+    Float(u64),
+    /// Plain digits.
+    Numeric(String),
+    /// Strings.
+    Text(String),
+}
+
+impl StoredValue {
+    /// `None` where the value's type has no stored form, or it is `NULL`.
+    pub fn of(value: &Value) -> Option<StoredValue> {
+        Some(match value {
+            Value::Bool(truth) => StoredValue::Bool(*truth),
+            Value::Int(number) => StoredValue::Int(*number),
+            Value::Float(number) => StoredValue::Float(number.to_bits()),
+            Value::Numeric(number) => StoredValue::Numeric(number.to_string()),
+            Value::Text(text) => StoredValue::Text(text.to_string()),
+            _ => return None,
+        })
+    }
+
+    /// The value; XX001 where it is damaged.
+    pub fn value(&self) -> Result<Value, SqlError> {
+        Ok(match self {
+            StoredValue::Bool(truth) => Value::Bool(*truth),
+            StoredValue::Int(number) => Value::Int(*number),
+            StoredValue::Float(bits) => Value::Float(f64::from_bits(*bits)),
+            StoredValue::Numeric(digits) => Value::Numeric(digits.parse().map_err(|error| {
+                SqlError::new(
+                    SqlState::DATA_CORRUPTED,
+                    format!("the catalog holds the number \"{digits}\": {error}"),
+                )
+            })?),
+            StoredValue::Text(text) => Value::text(text.as_str()),
+        })
     }
 }

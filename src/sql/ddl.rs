@@ -7,11 +7,15 @@
 use super::SessionSettings;
 use super::names::{check_new, fold, relation_name, single_name};
 use super::types::data_type;
-use crate::catalog::DEFAULT_SCHEMA;
 use crate::catalog::stored::Action;
+use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation};
 use model::error::{SqlError, SqlState};
+use model::id::ObjectId;
 use model::types::DataType;
 use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint};
+use std::collections::BTreeSet;
+
+pub(crate) use super::names::NAME_BYTES_MAX;
 
 mod alter;
 
@@ -264,6 +268,61 @@ pub enum AlterOperation {
 }
 
 impl DdlStatement {
+    /// The tables that exist and that the statement changes, or whose references it changes: none
+    /// may be written while it runs. In order, each once.
+    pub fn tables_touched(&self, catalog: &Catalog) -> Vec<ObjectId> {
+        let mut touched = BTreeSet::new();
+        let mut touch = |name: &QualifiedName| {
+            let schema = Some(name.schema.as_str());
+            if let Some(Relation::Table(table)) =
+                catalog.relation(&name.database, schema, &name.name)
+            {
+                touched.insert(table.id);
+                touched.extend(table.foreign_keys.iter().map(|key| key.parent));
+                touched.extend(table.referenced_by.iter().map(|key| key.child));
+            }
+        };
+        match self {
+            DdlStatement::CreateTable(new) => parents(&new.constraints, &mut touch),
+            DdlStatement::DropTables(drop) => drop.names.iter().for_each(touch),
+            DdlStatement::CreateIndex(new) => touch(&new.table),
+            DdlStatement::Truncate { tables, .. } => tables.iter().for_each(touch),
+            DdlStatement::AlterTable { table, operations, .. } => {
+                touch(table);
+                for operation in operations {
+                    match operation {
+                        AlterOperation::AddConstraint(new) => {
+                            parents(std::slice::from_ref(new), &mut touch);
+                        }
+                        AlterOperation::AddColumn { constraints, .. } => {
+                            parents(constraints, &mut touch);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            DdlStatement::DropIndexes(drop) => {
+                for name in &drop.names {
+                    let schema = Some(name.schema.as_str());
+                    if let Some((table, _)) = catalog.index(&name.database, schema, &name.name) {
+                        touched.insert(table.id);
+                    }
+                }
+            }
+            DdlStatement::DropDatabase { name, .. } => {
+                touched.extend(table_ids(catalog, name, None));
+            }
+            DdlStatement::DropSchema { database, name, .. } => {
+                touched.extend(table_ids(catalog, database, Some(name)));
+            }
+            DdlStatement::CreateDatabase { .. }
+            | DdlStatement::CreateSchema { .. }
+            | DdlStatement::CreateView(_)
+            | DdlStatement::DropViews(_) => {}
+        }
+        touched.into_iter().collect()
+    }
+
     /// The command tag.
     pub fn tag(&self) -> &'static str {
         match self {
@@ -283,12 +342,31 @@ impl DdlStatement {
     }
 }
 
-/// Describes a statement that changes the schema; `None` where it is none.
+/// The tables that constraints refer to.
+fn parents(constraints: &[NewConstraint], mut touch: impl FnMut(&QualifiedName)) {
+    for constraint in constraints {
+        if let NewConstraintKind::ForeignKey { parent, .. } = &constraint.kind {
+            touch(parent);
+        }
+    }
+}
+
+fn table_ids(catalog: &Catalog, database: &str, schema: Option<&str>) -> Vec<ObjectId> {
+    let within = catalog.relations(database).filter(|(name, _)| schema.is_none_or(|s| s == *name));
+    within
+        .filter_map(|(_, relation)| match relation {
+            Relation::Table(table) => Some(table.id),
+            Relation::View(_) => None,
+        })
+        .collect()
+}
+
+/// Describes a statement that changes the schema; 0A000 where it is none that is known.
 pub fn describe(
     statement: &Statement,
     settings: &SessionSettings,
-) -> Result<Option<DdlStatement>, SqlError> {
-    Ok(Some(match statement {
+) -> Result<DdlStatement, SqlError> {
+    Ok(match statement {
         Statement::CreateTable(create) => DdlStatement::CreateTable(new_table(create, settings)?),
         Statement::CreateIndex(create) => DdlStatement::CreateIndex(new_index(create, settings)?),
         Statement::CreateView(create) => DdlStatement::CreateView(new_view(create, settings)?),
@@ -319,8 +397,14 @@ pub fn describe(
                 cascade: matches!(truncate.cascade, Some(ast::CascadeOption::Cascade)),
             }
         }
-        _ => return Ok(None),
-    }))
+        other => {
+            // The first words name the statement.
+            const WORDS_SHOWN: usize = 2;
+            let text = other.to_string();
+            let words: Vec<&str> = text.split_whitespace().take(WORDS_SHOWN).collect();
+            return Err(SqlError::unsupported(format!("the statement {}", words.join(" "))));
+        }
+    })
 }
 
 fn drop_statement(
@@ -368,10 +452,7 @@ fn new_name(name: String) -> Result<String, SqlError> {
     Ok(name)
 }
 
-fn new_table(
-    create: &ast::CreateTable,
-    settings: &SessionSettings,
-) -> Result<NewTable, SqlError> {
+fn new_table(create: &ast::CreateTable, settings: &SessionSettings) -> Result<NewTable, SqlError> {
     let refused = [
         (create.temporary, "a temporary table"),
         (create.external, "an external table"),
@@ -544,10 +625,7 @@ fn index_column(column: &ast::IndexColumn) -> Result<(String, bool), SqlError> {
     Ok((fold(name), key.descending))
 }
 
-fn new_index(
-    create: &ast::CreateIndex,
-    settings: &SessionSettings,
-) -> Result<NewIndex, SqlError> {
+fn new_index(create: &ast::CreateIndex, settings: &SessionSettings) -> Result<NewIndex, SqlError> {
     let refused = [
         (create.predicate.is_some(), "a partial index"),
         (!create.include.is_empty(), "INCLUDE"),

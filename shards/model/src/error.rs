@@ -117,6 +117,8 @@ states! {
     DUPLICATE_COLUMN = b"42701";
     /// duplicate_database
     DUPLICATE_DATABASE = b"42P04";
+    /// duplicate_schema
+    DUPLICATE_SCHEMA = b"42P06";
     /// duplicate_table
     DUPLICATE_TABLE = b"42P07";
     /// duplicate_alias

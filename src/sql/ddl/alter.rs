@@ -46,10 +46,11 @@ fn describe(
                 return Err(SqlError::unsupported("DROP COLUMN ... CASCADE"));
             }
             let if_exists = *if_exists;
-            out.extend(column_names.iter().map(|name| AlterOperation::DropColumn {
-                name: fold(name),
-                if_exists,
-            }));
+            out.extend(
+                column_names
+                    .iter()
+                    .map(|name| AlterOperation::DropColumn { name: fold(name), if_exists }),
+            );
         }
         Operation::RenameColumn { old_column_name, new_column_name } => {
             let to = new_name(fold(new_column_name))?;
@@ -70,7 +71,10 @@ fn describe(
     Ok(())
 }
 
-fn alter_column(column: String, operation: &AlterColumnOperation) -> Result<AlterOperation, SqlError> {
+fn alter_column(
+    column: String,
+    operation: &AlterColumnOperation,
+) -> Result<AlterOperation, SqlError> {
     Ok(match operation {
         AlterColumnOperation::SetNotNull => AlterOperation::SetNullable { column, nullable: false },
         AlterColumnOperation::DropNotNull => AlterOperation::SetNullable { column, nullable: true },

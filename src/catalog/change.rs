@@ -1,0 +1,414 @@
+//! Schema changes: a catalog and a statement make the next catalog, what is stored of it, and the
+//! work that the data needs.
+//!
+//! A change is all or nothing: it is computed on a copy of the definitions, the next snapshot is
+//! built from them (which binds every text again, so that a broken one is refused), and only then
+//! does anyone see it. The caller stores `upserts` and `deletes` in one transaction, does the
+//! `work` and publishes the new catalog.
+
+use super::build::{COUNTERS_ID, Definitions, databases};
+use super::stored::{
+    Counters, DatabaseDefinition, Definition, SchemaDefinition, TableDefinition, ViewDefinition,
+};
+use super::{Catalog, DEFAULT_DATABASE, DEFAULT_SCHEMA, SYSTEM_SCHEMA};
+use crate::sql::ddl::{DdlStatement, NewView, QualifiedName, missing};
+use model::error::{SqlError, SqlState};
+use model::id::{CatalogVersion, ObjectId};
+use std::sync::Arc;
+
+mod alter;
+mod constraint;
+mod drop;
+mod index;
+mod table;
+
+/// A change, computed and not yet made.
+#[derive(Debug, Clone)]
+pub struct CatalogChange {
+    /// Definitions to store: id, kind and JSON.
+    pub upserts: Vec<(ObjectId, &'static str, String)>,
+    /// Definitions to delete.
+    pub deletes: Vec<ObjectId>,
+    /// The next catalog; the same one where nothing changes.
+    pub catalog: Catalog,
+    /// What the data needs, in order, before the change may be seen; `DropData` after it.
+    pub work: Vec<DdlWork>,
+    /// What the client is told, e.g. that a relation exists and was skipped.
+    pub notices: Vec<String>,
+}
+
+/// Work on data that a change of the schema brings with it. Tables are those of the new catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DdlWork {
+    /// Writes the entries of a new index; 23505 where it is unique and the rows are not.
+    BackfillIndex {
+        /// The table.
+        table: ObjectId,
+        /// The index.
+        index: ObjectId,
+    },
+    /// Checks all rows against a new foreign key.
+    ValidateForeignKey {
+        /// The referencing table.
+        table: ObjectId,
+        /// The constraint.
+        name: String,
+    },
+    /// Checks all rows against a new check.
+    ValidateCheck {
+        /// The table.
+        table: ObjectId,
+        /// The constraint.
+        name: String,
+    },
+    /// Checks that no row holds `NULL` in a column.
+    ValidateNotNull {
+        /// The table.
+        table: ObjectId,
+        /// The column's ordinal.
+        column: usize,
+    },
+    /// Removes all keys of these tables and indexes; nothing refers to them any more.
+    DropData {
+        /// The objects.
+        objects: Vec<ObjectId>,
+    },
+}
+
+/// Computes a change of the schema.
+pub fn apply_ddl(catalog: &Catalog, ddl: &DdlStatement) -> Result<CatalogChange, SqlError> {
+    let mut draft = Draft::new(catalog);
+    match ddl {
+        DdlStatement::CreateDatabase { name, if_not_exists } => {
+            draft.create_database(name, *if_not_exists)?;
+        }
+        DdlStatement::DropDatabase { name, if_exists } => draft.drop_database(name, *if_exists)?,
+        DdlStatement::CreateSchema { database, name, if_not_exists } => {
+            draft.create_schema(database, name, *if_not_exists)?;
+        }
+        DdlStatement::DropSchema { database, name, if_exists, cascade } => {
+            draft.drop_schema(database, name, *if_exists, *cascade)?;
+        }
+        DdlStatement::CreateTable(new) => draft.create_table(new)?,
+        DdlStatement::DropTables(drop) => draft.drop_tables(drop)?,
+        DdlStatement::DropViews(drop) => draft.drop_views(drop)?,
+        DdlStatement::DropIndexes(drop) => draft.drop_indexes(drop)?,
+        DdlStatement::CreateIndex(new) => draft.create_index(new)?,
+        DdlStatement::CreateView(new) => draft.create_view(new)?,
+        DdlStatement::AlterTable { table, if_exists, operations } => {
+            draft.alter_table(table, *if_exists, operations)?;
+        }
+        DdlStatement::Truncate { tables, cascade } => draft.truncate(tables, *cascade)?,
+    }
+    draft.finish()
+}
+
+/// A change in the making.
+struct Draft<'c> {
+    before: &'c Catalog,
+    definitions: Definitions,
+    next_object: ObjectId,
+    work: Vec<DdlWork>,
+    dropped: Vec<ObjectId>,
+    notices: Vec<String>,
+}
+
+impl<'c> Draft<'c> {
+    fn new(before: &'c Catalog) -> Draft<'c> {
+        Draft {
+            before,
+            definitions: before.definitions.clone(),
+            next_object: before.next_object,
+            work: Vec::new(),
+            dropped: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    fn finish(mut self) -> Result<CatalogChange, SqlError> {
+        let mut deletes: Vec<ObjectId> = self.before.definitions.keys().copied().collect();
+        deletes.retain(|id| !self.definitions.contains_key(id));
+        let mut upserts = Vec::new();
+        for (&id, definition) in &self.definitions {
+            if self.before.definitions.get(&id) != Some(definition) {
+                upserts.push((id, definition.kind(), definition.to_json()?));
+            }
+        }
+        if upserts.is_empty() && deletes.is_empty() {
+            let (catalog, work) = (self.before.clone(), Vec::new());
+            return Ok(CatalogChange { upserts, deletes, catalog, work, notices: self.notices });
+        }
+        let version = CatalogVersion(self.before.version.0 + 1);
+        let counters = Counters { version: version.0, next_object: self.next_object.0 };
+        let counters = Definition::Counters(counters);
+        upserts.push((COUNTERS_ID, counters.kind(), counters.to_json()?));
+        if !self.dropped.is_empty() {
+            self.work.push(DdlWork::DropData { objects: self.dropped });
+        }
+        let databases = databases(&self.definitions, Some(self.before))?;
+        let catalog = Catalog {
+            version,
+            next_object: self.next_object,
+            definitions: self.definitions,
+            databases,
+        };
+        Ok(CatalogChange { upserts, deletes, catalog, work: self.work, notices: self.notices })
+    }
+
+    fn next_id(&mut self) -> Result<ObjectId, SqlError> {
+        let id = self.next_object;
+        let next = id.0.checked_add(1).ok_or_else(|| {
+            SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "no object ids are left")
+        })?;
+        self.next_object = ObjectId(next);
+        Ok(id)
+    }
+
+    fn put(&mut self, id: ObjectId, definition: Definition) {
+        self.definitions.insert(id, Arc::new(definition));
+    }
+
+    /// The id and definition of a table or view.
+    fn relation(&self, name: &QualifiedName) -> Option<(ObjectId, &Definition)> {
+        self.definitions.iter().find_map(|(&id, definition)| {
+            let (database, schema, known) = match definition.as_ref() {
+                Definition::Table(table) => (&table.database, &table.schema, &table.name),
+                Definition::View(view) => (&view.database, &view.schema, &view.name),
+                _ => return None,
+            };
+            let same = *database == name.database && *schema == name.schema && *known == name.name;
+            same.then_some((id, definition.as_ref()))
+        })
+    }
+
+    fn table(&self, name: &QualifiedName) -> Result<(ObjectId, &TableDefinition), SqlError> {
+        match self.relation(name) {
+            Some((id, Definition::Table(table))) => Ok((id, table)),
+            Some(_) => Err(wrong_kind(&name.name, "table")),
+            None => {
+                let error = missing("relation", &name.name);
+                Err(match self.before.similar_relation(&name.database, &name.name) {
+                    Some(close) => {
+                        error.hint(format!("Perhaps you meant the relation \"{close}\"."))
+                    }
+                    None => error,
+                })
+            }
+        }
+    }
+
+    /// The id and definition of all tables.
+    fn tables(&self) -> impl Iterator<Item = (ObjectId, &TableDefinition)> {
+        self.definitions.iter().filter_map(|(&id, definition)| match definition.as_ref() {
+            Definition::Table(table) => Some((id, table)),
+            _ => None,
+        })
+    }
+
+    fn views(&self) -> impl Iterator<Item = (ObjectId, &ViewDefinition)> {
+        self.definitions.iter().filter_map(|(&id, definition)| match definition.as_ref() {
+            Definition::View(view) => Some((id, view)),
+            _ => None,
+        })
+    }
+
+    /// Whether a relation or index of this name exists in a schema: they share their names.
+    fn is_taken(&self, database: &str, schema: &str, name: &str) -> bool {
+        let index_named = |table: &TableDefinition| {
+            let within = table.database == database && table.schema == schema;
+            let primary = table.primary_key_name.as_deref() == Some(name);
+            within && (primary || table.indexes.iter().any(|index| index.name == name))
+        };
+        let name = name.to_owned();
+        let qualified =
+            QualifiedName { database: database.into(), schema: schema.into(), name: name.clone() };
+        self.relation(&qualified).is_some() || self.tables().any(|(_, table)| index_named(table))
+    }
+
+    fn require_free(&self, name: &QualifiedName) -> Result<(), SqlError> {
+        if name.schema == SYSTEM_SCHEMA || name.schema == "information_schema" {
+            return Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for schema {}", name.schema),
+            ));
+        }
+        self.require_schema(&name.database, &name.schema)?;
+        if self.is_taken(&name.database, &name.schema, &name.name) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_TABLE,
+                format!("relation \"{}\" already exists", name.name),
+            ));
+        }
+        Ok(())
+    }
+
+    fn require_schema(&self, database: &str, schema: &str) -> Result<(), SqlError> {
+        match self.schema_id(database, schema) {
+            Some(_) => Ok(()),
+            None => Err(missing("schema", schema)),
+        }
+    }
+
+    fn schema_id(&self, database: &str, schema: &str) -> Option<ObjectId> {
+        self.definitions.iter().find_map(|(&id, definition)| match definition.as_ref() {
+            Definition::Schema(s) if s.database == database && s.name == schema => Some(id),
+            _ => None,
+        })
+    }
+
+    fn database_id(&self, name: &str) -> Option<ObjectId> {
+        self.definitions.iter().find_map(|(&id, definition)| match definition.as_ref() {
+            Definition::Database(database) if database.name == name => Some(id),
+            _ => None,
+        })
+    }
+
+    fn create_database(&mut self, name: &str, if_not_exists: bool) -> Result<(), SqlError> {
+        if self.database_id(name).is_some() {
+            if if_not_exists {
+                self.notices.push(format!("database \"{name}\" already exists, skipping"));
+                return Ok(());
+            }
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_DATABASE,
+                format!("database \"{name}\" already exists"),
+            ));
+        }
+        let id = self.next_id()?;
+        self.put(id, Definition::Database(DatabaseDefinition { name: name.to_owned() }));
+        self.create_schema(name, DEFAULT_SCHEMA, false)
+    }
+
+    fn drop_database(&mut self, name: &str, if_exists: bool) -> Result<(), SqlError> {
+        let Some(id) = self.database_id(name) else {
+            return self.skip(if_exists, "database", name);
+        };
+        if name == DEFAULT_DATABASE {
+            return Err(SqlError::new(
+                SqlState::OBJECT_IN_USE,
+                format!("the database \"{name}\" cannot be dropped"),
+            )
+            .hint("Sessions begin in it. Drop what is in it instead."));
+        }
+        self.remove_all(|definition| match definition {
+            Definition::Schema(schema) => schema.database == name,
+            Definition::Table(table) => table.database == name,
+            Definition::View(view) => view.database == name,
+            Definition::Database(_) | Definition::Counters(_) => false,
+        });
+        self.definitions.remove(&id);
+        Ok(())
+    }
+
+    fn create_schema(
+        &mut self,
+        database: &str,
+        name: &str,
+        if_not_exists: bool,
+    ) -> Result<(), SqlError> {
+        let reserved = name == SYSTEM_SCHEMA || name == "information_schema";
+        if reserved || self.schema_id(database, name).is_some() {
+            if if_not_exists {
+                self.notices.push(format!("schema \"{name}\" already exists, skipping"));
+                return Ok(());
+            }
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_SCHEMA,
+                format!("schema \"{name}\" already exists"),
+            ));
+        }
+        if self.database_id(database).is_none() {
+            return Err(missing("database", database));
+        }
+        let id = self.next_id()?;
+        let (database, name) = (database.to_owned(), name.to_owned());
+        self.put(id, Definition::Schema(SchemaDefinition { database, name }));
+        Ok(())
+    }
+
+    /// The answer to a name that does not exist.
+    fn skip(&mut self, if_exists: bool, kind: &str, name: &str) -> Result<(), SqlError> {
+        if !if_exists {
+            return Err(missing(kind, name));
+        }
+        self.notices.push(format!("{kind} \"{name}\" does not exist, skipping"));
+        Ok(())
+    }
+
+    fn create_view(&mut self, new: &NewView) -> Result<(), SqlError> {
+        let QualifiedName { database, schema, name } = new.name.clone();
+        let replaced = match self.relation(&new.name) {
+            Some(_) if new.if_not_exists => {
+                self.notices.push(format!("relation \"{name}\" already exists, skipping"));
+                return Ok(());
+            }
+            Some((id, Definition::View(view))) if new.or_replace => Some((id, view.clone())),
+            Some((_, Definition::Table(_))) if new.or_replace => {
+                return Err(wrong_kind(&name, "view"));
+            }
+            _ => {
+                self.require_free(&new.name)?;
+                None
+            }
+        };
+        let (bound, depends_on) = crate::sql::bind_view(&new.text, &database, self.before)?;
+        if new.columns.len() > bound.len() {
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                "CREATE VIEW specifies more column names than columns",
+            ));
+        }
+        let rest = bound.iter().skip(new.columns.len()).map(|column| column.name.clone());
+        let columns: Vec<String> = new.columns.iter().cloned().chain(rest).collect();
+        if let Some(twice) = first_twice(&columns) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{twice}\" specified more than once"),
+            ));
+        }
+        let id = match &replaced {
+            None => self.next_id()?,
+            Some((id, before)) => {
+                check_replacement(*id, before, &columns, &depends_on)?;
+                *id
+            }
+        };
+        let depends_on = depends_on.into_iter().map(|id| id.0).collect();
+        let text = new.text.clone();
+        let view = ViewDefinition { database, schema, name, columns, text, depends_on };
+        self.put(id, Definition::View(view));
+        Ok(())
+    }
+}
+
+/// A view that is replaced keeps its first columns and does not come to read itself.
+fn check_replacement(
+    id: ObjectId,
+    before: &ViewDefinition,
+    columns: &[String],
+    depends_on: &[ObjectId],
+) -> Result<(), SqlError> {
+    if !columns.starts_with(&before.columns) {
+        return Err(SqlError::new(
+            SqlState::INVALID_TABLE_DEFINITION,
+            "cannot drop or rename columns of a view by replacing it",
+        )
+        .hint("Drop the view and create it again."));
+    }
+    if depends_on.contains(&id) {
+        return Err(SqlError::new(
+            SqlState::INVALID_TABLE_DEFINITION,
+            format!("the view \"{}\" would read itself", before.name),
+        ));
+    }
+    Ok(())
+}
+
+fn wrong_kind(name: &str, wanted: &str) -> SqlError {
+    SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a {wanted}"))
+}
+
+/// The first name that stands twice.
+fn first_twice(names: &[String]) -> Option<&String> {
+    names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name)
+}

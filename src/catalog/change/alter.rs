@@ -1,0 +1,237 @@
+//! `ALTER TABLE`.
+
+use super::constraint::user_of;
+use super::table::{COLUMNS_MAX, column_definition, ordinal};
+use super::{DdlWork, Draft};
+use crate::catalog::build::build_table;
+use crate::catalog::stored::{Definition, StoredValue, TableDefinition};
+use crate::sql::ddl::{AlterOperation, NewColumn, QualifiedName};
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::id::ObjectId;
+use model::value::Value;
+
+impl Draft<'_> {
+    pub(super) fn alter_table(
+        &mut self,
+        name: &QualifiedName,
+        if_exists: bool,
+        operations: &[AlterOperation],
+    ) -> Result<(), SqlError> {
+        if if_exists && self.relation(name).is_none() {
+            return self.skip(true, "relation", &name.name);
+        }
+        let (id, table) = self.table(name)?;
+        let mut table = table.clone();
+        for operation in operations {
+            self.alter(id, &mut table, operation)?;
+            self.put(id, Definition::Table(table.clone()));
+        }
+        Ok(())
+    }
+
+    fn alter(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        operation: &AlterOperation,
+    ) -> Result<(), SqlError> {
+        match operation {
+            AlterOperation::AddConstraint(new) => self.add_constraint(id, table, new),
+            AlterOperation::DropConstraint { name, if_exists } => {
+                self.drop_constraint(id, table, name, *if_exists)
+            }
+            AlterOperation::AddColumn { column, constraints, if_not_exists } => {
+                if !self.add_column(id, table, column, *if_not_exists)? {
+                    return Ok(());
+                }
+                for constraint in constraints {
+                    self.add_constraint(id, table, constraint)?;
+                }
+                Ok(())
+            }
+            AlterOperation::DropColumn { name, if_exists } => {
+                self.drop_column(id, table, name, *if_exists)
+            }
+            AlterOperation::RenameColumn { from, to } => self.rename_column(id, table, from, to),
+            AlterOperation::RenameTable { to } => {
+                self.require_unread(id)?;
+                let (database, schema) = (table.database.clone(), table.schema.clone());
+                self.require_free(&QualifiedName { database, schema, name: to.clone() })?;
+                require_no_checks(table)?;
+                table.name.clone_from(to);
+                Ok(())
+            }
+            AlterOperation::RenameConstraint { from, to } => {
+                self.rename_constraint(table, from, to)
+            }
+            AlterOperation::SetNullable { column, nullable } => {
+                let at = ordinal(table, column)?;
+                if *nullable && table.primary_key.contains(&at) {
+                    return Err(SqlError::new(
+                        SqlState::INVALID_TABLE_DEFINITION,
+                        format!("column \"{column}\" is in a primary key"),
+                    ));
+                }
+                if !*nullable && table.columns[at].nullable {
+                    self.work.push(DdlWork::ValidateNotNull { table: id, column: at });
+                }
+                table.columns[at].nullable = *nullable;
+                Ok(())
+            }
+            AlterOperation::SetDefault { column, default } => {
+                let at = ordinal(table, column)?;
+                table.columns[at].default.clone_from(default);
+                build_table(id, table).map(|_bound| ())
+            }
+        }
+    }
+
+    /// `ADD COLUMN`; whether it was added.
+    fn add_column(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        column: &NewColumn,
+        if_not_exists: bool,
+    ) -> Result<bool, SqlError> {
+        if ordinal(table, &column.name).is_ok() {
+            let told =
+                format!("column \"{}\" of relation \"{}\" already exists", column.name, table.name);
+            if if_not_exists {
+                self.notices.push(format!("{told}, skipping"));
+                return Ok(false);
+            }
+            return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, told));
+        }
+        if table.columns.len() >= COLUMNS_MAX {
+            return Err(SqlError::new(
+                SqlState::TOO_MANY_COLUMNS,
+                format!("tables can have at most {COLUMNS_MAX} columns, dropped ones counted"),
+            ));
+        }
+        let at = table.columns.len();
+        table.columns.push(column_definition(column));
+        let bound = build_table(id, table)?;
+        let missing = match &bound.columns[at].default {
+            None => Value::Null,
+            Some(default) => constant(default).ok_or_else(|| {
+                SqlError::unsupported("a default that is no plain constant in ADD COLUMN").hint(
+                    "Add the column without it, then ALTER COLUMN ... SET DEFAULT and UPDATE.",
+                )
+            })?,
+        };
+        if !column.nullable && missing.is_null() {
+            self.work.push(DdlWork::ValidateNotNull { table: id, column: at });
+        }
+        table.columns[at].missing = StoredValue::of(&missing);
+        Ok(true)
+    }
+
+    /// A dropped column keeps its place in the rows, without a name that could be written.
+    fn drop_column(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        name: &str,
+        if_exists: bool,
+    ) -> Result<(), SqlError> {
+        if if_exists && ordinal(table, name).is_err() {
+            self.notices.push(format!(
+                "column \"{name}\" of relation \"{}\" does not exist, skipping",
+                table.name
+            ));
+            return Ok(());
+        }
+        let at = ordinal(table, name)?;
+        self.require_unread(id)?;
+        let referenced = self
+            .tables()
+            .flat_map(|(_, child)| &child.foreign_keys)
+            .any(|key| key.parent == id.0 && key.parent_columns.contains(&at));
+        let user = match referenced {
+            true => Some("a foreign key".to_owned()),
+            false => user_of(id, table, name)?,
+        };
+        if let Some(user) = user {
+            return Err(SqlError::new(
+                SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+                format!("cannot drop column {name} because other objects depend on it"),
+            )
+            .detail(format!("{user} uses column {name} of table {}", table.name)));
+        }
+        let column = &mut table.columns[at];
+        column.name = format!("(dropped {at})");
+        column.hidden = true;
+        column.nullable = true;
+        column.default = None;
+        Ok(())
+    }
+
+    fn rename_column(
+        &self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        from: &str,
+        to: &str,
+    ) -> Result<(), SqlError> {
+        let at = ordinal(table, from)?;
+        if ordinal(table, to).is_ok() {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{to}\" of relation \"{}\" already exists", table.name),
+            ));
+        }
+        self.require_unread(id)?;
+        // Checks are kept as text that names the column.
+        require_no_checks(table)?;
+        to.clone_into(&mut table.columns[at].name);
+        Ok(())
+    }
+
+    /// Views are kept as text: what they name cannot change under them.
+    fn require_unread(&self, id: ObjectId) -> Result<(), SqlError> {
+        match self.views().find(|(_, view)| view.depends_on.contains(&id.0)) {
+            None => Ok(()),
+            Some((reader, _)) => Err(self.has_reader(id, reader).hint("Drop the view first.")),
+        }
+    }
+}
+
+/// Checks are kept as text, which may name the table or any column.
+fn require_no_checks(table: &TableDefinition) -> Result<(), SqlError> {
+    match table.checks.first() {
+        None => Ok(()),
+        Some(check) => Err(SqlError::unsupported("renaming in a table with CHECK constraints")
+            .hint(format!("Drop the constraint \"{}\", rename, and add it again.", check.name))),
+    }
+}
+
+/// The value of a default that needs no computation.
+fn constant(expression: &Expression) -> Option<Value> {
+    match expression {
+        Expression::Literal(value, _) => Some(value.clone()),
+        Expression::Cast { operand, data_type, .. } => {
+            let value = constant(operand)?;
+            let kept = match &value {
+                Value::Null => true,
+                Value::Int(number) => match data_type {
+                    model::types::DataType::Int8 => true,
+                    model::types::DataType::Int4 => i32::try_from(*number).is_ok(),
+                    model::types::DataType::Int2 => i16::try_from(*number).is_ok(),
+                    _ => false,
+                },
+                Value::Text(text) => match data_type {
+                    model::types::DataType::Text => true,
+                    model::types::DataType::Varchar(length) => {
+                        text.chars().count() <= *length as usize
+                    }
+                    _ => false,
+                },
+                _ => false,
+            };
+            kept.then_some(value)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,270 @@
+//! Constraints: added with their table or by `ALTER TABLE`, dropped, renamed.
+
+use super::table::{ordinal, ordinals};
+use super::{DdlWork, Draft, first_twice};
+use crate::catalog::build::{build_table, referenced_key};
+use crate::catalog::stored::{
+    Action, CheckDefinition, Definition, ForeignKeyDefinition, TableDefinition,
+};
+use crate::sql::ddl::{NewConstraint, NewConstraintKind, QualifiedName};
+use crate::sql::{bind_check, type_named};
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::id::ObjectId;
+use model::schema::Table;
+use model::types::DataType;
+
+impl Draft<'_> {
+    /// Adds a constraint to `table`, which the caller stores.
+    pub(super) fn add_constraint(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        new: &NewConstraint,
+    ) -> Result<(), SqlError> {
+        if let Some(name) = &new.name {
+            self.require_constraint_free(table, name)?;
+        }
+        let named = |draft: &Draft<'_>, columns: &[String], suffix: &str| match &new.name {
+            Some(name) => name.clone(),
+            None => draft.free_name(table, columns, suffix),
+        };
+        match &new.kind {
+            NewConstraintKind::PrimaryKey(_) => {
+                Err(SqlError::unsupported("a primary key added to a table that exists")
+                    .hint("Rows are stored by their primary key: declare it in CREATE TABLE."))
+            }
+            NewConstraintKind::Unique(columns) => {
+                let name = named(self, columns, "key");
+                self.add_unique(id, table, name, columns)
+            }
+            NewConstraintKind::Check { text, column } => {
+                let used = match column {
+                    Some(column) => vec![column.clone()],
+                    None => single_column(text, id, table)?,
+                };
+                let name = named(self, &used, "check");
+                table.checks.push(CheckDefinition { name: name.clone(), text: text.clone() });
+                // Bound now, so that the error names the right statement.
+                build_table(id, table)?;
+                self.work.push(DdlWork::ValidateCheck { table: id, name });
+                Ok(())
+            }
+            NewConstraintKind::ForeignKey {
+                columns,
+                parent,
+                parent_columns,
+                on_delete,
+                on_update,
+            } => {
+                let name = named(self, columns, "fkey");
+                let parent = (parent, parent_columns.as_slice());
+                self.add_foreign_key(id, table, &name, columns, parent, (*on_delete, *on_update))?;
+                self.work.push(DdlWork::ValidateForeignKey { table: id, name });
+                Ok(())
+            }
+        }
+    }
+
+    fn add_foreign_key(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        name: &str,
+        columns: &[String],
+        (parent, parent_columns): (&QualifiedName, &[String]),
+        (on_delete, on_update): (Action, Action),
+    ) -> Result<(), SqlError> {
+        let itself = parent.database == table.database
+            && parent.schema == table.schema
+            && parent.name == table.name;
+        let (parent_id, parent) = match itself {
+            true => (id, table.clone()),
+            false => {
+                let (parent_id, parent) = self.table(parent)?;
+                (parent_id, parent.clone())
+            }
+        };
+        let child_ordinals = ordinals(table, columns)?;
+        let parent_ordinals = match parent_columns {
+            [] if parent.primary_key_name.is_some() => parent.primary_key.clone(),
+            [] => {
+                return Err(SqlError::new(
+                    SqlState::UNDEFINED_OBJECT,
+                    format!("there is no primary key for referenced table \"{}\"", parent.name),
+                ));
+            }
+            named => ordinals(&parent, named)?,
+        };
+        if child_ordinals.len() != parent_ordinals.len() || first_twice(columns).is_some() {
+            return Err(SqlError::new(
+                SqlState::INVALID_FOREIGN_KEY,
+                "number of referencing and referenced columns for foreign key disagree",
+            ));
+        }
+        check_types(name, table, &child_ordinals, &parent, &parent_ordinals)?;
+        let key = ForeignKeyDefinition {
+            name: name.to_owned(),
+            columns: child_ordinals,
+            parent: parent_id.0,
+            parent_columns: parent_ordinals,
+            on_delete,
+            on_update,
+        };
+        let built: Table = build_table(parent_id, &parent)?;
+        if referenced_key(&key, &built).is_none() {
+            return Err(SqlError::new(
+                SqlState::INVALID_FOREIGN_KEY,
+                format!(
+                    "there is no unique constraint matching given keys for referenced table \"{}\"",
+                    parent.name
+                ),
+            ));
+        }
+        table.foreign_keys.push(key);
+        Ok(())
+    }
+
+    /// `DROP CONSTRAINT`
+    pub(super) fn drop_constraint(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        name: &str,
+        if_exists: bool,
+    ) -> Result<(), SqlError> {
+        if table.primary_key_name.as_deref() == Some(name) {
+            return Err(SqlError::unsupported("dropping a primary key")
+                .hint("Rows are stored by their primary key: make a new table."));
+        }
+        let before = table.checks.len() + table.foreign_keys.len();
+        table.checks.retain(|check| check.name != name);
+        table.foreign_keys.retain(|key| key.name != name);
+        if table.checks.len() + table.foreign_keys.len() < before {
+            return Ok(());
+        }
+        let unique = table.indexes.iter().position(|index| index.constraint && index.name == name);
+        let Some(position) = unique else {
+            if if_exists {
+                self.notices.push(format!(
+                    "constraint \"{name}\" of relation \"{}\" does not exist, skipping",
+                    table.name
+                ));
+                return Ok(());
+            }
+            return Err(no_constraint(table, name));
+        };
+        let index = table.indexes.remove(position);
+        self.require_no_reference(id, table, name)?;
+        self.dropped.push(ObjectId(index.id));
+        self.put(id, Definition::Table(table.clone()));
+        Ok(())
+    }
+
+    /// `RENAME CONSTRAINT`
+    pub(super) fn rename_constraint(
+        &self,
+        table: &mut TableDefinition,
+        from: &str,
+        to: &str,
+    ) -> Result<(), SqlError> {
+        self.require_constraint_free(table, to)?;
+        let checks = table.checks.iter_mut().map(|check| &mut check.name);
+        let keys = table.foreign_keys.iter_mut().map(|key| &mut key.name);
+        let unique = table.indexes.iter_mut().filter(|index| index.constraint);
+        let unique = unique.map(|index| &mut index.name);
+        let mut names = checks.chain(keys).chain(unique).chain(&mut table.primary_key_name);
+        match names.find(|name| *name == from) {
+            Some(name) => {
+                to.clone_into(name);
+                Ok(())
+            }
+            None => Err(no_constraint(table, from)),
+        }
+    }
+}
+
+fn no_constraint(table: &TableDefinition, name: &str) -> SqlError {
+    SqlError::new(
+        SqlState::UNDEFINED_OBJECT,
+        format!("constraint \"{name}\" of relation \"{}\" does not exist", table.name),
+    )
+}
+
+/// The column of a check that uses only one: it names the constraint.
+fn single_column(
+    text: &str,
+    id: ObjectId,
+    table: &TableDefinition,
+) -> Result<Vec<String>, SqlError> {
+    let built = build_table(id, table)?;
+    let condition = bind_check(text, &table.name, &built.columns)?;
+    let mut used = Vec::new();
+    columns_of(&condition, &mut used);
+    used.dedup();
+    Ok(match used.as_slice() {
+        [only] => vec![table.columns[*only].name.clone()],
+        _ => Vec::new(),
+    })
+}
+
+fn columns_of(expression: &Expression, out: &mut Vec<usize>) {
+    if let Expression::Column(column) = expression {
+        out.push(column.index);
+    }
+    expression.for_each_child(|child| columns_of(child, out));
+}
+
+/// Keys are compared as they are encoded, so the columns must be encoded alike.
+fn check_types(
+    name: &str,
+    table: &TableDefinition,
+    columns: &[usize],
+    parent: &TableDefinition,
+    parent_columns: &[usize],
+) -> Result<(), SqlError> {
+    for (&child, &referenced) in columns.iter().zip(parent_columns) {
+        let (child, referenced) = (&table.columns[child], &parent.columns[referenced]);
+        let (from, to) = (type_named(&child.data_type)?, type_named(&referenced.data_type)?);
+        let alike = from.base() == to.base()
+            || from.is_integer() && to.is_integer()
+            || matches!((from, to), (DataType::Char(_), DataType::Char(_)));
+        if !alike {
+            return Err(SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!("foreign key constraint \"{name}\" cannot be implemented"),
+            )
+            .detail(format!(
+                "Key columns \"{}\" and \"{}\" are of incompatible types: {from} and {to}.",
+                child.name, referenced.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a constraint or index uses a column.
+pub(super) fn user_of(
+    id: ObjectId,
+    table: &TableDefinition,
+    column: &str,
+) -> Result<Option<String>, SqlError> {
+    let at = ordinal(table, column)?;
+    if table.primary_key.contains(&at) {
+        return Ok(table.primary_key_name.clone());
+    }
+    if let Some(index) = table.indexes.iter().find(|i| i.columns.iter().any(|(c, _)| *c == at)) {
+        return Ok(Some(index.name.clone()));
+    }
+    if let Some(key) = table.foreign_keys.iter().find(|key| key.columns.contains(&at)) {
+        return Ok(Some(key.name.clone()));
+    }
+    for check in build_table(id, table)?.checks {
+        let mut used = Vec::new();
+        columns_of(&check.condition, &mut used);
+        if used.contains(&at) {
+            return Ok(Some(check.name));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,308 @@
+//! What goes, and what goes with it.
+
+use super::{Draft, wrong_kind};
+use crate::catalog::DEFAULT_SCHEMA;
+use crate::catalog::stored::{Definition, TableDefinition};
+use crate::sql::ddl::{DropRelations, QualifiedName, missing};
+use model::error::{SqlError, SqlState};
+use model::id::ObjectId;
+
+impl Draft<'_> {
+    pub(super) fn drop_schema(
+        &mut self,
+        database: &str,
+        name: &str,
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<(), SqlError> {
+        let Some(id) = self.schema_id(database, name) else {
+            return self.skip(if_exists, "schema", name);
+        };
+        if name == DEFAULT_SCHEMA {
+            return Err(SqlError::new(
+                SqlState::OBJECT_IN_USE,
+                format!("the schema \"{name}\" cannot be dropped"),
+            )
+            .hint("Drop what is in it instead."));
+        }
+        let inside = |definition: &Definition| match definition {
+            Definition::Table(table) => table.database == database && table.schema == name,
+            Definition::View(view) => view.database == database && view.schema == name,
+            _ => false,
+        };
+        let members: Vec<ObjectId> = self
+            .definitions
+            .iter()
+            .filter(|(_, definition)| inside(definition))
+            .map(|(&id, _)| id)
+            .collect();
+        if !members.is_empty() && !cascade {
+            return Err(SqlError::new(
+                SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+                format!("cannot drop schema {name} because other objects depend on it"),
+            )
+            .detail(format!("It holds {} relations.", members.len()))
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        for member in members {
+            self.remove_relation(member, true)?;
+        }
+        self.definitions.remove(&id);
+        Ok(())
+    }
+
+    /// Removes definitions and their data, whoever refers to them.
+    pub(super) fn remove_all(&mut self, is_removed: impl Fn(&Definition) -> bool) {
+        let ids: Vec<ObjectId> = self
+            .definitions
+            .iter()
+            .filter(|(_, definition)| is_removed(definition))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in ids {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: ObjectId) {
+        if let Some(definition) = self.definitions.remove(&id)
+            && let Definition::Table(table) = definition.as_ref()
+        {
+            self.dropped.push(id);
+            self.dropped.extend(table.indexes.iter().map(|index| ObjectId(index.id)));
+        }
+    }
+
+    pub(super) fn drop_tables(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
+        let mut ids = Vec::with_capacity(drop.names.len());
+        for name in &drop.names {
+            match self.relation(name) {
+                None => self.skip(drop.if_exists, "table", &name.name)?,
+                Some((id, Definition::Table(_))) => ids.push(id),
+                Some(_) => {
+                    return Err(
+                        wrong_kind(&name.name, "table").hint("Use DROP VIEW to remove a view.")
+                    );
+                }
+            }
+        }
+        // Tables that reference each other may go together.
+        if !drop.cascade {
+            self.require_unreferenced(&ids)?;
+        }
+        for &id in &ids {
+            self.drop_references_to(id);
+        }
+        for id in ids {
+            self.remove_relation(id, drop.cascade)?;
+        }
+        Ok(())
+    }
+
+    fn require_unreferenced(&self, ids: &[ObjectId]) -> Result<(), SqlError> {
+        for (child, table) in self.tables() {
+            let reference = table
+                .foreign_keys
+                .iter()
+                .find(|key| ids.contains(&ObjectId(key.parent)) && !ids.contains(&child));
+            let Some(key) = reference else { continue };
+            let parent = self.relation_name(ObjectId(key.parent));
+            return Err(SqlError::new(
+                SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+                format!("cannot drop table {parent} because other objects depend on it"),
+            )
+            .detail(format!(
+                "constraint {} on table {} depends on table {parent}",
+                key.name, table.name
+            ))
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        Ok(())
+    }
+
+    /// Removes all foreign keys that point to a table.
+    fn drop_references_to(&mut self, parent: ObjectId) {
+        let children: Vec<(ObjectId, TableDefinition)> = self
+            .tables()
+            .filter(|(_, table)| table.foreign_keys.iter().any(|key| key.parent == parent.0))
+            .map(|(id, table)| (id, table.clone()))
+            .collect();
+        for (id, mut table) in children {
+            table.foreign_keys.retain(|key| key.parent != parent.0);
+            self.put(id, Definition::Table(table));
+        }
+    }
+
+    fn relation_name(&self, id: ObjectId) -> String {
+        match self.definitions.get(&id).map(AsRef::as_ref) {
+            Some(Definition::Table(table)) => table.name.clone(),
+            Some(Definition::View(view)) => view.name.clone(),
+            _ => id.to_string(),
+        }
+    }
+
+    /// Removes a table or view, and with `cascade` the views that read it.
+    fn remove_relation(&mut self, id: ObjectId, cascade: bool) -> Result<(), SqlError> {
+        let readers: Vec<ObjectId> = self
+            .views()
+            .filter(|(_, view)| view.depends_on.contains(&id.0))
+            .map(|(id, _)| id)
+            .collect();
+        if let Some(&reader) = readers.first()
+            && !cascade
+        {
+            return Err(self.has_reader(id, reader));
+        }
+        for reader in readers {
+            self.remove_relation(reader, true)?;
+        }
+        self.drop_references_to(id);
+        self.remove(id);
+        Ok(())
+    }
+
+    /// 2BP01: a view reads what should go.
+    pub(super) fn has_reader(&self, id: ObjectId, reader: ObjectId) -> SqlError {
+        let (name, reader) = (self.relation_name(id), self.relation_name(reader));
+        SqlError::new(
+            SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+            format!("cannot drop {name} because other objects depend on it"),
+        )
+        .detail(format!("view {reader} depends on {name}"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+    }
+
+    pub(super) fn drop_views(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
+        for name in &drop.names {
+            match self.relation(name) {
+                None => self.skip(drop.if_exists, "view", &name.name)?,
+                Some((id, Definition::View(_))) => self.remove_relation(id, drop.cascade)?,
+                Some(_) => {
+                    return Err(
+                        wrong_kind(&name.name, "view").hint("Use DROP TABLE to remove a table.")
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_indexes(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
+        for name in &drop.names {
+            let Some((id, mut table, position)) = self.index_named(name) else {
+                self.skip(drop.if_exists, "index", &name.name)?;
+                continue;
+            };
+            let index = table.indexes.remove(position);
+            if index.constraint {
+                return Err(SqlError::new(
+                    SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+                    format!(
+                        "cannot drop index {0} because constraint {0} on table {1} requires it",
+                        index.name, table.name
+                    ),
+                )
+                .hint(format!("You can drop constraint {} instead.", index.name)));
+            }
+            self.require_no_reference(id, &table, &index.name)?;
+            self.dropped.push(ObjectId(index.id));
+            self.put(id, Definition::Table(table));
+        }
+        Ok(())
+    }
+
+    /// The table of an index, a copy, and where the index stands in it.
+    fn index_named(&self, name: &QualifiedName) -> Option<(ObjectId, TableDefinition, usize)> {
+        self.tables().find_map(|(id, table)| {
+            if table.database != name.database || table.schema != name.schema {
+                return None;
+            }
+            let position = table.indexes.iter().position(|index| index.name == name.name)?;
+            Some((id, table.clone(), position))
+        })
+    }
+
+    /// `TRUNCATE`: the tables go on under new ids, and the keys of the old ones are dropped.
+    pub(super) fn truncate(
+        &mut self,
+        names: &[QualifiedName],
+        cascade: bool,
+    ) -> Result<(), SqlError> {
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            let (id, _) = self.table(name)?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        let mut at = 0;
+        while at < ids.len() {
+            let parent = ids[at];
+            let children: Vec<ObjectId> = self
+                .tables()
+                .filter(|(id, table)| {
+                    !ids.contains(id) && table.foreign_keys.iter().any(|key| key.parent == parent.0)
+                })
+                .map(|(id, _)| id)
+                .collect();
+            if let Some(&child) = children.first()
+                && !cascade
+            {
+                let (child, parent) = (self.relation_name(child), self.relation_name(parent));
+                return Err(SqlError::new(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "cannot truncate a table referenced in a foreign key constraint",
+                )
+                .detail(format!("Table \"{child}\" references \"{parent}\"."))
+                .hint(format!(
+                    "Truncate table \"{child}\" at the same time, or use TRUNCATE ... CASCADE."
+                )));
+            }
+            ids.extend(children);
+            at += 1;
+        }
+        for id in ids {
+            self.renumber(id)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a table and its indexes new ids, everywhere.
+    fn renumber(&mut self, old: ObjectId) -> Result<(), SqlError> {
+        let Some(Definition::Table(table)) = self.definitions.get(&old).map(AsRef::as_ref) else {
+            return Err(missing("table", &old.to_string()));
+        };
+        let mut table = table.clone();
+        self.remove(old);
+        let new = self.next_id()?;
+        for index in &mut table.indexes {
+            index.id = self.next_id()?.0;
+        }
+        self.put(new, Definition::Table(table));
+        let users: Vec<ObjectId> = self.definitions.keys().copied().collect();
+        for user in users {
+            let mut definition = match self.definitions.get(&user) {
+                Some(definition) => definition.as_ref().clone(),
+                None => continue,
+            };
+            let mut changed = false;
+            let mut renamed = |id: &mut u32| {
+                if *id == old.0 {
+                    *id = new.0;
+                    changed = true;
+                }
+            };
+            match &mut definition {
+                Definition::Table(table) => {
+                    table.foreign_keys.iter_mut().for_each(|key| renamed(&mut key.parent));
+                }
+                Definition::View(view) => view.depends_on.iter_mut().for_each(renamed),
+                _ => {}
+            }
+            if changed {
+                self.put(user, definition);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! `CREATE TABLE`.
+
+use super::{Draft, first_twice};
+use crate::catalog::stored::{ColumnDefinition, Definition, TableDefinition};
+use crate::sql::ddl::{NewColumn, NewConstraintKind, NewTable};
+use model::error::{SqlError, SqlState};
+use model::types::DataType;
+
+/// Most columns of a table, as in PostgreSQL.
+pub(super) const COLUMNS_MAX: usize = 1_600;
+/// The key column of a table that declares no primary key. No name that is written can be it.
+const HIDDEN_KEY: &str = "(row)";
+
+impl Draft<'_> {
+    pub(super) fn create_table(&mut self, new: &NewTable) -> Result<(), SqlError> {
+        let name = &new.name;
+        if new.if_not_exists && self.is_taken(&name.database, &name.schema, &name.name) {
+            self.notices.push(format!("relation \"{}\" already exists, skipping", name.name));
+            return Ok(());
+        }
+        self.require_free(name)?;
+        check_columns(&new.columns)?;
+        let mut table = TableDefinition {
+            database: name.database.clone(),
+            schema: name.schema.clone(),
+            name: name.name.clone(),
+            columns: new.columns.iter().map(column_definition).collect(),
+            primary_key: Vec::new(),
+            primary_key_name: None,
+            partition_columns: Vec::new(),
+            indexes: Vec::new(),
+            checks: Vec::new(),
+            foreign_keys: Vec::new(),
+        };
+        let id = self.next_id()?;
+        for constraint in &new.constraints {
+            if let NewConstraintKind::PrimaryKey(columns) = &constraint.kind {
+                self.set_primary_key(&mut table, constraint.name.as_deref(), columns)?;
+            }
+        }
+        if table.primary_key.is_empty() {
+            table.primary_key.push(table.columns.len());
+            table.columns.push(hidden_key());
+        }
+        table.partition_columns = partition_columns(&table, new.partition_by.as_deref())?;
+        // The table is in place before its other constraints: they may refer to it.
+        self.put(id, Definition::Table(table.clone()));
+        for constraint in &new.constraints {
+            if !matches!(constraint.kind, NewConstraintKind::PrimaryKey(_)) {
+                self.add_constraint(id, &mut table, constraint)?;
+                self.put(id, Definition::Table(table.clone()));
+            }
+        }
+        // A new table has no rows to index or to check.
+        self.work.clear();
+        Ok(())
+    }
+
+    /// `PRIMARY KEY` of a table that is being created.
+    fn set_primary_key(
+        &self,
+        table: &mut TableDefinition,
+        name: Option<&str>,
+        columns: &[String],
+    ) -> Result<(), SqlError> {
+        if !table.primary_key.is_empty() {
+            return Err(SqlError::new(
+                SqlState::INVALID_TABLE_DEFINITION,
+                format!("multiple primary keys for table \"{}\" are not allowed", table.name),
+            ));
+        }
+        if let Some(twice) = first_twice(columns) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{twice}\" appears twice in primary key constraint"),
+            ));
+        }
+        table.primary_key = ordinals(table, columns)?;
+        for &ordinal in &table.primary_key {
+            table.columns[ordinal].nullable = false;
+        }
+        table.primary_key_name = Some(match name {
+            None => self.free_name(table, &[], "pkey"),
+            Some(name) => {
+                self.require_constraint_free(table, name)?;
+                name.to_owned()
+            }
+        });
+        Ok(())
+    }
+}
+
+fn check_columns(columns: &[NewColumn]) -> Result<(), SqlError> {
+    if columns.len() >= COLUMNS_MAX {
+        return Err(SqlError::new(
+            SqlState::TOO_MANY_COLUMNS,
+            format!("tables can have at most {} columns", COLUMNS_MAX - 1),
+        ));
+    }
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    match first_twice(&names) {
+        None => Ok(()),
+        Some(twice) => Err(SqlError::new(
+            SqlState::DUPLICATE_COLUMN,
+            format!("column \"{twice}\" specified more than once"),
+        )),
+    }
+}
+
+pub(super) fn column_definition(column: &NewColumn) -> ColumnDefinition {
+    ColumnDefinition {
+        name: column.name.clone(),
+        data_type: column.data_type.to_string(),
+        nullable: column.nullable,
+        default: column.default.clone(),
+        missing: None,
+        hidden: false,
+    }
+}
+
+fn hidden_key() -> ColumnDefinition {
+    ColumnDefinition {
+        name: HIDDEN_KEY.to_owned(),
+        data_type: DataType::Int8.to_string(),
+        nullable: false,
+        default: None,
+        missing: None,
+        hidden: true,
+    }
+}
+
+/// Ordinals of visible columns by name.
+pub(super) fn ordinals(table: &TableDefinition, names: &[String]) -> Result<Vec<usize>, SqlError> {
+    names.iter().map(|name| ordinal(table, name)).collect()
+}
+
+/// Ordinal of a visible column; 42703 with the closest name as a hint.
+pub(super) fn ordinal(table: &TableDefinition, name: &str) -> Result<usize, SqlError> {
+    let visible = || table.columns.iter().filter(|column| !column.hidden);
+    let found = table.columns.iter().position(|column| !column.hidden && column.name == name);
+    found.ok_or_else(|| {
+        let error = SqlError::new(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+        );
+        match crate::catalog::similar(name, visible().map(|column| column.name.as_str())) {
+            Some(close) => error.hint(format!("Perhaps you meant the column \"{close}\".")),
+            None => error,
+        }
+    })
+}
+
+/// The columns whose hash places a row: part of the primary key, which then is unique wherever
+/// its row lies.
+fn partition_columns(
+    table: &TableDefinition,
+    named: Option<&[String]>,
+) -> Result<Vec<usize>, SqlError> {
+    let Some(named) = named else { return Ok(table.primary_key.clone()) };
+    let columns = ordinals(table, named)?;
+    if let Some(twice) = first_twice(named) {
+        return Err(SqlError::new(
+            SqlState::DUPLICATE_COLUMN,
+            format!("column \"{twice}\" appears twice in PARTITION BY"),
+        ));
+    }
+    if let Some(outside) = columns.iter().position(|column| !table.primary_key.contains(column)) {
+        return Err(SqlError::new(
+            SqlState::INVALID_TABLE_DEFINITION,
+            format!("the partition column \"{}\" is not part of the primary key", named[outside]),
+        )
+        .detail("A key is unique only if its partition can be told from it.")
+        .hint(format!(
+            "Declare a primary key that holds it, such as PRIMARY KEY ({}, ...).",
+            named.join(", ")
+        )));
+    }
+    Ok(columns)
+}
