@@ -2,4 +2,7 @@
 
 pub mod core;
 pub mod exec;
+pub mod log;
 pub mod storage;
+mod txn;
+pub mod wal;

@@ -352,6 +352,35 @@ pub async fn sync_dir(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A lock on a file that no other process holds; it ends when this is dropped, or with the process.
+#[derive(Debug)]
+pub struct LockFile {
+    /// In the simulator a node's disk has no other user.
+    _held: Option<std::fs::File>,
+}
+
+/// Locks the file at `path` against other processes, making it where it is not there; `None` where
+/// another process holds it. Blocks the core for two system calls: for the start only.
+///
+/// # Errors
+/// The kernel's.
+pub async fn lock(path: &Path) -> io::Result<Option<LockFile>> {
+    match world::current() {
+        World::None => Err(world::no_world("locking a file")),
+        World::Sim => Ok(Some(LockFile { _held: None })),
+        World::Glommio => {
+            let open =
+                std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
+            let file = open.map_err(|error| with_path("open", path, error))?;
+            match file.try_lock() {
+                Ok(()) => Ok(Some(LockFile { _held: Some(file) })),
+                Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+                Err(std::fs::TryLockError::Error(error)) => Err(with_path("lock", path, error)),
+            }
+        }
+    }
+}
+
 /// Bytes that an unprivileged process can still write to the file system that holds `path`.
 ///
 /// # Errors

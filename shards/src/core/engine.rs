@@ -1,39 +1,136 @@
 //! The handle on one core's engine.
 
+use super::background;
+use super::dispatch;
+use super::layout;
+use super::parts::Parts;
+use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
+use crate::log::LogStats;
+use crate::storage::{MemoryUse, StorageError};
+use crate::txn::{Partition, PointLookup};
+use crate::wal::WalError;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, NodeId, PartitionId};
 use model::placement::PlacementMap;
-use model::time::{HybridClock, Timestamp};
+use model::time::Timestamp;
 use runtime::mesh::Mesh;
+use runtime::sync::Notify;
+use runtime::task::{self, Task};
+use runtime::time;
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
-/// Why an engine could not open.
+/// Closing waits so long for requests in progress, then goes on without them.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Why an engine or a data directory could not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file operation failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// A tree could not open, or is damaged.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    /// The log could not open, or is damaged.
+    #[error("{0}")]
+    Log(#[from] WalError),
+    /// Carrying open transactions over to another number of cores failed.
+    #[error("moving the data to another number of cores failed: {0}")]
+    Reshape(SqlError),
+    /// Another process has the data directory.
+    #[error("another process uses the data directory {0}; stop it, or choose another directory")]
+    Locked(PathBuf),
+    /// The file that says whose data this is cannot be understood.
+    #[error("{file} is not a valid identity file: {what}")]
+    Identity {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The directory holds the data of another node, or a form of it that this version does not
+    /// know.
+    #[error("the data directory does not fit: {0}")]
+    Mismatch(String),
 }
 
 /// One core's engine. Cloning gives another handle; it never leaves its core.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Rc<Inner>,
+    pub(super) inner: Rc<Inner>,
 }
 
-struct Inner {
-    options: EngineOptions,
-    placement: Rc<PlacementMap>,
-    clock: HybridClock,
-    /// Keeps this core's inbox open.
-    _mesh: Mesh<CoreMessage>,
+pub(super) struct Inner {
+    pub(super) options: EngineOptions,
+    pub(super) placement: Rc<PlacementMap>,
+    pub(super) parts: Parts,
+    pub(super) remote: Remote,
+    pub(super) closing: Cell<bool>,
+    /// Requests in progress on this core, of its own routers and of other cores.
+    pub(super) in_progress: Cell<usize>,
+    pub(super) idle: Notify,
+    pub(super) counters: Counters,
+    tasks: RefCell<Vec<Task<()>>>,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) requests: Cell<u64>,
+    pub(super) refused_busy: Cell<u64>,
+    pub(super) resolved: Cell<u64>,
+    pub(super) expelled: Cell<u64>,
+}
+
+/// What a core's engine has done since it was opened, and what it holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EngineStats {
+    /// Requests that were begun here.
+    pub requests: u64,
+    /// Requests that were refused because too many were in progress.
+    pub refused_busy: u64,
+    /// Requests in progress.
+    pub in_progress: usize,
+    /// Messages that had to wait for room at another core.
+    pub mesh_stalls: u64,
+    /// Transactions that are open in this core's partitions.
+    pub transactions: usize,
+    /// Those of them that have voted.
+    pub prepared: usize,
+    /// Transactions that were finished although their coordinator had gone.
+    pub resolved: u64,
+    /// Idle transactions that were rolled back.
+    pub expelled: u64,
+    /// Requests for locks that wait.
+    pub lock_waits: usize,
+    /// Requests for locks that waited too long.
+    pub lock_timeouts: u64,
+    /// Deadlocks that were found.
+    pub deadlocks: u64,
+    /// The log.
+    pub log: LogStats,
+}
+
+/// Counts a request in progress.
+pub(super) struct InProgress(Rc<Inner>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let left = self.0.in_progress.get() - 1;
+        self.0.in_progress.set(left);
+        if left == 0 {
+            self.0.idle.notify_all();
+        }
+    }
 }
 
 impl Engine {
     /// Opens this core's log and trees, recovers what they hold and starts to serve the other
-    /// cores.
+    /// cores. The data directory was prepared by [`super::DataDir::open`].
     ///
     /// # Errors
     /// Damaged or missing files, and whatever the file system refuses.
@@ -41,15 +138,45 @@ impl Engine {
         options: EngineOptions,
         mesh: Mesh<CoreMessage>,
     ) -> Result<Engine, OpenError> {
-        runtime::fs::create_dir_all(&options.data_dir).await?;
-        let placement = Rc::new(options.placement.clone());
-        let clock = HybridClock::new(options.clock_offset_max);
-        Ok(Engine { inner: Rc::new(Inner { options, placement, clock, _mesh: mesh }) })
+        let identity = layout::read_identity(&options.data_dir).await?;
+        let Some(identity) = identity else {
+            let path = options.data_dir.display();
+            return Err(OpenError::Mismatch(format!("{path} was not prepared for a node")));
+        };
+        let parts = Parts::open(&options, identity.generation).await?;
+        let inner = Rc::new(Inner {
+            placement: Rc::new(options.placement.clone()),
+            options,
+            parts,
+            remote: Remote::new(mesh),
+            closing: Cell::new(false),
+            in_progress: Cell::new(0),
+            idle: Notify::new(),
+            counters: Counters::default(),
+            tasks: RefCell::default(),
+        });
+        let engine = Engine { inner };
+        let weak = Rc::downgrade(&engine.inner);
+        *engine.inner.tasks.borrow_mut() = vec![
+            task::spawn("core-dispatch", dispatch::run(weak.clone())),
+            task::spawn("core-post", dispatch::post(weak.clone())),
+            task::spawn("core-housekeeping", background::housekeeping(weak.clone())),
+            task::spawn("core-resolver", background::resolver(weak)),
+        ];
+        Ok(engine)
     }
 
     /// A fresh timestamp of this core's clock.
     pub fn now(&self) -> Timestamp {
-        self.inner.clock.now(runtime::time::wall_clock().as_nanos())
+        self.inner.parts.context.now()
+    }
+
+    /// Moves this core's clock past a timestamp that came from elsewhere (a session's last commit).
+    ///
+    /// # Errors
+    /// The timestamp is further ahead than clocks may be apart.
+    pub fn observe(&self, seen: Timestamp) -> Result<(), SqlError> {
+        self.inner.parts.context.observe(seen)
     }
 
     /// Where the partitions are.
@@ -68,32 +195,151 @@ impl Engine {
     }
 
     /// Asks something of a partition, here or on another core, and waits for the answer. Reads
-    /// that stream go through [`Engine::read`].
+    /// that stream go through [`Engine::read`]. Dropping the future cancels what it waits for; a
+    /// commit or decision that is on its way to the log is carried out all the same.
     ///
     /// # Errors
     /// What the partition answered instead ([`Response::Failed`] is never returned as a success).
     pub async fn call(
         &self,
         partition: PartitionId,
-        _body: RequestBody,
+        body: RequestBody,
     ) -> Result<Response, SqlError> {
-        Err(unknown(partition))
+        let core = self.inner.core_of(partition)?;
+        let response = match core == self.core() {
+            true => {
+                let _counted = self.inner.enter()?;
+                self.serve(partition, body).await?
+            }
+            false => self.inner.ask(core, partition, body).await?,
+        };
+        match response {
+            Response::Failed(error) => Err(error),
+            response => Ok(response),
+        }
     }
 
-    /// Runs a fragment that reads. At most a few batches are on their way at a time.
-    pub fn read(&self, partition: PartitionId, _fragment: Fragment) -> BatchStream {
-        BatchStream::failed(unknown(partition))
+    /// Runs a fragment that reads. A remote one starts at once, and at most a few of its batches
+    /// are on their way at a time.
+    pub fn read(&self, partition: PartitionId, fragment: Fragment) -> BatchStream {
+        let opened = self.inner.core_of(partition).and_then(|core| {
+            if core != self.core() {
+                return Ok(self.inner.clone().ask_read(core, partition, fragment));
+            }
+            let counted = self.inner.enter()?;
+            let read = self.inner.partition(partition)?.open_read(&fragment)?;
+            Ok(BatchStream::local(read, counted))
+        });
+        opened.unwrap_or_else(BatchStream::failed)
     }
 
-    /// Takes no more requests, waits for those in progress and closes the files.
-    pub async fn shutdown(&self) {
-        runtime::task::yield_now().await;
+    /// The row of a key at a snapshot, where that can be told at once: the partition is here, the
+    /// row in memory and no transaction in the way. Allocates nothing.
+    pub fn point_get(&self, partition: PartitionId, key: &[u8], at: Timestamp) -> PointLookup {
+        if self.inner.closing.get() {
+            return PointLookup::LongWay;
+        }
+        match self.inner.parts.partitions.get(&partition) {
+            Some(partition) => partition.point_get(key, at),
+            None => PointLookup::LongWay,
+        }
+    }
+
+    /// What storage holds in memory on this core.
+    pub fn memory(&self) -> MemoryUse {
+        self.inner.parts.storage.memory()
+    }
+
+    /// What this core has done, and what it holds.
+    pub fn stats(&self) -> EngineStats {
+        let inner = &*self.inner;
+        let context = &inner.parts.context;
+        let partitions = || inner.parts.partitions.values();
+        EngineStats {
+            requests: inner.counters.requests.get(),
+            refused_busy: inner.counters.refused_busy.get(),
+            in_progress: inner.in_progress.get(),
+            mesh_stalls: inner.remote.mesh.stalls(),
+            transactions: partitions().map(|one| one.states.borrow().len()).sum(),
+            prepared: partitions().map(|one| one.states.borrow().prepared_count()).sum(),
+            resolved: inner.counters.resolved.get(),
+            expelled: inner.counters.expelled.get(),
+            lock_waits: context.locks.borrow().waiting(),
+            lock_timeouts: context.lock_timeouts.get(),
+            deadlocks: context.deadlocks.get(),
+            log: inner.parts.log.stats(),
+        }
+    }
+
+    /// Reads and checks every block of this core's table files.
+    ///
+    /// # Errors
+    /// The first damage found, with file and offset; or a failure to read.
+    pub async fn scrub(&self) -> Result<(), StorageError> {
+        for partition in self.inner.parts.partitions.values() {
+            partition.tree.verify().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes no more requests, waits for those in progress, and closes the log. With `flush`,
+    /// everything is written to table files first, so that the next start has nothing to replay.
+    ///
+    /// # Errors
+    /// A flush that failed; the log is closed all the same.
+    pub async fn shutdown(&self, flush: bool) -> Result<(), OpenError> {
+        self.inner.closing.set(true);
+        let idle = async {
+            while self.inner.in_progress.get() > 0 {
+                self.inner.idle.notified().await;
+            }
+        };
+        // Whoever has not ended by then is told so by a log that is closed.
+        let drained = time::timeout(DRAIN_MAX, idle).await;
+        let flushed = match flush && drained.is_ok() {
+            true => self.inner.parts.flush().await,
+            false => Ok(()),
+        };
+        self.inner.parts.log.close().await;
+        self.inner.tasks.borrow_mut().clear();
+        flushed
     }
 }
 
-fn unknown(partition: PartitionId) -> SqlError {
-    SqlError::new(
-        SqlState::CANNOT_CONNECT_NOW,
-        format!("partition {partition} is not served by this node"),
-    )
+impl Inner {
+    /// Counts a request, unless the core is closing.
+    pub(super) fn enter(self: &Rc<Self>) -> Result<InProgress, SqlError> {
+        if self.closing.get() {
+            return Err(SqlError::new(SqlState::ADMIN_SHUTDOWN, "the node is shutting down"));
+        }
+        self.counters.requests.set(self.counters.requests.get() + 1);
+        self.in_progress.set(self.in_progress.get() + 1);
+        Ok(InProgress(self.clone()))
+    }
+
+    /// The core of this node that a partition lives on.
+    pub(super) fn core_of(&self, partition: PartitionId) -> Result<CoreId, SqlError> {
+        match self.placement.leader(partition) {
+            Some(place) if place.node == self.options.node => Ok(place.core),
+            _ => Err(not_here(partition)),
+        }
+    }
+
+    /// A partition of this core.
+    pub(super) fn partition(&self, partition: PartitionId) -> Result<&Rc<Partition>, SqlError> {
+        self.parts.partitions.get(&partition).ok_or_else(|| not_here(partition))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The log's tasks hold the partitions, which hold the log.
+        self.parts.log.stop();
+    }
+}
+
+/// A request for a partition that lives elsewhere: its sender's placement map is old.
+fn not_here(partition: PartitionId) -> SqlError {
+    SqlError::new(SqlState::CANNOT_CONNECT_NOW, format!("partition {partition} is not served here"))
+        .hint("Retry the statement.")
 }

@@ -1,11 +1,47 @@
-//! The engine of one core: the handle that routers use.
+//! The engine of one core: the handle that routers use, and what joins log, storage, transactions
+//! and execution behind it.
+//!
+//! ```text
+//!  router ── call / read / point_get ──► Engine ──┬─ partition here: a direct call, no task
+//!                                                 │
+//!                                                 └─ elsewhere ── mesh ──► the other core's
+//!                                                       ▲                  dispatcher, a handler
+//!                                                       └── answers ◄────  a request
+//! ```
+//!
+//! * **Here** a request is a future that its caller polls: no spawn, no copy, no queue. Dropping
+//!   it ends what it waits for.
+//! * **Elsewhere** it is a message. One task a core takes all messages that have arrived and polls
+//!   the handlers of those it serves ([`dispatch`]); a read sends at most [`READ_WINDOW`] batches
+//!   ahead of its reader. Dropping the caller's side cancels the handler.
+//! * **At the limits**: the mesh pushes back on the sender of a request. A core that serves too
+//!   many requests refuses further statements and goes on to take the ends of transactions, which
+//!   is what frees it.
+//! * **In the background** ([`background`]): old parts of the log are let go, trees flushed where
+//!   they hold that up, versions collected, transactions whose coordinator has gone are resolved.
+//!
+//! A node's data directory belongs to one process and one number of cores; [`DataDir`] sees to
+//! both, and moves everything over when the number changes ([`reshape`]).
+//!
+//! What is not here: replication, and partitions that move while the node runs.
 
+mod background;
+mod dispatch;
 mod engine;
+mod layout;
 mod message;
 mod options;
+mod parts;
+mod remote;
+mod reshape;
 mod stream;
+#[cfg(test)]
+mod tests;
 
-pub use engine::{Engine, OpenError};
+pub use crate::log::LogStats;
+pub use crate::txn::PointLookup;
+pub use engine::{Engine, EngineStats, OpenError};
+pub use layout::{DataDir, DataDirOptions, Identity};
 pub use message::{CoreMessage, RequestId};
 pub use options::EngineOptions;
 pub use stream::BatchStream;

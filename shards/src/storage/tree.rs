@@ -149,6 +149,23 @@ impl Tree {
         );
     }
 
+    /// Applies a part of an entry that is too long for one step; the entry's last part comes by
+    /// [`Self::apply_at`] and nothing else comes before it. Until then the entry counts as not
+    /// applied, and a replay writes all of it again.
+    pub fn apply_part(&self, index: LogIndex, ts: Timestamp, writes: &[KeyWrite]) {
+        let tree = &*self.inner;
+        if index <= tree.applied.get() {
+            return;
+        }
+        let state = tree.state.borrow();
+        let before = state.active.memory_bytes();
+        for write in writes {
+            state.active.insert(&write.key, ts, write.value.as_deref());
+        }
+        let added = state.active.memory_bytes() - before;
+        tree.core.memtables_bytes.set(tree.core.memtables_bytes.get() + added);
+    }
+
     fn apply_each<'a>(
         &self,
         index: LogIndex,

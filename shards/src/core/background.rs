@@ -1,0 +1,132 @@
+//! What an engine does without being asked.
+
+use super::engine::{Engine, Inner};
+use crate::txn::{Needed, Partition};
+use model::command::{Outcome, RequestBody, Response};
+use model::error::SqlError;
+use model::id::{LogIndex, PartitionId, TxnId};
+use runtime::time;
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+/// How often versions are collected and the log is looked at.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(500);
+
+/// How often prepared transactions are looked at.
+const RESOLVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Collects versions and lets go of the log's old parts.
+pub(super) async fn housekeeping(engine: Weak<Inner>) {
+    loop {
+        time::sleep(HOUSEKEEPING_EVERY).await;
+        let Some(inner) = engine.upgrade() else { return };
+        collect(&inner);
+        purge_log(&inner).await;
+    }
+}
+
+/// Versions that nobody can see any more may go.
+fn collect(inner: &Inner) {
+    let context = &inner.parts.context;
+    let before = context.snapshots.collect_before(context.now(), inner.options.retention);
+    for partition in inner.parts.partitions.values() {
+        partition.tree.set_collect_before(before);
+    }
+    let idle = time::now() - inner.options.idle_transaction_timeout;
+    for partition in inner.parts.partitions.values() {
+        let expelled = partition.expel_idle(idle) as u64;
+        inner.counters.expelled.set(inner.counters.expelled.get() + expelled);
+    }
+}
+
+/// Lets go of the log's oldest segments. Where the log is too long, has what holds them up written
+/// elsewhere.
+async fn purge_log(inner: &Rc<Inner>) {
+    let log = &inner.parts.log;
+    let partitions = &inner.parts.partitions;
+    let needed = |segment: u64, last: &BTreeMap<PartitionId, LogIndex>| {
+        partitions.values().any(|partition| {
+            let last = last.get(&partition.id).copied().unwrap_or_default();
+            partition.needs_segment(segment, last).is_some()
+        })
+    };
+    log.purge(|segment, last| !needed(segment, last));
+    let Some((oldest, last)) = log.oldest_full_segment() else { return };
+    let too_long = log.stats().live_bytes > inner.options.wal_live_bytes_max;
+    for partition in partitions.values() {
+        let last = last.get(&partition.id).copied().unwrap_or_default();
+        // What fails here is tried again, and is told to those who write.
+        match partition.needs_segment(oldest, last) {
+            Some(Needed::Flush) if too_long => drop(partition.tree.flush().await),
+            Some(Needed::Carry) => drop(partition.carry(oldest).await),
+            Some(Needed::Flush) | None => {}
+        }
+    }
+}
+
+/// Finishes transactions whose coordinator has gone.
+pub(super) async fn resolver(engine: Weak<Inner>) {
+    loop {
+        time::sleep(RESOLVE_EVERY).await;
+        let Some(inner) = engine.upgrade() else { return };
+        let engine = Engine { inner };
+        let before = time::now() - engine.inner.options.resolve_delay;
+        let partitions: Vec<Rc<Partition>> =
+            engine.inner.parts.partitions.values().cloned().collect();
+        for partition in partitions {
+            let unresolved = partition.states.borrow().unresolved(before);
+            for (txn, _) in unresolved {
+                // One that fails is tried again in the next round.
+                if engine.resolve_and_finish(partition.id, txn).await.is_ok() {
+                    let resolved = &engine.inner.counters.resolved;
+                    resolved.set(resolved.get() + 1);
+                }
+            }
+            let unforgotten = partition.states.borrow().unforgotten(before);
+            for (txn, decision) in unforgotten {
+                let told = engine.tell(txn, decision.outcome, &decision.participants).await;
+                if told.is_ok() {
+                    drop(partition.forget(txn).await);
+                }
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Asks a prepared transaction's anchor for the outcome and carries it out.
+    pub(super) async fn resolve_and_finish(
+        &self,
+        partition: PartitionId,
+        txn: TxnId,
+    ) -> Result<(), SqlError> {
+        let here = self.inner.partition(partition)?.clone();
+        let anchor = here.states.borrow().vote(txn).map(|vote| vote.anchor);
+        let Some(anchor) = anchor else { return Ok(()) };
+        let outcome = if anchor == partition {
+            here.resolve(txn).await?
+        } else {
+            // The anchor may be on this core, too: the future contains itself.
+            let asked = Box::pin(self.call(anchor, RequestBody::Resolve { txn })).await?;
+            match asked {
+                Response::Decided(outcome) => outcome,
+                _ => return Err(SqlError::internal("an anchor answered something else")),
+            }
+        };
+        here.finish(txn, outcome).await
+    }
+
+    /// Carries a decision out in every participant.
+    async fn tell(
+        &self,
+        txn: TxnId,
+        outcome: Outcome,
+        participants: &[PartitionId],
+    ) -> Result<(), SqlError> {
+        for &participant in participants {
+            self.call(participant, RequestBody::Finish { txn, outcome }).await?;
+        }
+        Ok(())
+    }
+}

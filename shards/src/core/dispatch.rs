@@ -1,0 +1,237 @@
+//! Messages of other cores: one task takes them, serves requests and hands answers out.
+
+use super::engine::{Engine, Inner};
+use super::message::{CoreMessage, RequestId};
+use futures::future::{AbortHandle, Abortable, Either, LocalBoxFuture, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+use model::command::{Fragment, Request, RequestBody, Response};
+use model::error::{SqlError, SqlState};
+use model::id::PartitionId;
+use model::time::Timestamp;
+use runtime::sync::Semaphore;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+/// Messages taken at once.
+const MESSAGES_MAX: usize = 256;
+
+/// Batches of a read that may be on their way to its reader.
+pub(super) const READ_WINDOW: usize = 4;
+
+/// A request of another core that is served.
+struct Serving {
+    abort: AbortHandle,
+    /// Batches that may be sent.
+    credits: Semaphore,
+}
+
+/// What is served, by who asked.
+type Table = Rc<RefCell<HashMap<(u16, RequestId), Serving>>>;
+
+/// Serves the other cores for as long as anybody holds the engine.
+pub(super) async fn run(engine: Weak<Inner>) {
+    let table: Table = Rc::default();
+    let mut serving: FuturesUnordered<LocalBoxFuture<'static, ()>> = FuturesUnordered::new();
+    let mut inbox: Vec<(u16, CoreMessage)> = Vec::with_capacity(MESSAGES_MAX);
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let mesh = inner.remote.mesh.clone();
+        drop(inner);
+        let received = {
+            let messages = std::pin::pin!(mesh.recv_many(&mut inbox, MESSAGES_MAX));
+            if serving.is_empty() {
+                Some(messages.await)
+            } else {
+                match select(messages, serving.next()).await {
+                    Either::Left((received, _)) => Some(received),
+                    Either::Right(_) => None,
+                }
+            }
+        };
+        let Some(inner) = engine.upgrade() else { return };
+        for (from, message) in inbox.drain(..) {
+            take(&inner, from, message, &table, &serving);
+        }
+        if received.is_some_and(|received| received.is_err()) {
+            inner.remote.fail_all();
+            return;
+        }
+    }
+}
+
+/// Sends what could not be sent at once.
+pub(super) async fn post(engine: Weak<Inner>) {
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let (mesh, more) = (inner.remote.mesh.clone(), inner.remote.unsent_more.clone());
+        let next = inner.remote.unsent.borrow().front().map(|(to, _)| *to);
+        let Some(to) = next else {
+            drop(inner);
+            more.notified().await;
+            continue;
+        };
+        let message = inner.remote.unsent.borrow_mut().pop_front();
+        inner.remote.posting.set(true);
+        drop(inner);
+        if let Some((_, message)) = message {
+            // A core that has left needs no message.
+            let _ = mesh.send(to, message).await;
+        }
+        let Some(inner) = engine.upgrade() else { return };
+        inner.remote.posting.set(false);
+    }
+}
+
+fn take(
+    inner: &Rc<Inner>,
+    from: u16,
+    message: CoreMessage,
+    table: &Table,
+    serving: &FuturesUnordered<LocalBoxFuture<'static, ()>>,
+) {
+    match message {
+        CoreMessage::Request { id, request } => {
+            let credits = Semaphore::new(READ_WINDOW);
+            let (abort, registration) = AbortHandle::new_pair();
+            let admitted = admit(inner, &request, table.borrow().len());
+            let handler = handle(inner.clone(), from, id, request, admitted, credits.clone());
+            table.borrow_mut().insert((from, id), Serving { abort, credits });
+            let table = table.clone();
+            serving.push(Box::pin(async move {
+                // Aborted: nobody waits for the answer.
+                let _ = Abortable::new(handler, registration).await;
+                table.borrow_mut().remove(&(from, id));
+            }));
+        }
+        CoreMessage::Response { id, sent, response } => inner.answered(id, sent, response),
+        CoreMessage::Credit { id } => {
+            if let Some(serving) = table.borrow().get(&(from, id)) {
+                serving.credits.add_permits(1);
+            }
+        }
+        CoreMessage::Cancel { id } => {
+            if let Some(serving) = table.borrow().get(&(from, id)) {
+                serving.abort.abort();
+            }
+        }
+    }
+}
+
+/// Whether a request may be served now. What ends a transaction always may.
+fn admit(inner: &Inner, request: &Request, in_progress: usize) -> Result<(), SqlError> {
+    inner.parts.context.observe(request.sent)?;
+    let is_statement = matches!(
+        request.body,
+        RequestBody::Read(_) | RequestBody::Write { .. } | RequestBody::Stage { .. }
+    );
+    if is_statement && in_progress >= inner.options.remote_requests_max {
+        inner.counters.refused_busy.set(inner.counters.refused_busy.get() + 1);
+        return Err(SqlError::new(
+            SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+            "too many requests are in progress on this core",
+        )
+        .detail(format!("core {}: {in_progress}", inner.options.core))
+        .hint("Retry the statement."));
+    }
+    Ok(())
+}
+
+async fn handle(
+    inner: Rc<Inner>,
+    from: u16,
+    id: RequestId,
+    request: Request,
+    admitted: Result<(), SqlError>,
+    credits: Semaphore,
+) {
+    let entered = admitted.and_then(|()| inner.enter());
+    let engine = Engine { inner };
+    let response = match (entered, request.body) {
+        (Err(error), _) => Response::Failed(error),
+        (Ok(_counted), RequestBody::Read(fragment)) => {
+            let reading = Reading { engine: &engine, from, id, credits };
+            match reading.run(request.partition, fragment).await {
+                Ok(()) => Response::End,
+                Err(error) => Response::Failed(error),
+            }
+        }
+        (Ok(_counted), body) => {
+            engine.serve(request.partition, body).await.unwrap_or_else(Response::Failed)
+        }
+    };
+    engine.reply(from, id, response).await;
+}
+
+struct Reading<'a> {
+    engine: &'a Engine,
+    from: u16,
+    id: RequestId,
+    credits: Semaphore,
+}
+
+impl Reading<'_> {
+    async fn run(&self, partition: PartitionId, fragment: Fragment) -> Result<(), SqlError> {
+        let mut read = self.engine.inner.partition(partition)?.open_read(&fragment)?;
+        while let Some(batch) = read.next().await? {
+            if let Ok(credit) = self.credits.acquire(1).await {
+                credit.forget();
+            }
+            self.engine.reply(self.from, self.id, Response::Rows(batch)).await;
+            runtime::task::yield_if_due().await;
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    async fn reply(&self, to: u16, id: RequestId, response: Response) {
+        let sent: Timestamp = self.now();
+        let message = CoreMessage::Response { id, sent, response };
+        // A core that has left needs no answer.
+        let _ = self.inner.remote.mesh.send(to, message).await;
+    }
+
+    /// Answers a request to a partition of this core.
+    pub(super) async fn serve(
+        &self,
+        partition: PartitionId,
+        body: RequestBody,
+    ) -> Result<Response, SqlError> {
+        let here = self.inner.partition(partition)?;
+        Ok(match body {
+            RequestBody::Read(_) => return Err(SqlError::internal("a read must be streamed")),
+            RequestBody::Write { fragment, commit } => {
+                Response::Modified(here.write(&fragment, commit).await?)
+            }
+            RequestBody::Stage { txn, effects } => {
+                here.stage_effects(txn, effects).await?;
+                Response::Done
+            }
+            RequestBody::CommitOnePhase { txn } => {
+                Response::Committed(here.commit_one_phase(txn).await?)
+            }
+            RequestBody::Prepare { txn, anchor } => {
+                Response::Prepared(here.prepare(txn, anchor).await?)
+            }
+            RequestBody::Decide { txn, commit, participants } => {
+                Response::Decided(here.decide(txn, commit, participants).await?)
+            }
+            RequestBody::Finish { txn, outcome } => {
+                here.finish(txn, outcome).await?;
+                Response::Done
+            }
+            RequestBody::Rollback { txn } => {
+                if !here.rollback(txn).await? {
+                    self.resolve_and_finish(partition, txn).await?;
+                }
+                Response::Done
+            }
+            RequestBody::Resolve { txn } => Response::Decided(here.resolve(txn).await?),
+            RequestBody::Forget { txn } => {
+                here.forget(txn).await?;
+                Response::Done
+            }
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! What an engine is made of, opened and recovered together: storage, partitions, log.
+
+use super::engine::OpenError;
+use super::options::EngineOptions;
+use crate::exec::memory::MemoryAccount;
+use crate::log::{Applier, Log, LogError, LogOptions, Recovery};
+use crate::storage::{Storage, StorageOptions};
+use crate::txn::{CoreContext, Partition, TxnOptions};
+use model::command::Command;
+use model::id::{LogIndex, PartitionId};
+use model::time::HybridClock;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// The share of a core's memory for trees and their cache, in percent. The rest is for what
+/// statements keep and transactions stage, and for the log's queue.
+const STORAGE_PERCENT: usize = 60;
+
+/// The share for what transactions stage, of each partition, in percent of the core's memory.
+const STAGED_PERCENT: usize = 10;
+
+/// The share for what statements keep, in percent.
+const STATEMENTS_PERCENT: usize = 20;
+
+/// A core's partitions, by id.
+pub(crate) type Partitions = BTreeMap<PartitionId, Rc<Partition>>;
+
+/// A core's storage, partitions and log.
+pub(crate) struct Parts {
+    pub(crate) context: Rc<CoreContext>,
+    pub(crate) storage: Storage,
+    pub(crate) partitions: Rc<Partitions>,
+    pub(crate) log: Log,
+}
+
+/// Where a core's log is.
+pub(crate) fn log_directory(data_dir: &Path, core: u16) -> PathBuf {
+    data_dir.join(format!("core-{core}")).join("wal")
+}
+
+/// Settings of a core's log.
+pub(crate) fn log_options(options: &EngineOptions, generation: u64) -> LogOptions {
+    let directory = log_directory(&options.data_dir, options.core.0);
+    let log = LogOptions::new(directory, generation, options.node, options.core);
+    LogOptions {
+        segment_bytes: options.wal_segment_bytes,
+        queue_bytes_max: (options.memory_bytes / 10).clamp(1 << 20, 16 << 20),
+        ..log
+    }
+}
+
+impl Parts {
+    /// Opens the trees of this core's partitions, and replays the log into them.
+    pub(crate) async fn open(options: &EngineOptions, generation: u64) -> Result<Parts, OpenError> {
+        let memory = options.memory_bytes;
+        let storage = Storage::new(StorageOptions::with_memory(memory / 100 * STORAGE_PERCENT));
+        let clock = Rc::new(HybridClock::new(options.clock_offset_max));
+        let statements = (memory / 100 * STATEMENTS_PERCENT) as u64;
+        let txn_options = TxnOptions {
+            lock_timeout: options.lock_timeout,
+            staged_bytes_max: memory / 100 * STAGED_PERCENT,
+            statement_bytes_max: statements,
+        };
+        let account = MemoryAccount::new(statements);
+        let context = Rc::new(CoreContext::new(txn_options, clock.clone(), account));
+        let mut partitions = Partitions::new();
+        let trees = options.data_dir.join("partitions");
+        for (id, place) in (0u32..).map(PartitionId).zip(&options.placement.leaders) {
+            if place.node == options.node && place.core == options.core {
+                let directory = trees.join(id.to_string());
+                runtime::fs::create_dir_all(&directory).await?;
+                let tree = storage.open_tree(id, &directory).await?;
+                partitions.insert(id, Rc::new(Partition::new(tree, context.clone())));
+            }
+        }
+        // A tree whose directory's name is lost is lost with all that the log has let go.
+        runtime::fs::create_dir_all(&trees).await?;
+        runtime::fs::sync_dir(&trees).await?;
+        runtime::fs::sync_dir(&options.data_dir).await?;
+        let partitions = Rc::new(partitions);
+        let mut applying = Applying { partitions: partitions.clone() };
+        let opened = Log::open(log_options(options, generation), clock, &mut applying).await?;
+        for partition in partitions.values() {
+            opened.log.add_partition(partition.id, partition.tree.applied_index());
+        }
+        let log = opened.start(Rc::new(applying));
+        if context.log.set(log.clone()).is_err() {
+            unreachable!("the context is new");
+        }
+        Ok(Parts { context, storage, partitions, log })
+    }
+
+    /// Writes everything to table files.
+    pub(crate) async fn flush(&self) -> Result<(), OpenError> {
+        for partition in self.partitions.values() {
+            partition.tree.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands commands to their partitions: of the log that is replayed, and of the one that runs.
+struct Applying {
+    partitions: Rc<Partitions>,
+}
+
+impl Applier for Applying {
+    fn durable(&self, partition: PartitionId, index: LogIndex) {
+        if let Some(partition) = self.partitions.get(&partition) {
+            partition.tree.set_log_durable(index);
+        }
+    }
+
+    async fn apply(&self, partition: PartitionId, index: LogIndex, segment: u64, command: Command) {
+        if let Some(partition) = self.partitions.get(&partition) {
+            partition.apply(index, segment, command).await;
+        }
+    }
+
+    fn refused(&self, partition: PartitionId, command: Command, error: &LogError) {
+        if let Some(partition) = self.partitions.get(&partition) {
+            partition.refused(command, error);
+        }
+    }
+
+    fn failed(&self, error: &LogError) {
+        for partition in self.partitions.values() {
+            partition.log_failed(error);
+        }
+    }
+}
+
+impl Recovery for Applying {
+    async fn command(
+        &mut self,
+        partition: PartitionId,
+        index: LogIndex,
+        segment: u64,
+        command: Command,
+    ) -> Result<(), &'static str> {
+        let Some(partition) = self.partitions.get(&partition) else {
+            return Err("an entry of a partition that is not this core's");
+        };
+        if partition.tree.applied_index().next() < index {
+            return Err("an entry is missing before this one");
+        }
+        partition.tree.set_log_durable(index);
+        // A disk that is too full to flush must not keep a node from starting: what is replayed
+        // was in memory before.
+        drop(partition.tree.make_room().await);
+        partition.apply(index, segment, command).await;
+        Ok(())
+    }
+}

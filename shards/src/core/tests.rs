@@ -1,0 +1,428 @@
+//! Engines in the simulated world, several cores, no SQL: raw keys through effects.
+
+use super::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, PointLookup};
+use model::command::{Effect, KeyConflict, Outcome, RequestBody, Response};
+use model::error::{SqlError, SqlState};
+use model::id::{CoreId, NodeId, PartitionId, TxnId};
+use model::time::Timestamp;
+use runtime::mesh::MeshBuilder;
+use runtime::sim::{Loss, Options, Sim};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PARTITIONS: u32 = 4;
+
+fn directory(cores: u16) -> DataDirOptions {
+    DataDirOptions {
+        path: PathBuf::from("/data"),
+        node: NodeId(1),
+        cores,
+        partitions: PARTITIONS,
+        memory_bytes: 32 << 20,
+        wal_segment_bytes: 256 << 10,
+    }
+}
+
+fn options(dir: &DataDir, core: u16) -> EngineOptions {
+    let options = EngineOptions::new("/data", NodeId(1), CoreId(core), dir.placement());
+    EngineOptions {
+        memory_bytes: 32 << 20,
+        wal_segment_bytes: 256 << 10,
+        wal_live_bytes_max: 1 << 20,
+        lock_timeout: Duration::from_secs(2),
+        resolve_delay: Duration::from_secs(1),
+        ..options
+    }
+}
+
+type Main = Rc<dyn Fn(Engine) -> std::pin::Pin<Box<dyn Future<Output = ()>>>>;
+
+/// Starts node 1 with `cores`; `main` runs on core 0, the others serve. `left` counts the cores.
+fn start(sim: &Sim, cores: u16, main: Main) {
+    let dir: Rc<RefCell<Option<Rc<DataDir>>>> = Rc::default();
+    let mesh: Rc<RefCell<Option<MeshBuilder<CoreMessage>>>> = Rc::default();
+    sim.start_node(1, cores, move |core| {
+        let (dir, mesh, main) = (dir.clone(), mesh.clone(), main.clone());
+        Box::pin(async move {
+            if core == 0 {
+                let opened = Rc::new(DataDir::open(&directory(cores)).await.unwrap());
+                *mesh.borrow_mut() = Some(MeshBuilder::new(cores, 16));
+                *dir.borrow_mut() = Some(opened);
+            }
+            while dir.borrow().is_none() {
+                runtime::time::sleep(Duration::from_micros(100)).await;
+            }
+            let opened = dir.borrow().clone().unwrap();
+            let builder = mesh.borrow().clone().unwrap();
+            let engine =
+                Engine::open(options(&opened, core), builder.join(core).await).await.unwrap();
+            if core == 0 {
+                main(engine).await;
+            } else {
+                // Serves until the node ends.
+                runtime::time::sleep(Duration::from_secs(100_000)).await;
+                drop(engine);
+            }
+        })
+    });
+}
+
+fn txn(engine: &Engine) -> TxnId {
+    TxnId { began: engine.now(), node: engine.node(), core: engine.core() }
+}
+
+fn put(key: &str, value: &str) -> Effect {
+    Effect::PutKey { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec() }
+}
+
+async fn stage(
+    engine: &Engine,
+    txn: TxnId,
+    partition: u32,
+    effects: Vec<Effect>,
+) -> Result<(), SqlError> {
+    let body = RequestBody::Stage { txn, effects };
+    engine.call(PartitionId(partition), body).await.map(drop)
+}
+
+async fn commit(engine: &Engine, txn: TxnId, partition: u32) -> Result<Timestamp, SqlError> {
+    match engine.call(PartitionId(partition), RequestBody::CommitOnePhase { txn }).await? {
+        Response::Committed(at) => Ok(at),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn get(engine: &Engine, partition: u32, key: &str) -> Option<Vec<u8>> {
+    let at = engine.now();
+    let partition = engine.inner.partition(PartitionId(partition)).unwrap();
+    let row = partition.get(key.as_bytes(), at, None).await.unwrap();
+    row.map(|row| row.value.to_vec())
+}
+
+/// Two-phase commit as a router would drive it, going on only while `go_on` says so.
+async fn two_phase(
+    engine: &Engine,
+    txn: TxnId,
+    partitions: &[u32],
+    mut go_on: impl FnMut(&str) -> bool,
+) -> Result<Option<Timestamp>, SqlError> {
+    let anchor = PartitionId(partitions[0]);
+    let mut commit = engine.now();
+    for &partition in partitions {
+        if !go_on("prepare") {
+            return Ok(None);
+        }
+        let body = RequestBody::Prepare { txn, anchor };
+        match engine.call(PartitionId(partition), body).await? {
+            Response::Prepared(at) => commit = commit.max(at.expect("it has written")),
+            other => panic!("{other:?}"),
+        }
+    }
+    if !go_on("decide") {
+        return Ok(None);
+    }
+    let participants: Vec<PartitionId> = partitions.iter().copied().map(PartitionId).collect();
+    let body = RequestBody::Decide { txn, commit, participants };
+    let outcome = match engine.call(anchor, body).await? {
+        Response::Decided(outcome) => outcome,
+        other => panic!("{other:?}"),
+    };
+    for &partition in partitions {
+        if !go_on("finish") {
+            break;
+        }
+        engine.call(PartitionId(partition), RequestBody::Finish { txn, outcome }).await?;
+    }
+    if go_on("forget") {
+        engine.call(anchor, RequestBody::Forget { txn }).await?;
+    }
+    Ok((outcome == Outcome::Committed(commit)).then_some(commit))
+}
+
+fn run(seed: u64, cores: u16, main: impl Fn(Engine) -> LocalMain + 'static) -> Sim {
+    let sim = Sim::new(Options::new(seed));
+    let done = Rc::new(Cell::new(false));
+    let flag = done.clone();
+    let main = Rc::new(main);
+    start(
+        &sim,
+        cores,
+        Rc::new(move |engine| {
+            let (flag, main) = (flag.clone(), main.clone());
+            Box::pin(async move {
+                main(engine).await;
+                flag.set(true);
+            })
+        }),
+    );
+    for _ in 0..10_000 {
+        sim.run_for(Duration::from_millis(20)).unwrap();
+        if done.get() || !sim.panics().is_empty() {
+            break;
+        }
+    }
+    assert!(sim.panics().is_empty(), "seed {seed}: {:?}", sim.panics());
+    assert!(done.get(), "seed {seed}: not done in time");
+    sim
+}
+
+type LocalMain = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+#[test]
+fn what_one_partition_commits_is_read_here_and_after_a_restart() {
+    let sim = run(1, 2, |engine| {
+        Box::pin(async move {
+            let id = txn(&engine);
+            stage(&engine, id, 2, vec![put("....a", "1"), put("....b", "2")]).await.unwrap();
+            // Another core's partition.
+            let other = TxnId { began: engine.now(), ..id };
+            stage(&engine, other, 1, vec![put("....c", "3")]).await.unwrap();
+            commit(&engine, id, 2).await.unwrap();
+            commit(&engine, other, 1).await.unwrap();
+            assert_eq!(get(&engine, 2, "....a").await.as_deref(), Some(&b"1"[..]));
+            let at = engine.now();
+            let found = engine.point_get(PartitionId(2), b"....b", at);
+            assert!(matches!(found, PointLookup::Found(row) if row[..] == *b"2"));
+            let absent = engine.point_get(PartitionId(2), b"....z", at);
+            assert!(matches!(absent, PointLookup::Absent));
+            let elsewhere = engine.point_get(PartitionId(1), b"....c", at);
+            assert!(matches!(elsewhere, PointLookup::LongWay));
+        })
+    });
+    sim.crash(1, Loss::Power);
+    let seen = Rc::new(Cell::new(false));
+    let flag = seen.clone();
+    start(
+        &sim,
+        2,
+        Rc::new(move |engine| {
+            let flag = flag.clone();
+            Box::pin(async move {
+                assert_eq!(get(&engine, 2, "....b").await.as_deref(), Some(&b"2"[..]));
+                flag.set(true);
+            })
+        }),
+    );
+    sim.run_for(Duration::from_secs(1)).unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+    assert!(seen.get());
+}
+
+#[test]
+fn a_taken_key_a_lock_and_a_deadlock_are_told_apart() {
+    run(2, 1, |engine| {
+        Box::pin(async move {
+            let first = txn(&engine);
+            stage(&engine, first, 1, vec![put("....a", "1")]).await.unwrap();
+            let second = txn(&engine);
+            stage(&engine, second, 1, vec![put("....b", "1")]).await.unwrap();
+            // Waits for the first, which then waits for it: the youngest, the second, ends.
+            let waiting = {
+                let engine = engine.clone();
+                runtime::task::spawn("second", async move {
+                    stage(&engine, second, 1, vec![put("....a", "2")]).await
+                })
+            };
+            runtime::time::sleep(Duration::from_millis(10)).await;
+            let other = {
+                let engine = engine.clone();
+                runtime::task::spawn("first", async move {
+                    stage(&engine, first, 1, vec![put("....b", "2")]).await
+                })
+            };
+            let error = waiting.await.unwrap().unwrap_err();
+            assert_eq!(error.state(), SqlState::DEADLOCK_DETECTED);
+            let body = RequestBody::Rollback { txn: second };
+            engine.call(PartitionId(1), body).await.unwrap();
+            other.await.unwrap().unwrap();
+            // A third one waits until it has waited long enough.
+            let third = txn(&engine);
+            let error = stage(&engine, third, 1, vec![put("....a", "3")]).await.unwrap_err();
+            assert_eq!(error.state(), SqlState::LOCK_NOT_AVAILABLE);
+            assert!(error.fields().detail.as_ref().unwrap().contains(&first.to_string()));
+            commit(&engine, first, 1).await.unwrap();
+            let conflict = SqlError::new(SqlState::UNIQUE_VIOLATION, "taken");
+            let claim = Effect::ClaimKey {
+                key: b"....a".to_vec(),
+                value: vec![],
+                conflict: Arc::new(KeyConflict { error: conflict.clone() }),
+            };
+            assert_eq!(stage(&engine, third, 1, vec![claim]).await.unwrap_err(), conflict);
+        })
+    });
+}
+
+#[test]
+fn a_read_waits_for_a_vote_before_it_and_for_no_other() {
+    run(3, 2, |engine| {
+        Box::pin(async move {
+            let id = txn(&engine);
+            stage(&engine, id, 2, vec![put("....a", "1")]).await.unwrap();
+            stage(&engine, id, 1, vec![put("....b", "1")]).await.unwrap();
+            let before = engine.now();
+            let body = RequestBody::Prepare { txn: id, anchor: PartitionId(1) };
+            engine.call(PartitionId(2), body.clone()).await.unwrap();
+            engine.call(PartitionId(1), body).await.unwrap();
+            // A snapshot before the vote sees what was there; one after it has to wait.
+            let old = engine.point_get(PartitionId(2), b"....a", before);
+            assert!(matches!(old, PointLookup::Absent));
+            let after = engine.now();
+            assert!(matches!(
+                engine.point_get(PartitionId(2), b"....a", after),
+                PointLookup::LongWay
+            ));
+            assert!(matches!(
+                engine.point_get(PartitionId(2), b"....other", after),
+                PointLookup::Absent
+            ));
+            let reader = {
+                let engine = engine.clone();
+                runtime::task::spawn("reader", async move { get(&engine, 2, "....a").await })
+            };
+            two_phase(&engine, id, &[1, 2], |_| true).await.unwrap().unwrap();
+            assert_eq!(reader.await.unwrap().as_deref(), Some(&b"1"[..]));
+        })
+    });
+}
+
+/// A coordinator that stops after each step: someone finishes the transaction, in all partitions
+/// alike, with a crash or without.
+#[test]
+fn a_transaction_without_coordinator_ends_everywhere_alike() {
+    for stop_after in 0..7 {
+        for crash in [None, Some(Loss::Process), Some(Loss::Power)] {
+            let sim = run(40 + stop_after, 2, move |engine| {
+                Box::pin(async move {
+                    let id = txn(&engine);
+                    for partition in [1, 2] {
+                        stage(&engine, id, partition, vec![put("....k", "v")]).await.unwrap();
+                    }
+                    let mut steps = 0;
+                    two_phase(&engine, id, &[1, 2], |_| {
+                        steps += 1;
+                        steps <= stop_after
+                    })
+                    .await
+                    .unwrap();
+                })
+            });
+            if let Some(loss) = crash {
+                sim.crash(1, loss);
+            }
+            let result: Rc<RefCell<Option<BTreeMap<u32, bool>>>> = Rc::default();
+            let slot = result.clone();
+            if crash.is_none() {
+                // The engine's handle went with its main task, and with it the engine.
+                sim.crash(1, Loss::Process);
+            }
+            start(
+                &sim,
+                1,
+                Rc::new(move |engine| {
+                    let slot = slot.clone();
+                    Box::pin(async move {
+                        runtime::time::sleep(Duration::from_secs(5)).await;
+                        let mut there = BTreeMap::new();
+                        for partition in [1, 2] {
+                            let row = get(&engine, partition, "....k").await;
+                            there.insert(partition, row.is_some());
+                        }
+                        assert_eq!(engine.stats().prepared, 0);
+                        // Its locks are gone, too.
+                        let next = txn(&engine);
+                        for partition in [1, 2] {
+                            stage(&engine, next, partition, vec![put("....k", "w")]).await.unwrap();
+                        }
+                        *slot.borrow_mut() = Some(there);
+                    })
+                }),
+            );
+            sim.run_for(Duration::from_secs(12)).unwrap();
+            assert!(sim.panics().is_empty(), "stopped after {stop_after}: {:?}", sim.panics());
+            let there = result.borrow_mut().take().expect("the check has run");
+            let committed = stop_after >= 3;
+            assert_eq!(there, BTreeMap::from([(1, committed), (2, committed)]), "{stop_after}");
+        }
+    }
+}
+
+/// Commits in one and in two partitions while power goes: what was acknowledged is there, and
+/// nothing is there by half. The number of cores changes from life to life.
+#[test]
+fn acknowledged_commits_survive_power_loss_and_other_core_counts() {
+    for seed in 0..12_u64 {
+        let sim = Sim::new(Options::new(1_000 + seed));
+        let acknowledged: Rc<RefCell<BTreeMap<u64, ()>>> = Rc::default();
+        let next = Rc::new(Cell::new(0_u64));
+        for life in 0..5_u64 {
+            let (known, counter) = (acknowledged.clone(), next.clone());
+            let cores = [1, 2, 3, 1, 2][((life + seed) % 5) as usize];
+            start(
+                &sim,
+                cores,
+                Rc::new(move |engine| {
+                    let (known, counter) = (known.clone(), counter.clone());
+                    Box::pin(async move {
+                        loop {
+                            counter.set(counter.get() + 1);
+                            let number = counter.get();
+                            let key = format!("....{number}");
+                            let id = txn(&engine);
+                            let partitions = [1 + (number % 4) as u32, 1 + (number / 4 % 4) as u32];
+                            for partition in partitions {
+                                let value = vec![put(&key, &"v".repeat(200))];
+                                stage(&engine, id, partition, value).await.unwrap();
+                            }
+                            if partitions[0] == partitions[1] {
+                                commit(&engine, id, partitions[0]).await.unwrap();
+                            } else {
+                                two_phase(&engine, id, &partitions, |_| true).await.unwrap();
+                            }
+                            known.borrow_mut().insert(number, ());
+                        }
+                    })
+                }),
+            );
+            let millis = 300 + (seed * 7_919 + life * 1_299_709) % 900;
+            sim.run_for(Duration::from_millis(millis)).unwrap();
+            assert!(sim.panics().is_empty(), "seed {seed}: {:?}", sim.panics());
+            sim.crash(1, Loss::Power);
+        }
+        assert!(acknowledged.borrow().len() > 50, "seed {seed}: too few commits");
+        check_all(&sim, seed, acknowledged, next.get());
+    }
+}
+
+fn check_all(sim: &Sim, seed: u64, acknowledged: Rc<RefCell<BTreeMap<u64, ()>>>, last: u64) {
+    let checked = Rc::new(Cell::new(false));
+    let flag = checked.clone();
+    start(
+        sim,
+        1,
+        Rc::new(move |engine| {
+            let (flag, acknowledged) = (flag.clone(), acknowledged.clone());
+            Box::pin(async move {
+                runtime::time::sleep(Duration::from_secs(5)).await;
+                for number in 1..=last {
+                    let key = format!("....{number}");
+                    let partitions = [1 + (number % 4) as u32, 1 + (number / 4 % 4) as u32];
+                    let one = get(&engine, partitions[0], &key).await.is_some();
+                    let two = get(&engine, partitions[1], &key).await.is_some();
+                    assert_eq!(one, two, "{number} is there by half");
+                    assert!(
+                        one || !acknowledged.borrow().contains_key(&number),
+                        "{number} is lost"
+                    );
+                }
+                flag.set(true);
+            })
+        }),
+    );
+    sim.run_for(Duration::from_secs(30)).unwrap();
+    assert!(sim.panics().is_empty(), "seed {seed}: {:?}", sim.panics());
+    assert!(checked.get(), "seed {seed}");
+}

@@ -1,0 +1,84 @@
+//! Errors of proposing, by what became of the command.
+
+use crate::wal::WalError;
+use model::error::{SqlError, SqlState};
+use std::rc::Rc;
+
+/// Why a proposal has no index.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    /// The disk is full. The command is not in the log; it may be proposed again.
+    #[error("{0}")]
+    Full(Rc<WalError>),
+    /// The command is larger than the log takes. It is not in the log.
+    #[error("a change of {bytes} bytes is larger than the log takes at once ({bytes_max} bytes)")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The most there may be.
+        bytes_max: usize,
+    },
+    /// The log has failed before. The command is not in the log. Nothing can be written until the
+    /// node starts again.
+    #[error("{0}")]
+    Failed(Rc<WalError>),
+    /// The log failed while the command was being written: it may or may not be there after the
+    /// next start.
+    #[error("{0}")]
+    InDoubt(Rc<WalError>),
+    /// The log is closing. The command is not in the log.
+    #[error("the log is closed")]
+    Closed,
+}
+
+impl LogError {
+    pub(super) fn refused(error: WalError) -> LogError {
+        match error {
+            WalError::Full { .. } => LogError::Full(Rc::new(error)),
+            WalError::TooLarge { bytes, bytes_max } => LogError::TooLarge { bytes, bytes_max },
+            error => LogError::InDoubt(Rc::new(error)),
+        }
+    }
+
+    /// The same failure for a command that came after it.
+    pub(super) fn afterwards(&self) -> LogError {
+        match self {
+            LogError::InDoubt(error) => LogError::Failed(error.clone()),
+            error => error.clone(),
+        }
+    }
+}
+
+impl From<LogError> for SqlError {
+    fn from(error: LogError) -> SqlError {
+        match error {
+            LogError::Full(error) => SqlError::new(
+                SqlState::DISK_FULL,
+                "could not write the log: no space left on the device",
+            )
+            .detail(error.to_string())
+            .hint("Reads go on; writes succeed again once there is free space."),
+            LogError::TooLarge { .. } => SqlError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                "the transaction changes too much in one partition",
+            )
+            .detail(error.to_string())
+            .hint("Split it into several transactions."),
+            LogError::Failed(error) => SqlError::new(
+                SqlState::IO_ERROR,
+                "this core's log has failed and takes no more writes",
+            )
+            .detail(error.to_string())
+            .hint("Check the disk, then restart the node."),
+            LogError::InDoubt(error) => SqlError::new(
+                SqlState::IO_ERROR,
+                "this core's log failed while the change was being written",
+            )
+            .detail(format!("{error}; whether the change is kept is known after a restart"))
+            .hint("Check the disk, then restart the node."),
+            LogError::Closed => {
+                SqlError::new(SqlState::ADMIN_SHUTDOWN, "the node is shutting down")
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What gathers while a write is in flight.
+
+use super::LogError;
+use super::codec;
+use model::command::Command;
+use model::id::{LogIndex, PartitionId};
+use runtime::sync::{Permit, oneshot};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Commands are encoded into batches of about this size: a frame takes whole batches.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Whoever proposed a command.
+pub(super) type Promise = oneshot::Sender<Result<LogIndex, LogError>>;
+
+/// Commands of one partition, next to each other in its log.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) commands: Vec<Pending>,
+}
+
+/// A command and who waits for it.
+pub(super) struct Pending {
+    pub(super) command: Command,
+    pub(super) promise: Promise,
+    pub(super) permit: Permit,
+}
+
+/// A batch with its place in the log.
+pub(super) struct Placed {
+    pub(super) partition: PartitionId,
+    pub(super) first: LogIndex,
+    pub(super) batch: Batch,
+}
+
+/// Commands that are durable and wait to be applied.
+pub(super) struct Durable {
+    pub(super) placed: Placed,
+    pub(super) segment: u64,
+}
+
+struct Queue {
+    next: LogIndex,
+    batches: VecDeque<Batch>,
+}
+
+/// The commands that wait to be written, by partition.
+#[derive(Default)]
+pub(super) struct Queues {
+    partitions: BTreeMap<PartitionId, Queue>,
+    /// Partitions with commands, in the order in which they will be served.
+    ready: VecDeque<PartitionId>,
+}
+
+impl Queues {
+    /// Adds a partition, or moves on the place where its log continues.
+    pub(super) fn add(&mut self, partition: PartitionId, last: LogIndex) {
+        let queue = self
+            .partitions
+            .entry(partition)
+            .or_insert(Queue { next: LogIndex(1), batches: VecDeque::new() });
+        queue.next = queue.next.max(last.next());
+    }
+
+    pub(super) fn push(
+        &mut self,
+        partition: PartitionId,
+        command: Command,
+        promise: Promise,
+        permit: Permit,
+    ) {
+        let queue = self.partitions.get_mut(&partition).expect("the partition was added");
+        if queue.batches.is_empty() {
+            self.ready.push_back(partition);
+        }
+        let full = queue.batches.back().is_none_or(|batch| batch.bytes.len() >= BATCH_BYTES);
+        if full {
+            queue.batches.push_back(Batch::default());
+        }
+        if let Some(batch) = queue.batches.back_mut() {
+            codec::encode(&command, &mut batch.bytes);
+            batch.commands.push(Pending { command, promise, permit });
+        }
+    }
+
+    /// Takes batches of about `bytes_max` together, at least one, and gives them their places.
+    pub(super) fn take(&mut self, bytes_max: usize) -> Vec<Placed> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while let Some(&partition) = self.ready.front() {
+            let queue = self.partitions.get_mut(&partition).expect("only known ones are ready");
+            let next = queue.batches.front().map_or(0, |batch| batch.bytes.len());
+            if !taken.is_empty() && bytes + next > bytes_max {
+                break;
+            }
+            bytes += next;
+            self.ready.pop_front();
+            if let Some(batch) = queue.batches.pop_front() {
+                let first = queue.next;
+                queue.next = LogIndex(first.0 + batch.commands.len() as u64);
+                taken.push(Placed { partition, first, batch });
+            }
+            if !queue.batches.is_empty() {
+                self.ready.push_back(partition);
+            }
+        }
+        taken
+    }
+
+    /// Gives places back that were not written.
+    pub(super) fn untake(&mut self, taken: &[Placed]) {
+        for placed in taken.iter().rev() {
+            if let Some(queue) = self.partitions.get_mut(&placed.partition) {
+                queue.next = placed.first;
+            }
+        }
+    }
+
+    /// Everything that still waits.
+    pub(super) fn drain(&mut self) -> Vec<(PartitionId, Pending)> {
+        self.ready.clear();
+        let mut drained = Vec::new();
+        for (&partition, queue) in &mut self.partitions {
+            let commands = queue.batches.drain(..).flat_map(|batch| batch.commands);
+            drained.extend(commands.map(|pending| (partition, pending)));
+        }
+        drained
+    }
+}

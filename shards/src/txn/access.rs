@@ -1,0 +1,177 @@
+//! Reading and staging single keys for a transaction.
+
+use super::locks::LockMode;
+use super::partition::{Partition, storage_error};
+use super::snapshots::SnapshotGuard;
+use crate::storage::{CacheLookup, Versioned};
+use bytes::Bytes;
+use model::command::{Effect, KeyConflict};
+use model::error::{SqlError, SqlState};
+use model::id::TxnId;
+use model::time::Timestamp;
+use runtime::time;
+use std::rc::Rc;
+
+/// What a lock costs besides its key, in bytes: counted with what a transaction stages.
+const LOCK_BYTES: usize = 128;
+
+/// A point read that was tried without waiting.
+#[derive(Debug, Clone)]
+pub enum PointLookup {
+    /// The row, in place. Keep it no longer than the request.
+    Found(crate::storage::RowRef),
+    /// There is no such row.
+    Absent,
+    /// It cannot be told without waiting: read it as any other plan.
+    LongWay,
+}
+
+/// A request of a transaction in progress; several may run at once.
+pub(super) struct Entered {
+    partition: Rc<Partition>,
+    txn: TxnId,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.partition.states.borrow_mut().leave(self.txn, time::now());
+    }
+}
+
+impl Partition {
+    /// Begins a request of a transaction that may stage writes.
+    pub(super) fn enter(self: &Rc<Self>, txn: TxnId) -> Result<Entered, SqlError> {
+        let entered = self.states.borrow_mut().enter(txn, time::now());
+        entered.map_err(|refusal| self.refuse(txn, refusal))?;
+        Ok(Entered { partition: self.clone(), txn })
+    }
+
+    /// Begins to read at a snapshot: no later write will have an earlier timestamp.
+    pub(super) fn enter_snapshot(&self, at: Timestamp) -> Result<SnapshotGuard, SqlError> {
+        self.context.observe(at)?;
+        self.context.snapshots.enter(at).ok_or_else(snapshot_too_old)
+    }
+
+    /// The row of a key at a snapshot, if it is in memory and nothing is in the way.
+    pub(crate) fn point_get(&self, key: &[u8], at: Timestamp) -> PointLookup {
+        if self.context.observe(at).is_err()
+            || !self.context.snapshots.allows(at)
+            || self.states.borrow().pending_at(key, at).is_some()
+        {
+            return PointLookup::LongWay;
+        }
+        match self.tree.get_cached(key, at) {
+            CacheLookup::Found(row) => PointLookup::Found(row.value),
+            CacheLookup::Absent => PointLookup::Absent,
+            CacheLookup::NeedsRead => PointLookup::LongWay,
+        }
+    }
+
+    /// The row of a key at a snapshot.
+    pub(crate) async fn get(
+        &self,
+        key: &[u8],
+        at: Timestamp,
+        own: Option<TxnId>,
+    ) -> Result<Option<Versioned>, SqlError> {
+        let mut end = key.to_vec();
+        end.push(0);
+        self.wait_for_pending(key, Some(&end), at, own).await?;
+        self.tree.get(key, at).await.map_err(storage_error)
+    }
+
+    /// The newest version of a key that the transaction has locked: its own, or the committed one.
+    pub(super) async fn newest(&self, txn: TxnId, key: &[u8]) -> Result<Option<Bytes>, SqlError> {
+        if let Some(staged) = self.states.borrow().staged(txn, key) {
+            return Ok(staged);
+        }
+        let newest = self.tree.newest(key).await.map_err(storage_error)?;
+        let value = newest.and_then(|version| version.value);
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Stages a write.
+    pub(super) fn stage(
+        &self,
+        txn: TxnId,
+        key: Bytes,
+        value: Option<Bytes>,
+    ) -> Result<(), SqlError> {
+        self.check_room(txn)?;
+        if !self.states.borrow_mut().stage(txn, key, value) {
+            return Err(self.refuse(txn, super::state::Refusal::Ending));
+        }
+        Ok(())
+    }
+
+    /// Refuses what would be more than a transaction, or all of them together, may stage.
+    fn check_room(&self, txn: TxnId) -> Result<(), SqlError> {
+        let states = self.states.borrow();
+        let own = states.get(txn).map_or(0, |known| known.staged_bytes);
+        let max = self.context.log().command_bytes_max();
+        // Half of it: what a key and its lengths add in the log is less than that again.
+        if own >= max / 2 {
+            return Err(SqlError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                "the transaction changes too much in one partition",
+            )
+            .detail(format!("It has staged {own} bytes in partition {}.", self.id))
+            .hint("Split it into several transactions."));
+        }
+        let locks = self.context.locks.borrow().held_keys(self.id, txn).len() * LOCK_BYTES;
+        let all = states.staged_bytes() + locks;
+        if all >= self.context.options.staged_bytes_max {
+            return Err(SqlError::new(
+                SqlState::OUT_OF_MEMORY,
+                "open transactions have staged as many changes as memory allows",
+            )
+            .detail(format!("{all} bytes in partition {}.", self.id))
+            .hint("Split large transactions, or give the node more memory."));
+        }
+        Ok(())
+    }
+
+    /// Stages what another partition's change means here.
+    pub(super) async fn stage_effect(&self, txn: TxnId, effect: Effect) -> Result<(), SqlError> {
+        match effect {
+            Effect::ClaimKey { key, value, conflict } => {
+                let key = Bytes::from(key);
+                self.lock(txn, &key, LockMode::Exclusive, table_of(&conflict)).await?;
+                match self.newest(txn, &key).await? {
+                    Some(_) => Err(conflict.error.clone()),
+                    None => self.stage(txn, key, Some(value.into())),
+                }
+            }
+            Effect::FreeKey { key } => {
+                let key = Bytes::from(key);
+                self.lock(txn, &key, LockMode::Exclusive, None).await?;
+                self.stage(txn, key, None)
+            }
+            Effect::PutKey { key, value } => {
+                let key = Bytes::from(key);
+                self.lock(txn, &key, LockMode::Exclusive, None).await?;
+                self.stage(txn, key, Some(value.into()))
+            }
+            Effect::RequireKey { key, conflict } => {
+                let key = Bytes::from(key);
+                self.lock(txn, &key, LockMode::Shared, table_of(&conflict)).await?;
+                self.check_room(txn)?;
+                match self.newest(txn, &key).await? {
+                    Some(_) => Ok(()),
+                    None => Err(conflict.error.clone()),
+                }
+            }
+        }
+    }
+}
+
+fn table_of(conflict: &KeyConflict) -> Option<&str> {
+    conflict.error.fields().table.as_deref()
+}
+
+/// A snapshot whose versions may be gone.
+fn snapshot_too_old() -> SqlError {
+    SqlError::new(SqlState::SERIALIZATION_FAILURE, "the snapshot is too old to be read")
+        .detail("Row versions that it sees may have been collected.")
+        .hint("Retry the transaction; reads may take no longer than the retention time to begin.")
+}

@@ -1,0 +1,182 @@
+//! What the partitions of a core share: clock, locks, snapshots, the log.
+
+use super::locks::{Acquired, LockMode, LockTable, Ticket};
+use super::snapshots::Snapshots;
+use crate::exec::memory::MemoryAccount;
+use crate::log::Log;
+use bytes::Bytes;
+use model::error::{SqlError, SqlState};
+use model::id::{PartitionId, TxnId};
+use model::time::{HybridClock, Timestamp};
+use runtime::sync::oneshot;
+use runtime::time;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Settings of a core's transactions.
+#[derive(Debug, Clone)]
+pub(crate) struct TxnOptions {
+    /// How long a lock or another transaction's outcome is waited for.
+    pub(crate) lock_timeout: Duration,
+    /// Bytes that all transactions of a partition may have staged.
+    pub(crate) staged_bytes_max: usize,
+    /// Bytes that one statement may keep while it runs here.
+    pub(crate) statement_bytes_max: u64,
+}
+
+/// What the partitions of a core share.
+pub(crate) struct CoreContext {
+    pub(crate) options: TxnOptions,
+    pub(crate) clock: Rc<HybridClock>,
+    pub(crate) snapshots: Rc<Snapshots>,
+    /// What all running statements keep.
+    pub(crate) memory: MemoryAccount,
+    pub(crate) locks: RefCell<LockTable>,
+    waiting: RefCell<BTreeMap<Ticket, oneshot::Sender<Woken>>>,
+    /// Set once while the core opens.
+    pub(crate) log: OnceCell<Log>,
+    pub(crate) deadlocks: Cell<u64>,
+    pub(crate) lock_timeouts: Cell<u64>,
+}
+
+/// Why a request for a lock stops waiting.
+#[derive(Debug, Clone, Copy)]
+enum Woken {
+    Granted,
+    Deadlock,
+}
+
+impl CoreContext {
+    pub(crate) fn new(
+        options: TxnOptions,
+        clock: Rc<HybridClock>,
+        memory: MemoryAccount,
+    ) -> CoreContext {
+        CoreContext {
+            options,
+            clock,
+            snapshots: Rc::default(),
+            memory,
+            locks: RefCell::default(),
+            waiting: RefCell::default(),
+            log: OnceCell::new(),
+            deadlocks: Cell::new(0),
+            lock_timeouts: Cell::new(0),
+        }
+    }
+
+    /// A fresh timestamp.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now(time::wall_clock().as_nanos())
+    }
+
+    /// Moves the clock past a timestamp from elsewhere.
+    pub(crate) fn observe(&self, seen: Timestamp) -> Result<(), SqlError> {
+        self.clock.observe(seen, time::wall_clock().as_nanos()).map_err(|offset| {
+            SqlError::new(SqlState::INTERNAL_ERROR, "the clocks of two nodes are too far apart")
+                .detail(offset.to_string())
+                .hint("Synchronise the nodes' clocks.")
+        })
+    }
+
+    /// The log; it is there before the first request is.
+    pub(crate) fn log(&self) -> &Log {
+        self.log.get().expect("the log is set before requests are served")
+    }
+
+    /// Locks a key until the transaction ends in the partition. `name` says in an error what was
+    /// to be locked.
+    pub(crate) async fn lock(
+        &self,
+        partition: PartitionId,
+        txn: TxnId,
+        key: &Bytes,
+        mode: LockMode,
+        name: impl Fn() -> String,
+    ) -> Result<(), SqlError> {
+        let acquired = self.locks.borrow_mut().acquire(partition, txn, key, mode);
+        let Acquired::Queued { ticket, victim } = acquired else { return Ok(()) };
+        let (granted, answer) = oneshot::channel();
+        self.waiting.borrow_mut().insert(ticket, granted);
+        let _cancel = CancelWait { context: self, ticket };
+        if let Some(victim) = victim {
+            self.sacrifice(victim);
+        }
+        let since = time::now();
+        match time::timeout(self.options.lock_timeout, answer).await {
+            Ok(Ok(Woken::Granted)) => Ok(()),
+            Ok(Ok(Woken::Deadlock) | Err(_)) => Err(self.deadlock(ticket, &name())),
+            Err(_elapsed) => {
+                self.lock_timeouts.set(self.lock_timeouts.get() + 1);
+                let blocker = self.locks.borrow().blocker(ticket);
+                Err(timed_out(&name(), blocker, since.elapsed()))
+            }
+        }
+    }
+
+    /// Fails everything a transaction waits for on this core.
+    fn sacrifice(&self, victim: TxnId) {
+        self.deadlocks.set(self.deadlocks.get() + 1);
+        for ticket in self.locks.borrow().tickets_of(victim) {
+            if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
+                let _ = waiting.send(Woken::Deadlock);
+            }
+        }
+    }
+
+    fn deadlock(&self, ticket: Ticket, name: &str) -> SqlError {
+        let blocker = self.locks.borrow().blocker(ticket);
+        let blocker = blocker.map_or_else(|| "another".to_owned(), |txn| txn.to_string());
+        SqlError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+            .detail(format!(
+                "This transaction waited for {name}, held by transaction {blocker}, which waited \
+                 for this one; the youngest was chosen to end."
+            ))
+            .hint("Retry the transaction; lock rows in the same order everywhere.")
+    }
+
+    /// Ends a transaction's locks in a partition.
+    pub(crate) fn unlock(&self, partition: PartitionId, txn: TxnId) {
+        let mut granted = Vec::new();
+        self.locks.borrow_mut().release(partition, txn, &mut granted);
+        self.wake(granted);
+    }
+
+    fn wake(&self, granted: Vec<Ticket>) {
+        for ticket in granted {
+            let waiting = self.waiting.borrow_mut().remove(&ticket);
+            // One that has gone has its lock all the same, until its transaction ends.
+            if let Some(waiting) = waiting {
+                let _ = waiting.send(Woken::Granted);
+            }
+        }
+    }
+}
+
+/// Gives up the place in the queue when the request is dropped.
+struct CancelWait<'a> {
+    context: &'a CoreContext,
+    ticket: Ticket,
+}
+
+impl Drop for CancelWait<'_> {
+    fn drop(&mut self) {
+        self.context.waiting.borrow_mut().remove(&self.ticket);
+        let mut granted = Vec::new();
+        self.context.locks.borrow_mut().cancel(self.ticket, &mut granted);
+        self.context.wake(granted);
+    }
+}
+
+/// 55P03, saying who was in the way and for how long.
+pub(crate) fn timed_out(name: &str, blocker: Option<TxnId>, waited: Duration) -> SqlError {
+    let blocker = blocker.map_or_else(|| "another one".to_owned(), |txn| txn.to_string());
+    SqlError::new(
+        SqlState::LOCK_NOT_AVAILABLE,
+        format!("canceling statement due to lock timeout on {name}"),
+    )
+    .detail(format!("Transaction {blocker} holds it; waited {} ms.", waited.as_millis()))
+    .hint("Retry the transaction, or raise the lock timeout.")
+}

@@ -1,0 +1,60 @@
+//! Running fragments in a partition.
+
+use super::partition::Partition;
+use super::snapshots::SnapshotGuard;
+use super::store::TxnStore;
+use crate::exec::{self, ExecContext, Operator};
+use model::batch::Batch;
+use model::command::{Fragment, Modified};
+use model::error::SqlError;
+use model::id::TxnId;
+use model::plan::Plan;
+use std::rc::Rc;
+
+/// A fragment that reads, in progress. Dropping it ends it.
+pub(crate) struct FragmentRead {
+    operator: Box<dyn Operator>,
+    _snapshot: SnapshotGuard,
+}
+
+impl FragmentRead {
+    /// The next batch; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        self.operator.next().await
+    }
+}
+
+impl Partition {
+    /// Opens a fragment that reads.
+    pub(crate) fn open_read(
+        self: &Rc<Self>,
+        fragment: &Fragment,
+    ) -> Result<FragmentRead, SqlError> {
+        let snapshot = self.enter_snapshot(fragment.snapshot)?;
+        let context = self.exec_context(fragment, fragment.txn);
+        let operator = exec::open(&fragment.plan, &context)?;
+        Ok(FragmentRead { operator, _snapshot: snapshot })
+    }
+
+    /// Runs a fragment that changes rows, staging the changes in `txn`.
+    pub(super) async fn run_modify(
+        self: &Rc<Self>,
+        txn: TxnId,
+        fragment: &Fragment,
+    ) -> Result<Modified, SqlError> {
+        let Plan::Modify(modify) = &*fragment.plan else {
+            return Err(SqlError::internal("a write's plan must be a change at its top"));
+        };
+        let _snapshot = self.enter_snapshot(fragment.snapshot)?;
+        let context = self.exec_context(fragment, Some(txn));
+        exec::modify(modify, &context).await
+    }
+
+    fn exec_context(self: &Rc<Self>, fragment: &Fragment, txn: Option<TxnId>) -> Rc<ExecContext> {
+        let memory = self.context.memory.child(self.context.options.statement_bytes_max);
+        let store = TxnStore { partition: self.clone(), snapshot: fragment.snapshot, txn };
+        let parameters = fragment.parameters.clone();
+        let context = ExecContext::new(parameters, fragment.now_micros, memory);
+        Rc::new(ExecContext { rows: Some(Rc::new(store)), ..context })
+    }
+}

@@ -1,0 +1,259 @@
+//! The lock table of one core: who holds and who waits for which key. Pure: it decides, and whoever
+//! drives it wakes and times out.
+//!
+//! Locks are granted first come, first served: a request that could be granted waits all the same
+//! behind one that conflicts with it and came before. Only a holder of a shared lock that wants it
+//! exclusively goes to the front. A request that would close a cycle of waiting transactions names
+//! the youngest of them as the victim.
+
+use bytes::Bytes;
+use model::id::{PartitionId, TxnId};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// How a key is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LockMode {
+    /// With others that read.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+impl LockMode {
+    fn conflicts(self, other: LockMode) -> bool {
+        self == LockMode::Exclusive || other == LockMode::Exclusive
+    }
+}
+
+/// A request that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(u64);
+
+/// The answer to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acquired {
+    /// Held, until the transaction ends.
+    Granted,
+    /// Waiting.
+    Queued {
+        /// Names the request.
+        ticket: Ticket,
+        /// Where transactions now wait for each other in a circle: the youngest of them.
+        victim: Option<TxnId>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct LockKey {
+    partition: PartitionId,
+    key: Bytes,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiter {
+    ticket: Ticket,
+    txn: TxnId,
+    mode: LockMode,
+}
+
+#[derive(Debug, Default)]
+struct Lock {
+    holders: Vec<(TxnId, LockMode)>,
+    queue: VecDeque<Waiter>,
+}
+
+impl Lock {
+    fn compatible(&self, txn: TxnId, mode: LockMode) -> bool {
+        self.holders.iter().all(|(holder, held)| *holder == txn || !mode.conflicts(*held))
+    }
+
+    fn hold(&mut self, txn: TxnId, mode: LockMode) -> bool {
+        match self.holders.iter_mut().find(|(holder, _)| *holder == txn) {
+            Some((_, held)) => {
+                if mode == LockMode::Exclusive {
+                    *held = mode;
+                }
+                false
+            }
+            None => {
+                self.holders.push((txn, mode));
+                true
+            }
+        }
+    }
+
+    /// Who stands in the way of a waiter: holders, and those ahead of it in the queue.
+    fn blockers(&self, ticket: Ticket, out: &mut Vec<TxnId>) {
+        let Some(at) = self.queue.iter().position(|waiter| waiter.ticket == ticket) else { return };
+        let waiter = self.queue[at];
+        let holders = self.holders.iter().copied();
+        let ahead = self.queue.iter().take(at).map(|waiter| (waiter.txn, waiter.mode));
+        out.extend(
+            holders
+                .chain(ahead)
+                .filter(|(txn, mode)| *txn != waiter.txn && waiter.mode.conflicts(*mode))
+                .map(|(txn, _)| txn),
+        );
+    }
+}
+
+/// All locks of a core.
+#[derive(Debug, Default)]
+pub(crate) struct LockTable {
+    locks: HashMap<LockKey, Lock>,
+    held: HashMap<(PartitionId, TxnId), Vec<Bytes>>,
+    waiting: BTreeMap<Ticket, (LockKey, TxnId)>,
+    waits_of: HashMap<TxnId, Vec<Ticket>>,
+    last_ticket: u64,
+}
+
+impl LockTable {
+    /// Asks for a lock.
+    pub(crate) fn acquire(
+        &mut self,
+        partition: PartitionId,
+        txn: TxnId,
+        key: &Bytes,
+        mode: LockMode,
+    ) -> Acquired {
+        let lock_key = LockKey { partition, key: key.clone() };
+        let lock = self.locks.entry(lock_key.clone()).or_default();
+        let held = lock.holders.iter().find(|(holder, _)| *holder == txn).map(|(_, mode)| *mode);
+        let enough = held == Some(LockMode::Exclusive) || held.is_some() && held == Some(mode);
+        let upgrade = held.is_some() && !enough;
+        if enough {
+            return Acquired::Granted;
+        }
+        if lock.compatible(txn, mode) && (lock.queue.is_empty() || upgrade) {
+            if lock.hold(txn, mode) {
+                self.held.entry((partition, txn)).or_default().push(key.clone());
+            }
+            return Acquired::Granted;
+        }
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        let waiter = Waiter { ticket, txn, mode };
+        match upgrade {
+            true => lock.queue.push_front(waiter),
+            false => lock.queue.push_back(waiter),
+        }
+        self.waiting.insert(ticket, (lock_key, txn));
+        self.waits_of.entry(txn).or_default().push(ticket);
+        Acquired::Queued { ticket, victim: self.deadlock(txn) }
+    }
+
+    /// The keys that a transaction holds in a partition.
+    pub(crate) fn held_keys(&self, partition: PartitionId, txn: TxnId) -> &[Bytes] {
+        self.held.get(&(partition, txn)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Ends all of a transaction's locks in a partition. Appends the requests that are granted by
+    /// that.
+    pub(crate) fn release(
+        &mut self,
+        partition: PartitionId,
+        txn: TxnId,
+        granted: &mut Vec<Ticket>,
+    ) {
+        for key in self.held.remove(&(partition, txn)).unwrap_or_default() {
+            let lock_key = LockKey { partition, key };
+            if let Some(lock) = self.locks.get_mut(&lock_key) {
+                lock.holders.retain(|(holder, _)| *holder != txn);
+            }
+            self.grant(&lock_key, granted);
+        }
+    }
+
+    /// Takes a request back. Appends the requests that are granted by that.
+    pub(crate) fn cancel(&mut self, ticket: Ticket, granted: &mut Vec<Ticket>) {
+        let Some(lock_key) = self.forget_wait(ticket) else { return };
+        if let Some(lock) = self.locks.get_mut(&lock_key) {
+            lock.queue.retain(|waiter| waiter.ticket != ticket);
+        }
+        self.grant(&lock_key, granted);
+    }
+
+    /// The requests a transaction waits for.
+    pub(crate) fn tickets_of(&self, txn: TxnId) -> Vec<Ticket> {
+        self.waits_of.get(&txn).cloned().unwrap_or_default()
+    }
+
+    /// Someone who stands in the way of a request.
+    pub(crate) fn blocker(&self, ticket: Ticket) -> Option<TxnId> {
+        let (lock_key, _) = self.waiting.get(&ticket)?;
+        let mut blockers = Vec::new();
+        self.locks.get(lock_key)?.blockers(ticket, &mut blockers);
+        blockers.first().copied()
+    }
+
+    /// Requests that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn forget_wait(&mut self, ticket: Ticket) -> Option<LockKey> {
+        let (lock_key, txn) = self.waiting.remove(&ticket)?;
+        if let Some(tickets) = self.waits_of.get_mut(&txn) {
+            tickets.retain(|other| *other != ticket);
+            if tickets.is_empty() {
+                self.waits_of.remove(&txn);
+            }
+        }
+        Some(lock_key)
+    }
+
+    /// Grants what can be granted at the front of a key's queue.
+    fn grant(&mut self, lock_key: &LockKey, granted: &mut Vec<Ticket>) {
+        loop {
+            let Some(lock) = self.locks.get_mut(lock_key) else { return };
+            let Some(&next) = lock.queue.front() else {
+                if lock.holders.is_empty() {
+                    self.locks.remove(lock_key);
+                }
+                return;
+            };
+            if !lock.compatible(next.txn, next.mode) {
+                return;
+            }
+            lock.queue.pop_front();
+            if lock.hold(next.txn, next.mode) {
+                let held = self.held.entry((lock_key.partition, next.txn)).or_default();
+                held.push(lock_key.key.clone());
+            }
+            self.forget_wait(next.ticket);
+            granted.push(next.ticket);
+        }
+    }
+
+    fn blockers_of(&self, txn: TxnId) -> Vec<TxnId> {
+        let mut blockers = Vec::new();
+        for ticket in self.waits_of.get(&txn).into_iter().flatten() {
+            if let Some((lock_key, _)) = self.waiting.get(ticket)
+                && let Some(lock) = self.locks.get(lock_key)
+            {
+                lock.blockers(*ticket, &mut blockers);
+            }
+        }
+        blockers
+    }
+
+    /// The youngest transaction of a circle that `start` waits in, found depth first.
+    fn deadlock(&self, start: TxnId) -> Option<TxnId> {
+        let mut seen = std::collections::HashSet::from([start]);
+        let mut path = vec![(start, self.blockers_of(start))];
+        while let Some((_, blockers)) = path.last_mut() {
+            match blockers.pop() {
+                Some(next) if next == start => return path.iter().map(|(txn, _)| *txn).max(),
+                Some(next) => {
+                    if seen.insert(next) {
+                        path.push((next, self.blockers_of(next)));
+                    }
+                }
+                None => {
+                    path.pop();
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,63 @@
+//! Transactions of a core's partitions: locks, staged writes, votes and outcomes.
+//!
+//! # The idea
+//!
+//! A transaction stages its writes in memory on the core that owns the rows and holds exclusive
+//! locks on them. It ends in one of two ways:
+//!
+//! ```text
+//!  one partition:     stage ─► Commit ─► durable ─► visible, unlocked
+//!
+//!  several:           stage ─► Prepare (a vote, in each participant's log, in parallel)
+//!                           ─► Decide  (in the anchor's log: this is the commit)
+//!                           ─► Finish  (in each participant: visible, unlocked)
+//!                           ─► Forget  (in the anchor's log)
+//! ```
+//!
+//! **Presumed abort.** The anchor is one of the participants. What is prepared there and has no
+//! decision in its log may be aborted at any time, by anyone who asks ([`Partition::resolve`]); the
+//! log's order decides who was first. So nothing needs to be remembered of a transaction that was
+//! aborted, and whoever finds a prepared transaction can finish it by asking its anchor.
+//!
+//! **Snapshots.** A read at `T` first moves the core's clock past `T`. Timestamps of commits and
+//! votes are taken from that clock afterwards, so no write can slip under a snapshot that was
+//! served. What is in flight is *pending*: a read that meets a pending key with a timestamp up to
+//! `T` waits for the outcome, and only such a read. A vote's timestamp is a lower bound of the
+//! commit's, so a vote after `T` need not be waited for.
+//!
+//! **Locks** are per key, shared or exclusive, first come first served, one table a core
+//! ([`locks`]). Circles of waiting transactions on this core cost their youngest member (40P01);
+//! circles over several cores end by the lock timeout (55P03).
+//!
+//! # What holds
+//!
+//! - State that the log knows changes only when the log applies it: a replay arrives at the same.
+//! - A command that is on its way is carried out even if nobody waits for it any more, and one
+//!   that was refused is cleaned up by the log's answer, not by whoever proposed it.
+//! - A transaction that was rolled back without being asked (idle, or failed to get into the log)
+//!   is remembered, so that its next statement fails rather than beginning it anew.
+//! - A vote or a decision keeps the part of the log that holds it; where that would hold up the
+//!   log's end, it is written again ([`Partition::carry`]).
+//!
+//! # What is not here
+//!
+//! No range locks and no predicate locks: the first life's isolation is READ COMMITTED with
+//! exclusive row locks. No deadlock detection across cores. No savepoints. Coordinators live in
+//! the router (`src/txn`).
+
+mod access;
+mod context;
+mod fragment;
+mod locks;
+mod partition;
+mod requests;
+mod snapshots;
+mod state;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use access::PointLookup;
+pub(crate) use context::{CoreContext, TxnOptions};
+pub(crate) use fragment::FragmentRead;
+pub(crate) use partition::{Needed, Partition};

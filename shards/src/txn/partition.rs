@@ -1,0 +1,257 @@
+//! One partition: its tree, its transactions, and what its log does to them.
+
+use super::context::{CoreContext, timed_out};
+use super::locks::LockMode;
+use super::state::{Decision, Finish, Refusal, TxnStates, Vote};
+use crate::log::LogError;
+use crate::storage::{StorageError, Tree};
+use bytes::Bytes;
+use model::command::{Command, KeyWrite, Outcome};
+use model::error::{SqlError, SqlState};
+use model::id::{LogIndex, PartitionId, TxnId};
+use model::time::Timestamp;
+use runtime::sync::Notify;
+use runtime::{task, time};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// A long change is applied in parts of so many writes, between which other tasks run.
+const APPLY_WRITES: usize = 64;
+
+/// One partition on its leader's core.
+pub(crate) struct Partition {
+    pub(crate) id: PartitionId,
+    pub(crate) tree: Tree,
+    pub(crate) context: Rc<CoreContext>,
+    pub(crate) states: RefCell<TxnStates>,
+    /// Who waits for a transaction to end here.
+    ended: RefCell<BTreeMap<TxnId, Notify>>,
+    /// The log has failed for good.
+    failure: RefCell<Option<LogError>>,
+}
+
+impl Partition {
+    pub(crate) fn new(tree: Tree, context: Rc<CoreContext>) -> Partition {
+        let id = tree.partition();
+        Partition {
+            id,
+            tree,
+            context,
+            states: RefCell::new(TxnStates::new(id)),
+            ended: RefCell::default(),
+            failure: RefCell::default(),
+        }
+    }
+
+    /// Applies a command of the log.
+    pub(crate) async fn apply(&self, index: LogIndex, segment: u64, command: Command) {
+        match command {
+            Command::Commit { txn, at, writes } => {
+                self.apply_writes(index, at, &writes).await;
+                self.states.borrow_mut().clear_pending(txn, &writes);
+                self.end(txn);
+            }
+            Command::Prepare { txn, at, anchor, writes, locks } => {
+                self.tree.apply_at(index, at, &[]);
+                self.prepared(txn, Vote { at, anchor, writes, locks, segment });
+            }
+            Command::Decide { txn, outcome, participants } => {
+                self.tree.apply_at(index, Timestamp::ZERO, &[]);
+                let since = time::now();
+                let decision = Decision { outcome, participants, segment, since };
+                self.states.borrow_mut().decided(txn, decision);
+            }
+            Command::Finish { txn, outcome } => self.finished(index, txn, outcome).await,
+            Command::Forget { txn } => {
+                self.tree.apply_at(index, Timestamp::ZERO, &[]);
+                self.states.borrow_mut().forgotten(txn);
+            }
+        }
+    }
+
+    fn prepared(&self, txn: TxnId, vote: Vote) {
+        let (written, locked) = (vote.writes.clone(), vote.locks.clone());
+        if !self.states.borrow_mut().prepared(txn, vote, time::now()) {
+            return;
+        }
+        // After a restart: what it had locked is locked again, before any request is served.
+        let mut locks = self.context.locks.borrow_mut();
+        for write in written {
+            locks.acquire(self.id, txn, &write.key, LockMode::Exclusive);
+        }
+        for key in locked {
+            locks.acquire(self.id, txn, &key, LockMode::Shared);
+        }
+    }
+
+    async fn finished(&self, index: LogIndex, txn: TxnId, outcome: Outcome) {
+        let finish = self.states.borrow_mut().finished(txn, outcome, index);
+        match finish {
+            Finish::Commit(at, writes) => {
+                self.apply_writes(index, at, &writes).await;
+                self.states.borrow_mut().clear_pending(txn, &writes);
+                self.end(txn);
+            }
+            Finish::Abort => {
+                self.tree.apply_at(index, Timestamp::ZERO, &[]);
+                self.end(txn);
+            }
+            Finish::Nothing => self.tree.apply_at(index, Timestamp::ZERO, &[]),
+        }
+    }
+
+    /// All writes of an entry. Readers that could see some of them wait for all: they are pending.
+    async fn apply_writes(&self, index: LogIndex, at: Timestamp, writes: &[KeyWrite]) {
+        let mut parts = writes.chunks(APPLY_WRITES).peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                self.tree.apply_at(index, at, part);
+                return;
+            }
+            self.tree.apply_part(index, at, part);
+            task::yield_if_due().await;
+        }
+        self.tree.apply_at(index, at, &[]);
+    }
+
+    /// A command did not get into the log.
+    pub(crate) fn refused(&self, command: Command, error: &LogError) {
+        if matches!(error, LogError::InDoubt(_)) {
+            // It may be in the log: what it wrote stays pending, so that nobody reads past it.
+            return;
+        }
+        match command {
+            Command::Commit { txn, writes, .. } | Command::Prepare { txn, writes, .. } => {
+                // A vote that was to be written again is still where it was.
+                let carried = self.states.borrow().vote(txn).is_some_and(|vote| vote.segment > 0);
+                if !carried {
+                    self.states.borrow_mut().refused(txn, &writes);
+                    self.wake_ended(txn);
+                }
+            }
+            Command::Finish { txn, .. } => self.states.borrow_mut().finish_refused(txn),
+            Command::Decide { .. } | Command::Forget { .. } => {}
+        }
+    }
+
+    /// The log has failed for good: who waits for an outcome is told.
+    pub(crate) fn log_failed(&self, error: &LogError) {
+        *self.failure.borrow_mut() = Some(error.clone());
+        for notify in self.ended.borrow().values() {
+            notify.notify_all();
+        }
+    }
+
+    /// A transaction has ended here: its locks go, and who waits for it goes on.
+    pub(super) fn end(&self, txn: TxnId) {
+        self.states.borrow_mut().end(txn);
+        self.wake_ended(txn);
+    }
+
+    pub(super) fn wake_ended(&self, txn: TxnId) {
+        self.context.unlock(self.id, txn);
+        if let Some(notify) = self.ended.borrow_mut().remove(&txn) {
+            notify.notify_all();
+        }
+    }
+
+    /// Waits until no transaction is in the way of a snapshot in a range of keys.
+    pub(super) async fn wait_for_pending(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        at: Timestamp,
+        own: Option<TxnId>,
+    ) -> Result<(), SqlError> {
+        let since = time::now();
+        loop {
+            let blocker = self.states.borrow().pending_in(start, end, at, own);
+            let Some(blocker) = blocker else { return Ok(()) };
+            let left = self.context.options.lock_timeout.saturating_sub(since.elapsed());
+            let name = "the outcome of a transaction";
+            if time::timeout(left, self.wait_ended(blocker)?).await.is_err() {
+                return Err(timed_out(name, Some(blocker), since.elapsed()));
+            }
+        }
+    }
+
+    /// Resolves when a transaction has ended here, or the log has failed.
+    pub(super) fn wait_ended(
+        &self,
+        txn: TxnId,
+    ) -> Result<impl Future<Output = ()> + use<>, SqlError> {
+        if let Some(error) = &*self.failure.borrow() {
+            return Err(error.clone().into());
+        }
+        Ok(self.ended.borrow_mut().entry(txn).or_default().notified())
+    }
+
+    /// Why a request of a transaction is refused, as the client sees it.
+    pub(super) fn refuse(&self, txn: TxnId, refusal: Refusal) -> SqlError {
+        match refusal {
+            Refusal::Unknown | Refusal::Expelled => SqlError::new(
+                SqlState::SERIALIZATION_FAILURE,
+                "the transaction was rolled back",
+            )
+            .detail(format!(
+                "Partition {} does not know transaction {txn}: it was idle for too long, or the \
+                 node restarted.",
+                self.id
+            ))
+            .hint("Retry the transaction."),
+            Refusal::Ending => SqlError::new(
+                SqlState::INVALID_TRANSACTION_STATE,
+                format!("transaction {txn} is already ending or has a statement in progress"),
+            ),
+        }
+    }
+
+    /// Locks a key for a transaction.
+    pub(super) async fn lock(
+        &self,
+        txn: TxnId,
+        key: &Bytes,
+        mode: LockMode,
+        table: Option<&str>,
+    ) -> Result<(), SqlError> {
+        let name = || {
+            let shown: String = key.iter().skip(4).map(|byte| format!("{byte:02x}")).collect();
+            match table {
+                Some(table) => format!("a row of \"{table}\" (key {shown})"),
+                None => format!("key {shown}"),
+            }
+        };
+        self.context.lock(self.id, txn, key, mode, name).await
+    }
+
+    /// What the log must keep for this partition: `None` where table files hold everything up to
+    /// `last` and no vote or decision lies in `segment` or before.
+    pub(crate) fn needs_segment(&self, segment: u64, last: LogIndex) -> Option<Needed> {
+        let durable = self.tree.durable_index();
+        if durable < last {
+            return Some(Needed::Flush);
+        }
+        let oldest = self.states.borrow_mut().oldest_segment(durable);
+        (oldest <= segment).then_some(Needed::Carry)
+    }
+}
+
+/// Why a segment of the log is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needed {
+    /// Its writes are only in memory otherwise.
+    Flush,
+    /// It holds votes or decisions.
+    Carry,
+}
+
+/// A failure of storage, as the client sees it.
+pub(crate) fn storage_error(error: StorageError) -> SqlError {
+    let (state, message) = match &error {
+        StorageError::OutOfSpace { .. } => (SqlState::DISK_FULL, "no space left on the device"),
+        StorageError::Corruption(_) => (SqlState::DATA_CORRUPTED, "stored data is damaged"),
+        _ => (SqlState::IO_ERROR, "storage has failed"),
+    };
+    SqlError::new(state, message).detail(error.to_string())
+}

@@ -1,0 +1,327 @@
+//! What a partition answers: a handler a request.
+
+use super::partition::{Partition, storage_error};
+use super::state::{Phase, Refusal};
+use crate::log::LogError;
+use model::command::{Command, Effect, Fragment, Modified, Outcome};
+use model::error::{SqlError, SqlState};
+use model::id::{LogIndex, PartitionId, TxnId};
+use model::time::Timestamp;
+use std::rc::Rc;
+
+/// What a command costs in the log besides its keys and values, in bytes.
+const COMMAND_BYTES: usize = 64;
+
+/// What a key and its value cost besides themselves.
+const WRITE_BYTES: usize = 8;
+
+impl Partition {
+    /// Runs a change, and commits it at once where that is asked and possible.
+    pub(crate) async fn write(
+        self: &Rc<Self>,
+        fragment: &Fragment,
+        commit: bool,
+    ) -> Result<Modified, SqlError> {
+        let txn = match fragment.txn {
+            Some(txn) => txn,
+            None => return Err(SqlError::internal("a change needs a transaction")),
+        };
+        let changed = {
+            let _entered = self.enter(txn)?;
+            self.run_modify(txn, fragment).await
+        };
+        let mut modified = match changed {
+            Ok(modified) => modified,
+            Err(error) => {
+                if commit {
+                    self.abandon(txn);
+                }
+                return Err(error);
+            }
+        };
+        if commit && modified.effects.is_empty() {
+            modified.committed = Some(self.commit_one_phase(txn).await?);
+        }
+        Ok(modified)
+    }
+
+    /// Stages what other partitions' changes mean here.
+    pub(crate) async fn stage_effects(
+        self: &Rc<Self>,
+        txn: TxnId,
+        effects: Vec<Effect>,
+    ) -> Result<(), SqlError> {
+        let _entered = self.enter(txn)?;
+        for effect in effects {
+            self.stage_effect(txn, effect).await?;
+            runtime::task::yield_if_due().await;
+        }
+        Ok(())
+    }
+
+    /// Commits a transaction that has written here only. Its writes are visible when it returns.
+    pub(crate) async fn commit_one_phase(&self, txn: TxnId) -> Result<Timestamp, SqlError> {
+        let (bytes, writes) = self.ready_to_end(txn)?;
+        if writes == 0 {
+            self.end(txn);
+            return Ok(self.context.now());
+        }
+        let room = self.room(bytes + writes * WRITE_BYTES).await?;
+        let at = self.context.now();
+        let command = self.states.borrow_mut().commit(txn, at);
+        let command = command.map_err(|refusal| self.refuse(txn, refusal))?;
+        applied(self.context.log().propose(room, self.id, command).await)?;
+        Ok(at)
+    }
+
+    /// Votes to commit, durably. `None`: nothing was done here, and the partition drops out. The
+    /// anchor always votes.
+    pub(crate) async fn prepare(
+        &self,
+        txn: TxnId,
+        anchor: PartitionId,
+    ) -> Result<Option<Timestamp>, SqlError> {
+        let voted = self.states.borrow().vote(txn).map(|vote| (vote.at, vote.segment > 0));
+        if let Some((at, true)) = voted {
+            return Ok(Some(at));
+        }
+        let (bytes, writes) = self.ready_to_end(txn)?;
+        let locks = self.locks_besides_writes(txn);
+        if writes == 0 && locks.is_empty() && anchor != self.id {
+            self.end(txn);
+            return Ok(None);
+        }
+        let lock_bytes = locks.iter().map(|key| key.len() + WRITE_BYTES).sum::<usize>();
+        let room = self.room(bytes + writes * WRITE_BYTES + lock_bytes).await?;
+        let at = self.context.now();
+        let command = self.states.borrow_mut().prepare(txn, at, anchor, locks);
+        let command = command.map_err(|refusal| self.refuse(txn, refusal))?;
+        applied(self.context.log().propose(room, self.id, command).await)?;
+        Ok(Some(at))
+    }
+
+    fn locks_besides_writes(&self, txn: TxnId) -> Vec<bytes::Bytes> {
+        let (states, locks) = (self.states.borrow(), self.context.locks.borrow());
+        let held = locks.held_keys(self.id, txn).iter();
+        held.filter(|key| states.staged(txn, key).is_none()).cloned().collect()
+    }
+
+    /// As the anchor: decides to commit, unless the transaction is not prepared here any more.
+    pub(crate) async fn decide(
+        &self,
+        txn: TxnId,
+        commit: Timestamp,
+        participants: Vec<PartitionId>,
+    ) -> Result<Outcome, SqlError> {
+        self.context.observe(commit)?;
+        if let Some(outcome) = self.known_outcome(txn) {
+            return Ok(outcome);
+        }
+        let outcome = Outcome::Committed(commit);
+        let room = self.room(COMMAND_BYTES + 4 * participants.len()).await?;
+        let command = Command::Decide { txn, outcome, participants };
+        applied(self.context.log().propose(room, self.id, command).await)?;
+        Ok(self.states.borrow().decision(txn).map_or(Outcome::Aborted, |known| known.outcome))
+    }
+
+    /// What the anchor knows without asking its log: a decision, or that there will be none.
+    fn known_outcome(&self, txn: TxnId) -> Option<Outcome> {
+        let states = self.states.borrow();
+        if let Some(decision) = states.decision(txn) {
+            return Some(decision.outcome);
+        }
+        match states.get(txn).map(|known| &known.phase) {
+            Some(Phase::Prepared | Phase::Preparing | Phase::Finishing(_)) => None,
+            Some(Phase::Active | Phase::Committing) | None => Some(Outcome::Aborted),
+        }
+    }
+
+    /// As a participant: carries an outcome out. Repeats do no harm.
+    pub(crate) async fn finish(&self, txn: TxnId, outcome: Outcome) -> Result<(), SqlError> {
+        if let Outcome::Committed(at) = outcome {
+            self.context.observe(at)?;
+        }
+        loop {
+            let phase = self.states.borrow().get(txn).map(|known| known.phase.clone());
+            match (phase, outcome) {
+                (None, Outcome::Aborted) => {
+                    self.states.borrow_mut().pardon(txn);
+                    return Ok(());
+                }
+                (None, Outcome::Committed(_)) => return Ok(()),
+                (Some(Phase::Active), Outcome::Aborted) => {
+                    self.abandon(txn);
+                    return Ok(());
+                }
+                (Some(Phase::Active | Phase::Preparing), Outcome::Committed(_)) => {
+                    return Err(self.refuse(txn, Refusal::Ending));
+                }
+                (Some(Phase::Prepared), _) | (Some(Phase::Preparing), Outcome::Aborted) => {
+                    let room = self.room(COMMAND_BYTES).await?;
+                    let command = self.states.borrow_mut().finish(txn, outcome);
+                    if let Some(command) = command {
+                        applied(self.context.log().propose(room, self.id, command).await)?;
+                        return Ok(());
+                    }
+                }
+                (Some(Phase::Committing | Phase::Finishing(_)), _) => {
+                    self.wait_ended(txn)?.await;
+                }
+            }
+        }
+    }
+
+    /// Forgets what a transaction has staged here. `false`: it has voted, and its anchor must be
+    /// asked.
+    pub(crate) async fn rollback(&self, txn: TxnId) -> Result<bool, SqlError> {
+        loop {
+            let phase = self.states.borrow().get(txn).map(|known| known.phase.clone());
+            match phase {
+                None => {
+                    self.states.borrow_mut().pardon(txn);
+                    return Ok(true);
+                }
+                Some(Phase::Active) => {
+                    self.abandon(txn);
+                    return Ok(true);
+                }
+                Some(Phase::Committing | Phase::Finishing(_)) => self.wait_ended(txn)?.await,
+                Some(Phase::Preparing | Phase::Prepared) => return Ok(false),
+            }
+        }
+    }
+
+    /// As the anchor: what was decided? If nothing was, the transaction is aborted now.
+    pub(crate) async fn resolve(&self, txn: TxnId) -> Result<Outcome, SqlError> {
+        if let Some(decision) = self.states.borrow().decision(txn) {
+            return Ok(decision.outcome);
+        }
+        let active =
+            self.states.borrow().get(txn).is_some_and(|known| known.phase == Phase::Active);
+        if active {
+            // Its coordinator must not go on with it as if this had not been answered.
+            self.abandon(txn);
+            self.states.borrow_mut().expel(txn);
+            return Ok(Outcome::Aborted);
+        }
+        self.finish_undecided(txn).await?;
+        Ok(self.states.borrow().decision(txn).map_or(Outcome::Aborted, |known| known.outcome))
+    }
+
+    /// Has the log say whether a transaction that is prepared here was decided before this.
+    async fn finish_undecided(&self, txn: TxnId) -> Result<(), SqlError> {
+        loop {
+            let phase = self.states.borrow().get(txn).map(|known| known.phase.clone());
+            match phase {
+                None | Some(Phase::Active) => return Ok(()),
+                Some(Phase::Finishing(_) | Phase::Committing) => self.wait_ended(txn)?.await,
+                Some(Phase::Prepared | Phase::Preparing) => {
+                    let room = self.room(COMMAND_BYTES).await?;
+                    let command = self.states.borrow_mut().finish(txn, Outcome::Aborted);
+                    if let Some(command) = command {
+                        applied(self.context.log().propose(room, self.id, command).await)?;
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// As the anchor: forgets a decision that every participant has carried out.
+    pub(crate) async fn forget(&self, txn: TxnId) -> Result<(), SqlError> {
+        if self.states.borrow().decision(txn).is_none() {
+            return Ok(());
+        }
+        let room = self.room(COMMAND_BYTES).await?;
+        let command = Command::Forget { txn };
+        applied(self.context.log().propose(room, self.id, command).await).map(drop)
+    }
+
+    /// Writes votes and decisions that lie in `segment` or before it to the log again, so that it
+    /// may be let go.
+    pub(crate) async fn carry(&self, segment: u64) -> Result<(), SqlError> {
+        let commands = self.states.borrow().to_carry(segment + 1);
+        for command in commands {
+            let bytes = crate::log::encoded_bytes(&command);
+            let room = self.room(bytes).await?;
+            // It may have ended while this waited.
+            let txn = txn_of(&command);
+            let open = {
+                let states = self.states.borrow();
+                match command {
+                    Command::Prepare { .. } => {
+                        states.get(txn).is_some_and(|known| known.phase == Phase::Prepared)
+                    }
+                    _ => states.decision(txn).is_some(),
+                }
+            };
+            if open {
+                applied(self.context.log().propose(room, self.id, command).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Votes and decisions, as commands for another log.
+    pub(crate) fn open_transactions(&self) -> Vec<Command> {
+        self.states.borrow().to_carry(u64::MAX)
+    }
+
+    /// Writes votes and decisions of an earlier log to this one.
+    pub(crate) async fn take_over(&self, commands: Vec<Command>) -> Result<(), SqlError> {
+        for command in commands {
+            let room = self.room(crate::log::encoded_bytes(&command)).await?;
+            applied(self.context.log().propose(room, self.id, command).await)?;
+        }
+        Ok(())
+    }
+
+    /// Rolls back active transactions of which nothing was heard since `before`.
+    pub(crate) fn expel_idle(&self, before: runtime::time::Instant) -> usize {
+        let idle = self.states.borrow().idle(before);
+        for &txn in &idle {
+            self.abandon(txn);
+            self.states.borrow_mut().expel(txn);
+        }
+        idle.len()
+    }
+
+    /// Drops what a transaction has staged, and its locks.
+    fn abandon(&self, txn: TxnId) {
+        self.end(txn);
+    }
+
+    fn ready_to_end(&self, txn: TxnId) -> Result<(usize, usize), SqlError> {
+        let ready = self.states.borrow().ready_to_end(txn);
+        ready.map_err(|refusal| self.refuse(txn, refusal))
+    }
+
+    /// Waits for room in memory and in the log.
+    async fn room(&self, bytes: usize) -> Result<crate::log::Reserved, SqlError> {
+        self.tree.make_room().await.map_err(storage_error)?;
+        Ok(self.context.log().reserve(bytes + COMMAND_BYTES).await?)
+    }
+}
+
+/// A proposal's answer.
+fn applied(
+    answer: Result<Result<LogIndex, LogError>, runtime::sync::Closed>,
+) -> Result<LogIndex, SqlError> {
+    match answer {
+        Ok(applied) => Ok(applied?),
+        Err(_gone) => Err(SqlError::new(
+            SqlState::ADMIN_SHUTDOWN,
+            "the node stopped before the outcome was known",
+        )),
+    }
+}
+
+fn txn_of(command: &Command) -> TxnId {
+    match command {
+        Command::Commit { txn, .. }
+        | Command::Prepare { txn, .. }
+        | Command::Decide { txn, .. }
+        | Command::Finish { txn, .. }
+        | Command::Forget { txn } => *txn,
+    }
+}

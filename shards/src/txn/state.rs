@@ -1,0 +1,500 @@
+//! What one partition knows of its transactions. Pure: events come in as calls, and what must
+//! happen goes out as values; no clock, no I/O, no waiting.
+//!
+//! ```text
+//!            stage              prepare            decided elsewhere
+//!   (none) ───────► Active ──────────► Preparing ─► Prepared ─► Finishing ─► (none)
+//!                     │  commit           (in the log: Prepare)      (Finish)
+//!                     └──────► Committing ─────────────────────────────────► (none)
+//!                                  (in the log: Commit)
+//! ```
+//!
+//! Whatever is in the log changes the state only when it is applied, in index order, so that a
+//! replay after a crash arrives at the same state.
+
+use bytes::Bytes;
+use model::command::{Command, KeyWrite, Outcome};
+use model::id::{LogIndex, PartitionId, TxnId};
+use model::time::Timestamp;
+use runtime::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+
+/// Transactions that were rolled back without being asked, and are remembered so that none of
+/// them goes on as if nothing had happened. Beyond that the oldest are remembered together.
+const EXPELLED_MAX: usize = 65_536;
+
+/// How far a transaction has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Stages writes.
+    Active,
+    /// Its commit is on its way through the log.
+    Committing,
+    /// Its vote is on its way through the log.
+    Preparing,
+    /// Its vote is in the log, and the outcome is decided elsewhere.
+    Prepared,
+    /// Its outcome is on its way through the log.
+    Finishing(Outcome),
+}
+
+/// One transaction in one partition.
+#[derive(Debug)]
+pub(crate) struct Txn {
+    pub(crate) phase: Phase,
+    /// While active.
+    staged: BTreeMap<Bytes, Option<Bytes>>,
+    /// Bytes of staged keys and values.
+    pub(crate) staged_bytes: usize,
+    /// Its vote, from `Preparing` on.
+    vote: Option<Vote>,
+    /// When a request of it was last served.
+    pub(crate) heard: Instant,
+    /// Requests of it that are being served.
+    pub(crate) busy: u32,
+}
+
+/// A vote to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Vote {
+    pub(crate) at: Timestamp,
+    pub(crate) anchor: PartitionId,
+    pub(crate) writes: Vec<KeyWrite>,
+    pub(crate) locks: Vec<Bytes>,
+    /// The part of the log that holds it; 0 until it is applied.
+    pub(crate) segment: u64,
+}
+
+/// A decision that this partition's log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) outcome: Outcome,
+    pub(crate) participants: Vec<PartitionId>,
+    pub(crate) segment: u64,
+    pub(crate) since: Instant,
+}
+
+/// Why a request of a transaction is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It has done nothing here, or was rolled back.
+    Unknown,
+    /// It was rolled back without being asked.
+    Expelled,
+    /// It is ending.
+    Ending,
+}
+
+/// What carrying an outcome out takes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Apply these writes at this time, then call [`TxnStates::end`].
+    Commit(Timestamp, Vec<KeyWrite>),
+    /// Call [`TxnStates::end`].
+    Abort,
+    /// Nothing: it has ended before, or the decision says otherwise.
+    Nothing,
+}
+
+/// All transactions of one partition.
+#[derive(Debug)]
+pub(crate) struct TxnStates {
+    partition: PartitionId,
+    txns: BTreeMap<TxnId, Txn>,
+    /// Keys whose writes are in the log or on their way, and are not applied: no version before
+    /// the given time will be written.
+    pending: BTreeMap<Bytes, (Timestamp, TxnId)>,
+    decisions: BTreeMap<TxnId, Decision>,
+    expelled: BTreeMap<TxnId, ()>,
+    /// All transactions as old as this one that are not known are taken for expelled.
+    expelled_floor: Option<TxnId>,
+    /// Votes whose outcome is applied but not yet in table files: index of the outcome, segment
+    /// of the vote.
+    carried: VecDeque<(LogIndex, u64)>,
+    staged_bytes: usize,
+}
+
+impl TxnStates {
+    pub(crate) fn new(partition: PartitionId) -> TxnStates {
+        TxnStates {
+            partition,
+            txns: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            expelled: BTreeMap::new(),
+            expelled_floor: None,
+            carried: VecDeque::new(),
+            staged_bytes: 0,
+        }
+    }
+
+    /// A transaction of which this partition has heard.
+    pub(crate) fn get(&self, txn: TxnId) -> Option<&Txn> {
+        self.txns.get(&txn)
+    }
+
+    fn refusal(&self, txn: TxnId) -> Refusal {
+        let old = self.expelled_floor.is_some_and(|floor| txn <= floor);
+        match old || self.expelled.contains_key(&txn) {
+            true => Refusal::Expelled,
+            false => Refusal::Unknown,
+        }
+    }
+
+    /// Begins a request of a transaction, and the transaction with its first request. Every
+    /// success is followed by [`TxnStates::leave`].
+    pub(crate) fn enter(&mut self, txn: TxnId, now: Instant) -> Result<(), Refusal> {
+        if !self.txns.contains_key(&txn) {
+            if self.refusal(txn) == Refusal::Expelled {
+                return Err(Refusal::Expelled);
+            }
+            let new = Txn {
+                phase: Phase::Active,
+                staged: BTreeMap::new(),
+                staged_bytes: 0,
+                vote: None,
+                heard: now,
+                busy: 0,
+            };
+            self.txns.insert(txn, new);
+        }
+        match self.txns.get_mut(&txn) {
+            Some(known) if known.phase == Phase::Active => {
+                known.busy += 1;
+                known.heard = now;
+                Ok(())
+            }
+            _ => Err(Refusal::Ending),
+        }
+    }
+
+    /// Ends a request.
+    pub(crate) fn leave(&mut self, txn: TxnId, now: Instant) {
+        if let Some(known) = self.txns.get_mut(&txn) {
+            known.busy = known.busy.saturating_sub(1);
+            known.heard = now;
+        }
+    }
+
+    /// Stages a write of an active transaction. Returns whether it is active.
+    pub(crate) fn stage(&mut self, txn: TxnId, key: Bytes, value: Option<Bytes>) -> bool {
+        let Some(known) = self.txns.get_mut(&txn) else { return false };
+        if known.phase != Phase::Active {
+            return false;
+        }
+        let key_bytes = key.len();
+        let bytes = key_bytes + value.as_ref().map_or(0, Bytes::len);
+        let before = match known.staged.insert(key, value) {
+            Some(before) => key_bytes + before.map_or(0, |value| value.len()),
+            None => 0,
+        };
+        known.staged_bytes = known.staged_bytes + bytes - before;
+        self.staged_bytes = self.staged_bytes + bytes - before;
+        true
+    }
+
+    /// What a transaction has staged for a key: `Some(None)` is a deletion.
+    pub(crate) fn staged(&self, txn: TxnId, key: &[u8]) -> Option<Option<Bytes>> {
+        self.txns.get(&txn)?.staged.get(key).cloned()
+    }
+
+    /// What a transaction has staged between two keys, in order.
+    pub(crate) fn staged_range(
+        &self,
+        txn: TxnId,
+        start: &[u8],
+        end: Option<&[u8]>,
+    ) -> Vec<(Bytes, Option<Bytes>)> {
+        let Some(known) = self.txns.get(&txn) else { return Vec::new() };
+        if known.staged.is_empty() || end.is_some_and(|end| end <= start) {
+            return Vec::new();
+        }
+        let range = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
+        let staged = known.staged.range::<[u8], _>(range);
+        staged.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Bytes that all transactions have staged.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.staged_bytes
+    }
+
+    /// Bytes, number of staged writes of a transaction that may end now.
+    pub(crate) fn ready_to_end(&self, txn: TxnId) -> Result<(usize, usize), Refusal> {
+        match self.txns.get(&txn) {
+            None => Err(self.refusal(txn)),
+            Some(known) if known.phase == Phase::Active && known.busy == 0 => {
+                Ok((known.staged_bytes, known.staged.len()))
+            }
+            Some(_) => Err(Refusal::Ending),
+        }
+    }
+
+    /// Takes the staged writes of a transaction and makes readers at or after `at` wait for them.
+    fn take_writes(&mut self, txn: TxnId, at: Timestamp) -> Vec<KeyWrite> {
+        let Some(known) = self.txns.get_mut(&txn) else { return Vec::new() };
+        self.staged_bytes -= known.staged_bytes;
+        known.staged_bytes = 0;
+        let staged = std::mem::take(&mut known.staged);
+        for key in staged.keys() {
+            self.pending.insert(key.clone(), (at, txn));
+        }
+        staged.into_iter().map(|(key, value)| KeyWrite { key, value }).collect()
+    }
+
+    /// The command that commits a transaction that wrote here only.
+    pub(crate) fn commit(&mut self, txn: TxnId, at: Timestamp) -> Result<Command, Refusal> {
+        self.ready_to_end(txn)?;
+        let writes = self.take_writes(txn, at);
+        self.set_phase(txn, Phase::Committing);
+        Ok(Command::Commit { txn, at, writes })
+    }
+
+    /// The command that votes to commit. `locks` are the keys that must stay locked besides the
+    /// written ones.
+    pub(crate) fn prepare(
+        &mut self,
+        txn: TxnId,
+        at: Timestamp,
+        anchor: PartitionId,
+        locks: Vec<Bytes>,
+    ) -> Result<Command, Refusal> {
+        self.ready_to_end(txn)?;
+        let writes = self.take_writes(txn, at);
+        self.set_phase(txn, Phase::Preparing);
+        let vote = Vote { at, anchor, writes: writes.clone(), locks: locks.clone(), segment: 0 };
+        if let Some(known) = self.txns.get_mut(&txn) {
+            known.vote = Some(vote);
+        }
+        Ok(Command::Prepare { txn, at, anchor, writes, locks })
+    }
+
+    fn set_phase(&mut self, txn: TxnId, phase: Phase) {
+        if let Some(known) = self.txns.get_mut(&txn) {
+            known.phase = phase;
+        }
+    }
+
+    /// A transaction's vote, once it is cast.
+    pub(crate) fn vote(&self, txn: TxnId) -> Option<&Vote> {
+        self.txns.get(&txn)?.vote.as_ref()
+    }
+
+    /// The decision that is kept here.
+    pub(crate) fn decision(&self, txn: TxnId) -> Option<&Decision> {
+        self.decisions.get(&txn)
+    }
+
+    /// The command that carries an outcome out, unless one is on its way or there is nothing to
+    /// finish.
+    pub(crate) fn finish(&mut self, txn: TxnId, outcome: Outcome) -> Option<Command> {
+        let known = self.txns.get_mut(&txn)?;
+        let open = match known.phase {
+            Phase::Prepared => true,
+            Phase::Preparing => outcome == Outcome::Aborted,
+            _ => false,
+        };
+        open.then(|| {
+            known.phase = Phase::Finishing(outcome);
+            Command::Finish { txn, outcome }
+        })
+    }
+
+    /// The vote is in the log. Returns whether this is the first that is heard of it: a replay
+    /// then locks the keys.
+    pub(crate) fn prepared(&mut self, txn: TxnId, vote: Vote, now: Instant) -> bool {
+        for write in &vote.writes {
+            self.pending.insert(write.key.clone(), (vote.at, txn));
+        }
+        match self.txns.get_mut(&txn) {
+            Some(known) => {
+                if known.phase == Phase::Preparing {
+                    known.phase = Phase::Prepared;
+                }
+                known.heard = now;
+                known.vote = Some(vote);
+                false
+            }
+            None => {
+                let txn_state = Txn {
+                    phase: Phase::Prepared,
+                    staged: BTreeMap::new(),
+                    staged_bytes: 0,
+                    vote: Some(vote),
+                    heard: now,
+                    busy: 0,
+                };
+                self.txns.insert(txn, txn_state);
+                true
+            }
+        }
+    }
+
+    /// A decision is in the log. It counts if the transaction is prepared here and undecided:
+    /// otherwise it was aborted before.
+    pub(crate) fn decided(&mut self, txn: TxnId, decision: Decision) {
+        if let Some(known) = self.decisions.get_mut(&txn) {
+            known.segment = decision.segment;
+        } else if self.vote(txn).is_some_and(|vote| vote.anchor == self.partition) {
+            self.decisions.insert(txn, decision);
+        }
+    }
+
+    /// The outcome is in the log.
+    pub(crate) fn finished(&mut self, txn: TxnId, outcome: Outcome, index: LogIndex) -> Finish {
+        let decided = self.decisions.get(&txn).map(|decision| decision.outcome);
+        let overruled = decided.is_some_and(|decided| decided != outcome);
+        let Some(known) = self.txns.get_mut(&txn) else { return Finish::Nothing };
+        if overruled {
+            known.phase = Phase::Prepared;
+            return Finish::Nothing;
+        }
+        let Some(vote) = known.vote.take() else { return Finish::Nothing };
+        self.carried.push_back((index, vote.segment));
+        match outcome {
+            Outcome::Committed(at) => Finish::Commit(at, vote.writes),
+            Outcome::Aborted => {
+                self.clear_pending(txn, &vote.writes);
+                Finish::Abort
+            }
+        }
+    }
+
+    /// Every participant has finished.
+    pub(crate) fn forgotten(&mut self, txn: TxnId) {
+        self.decisions.remove(&txn);
+    }
+
+    /// Its writes are visible.
+    pub(crate) fn clear_pending(&mut self, txn: TxnId, writes: &[KeyWrite]) {
+        for write in writes {
+            if self.pending.get(&write.key).is_some_and(|(_, other)| *other == txn) {
+                self.pending.remove(&write.key);
+            }
+        }
+    }
+
+    /// Nothing of the transaction remains but a decision.
+    pub(crate) fn end(&mut self, txn: TxnId) {
+        if let Some(known) = self.txns.remove(&txn) {
+            self.staged_bytes -= known.staged_bytes;
+        }
+    }
+
+    /// A commit or vote did not get into the log: the transaction has failed.
+    pub(crate) fn refused(&mut self, txn: TxnId, writes: &[KeyWrite]) {
+        self.clear_pending(txn, writes);
+        self.end(txn);
+        self.expel(txn);
+    }
+
+    /// An outcome did not get into the log: it is still to be carried out.
+    pub(crate) fn finish_refused(&mut self, txn: TxnId) {
+        self.set_phase(txn, Phase::Prepared);
+    }
+
+    /// Remembers that a transaction was rolled back without being asked.
+    pub(crate) fn expel(&mut self, txn: TxnId) {
+        self.expelled.insert(txn, ());
+        if self.expelled.len() > EXPELLED_MAX
+            && let Some((oldest, ())) = self.expelled.pop_first()
+        {
+            self.expelled_floor = self.expelled_floor.max(Some(oldest));
+        }
+    }
+
+    /// Its coordinator knows.
+    pub(crate) fn pardon(&mut self, txn: TxnId) {
+        self.expelled.remove(&txn);
+    }
+
+    /// A transaction, other than `own`, whose writes in the range a snapshot at `at` must wait for.
+    pub(crate) fn pending_in(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        at: Timestamp,
+        own: Option<TxnId>,
+    ) -> Option<TxnId> {
+        if self.pending.is_empty() || end.is_some_and(|end| end <= start) {
+            return None;
+        }
+        let range = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
+        let mut pending = self.pending.range::<[u8], _>(range);
+        pending
+            .find(|(_, (since, txn))| *since <= at && Some(*txn) != own)
+            .map(|(_, (_, txn))| *txn)
+    }
+
+    /// As [`TxnStates::pending_in`], for one key.
+    pub(crate) fn pending_at(&self, key: &[u8], at: Timestamp) -> Option<TxnId> {
+        let (since, txn) = self.pending.get(key)?;
+        (*since <= at).then_some(*txn)
+    }
+
+    /// The oldest part of the log that a vote or decision needs, now that table files hold
+    /// everything up to `durable`.
+    pub(crate) fn oldest_segment(&mut self, durable: LogIndex) -> u64 {
+        while self.carried.front().is_some_and(|(index, _)| *index <= durable) {
+            self.carried.pop_front();
+        }
+        let carried = self.carried.iter().map(|(_, segment)| *segment);
+        let votes = self.txns.values().filter_map(|txn| txn.vote.as_ref());
+        let votes = votes.map(|vote| vote.segment).filter(|segment| *segment > 0);
+        let decisions = self.decisions.values().map(|decision| decision.segment);
+        carried.chain(votes).chain(decisions).min().unwrap_or(u64::MAX)
+    }
+
+    /// Votes and decisions that lie before `segment`, as commands to write them again.
+    pub(crate) fn to_carry(&self, segment: u64) -> Vec<Command> {
+        let votes = self.txns.iter().filter(|(_, known)| known.phase == Phase::Prepared);
+        let votes = votes.filter_map(|(txn, known)| Some((*txn, known.vote.as_ref()?)));
+        let votes = votes.filter(|(_, vote)| vote.segment < segment);
+        let decisions = self.decisions.iter().filter(|(_, decision)| decision.segment < segment);
+        votes
+            .map(|(txn, vote)| Command::Prepare {
+                txn,
+                at: vote.at,
+                anchor: vote.anchor,
+                writes: vote.writes.clone(),
+                locks: vote.locks.clone(),
+            })
+            .chain(decisions.map(|(txn, decision)| Command::Decide {
+                txn: *txn,
+                outcome: decision.outcome,
+                participants: decision.participants.clone(),
+            }))
+            .collect()
+    }
+
+    /// Prepared transactions of which nothing was heard since `before`, with their anchors.
+    pub(crate) fn unresolved(&self, before: Instant) -> Vec<(TxnId, PartitionId)> {
+        let prepared = self.txns.iter().filter(|(_, known)| known.phase == Phase::Prepared);
+        let stale = prepared.filter(|(_, known)| known.heard < before);
+        stale.filter_map(|(txn, known)| Some((*txn, known.vote.as_ref()?.anchor))).collect()
+    }
+
+    /// Decisions older than `before`.
+    pub(crate) fn unforgotten(&self, before: Instant) -> Vec<(TxnId, Decision)> {
+        let old = self.decisions.iter().filter(|(_, decision)| decision.since < before);
+        old.map(|(txn, decision)| (*txn, decision.clone())).collect()
+    }
+
+    /// Active transactions of which nothing was heard since `before`.
+    pub(crate) fn idle(&self, before: Instant) -> Vec<TxnId> {
+        let idle =
+            |known: &Txn| known.phase == Phase::Active && known.busy == 0 && known.heard < before;
+        self.txns.iter().filter(|(_, known)| idle(known)).map(|(txn, _)| *txn).collect()
+    }
+
+    /// Transactions that are known here.
+    pub(crate) fn len(&self) -> usize {
+        self.txns.len()
+    }
+
+    /// Those that wait for an outcome decided elsewhere.
+    pub(crate) fn prepared_count(&self) -> usize {
+        self.txns.values().filter(|known| known.vote.is_some()).count()
+    }
+}

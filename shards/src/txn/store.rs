@@ -1,0 +1,198 @@
+//! A partition as execution sees it: one snapshot, one transaction.
+
+use super::locks::LockMode;
+use super::partition::{Partition, storage_error};
+use crate::exec::{RowCursor, RowStore, StoredRow};
+use crate::storage::{CacheLookup, Scan, ScanBatch};
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
+use model::error::{SqlError, SqlState};
+use model::id::TxnId;
+use model::key::KeyRange;
+use model::schema::Table;
+use model::time::Timestamp;
+use std::rc::Rc;
+
+/// A scan reads at most so many bytes at a time.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Reads and writes of one fragment in one partition.
+pub(crate) struct TxnStore {
+    pub(super) partition: Rc<Partition>,
+    pub(super) snapshot: Timestamp,
+    pub(super) txn: Option<TxnId>,
+}
+
+impl TxnStore {
+    fn txn(&self) -> Result<TxnId, SqlError> {
+        self.txn.ok_or_else(|| SqlError::internal("a fragment writes outside of any transaction"))
+    }
+}
+
+/// Storage and staged writes hand out only what was staged, and only `row::encode` makes that.
+fn stored(bytes: Bytes) -> StoredRow {
+    // SAFETY: values come from `RowStore::stage`, whose rows are encoded, or from effects, whose
+    // payloads execution encoded the same way; storage and log verify checksums on the way back.
+    unsafe { StoredRow::from_verified(bytes) }
+}
+
+impl RowStore for TxnStore {
+    fn scan(&self, range: KeyRange, reverse: bool) -> Box<dyn RowCursor> {
+        let staged = match self.txn {
+            Some(txn) => {
+                let states = self.partition.states.borrow();
+                states.staged_range(txn, &range.start, range.end.as_deref())
+            }
+            None => Vec::new(),
+        };
+        Box::new(Cursor {
+            partition: self.partition.clone(),
+            snapshot: self.snapshot,
+            txn: self.txn,
+            unchecked: Some(range.clone()),
+            scan: self.partition.tree.scan(range, self.snapshot, reverse),
+            batch: ScanBatch::new(),
+            more: true,
+            staged: Staged::new(staged, reverse),
+        })
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
+        Box::pin(async move {
+            if let Some(txn) = self.txn
+                && let Some(staged) = self.partition.states.borrow().staged(txn, key)
+            {
+                return Ok(staged.map(stored));
+            }
+            let row = self.partition.get(key, self.snapshot, self.txn).await?;
+            Ok(row.map(|row| stored(Bytes::copy_from_slice(&row.value))))
+        })
+    }
+
+    fn get_cached(&self, key: &[u8]) -> Option<Option<StoredRow>> {
+        let states = self.partition.states.borrow();
+        if let Some(txn) = self.txn
+            && let Some(staged) = states.staged(txn, key)
+        {
+            return Some(staged.map(stored));
+        }
+        if states.pending_at(key, self.snapshot).is_some() {
+            return None;
+        }
+        match self.partition.tree.get_cached(key, self.snapshot) {
+            CacheLookup::Found(row) => Some(Some(stored(Bytes::copy_from_slice(&row.value)))),
+            CacheLookup::Absent => Some(None),
+            CacheLookup::NeedsRead => None,
+        }
+    }
+
+    fn lock<'a>(
+        &'a self,
+        table: &'a Table,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
+        Box::pin(async move {
+            let txn = self.txn()?;
+            let key = Bytes::copy_from_slice(key);
+            self.partition.lock(txn, &key, LockMode::Exclusive, Some(&table.name)).await?;
+            Ok(self.partition.newest(txn, &key).await?.map(stored))
+        })
+    }
+
+    fn stage(&self, key: Vec<u8>, value: Option<StoredRow>) -> Result<(), SqlError> {
+        let value = value.map(|row| row.bytes().clone());
+        self.partition.stage(self.txn()?, key.into(), value)
+    }
+}
+
+/// What the transaction had staged in the range when the scan began, in the scan's order. A
+/// statement does not see what it stages itself.
+struct Staged {
+    /// Next one last.
+    rows: Vec<(Bytes, Option<Bytes>)>,
+    reverse: bool,
+}
+
+impl Staged {
+    fn new(mut rows: Vec<(Bytes, Option<Bytes>)>, reverse: bool) -> Staged {
+        if !reverse {
+            rows.reverse();
+        }
+        Staged { rows, reverse }
+    }
+
+    fn is_before(&self, key: &[u8]) -> bool {
+        let staged = self.rows.last();
+        staged.is_some_and(|(own, _)| if self.reverse { own[..] > *key } else { own[..] < *key })
+    }
+
+    /// Moves the rows before `key` to `out`, all of them without one. Then, whether the
+    /// transaction has written `key` itself; that row is moved, too.
+    fn merge(&mut self, key: Option<&[u8]>, out: &mut Vec<(Bytes, StoredRow)>) -> bool {
+        while key.is_none_or(|key| self.is_before(key)) {
+            let Some((own, value)) = self.rows.pop() else { return false };
+            out.extend(value.map(|value| (own, stored(value))));
+        }
+        let replaced = self.rows.last().is_some_and(|(own, _)| key == Some(&own[..]));
+        if replaced && let Some((own, value)) = self.rows.pop() {
+            out.extend(value.map(|value| (own, stored(value))));
+        }
+        replaced
+    }
+}
+
+struct Cursor {
+    partition: Rc<Partition>,
+    snapshot: Timestamp,
+    txn: Option<TxnId>,
+    /// The range, until nothing pending is in the way of the snapshot. What becomes pending later
+    /// has a later timestamp.
+    unchecked: Option<KeyRange>,
+    scan: Scan,
+    batch: ScanBatch,
+    more: bool,
+    staged: Staged,
+}
+
+impl RowCursor for Cursor {
+    fn next_batch<'a>(
+        &'a mut self,
+        out: &'a mut Vec<(Bytes, StoredRow)>,
+        rows_max: usize,
+    ) -> LocalBoxFuture<'a, Result<bool, SqlError>> {
+        Box::pin(async move {
+            if let Some(range) = &self.unchecked {
+                let (start, end) = (&range.start, range.end.as_deref());
+                self.partition.wait_for_pending(start, end, self.snapshot, self.txn).await?;
+                self.unchecked = None;
+            }
+            if !self.more {
+                return Ok(false);
+            }
+            let next = self.scan.next_batch(&mut self.batch, rows_max, BATCH_BYTES).await;
+            self.more = next.map_err(storage_error)?;
+            let rows = self.batch.len();
+            if rows == 0 && self.more {
+                return Err(SqlError::new(SqlState::INTERNAL_ERROR, "a scan does not advance"));
+            }
+            // Side by side in one allocation: a row is a slice of it.
+            let mut bytes = Vec::with_capacity(self.batch.bytes());
+            for row in self.batch.iter() {
+                bytes.extend_from_slice(row.key);
+                bytes.extend_from_slice(row.value);
+            }
+            let mut bytes = Bytes::from(bytes);
+            for row in self.batch.iter() {
+                let key = bytes.split_to(row.key.len());
+                let value = bytes.split_to(row.value.len());
+                if !self.staged.merge(Some(row.key), out) {
+                    out.push((key, stored(value)));
+                }
+            }
+            if !self.more {
+                self.staged.merge(None, out);
+            }
+            Ok(self.more)
+        })
+    }
+}
