@@ -40,17 +40,22 @@ pub fn list(relations: Relations) -> &'static str {
     }
 }
 
-/// The statements that describe the table.
-pub fn describe(table: &str) -> [String; 2] {
+/// The statements that describe the table: columns, indexes, constraints.
+pub fn describe(table: &str) -> [String; 3] {
     let table = literal(table);
     [
         format!(
-            "SELECT column_name AS \"column\", data_type AS type, is_nullable AS nullable, column_default AS \"default\" \
+            "SELECT column_name AS \"column\", data_type AS type, character_maximum_length AS length, \
+             is_nullable AS nullable, column_default AS \"default\" \
              FROM information_schema.columns WHERE table_name = {table} ORDER BY ordinal_position"
         ),
         format!(
             "SELECT indexname AS \"index\", indexdef AS definition \
              FROM pg_catalog.pg_indexes WHERE tablename = {table} ORDER BY 1"
+        ),
+        format!(
+            "SELECT name AS \"constraint\", definition \
+             FROM phantom.constraints WHERE table_name = {table} ORDER BY 1"
         ),
     ]
 }
