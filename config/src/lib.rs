@@ -21,6 +21,8 @@
 
 mod address;
 mod file;
+mod level;
+mod limits;
 mod load;
 mod memory;
 mod setting;
@@ -30,7 +32,8 @@ mod units;
 
 pub use address::HostPort;
 pub use file::FILE_BYTES_MAX;
-pub use load::{Config, Layers, LogLevel, Shown};
+pub use level::LogLevel;
+pub use load::{Config, Layers, Shown};
 pub use memory::{CeilingOrigin, MemoryCeiling, ceiling as memory_ceiling};
 pub use setting::{Description, ENVIRONMENT_PREFIX, SETTINGS, Setting};
 pub use source::{ConfigError, Problem, Source};

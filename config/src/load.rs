@@ -1,15 +1,15 @@
 //! Joins the layers and checks every value against its limits.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::limits::{door, duration, number, path, size};
 use crate::memory::MemoryCeiling;
 use crate::source::{ConfigError, Problem, Source};
 use crate::{
-    ByteSize, ENVIRONMENT_PREFIX, HostPort, SETTINGS, Setting, file, format_duration, memory,
-    parse_duration, suggest,
+    ByteSize, ENVIRONMENT_PREFIX, HostPort, LogLevel, SETTINGS, Setting, file, format_duration,
+    memory, suggest,
 };
 
 /// The port of core 0 when nothing else is said; core k has the k-th port after it.
@@ -22,51 +22,6 @@ pub const PARTITIONS_PER_CORE: u32 = 4;
 /// Variables that begin like settings and belong to the client commands.
 const CLIENT_VARIABLES: [&str; 4] =
     ["PHANTOM_CONFIG", "PHANTOM_URL", "PHANTOM_PASSWORD", "PHANTOM_HISTORY"];
-
-/// How severe a log line must be to be written.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum LogLevel {
-    /// Nothing is written.
-    Off,
-    /// Something failed that an operator must look at.
-    Error,
-    /// Something is wrong that the node copes with.
-    Warn,
-    /// What an operator wants to see of a healthy node.
-    Info,
-    /// What a developer wants to see.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    const NAMES: [(&'static str, LogLevel); 6] = [
-        ("off", Self::Off),
-        ("error", Self::Error),
-        ("warn", Self::Warn),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
-
-    /// Reads one of the six names, in any case.
-    ///
-    /// # Errors
-    /// A sentence that goes on from the text.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim().to_ascii_lowercase();
-        Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, level)| *level).ok_or_else(
-            || "is not a log level; write error, warn, info, debug, trace or off".into(),
-        )
-    }
-}
-
-impl fmt::Display for LogLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::NAMES[*self as usize].0)
-    }
-}
 
 /// What the settings are read from.
 #[derive(Clone, Default, Debug)]
@@ -403,44 +358,6 @@ impl Values {
 const MEMORY_MIN: ByteSize = ByteSize::mib(64);
 /// Used on a host that does not tell how much memory it has.
 const MEMORY_FALLBACK: ByteSize = ByteSize::mib(512);
-/// The longest lock and drain timeouts.
-const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
-
-fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, String> {
-    let outside = || format!("is not a whole number from {} to {}", range.start(), range.end());
-    let number: u64 = text.trim().parse().map_err(|_| outside())?;
-    if range.contains(&number) { Ok(number) } else { Err(outside()) }
-}
-
-fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<ByteSize, String> {
-    let size = ByteSize::parse(text)?;
-    if size < min {
-        return Err(format!("is less than the least allowed, {min}"));
-    }
-    if size > max {
-        return Err(format!("is more than the most allowed, {max}"));
-    }
-    Ok(size)
-}
-
-fn duration(text: &str, min: Duration) -> Result<Duration, String> {
-    let duration = parse_duration(text)?;
-    if (min..=TIMEOUT_MAX).contains(&duration) {
-        return Ok(duration);
-    }
-    Err(format!("is not between {} and {}", format_duration(min), format_duration(TIMEOUT_MAX)))
-}
-
-fn path(text: &str) -> Result<Option<PathBuf>, String> {
-    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
-}
-
-fn door(text: &str) -> Result<Option<HostPort>, String> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "off" | "none" | "" => Ok(None),
-        _ => HostPort::parse(text).map(Some),
-    }
-}
 
 #[cfg(test)]
 mod tests;

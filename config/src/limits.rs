@@ -1,0 +1,51 @@
+//! The parsers of single values, with their limits. Each error is a sentence that goes on from the
+//! offending text.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{ByteSize, HostPort, format_duration, parse_duration};
+
+/// The longest lock and drain timeouts.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+/// A whole number of a range.
+pub(crate) fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, String> {
+    let outside = || format!("is not a whole number from {} to {}", range.start(), range.end());
+    let number: u64 = text.trim().parse().map_err(|_| outside())?;
+    if range.contains(&number) { Ok(number) } else { Err(outside()) }
+}
+
+/// A size between two others.
+pub(crate) fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<ByteSize, String> {
+    let size = ByteSize::parse(text)?;
+    if size < min {
+        return Err(format!("is less than the least allowed, {min}"));
+    }
+    if size > max {
+        return Err(format!("is more than the most allowed, {max}"));
+    }
+    Ok(size)
+}
+
+/// A duration from `min` to an hour.
+pub(crate) fn duration(text: &str, min: Duration) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if (min..=TIMEOUT_MAX).contains(&duration) {
+        return Ok(duration);
+    }
+    Err(format!("is not between {} and {}", format_duration(min), format_duration(TIMEOUT_MAX)))
+}
+
+/// A path; empty text is none.
+pub(crate) fn path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+/// An address, or that the door is closed.
+pub(crate) fn door(text: &str) -> Result<Option<HostPort>, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "off" | "none" | "" => Ok(None),
+        _ => HostPort::parse(text).map(Some),
+    }
+}
