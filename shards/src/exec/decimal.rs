@@ -246,14 +246,11 @@ pub fn power(base: &Numeric, exponent: &Numeric) -> Option<Result<Numeric, SqlEr
     }
     let (powered, powered_scale) = (digits.pow(steps), scale * i64::from(steps));
     let exact = Numeric::new(powered, powered_scale);
+    // PostgreSQL shows sixteen digits behind the point, or the base's scale if that is more.
+    let shown = scale.clamp(SIGNIFICANT_DIGITS_MIN, DISPLAY_SCALE_MAX);
     if exponent < 0 {
-        return Some(divide(&Numeric::from(1), &exact));
+        return Some(divide(&Numeric::from(1), &exact).and_then(|power| round(&power, shown)));
     }
-    // PostgreSQL shows sixteen significant digits, or the base's scale if that is more.
-    let (weight, _) = leading_digit(&exact);
-    let shown = (SIGNIFICANT_DIGITS_MIN - (weight + 1) * DECIMALS_PER_DIGIT + DECIMALS_PER_DIGIT)
-        .max(scale)
-        .clamp(0, DISPLAY_SCALE_MAX);
     Some(round(&exact, shown))
 }
 

@@ -173,3 +173,6 @@ fn may_fail(expression: &Expression) -> bool {
             || matches!(operator, model::expression::BinaryOperator::And | model::expression::BinaryOperator::Or))
     })
 }
+
+#[cfg(test)]
+pub(in crate::exec) mod tests;

@@ -171,3 +171,6 @@ pub(super) fn evaluate_call(
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,3 +71,6 @@ pub use modify::modify;
 pub use open::open;
 pub use shape::output_types;
 pub use store::{RowCursor, RowStore, StoredRow};
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@ use super::assigned;
 use super::writer::Writer;
 use crate::exec::context::ExecContext;
 use crate::exec::evaluate::select;
-use crate::exec::keys;
 use crate::exec::store::StoredRow;
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
@@ -12,7 +11,6 @@ use model::expression::Expression;
 use model::plan::OnConflict;
 use model::schema::Table;
 use model::value::Value;
-use std::collections::HashSet;
 
 pub(super) async fn insert(
     batch: &Batch,
@@ -22,12 +20,10 @@ pub(super) async fn insert(
 ) -> Result<(), SqlError> {
     let rows: Vec<Vec<Value>> = (0..batch.rows()).map(|row| batch.row(row)).collect();
     writer.check(&rows)?;
-    // Keys that this statement has inserted or updated: it may not update them again.
-    let mut touched = HashSet::new();
     for row in rows {
         let existing = writer.lock_row(&row).await?;
         let updates = matches!(on_conflict, OnConflict::DoUpdate { .. });
-        let first_time = !updates || touched.insert(keys::row_key(writer.table(), &row));
+        let first_time = !updates || writer.touch(&row)?;
         match (existing, on_conflict) {
             (None, _) => insert_new(row, on_conflict, writer).await?,
             (Some(_), OnConflict::DoNothing) => {}

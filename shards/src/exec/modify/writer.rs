@@ -15,6 +15,7 @@ use model::plan::Modify;
 use model::schema::{ForeignKey, Index, Table};
 use model::types::DataType;
 use model::value::{Value, ValueRef};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub(super) struct Writer {
     /// Rows to evaluate `RETURNING` over.
     returned: Vec<Vec<Value>>,
     modified: Modified,
+    /// Keys that an `ON CONFLICT DO UPDATE` has inserted or updated: it may not update them again.
+    touched: HashSet<Vec<u8>>,
     memory: Reservation,
 }
 
@@ -44,12 +47,20 @@ impl Writer {
             returning: plan.returning.clone(),
             returned: Vec::new(),
             modified: Modified::default(),
+            touched: HashSet::new(),
             memory: context.memory.reserve(),
         })
     }
 
     pub(super) fn table(&self) -> &Arc<Table> {
         &self.table
+    }
+
+    /// Notes that the statement writes this row; whether it is for the first time.
+    pub(super) fn touch(&mut self, row: &[Value]) -> Result<bool, SqlError> {
+        let key = keys::row_key(&self.table, row);
+        self.memory.grow(key.len())?;
+        Ok(self.touched.insert(key))
     }
 
     /// Checks `NOT NULL` and `CHECK` of rows that are about to be written.
