@@ -1,6 +1,6 @@
 //! Binding of expressions.
 
-use super::binder::{Binder, cast};
+use super::binder::{Binder, NESTING_MAX, cast, too_complex};
 use super::scope::Scope;
 use super::slots::{Slots, SubquerySlot};
 use crate::sql::names::{fold, function_name};
@@ -200,6 +200,9 @@ impl Binder<'_> {
         while let Expr::BinaryOp { left, op, right } = first {
             chain.push((op, right));
             first = left;
+        }
+        if chain.len() > NESTING_MAX {
+            return Err(too_complex());
         }
         let mut bound = self.bind(first, scope, slots)?;
         while let Some((operator, right)) = chain.pop() {

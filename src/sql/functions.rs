@@ -1,7 +1,7 @@
 //! Binding of calls: scalar functions, aggregates, window functions, and the functions that SQL
 //! writes in ways of their own.
 
-use super::binder::{Binder, Coercion};
+use super::binder::Binder;
 use super::expression::call_name;
 use super::scope::Scope;
 use super::slots::{Refusals, Slots, WindowSlot};
@@ -118,7 +118,7 @@ impl Binder<'_> {
             }
             None => None,
         };
-        let (arguments, data_type) = self.aggregate_types(call, function, arguments)?;
+        let (arguments, data_type) = self.aggregate_types(call, arguments)?;
         Ok(AggregateCall { function, arguments, distinct: call.distinct, filter, data_type })
     }
 
@@ -126,61 +126,28 @@ impl Binder<'_> {
     fn aggregate_types(
         &self,
         call: &Call<'_>,
-        function: AggregateFunction,
-        mut arguments: Vec<Expression>,
+        arguments: Vec<Expression>,
     ) -> Result<(Vec<Expression>, DataType), SqlError> {
-        use AggregateFunction as F;
-        let types: Vec<DataType> = arguments.iter().map(|a| a.data_type().base()).collect();
-        let undefined = || {
-            let shown: Vec<String> = types.iter().map(DataType::to_string).collect();
-            SqlError::new(
-                SqlState::UNDEFINED_FUNCTION,
-                format!("function {}({}) does not exist", call.name, shown.join(", ")),
-            )
-            .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+        if call.arguments.is_empty() && !call.star || call.star && call.distinct {
+            return Err(SqlError::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("{}(*) must be used to call a parameterless aggregate function", call.name),
+            ));
+        }
+        let types: Vec<DataType> = arguments.iter().map(Expression::data_type).collect();
+        let Some(resolved) = functions::resolve_aggregate(&call.name, &types) else {
+            return Err(SqlError::internal(format!("{} is no aggregate", call.name)));
         };
-        if call.star {
-            return match function {
-                F::Count if !call.distinct => Ok((Vec::new(), DataType::Int8)),
-                _ => Err(undefined()),
-            };
-        }
-        let expected = if function == F::StringAgg { 2 } else { 1 };
-        if arguments.len() != expected {
-            return Err(undefined());
-        }
-        let result = match (function, types[0]) {
-            (F::Count, _) => DataType::Int8,
-            (F::Sum, DataType::Int2 | DataType::Int4) => DataType::Int8,
-            (F::Sum | F::Avg, DataType::Int8) => DataType::Numeric(None),
-            (F::Sum, t @ (DataType::Float4 | DataType::Float8 | DataType::Interval)) => t,
-            (F::Avg, DataType::Int2 | DataType::Int4) => DataType::Numeric(None),
-            (F::Avg, DataType::Float4 | DataType::Float8) => DataType::Float8,
-            (F::Avg, DataType::Interval) => DataType::Interval,
-            (F::Sum | F::Avg, DataType::Numeric(_)) => DataType::Numeric(None),
-            (F::Min | F::Max, DataType::Unknown) => DataType::Text,
-            (F::Min | F::Max, DataType::Bool | DataType::Uuid) => return Err(undefined()),
-            (F::Min | F::Max | F::First, t) => t,
-            (F::BoolAnd | F::BoolOr, DataType::Bool | DataType::Unknown) => DataType::Bool,
-            (F::StringAgg, t) if t.is_text() || t == DataType::Unknown => DataType::Text,
-            (
-                F::StddevSamp | F::StddevPop | F::VarSamp | F::VarPop,
-                DataType::Float4 | DataType::Float8,
-            ) => DataType::Float8,
-            (F::StddevSamp | F::StddevPop | F::VarSamp | F::VarPop, t) if t.is_number() => {
-                DataType::Numeric(None)
-            }
-            _ => return Err(undefined()),
-        };
-        for argument in &mut arguments {
-            let bound = std::mem::replace(argument, Expression::literal(false, DataType::Bool));
-            *argument = match function {
-                F::BoolAnd | F::BoolOr => self.coerce(bound, DataType::Bool, Coercion::Implicit)?,
-                F::StringAgg => self.coerce(bound, DataType::Text, Coercion::Implicit)?,
-                _ => self.decided(bound),
-            };
-        }
-        Ok((arguments, result))
+        let resolved = resolved?;
+        let arguments = arguments
+            .into_iter()
+            .zip(&resolved.argument_types)
+            .map(|(argument, &target)| {
+                let argument = self.convert(argument, target);
+                self.decided(argument)
+            })
+            .collect();
+        Ok((arguments, resolved.return_type))
     }
 
     fn bind_window(
@@ -244,7 +211,7 @@ impl Binder<'_> {
                         ),
                     ));
                 };
-                let (arguments, data_type) = self.aggregate_types(call, aggregate, arguments)?;
+                let (arguments, data_type) = self.aggregate_types(call, arguments)?;
                 (WindowFunction::Aggregate(aggregate), arguments, data_type)
             }
         };

@@ -1,0 +1,469 @@
+//! Binding of `FROM`: tables, views, common table expressions, subqueries and joins.
+
+use super::binder::Binder;
+use super::logical::Logical;
+use super::names::{fold, relation_name};
+use super::query::BoundQuery;
+use super::scope::{Scope, ScopeColumn};
+use super::slots::{Refusals, Slots};
+use crate::catalog::{Relation, SYSTEM_SCHEMA, View};
+use model::error::{SqlError, SqlState};
+use model::expression::{BinaryOperator, Expression};
+use model::plan::{ApplyKind, JoinKind};
+use model::schema::Table;
+use shards::exec::operators;
+use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
+use std::sync::Arc;
+
+/// A bound item of `FROM`.
+pub(super) struct Source {
+    pub(super) plan: Logical,
+    pub(super) columns: Vec<ScopeColumn>,
+}
+
+impl Binder<'_> {
+    /// Binds the whole clause: its items are joined without a condition. `outer` is the scope
+    /// around the query.
+    pub(super) fn bind_from<'s>(
+        &self,
+        from: &[ast::TableWithJoins],
+        outer: Option<&'s Scope<'s>>,
+    ) -> Result<Source, SqlError> {
+        let mut bound: Option<Source> = None;
+        for item in from {
+            bound = Some(match bound {
+                None => self.bind_joins(item, outer)?,
+                Some(left) => {
+                    check_alias(&left.columns, &item.relation)?;
+                    if is_lateral(&item.relation) {
+                        if !item.joins.is_empty() {
+                            return Err(SqlError::unsupported("a join behind LATERAL"));
+                        }
+                        self.bind_lateral(left, &item.relation, false, outer)?
+                    } else {
+                        let right = self.bind_joins(item, outer)?;
+                        check_distinct(&left.columns, &right.columns)?;
+                        cross(left, right)
+                    }
+                }
+            });
+        }
+        Ok(bound.unwrap_or_else(|| Source { plan: Logical::one_row(), columns: Vec::new() }))
+    }
+
+    fn bind_joins<'s>(
+        &self,
+        item: &ast::TableWithJoins,
+        outer: Option<&'s Scope<'s>>,
+    ) -> Result<Source, SqlError> {
+        let mut left = self.bind_factor(&item.relation, outer)?;
+        for join in &item.joins {
+            left = self.nested(|| self.bind_join(left, join, outer))?;
+        }
+        Ok(left)
+    }
+
+    fn bind_join<'s>(
+        &self,
+        left: Source,
+        join: &ast::Join,
+        outer: Option<&'s Scope<'s>>,
+    ) -> Result<Source, SqlError> {
+        let (kind, constraint) = match &join.join_operator {
+            JoinOperator::Join(c) | JoinOperator::Inner(c) => (JoinKind::Inner, c),
+            JoinOperator::CrossJoin(c) => (JoinKind::Inner, c),
+            JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => (JoinKind::Left, c),
+            JoinOperator::Right(c) | JoinOperator::RightOuter(c) => (JoinKind::Right, c),
+            JoinOperator::FullOuter(c) => (JoinKind::Full, c),
+            _ => return Err(SqlError::unsupported(format!("the join {join}"))),
+        };
+        if is_lateral(&join.relation) {
+            let always = matches!(constraint, JoinConstraint::None)
+                || matches!(constraint, JoinConstraint::On(ast::Expr::Value(v)) if v.value == ast::Value::Boolean(true));
+            if !always || !matches!(kind, JoinKind::Inner | JoinKind::Left) {
+                return Err(SqlError::unsupported("a condition on a LATERAL join")
+                    .hint("Put the condition into the subquery and join ON true."));
+            }
+            return self.bind_lateral(left, &join.relation, kind == JoinKind::Left, outer);
+        }
+        let right = self.bind_factor(&join.relation, outer)?;
+        check_distinct(&left.columns, &right.columns)?;
+        match constraint {
+            JoinConstraint::On(condition) => {
+                let width = left.columns.len();
+                let mut columns = left.columns;
+                columns.extend(right.columns);
+                let scope = Scope { columns, parent: outer };
+                let mut slots = Slots::refusing(Refusals {
+                    aggregates: Some("JOIN conditions"),
+                    windows: Some("JOIN conditions"),
+                    subqueries: (kind != JoinKind::Inner).then_some("an outer join's condition"),
+                });
+                let bound = self.bind(condition, &scope, &mut slots)?;
+                let mut condition = self.condition(bound, "JOIN/ON")?;
+                let columns = scope.columns;
+                if slots.subqueries.is_empty() {
+                    let plan = join_of(left.plan, right.plan, kind, Some(condition));
+                    return Ok(Source { plan, columns });
+                }
+                // An inner join's condition is a filter above it; what the subqueries add goes.
+                let types = left.plan.types().len() + right.plan.types().len();
+                debug_assert!(width <= types, "the scope is the plan's columns");
+                let plan = join_of(left.plan, right.plan, kind, None);
+                let kept: Vec<Expression> = plan
+                    .types()
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, data_type)| Expression::column(index, data_type))
+                    .collect();
+                let plan = slots.place_subqueries(plan, &mut [&mut condition]);
+                Ok(Source { plan: plan.filter(condition).project(kept), columns })
+            }
+            JoinConstraint::Using(names) => {
+                let names: Vec<String> =
+                    names.iter().map(super::names::single_name).collect::<Result<_, _>>()?;
+                self.join_using(left, right, kind, &names)
+            }
+            JoinConstraint::Natural => {
+                let in_right = |name: &String| right.columns.iter().any(|c| visible(c, name));
+                let shared: Vec<String> = left
+                    .columns
+                    .iter()
+                    .filter(|column| !column.hidden && !column.only_qualified)
+                    .map(|column| column.name.clone())
+                    .filter(in_right)
+                    .collect();
+                self.join_using(left, right, kind, &shared)
+            }
+            JoinConstraint::None => Ok(cross(left, right)),
+        }
+    }
+
+    /// `USING`: each named column stands once, first, and the two behind it only with their
+    /// relation's name.
+    fn join_using(
+        &self,
+        left: Source,
+        right: Source,
+        kind: JoinKind,
+        names: &[String],
+    ) -> Result<Source, SqlError> {
+        let width = left.columns.len();
+        let mut conditions = Vec::with_capacity(names.len());
+        let mut merged = Vec::with_capacity(names.len());
+        for name in names {
+            let (l, left_column) = using_column(&left.columns, name, "left")?;
+            let (r, right_column) = using_column(&right.columns, name, "right")?;
+            let left_value = Expression::column(l, left_column.data_type);
+            let right_value = Expression::column(width + r, right_column.data_type);
+            conditions.push(self.typed_binary(
+                left_value.clone(),
+                BinaryOperator::Equal,
+                right_value.clone(),
+            )?);
+            let value = match kind {
+                JoinKind::Right => right_value,
+                JoinKind::Full => {
+                    let types = [left_column.data_type, right_column.data_type];
+                    let common = operators::common_type("JOIN/USING", &types)?;
+                    let (left, right) =
+                        (self.convert(left_value, common), self.convert(right_value, common));
+                    let present =
+                        Expression::IsNull { operand: Box::new(left.clone()), negated: true };
+                    Expression::Case {
+                        branches: vec![(present, left)],
+                        otherwise: Some(Box::new(right)),
+                        data_type: common,
+                    }
+                }
+                _ => left_value,
+            };
+            merged.push((name.clone(), value));
+        }
+        let mut sides = left.columns;
+        sides.extend(right.columns);
+        let condition = super::logical::conjunction(conditions);
+        let plan = join_of(left.plan, right.plan, kind, condition);
+        let mut columns = Vec::new();
+        let mut expressions = Vec::new();
+        for (name, value) in merged {
+            columns.push(ScopeColumn {
+                relation: None,
+                name,
+                data_type: value.data_type(),
+                hidden: false,
+                only_qualified: false,
+            });
+            expressions.push(value);
+        }
+        for (index, mut column) in sides.into_iter().enumerate() {
+            if names.contains(&column.name) && !column.only_qualified {
+                column.only_qualified = true;
+                column.hidden = true;
+            }
+            expressions.push(Expression::column(index, column.data_type));
+            columns.push(column);
+        }
+        Ok(Source { plan: plan.project(expressions), columns })
+    }
+
+    fn bind_lateral<'s>(
+        &self,
+        left: Source,
+        factor: &TableFactor,
+        keep: bool,
+        outer: Option<&'s Scope<'s>>,
+    ) -> Result<Source, SqlError> {
+        let TableFactor::Derived { subquery, alias, .. } = factor else {
+            return Err(SqlError::unsupported("this form of LATERAL"));
+        };
+        let scope = Scope { columns: left.columns, parent: outer };
+        let query = self.bind_query(subquery, Some(&scope))?;
+        let right = derived(query, alias.as_ref())?;
+        let mut columns = scope.columns;
+        columns.extend(right.columns);
+        let plan = Logical::Apply {
+            input: Box::new(left.plan),
+            subplan: Box::new(right.plan),
+            kind: ApplyKind::Lateral { outer: keep },
+        };
+        Ok(Source { plan, columns })
+    }
+
+    fn bind_factor<'s>(
+        &self,
+        factor: &TableFactor,
+        outer: Option<&'s Scope<'s>>,
+    ) -> Result<Source, SqlError> {
+        match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                with_hints,
+                version: None,
+                partitions,
+                sample: None,
+                with_ordinality: false,
+                ..
+            } if with_hints.is_empty() && partitions.is_empty() => {
+                let (schema, name) = relation_name(name)?;
+                let source = self.bind_relation(schema.as_deref(), &name)?;
+                rename(source, Some(&name), alias.as_ref())
+            }
+            TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
+                let query = self.bind_query(subquery, outer)?;
+                derived(query, alias.as_ref())
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let source = self.nested(|| self.bind_joins(table_with_joins, outer))?;
+                match alias {
+                    Some(_) => rename(source, None, alias.as_ref()),
+                    None => Ok(source),
+                }
+            }
+            other => Err(SqlError::unsupported(format!("{other} in FROM"))),
+        }
+    }
+
+    fn bind_relation(&self, schema: Option<&str>, name: &str) -> Result<Source, SqlError> {
+        if schema.is_none() {
+            let ctes = self.ctes.borrow();
+            if let Some(cte) = ctes.iter().rev().find(|cte| cte.name == name) {
+                return Ok(Source { plan: cte.plan.clone(), columns: cte.columns.clone() });
+            }
+        }
+        if let Some(table) = self.virtual_tables.table(schema, name, self.catalog, self.settings) {
+            self.uncacheable.set(true);
+            let columns = table
+                .columns
+                .iter()
+                .map(|(name, data_type)| scope_column(name.clone(), *data_type))
+                .collect();
+            let types: Vec<_> = table.columns.iter().map(|(_, data_type)| *data_type).collect();
+            let literal = |(value, data_type): (model::value::Value, &model::types::DataType)| {
+                Expression::Literal(value, *data_type)
+            };
+            let rows = table
+                .rows
+                .into_iter()
+                .map(|row| row.into_iter().zip(&types).map(literal).collect())
+                .collect();
+            return Ok(Source { plan: Logical::Values { rows, types }, columns });
+        }
+        if schema == Some(SYSTEM_SCHEMA) && name == crate::catalog::objects_table().name {
+            return Ok(table_source(crate::catalog::objects_table()));
+        }
+        match self.catalog.relation(&self.settings.database, schema, name) {
+            Some(Relation::Table(table)) => {
+                self.depends_on(table.id);
+                Ok(table_source(table))
+            }
+            Some(Relation::View(view)) => self.bind_view_reference(view),
+            None => Err(self.unknown_relation(schema, name)),
+        }
+    }
+
+    /// A view's query sees nothing of the query that names the view.
+    fn bind_view_reference(&self, view: &Arc<View>) -> Result<Source, SqlError> {
+        self.depends_on(view.id);
+        let outer_ctes = self.ctes.take();
+        let bound = self.nested(|| {
+            let query = super::parse::parse_query(&view.text)?;
+            self.bind_query(&query, None)
+        });
+        self.ctes.replace(outer_ctes);
+        let bound = bound?;
+        let columns = bound
+            .columns
+            .into_iter()
+            .zip(&view.columns)
+            .map(|(column, name)| scope_column(name.clone(), column.data_type))
+            .collect();
+        Ok(Source { plan: bound.plan, columns })
+    }
+
+    /// The error for a relation that does not exist.
+    pub(super) fn unknown_relation(&self, schema: Option<&str>, name: &str) -> SqlError {
+        let shown = match schema {
+            Some(schema) => format!("{schema}.{name}"),
+            None => name.to_owned(),
+        };
+        let error = SqlError::new(
+            SqlState::UNDEFINED_TABLE,
+            format!("relation \"{shown}\" does not exist"),
+        );
+        match self.catalog.similar_relation(&self.settings.database, name) {
+            Some(close) => error.hint(format!("Perhaps you meant the relation \"{close}\".")),
+            None => error,
+        }
+    }
+}
+
+/// A table's rows with all its columns.
+pub(super) fn table_source(table: &Arc<Table>) -> Source {
+    let columns = table
+        .columns
+        .iter()
+        .map(|column| ScopeColumn {
+            hidden: column.hidden,
+            ..scope_column(column.name.clone(), column.data_type)
+        })
+        .collect();
+    let plan = Logical::Get {
+        table: Arc::clone(table),
+        columns: (0..table.columns.len()).collect(),
+        conjuncts: Vec::new(),
+    };
+    Source { plan, columns }
+}
+
+fn scope_column(name: String, data_type: model::types::DataType) -> ScopeColumn {
+    ScopeColumn { relation: None, name, data_type, hidden: false, only_qualified: false }
+}
+
+fn derived(query: BoundQuery, alias: Option<&ast::TableAlias>) -> Result<Source, SqlError> {
+    let columns =
+        query.columns.into_iter().map(|c| scope_column(c.name, c.data_type)).collect();
+    rename(Source { plan: query.plan, columns }, None, alias)
+}
+
+/// Gives a source its alias and its columns theirs.
+pub(super) fn rename(
+    mut source: Source,
+    name: Option<&str>,
+    alias: Option<&ast::TableAlias>,
+) -> Result<Source, SqlError> {
+    let relation = alias.map(|alias| fold(&alias.name)).or(name.map(str::to_owned));
+    for column in &mut source.columns {
+        column.relation.clone_from(&relation);
+    }
+    let Some(alias) = alias else { return Ok(source) };
+    let names = &alias.columns;
+    let visible: Vec<usize> =
+        (0..source.columns.len()).filter(|&i| !source.columns[i].hidden).collect();
+    if names.len() > visible.len() {
+        return Err(SqlError::new(
+            SqlState::INVALID_COLUMN_REFERENCE,
+            format!(
+                "table \"{}\" has {} columns available but {} columns specified",
+                fold(&alias.name),
+                visible.len(),
+                names.len()
+            ),
+        ));
+    }
+    for (&index, name) in visible.iter().zip(names) {
+        source.columns[index].name = fold(&name.name);
+    }
+    Ok(source)
+}
+
+fn is_lateral(factor: &TableFactor) -> bool {
+    matches!(factor, TableFactor::Derived { lateral: true, .. })
+}
+
+fn cross(left: Source, right: Source) -> Source {
+    let mut columns = left.columns;
+    columns.extend(right.columns);
+    Source { plan: join_of(left.plan, right.plan, JoinKind::Inner, None), columns }
+}
+
+fn join_of(
+    left: Logical,
+    right: Logical,
+    kind: JoinKind,
+    condition: Option<Expression>,
+) -> Logical {
+    Logical::Join { left: Box::new(left), right: Box::new(right), kind, condition }
+}
+
+fn visible(column: &ScopeColumn, name: &str) -> bool {
+    column.name == name && !column.hidden && !column.only_qualified
+}
+
+fn using_column<'c>(
+    columns: &'c [ScopeColumn],
+    name: &str,
+    side: &str,
+) -> Result<(usize, &'c ScopeColumn), SqlError> {
+    let mut found = columns.iter().enumerate().filter(|(_, column)| visible(column, name));
+    let Some(first) = found.next() else {
+        return Err(SqlError::new(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{name}\" specified in USING clause does not exist in {side} table"),
+        ));
+    };
+    if found.next().is_some() {
+        return Err(SqlError::new(
+            SqlState::AMBIGUOUS_COLUMN,
+            format!("common column name \"{name}\" appears more than once in {side} table"),
+        ));
+    }
+    Ok(first)
+}
+
+/// Two items of one name cannot be told apart.
+fn check_distinct(left: &[ScopeColumn], right: &[ScopeColumn]) -> Result<(), SqlError> {
+    for column in right {
+        let Some(relation) = &column.relation else { continue };
+        if left.iter().any(|other| other.relation.as_ref() == Some(relation)) {
+            return Err(duplicate_alias(relation));
+        }
+    }
+    Ok(())
+}
+
+fn check_alias(left: &[ScopeColumn], factor: &TableFactor) -> Result<(), SqlError> {
+    let TableFactor::Derived { alias: Some(alias), .. } = factor else { return Ok(()) };
+    let name = fold(&alias.name);
+    let taken = left.iter().any(|column| column.relation.as_deref() == Some(&name));
+    if taken { Err(duplicate_alias(&name)) } else { Ok(()) }
+}
+
+fn duplicate_alias(name: &str) -> SqlError {
+    SqlError::new(
+        SqlState::DUPLICATE_ALIAS,
+        format!("table name \"{name}\" specified more than once"),
+    )
+}

@@ -1,0 +1,110 @@
+//! SQL: from text to what the router runs.
+//!
+//! One query's way:
+//!
+//! ```text
+//! SELECT a.title, count(*) FROM album a JOIN track t ON t.album_id = a.album_id
+//!  WHERE a.artist_id = $1 GROUP BY a.title
+//!
+//! parse.rs      text ──► syntax tree                           (sqlparser, limits on depth)
+//! binder.rs     names ──► columns, types, casts, parameters    (from.rs, select.rs, query.rs,
+//!               syntax tree ──► Logical                         expression.rs, functions.rs, ...)
+//! rules/        Logical ──► Logical: conditions sink to the tables, unused columns go,
+//!               subqueries become joins                         (one file a rule, one list)
+//! physical.rs   Logical ──► Plan: what runs inside the partitions (fragments, below an
+//!               Exchange) and what the router does with their rows (the gather tree)
+//! ```
+//!
+//! The gather tree of the query above: `Project ─ Aggregate(final) ─ HashJoin ─ Exchange ─ Scan`.
+//! A condition on all columns of a key makes the scan a lookup ([`access`]), and an exchange whose
+//! partition columns are known goes to one partition only.
+//!
+//! Nothing here does I/O or waits; plans are pure functions of catalog, text and settings. A plan
+//! may be kept and run again as long as the catalog is the same.
+
+mod access;
+mod binder;
+pub mod ddl;
+mod dml;
+mod explain;
+mod expression;
+mod from;
+mod functions;
+mod grouping;
+pub mod logical;
+mod names;
+mod parse;
+mod physical;
+mod query;
+pub mod rules;
+mod scope;
+mod select;
+mod slots;
+mod statement;
+mod types;
+
+pub use dml::{DeletePlan, InsertPlan, InsertSource, UpdatePlan, WriteTarget};
+pub use parse::{ParsedStatement, STATEMENT_BYTES_MAX, parse};
+pub use query::BoundQuery;
+pub use statement::{
+    Planned, PlannedKind, PointRead, QueryPlan, SetStatement, bind_table_expression, bind_view,
+    plan,
+};
+
+use crate::catalog::Catalog;
+use model::types::DataType;
+use model::value::Value;
+
+/// A column of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+}
+
+/// What planning needs to know of the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// The database the session is in.
+    pub database: String,
+    /// Its user.
+    pub user: String,
+}
+
+/// A table whose rows are made when it is named: the node's own state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VirtualTable {
+    /// Names and types.
+    pub columns: Vec<(String, DataType)>,
+    /// The rows at this moment.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// Knows the virtual tables: `phantom.nodes`, `information_schema.columns` and their like.
+pub trait VirtualTables {
+    /// The table of that name, or `None` where there is none.
+    fn table(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        catalog: &Catalog,
+        settings: &SessionSettings,
+    ) -> Option<VirtualTable>;
+}
+
+/// No virtual tables: for views and table expressions.
+pub struct NoVirtualTables;
+
+impl VirtualTables for NoVirtualTables {
+    fn table(
+        &self,
+        _schema: Option<&str>,
+        _name: &str,
+        _catalog: &Catalog,
+        _settings: &SessionSettings,
+    ) -> Option<VirtualTable> {
+        None
+    }
+}

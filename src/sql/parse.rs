@@ -1,0 +1,191 @@
+//! Text to syntax trees.
+
+use super::binder::{NESTING_MAX, too_complex};
+use model::error::{SqlError, SqlState};
+use sqlparser::ast::{Query, Statement};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+/// Longest statement text, in bytes.
+pub const STATEMENT_BYTES_MAX: usize = 32 << 20;
+/// Levels of parentheses and subqueries the parser follows; its stack grows with them.
+const PARSER_DEPTH: usize = 300;
+
+/// A parsed statement.
+#[derive(Debug, Clone)]
+pub struct ParsedStatement {
+    /// The tree.
+    pub ast: Statement,
+}
+
+/// Parses statements separated by semicolons; empty ones are left out.
+pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
+    let mut parser = parser(text)?;
+    let statements = parser.parse_statements().map_err(|error| syntax_error(error, text))?;
+    Ok(statements.into_iter().map(|ast| ParsedStatement { ast }).collect())
+}
+
+/// Parses a query, as the catalog keeps a view's.
+pub fn parse_query(text: &str) -> Result<Query, SqlError> {
+    let mut parser = parser(text)?;
+    let query = parser.parse_query().map_err(|error| syntax_error(error, text))?;
+    Ok(*query)
+}
+
+/// Parses an expression, as the catalog keeps defaults and checks.
+pub fn parse_expression(text: &str) -> Result<sqlparser::ast::Expr, SqlError> {
+    let mut parser = parser(text)?;
+    parser.parse_expr().map_err(|error| syntax_error(error, text))
+}
+
+fn parser(text: &str) -> Result<Parser<'static>, SqlError> {
+    static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+    if text.len() > STATEMENT_BYTES_MAX {
+        return Err(SqlError::new(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            format!("the statement has {} bytes", text.len()),
+        )
+        .detail(format!("At most {STATEMENT_BYTES_MAX} bytes are allowed.")));
+    }
+    let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
+        let position = position_of(error.location, text);
+        with_position(SqlError::new(SqlState::SYNTAX_ERROR, lower_first(&error.message)), position)
+    })?;
+    check_chains(&tokens)?;
+    Ok(Parser::new(&DIALECT).with_recursion_limit(PARSER_DEPTH).with_tokens_with_locations(tokens))
+}
+
+/// Refuses chains of operators whose tree would be too deep to walk. The parser builds a chain
+/// without recursion, so that its own limit does not see it.
+fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let mut open: Vec<usize> = Vec::new();
+    let mut links = 0;
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => {
+                open.push(links);
+                links = 0;
+            }
+            Token::RParen | Token::RBracket => links = open.pop().unwrap_or(0),
+            Token::Comma | Token::SemiColon => links = 0,
+            Token::Word(word) if is_link(word.keyword) => links += 1,
+            Token::Word(_)
+            | Token::Whitespace(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Period
+            | Token::EOF => {}
+            _ => links += 1,
+        }
+        if links > NESTING_MAX {
+            return Err(too_complex());
+        }
+    }
+    Ok(())
+}
+
+/// Words that hang one more expression or query on what stands before.
+fn is_link(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::AND
+            | Keyword::OR
+            | Keyword::NOT
+            | Keyword::IS
+            | Keyword::LIKE
+            | Keyword::ILIKE
+            | Keyword::BETWEEN
+            | Keyword::IN
+            | Keyword::UNION
+            | Keyword::EXCEPT
+            | Keyword::INTERSECT
+            | Keyword::JOIN
+            | Keyword::COLLATE
+            | Keyword::AT
+    )
+}
+
+fn syntax_error(error: ParserError, text: &str) -> SqlError {
+    match error {
+        ParserError::RecursionLimitExceeded => {
+            SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, "the statement is nested too deeply")
+                .detail(format!("At most about {PARSER_DEPTH} levels are followed."))
+        }
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            let (message, location) = split_location(&message);
+            let position = location.and_then(|location| position_of(location, text));
+            let message = lower_first(message);
+            with_position(SqlError::new(SqlState::SYNTAX_ERROR, message), position)
+        }
+    }
+}
+
+/// The parser puts the location at the end of its message: `... at Line: 1, Column: 8`.
+fn split_location(message: &str) -> (&str, Option<Location>) {
+    let Some((text, location)) = message.rsplit_once(" at Line: ") else { return (message, None) };
+    let parsed = location.split_once(", Column: ").and_then(|(line, column)| {
+        Some(Location { line: line.parse().ok()?, column: column.parse().ok()? })
+    });
+    (text, parsed)
+}
+
+/// Characters from the start of the text, from 1.
+fn position_of(location: Location, text: &str) -> Option<u32> {
+    let line = usize::try_from(location.line).ok()?.checked_sub(1)?;
+    let before: usize = text.split('\n').take(line).map(|l| l.chars().count() + 1).sum();
+    u32::try_from(before + usize::try_from(location.column).ok()?).ok()
+}
+
+fn with_position(error: SqlError, position: Option<u32>) -> SqlError {
+    match position {
+        Some(position) => error.position(position),
+        None => error,
+    }
+}
+
+/// Error messages begin with a small letter, as PostgreSQL's.
+fn lower_first(message: &str) -> String {
+    let mut characters = message.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => "syntax error".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(text: &str) -> SqlState {
+        parse(text).unwrap_err().state()
+    }
+
+    #[test]
+    fn a_syntax_error_says_where() {
+        let error = parse("SELECT 1;\nSELEC 2").unwrap_err();
+        assert_eq!(error.state(), SqlState::SYNTAX_ERROR);
+        assert_eq!(error.fields().position, Some(11));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_not_followed() {
+        let parentheses = format!("SELECT {}1{}", "(".repeat(1000), ")".repeat(1000));
+        assert_eq!(state(&parentheses), SqlState::STATEMENT_TOO_COMPLEX);
+        let chain = format!("SELECT 1{}", " + 1".repeat(2_000));
+        assert_eq!(state(&chain), SqlState::STATEMENT_TOO_COMPLEX);
+        let negations = format!("SELECT {} true", "NOT ".repeat(100_000));
+        assert_eq!(state(&negations), SqlState::STATEMENT_TOO_COMPLEX);
+        let subqueries = format!("{}SELECT 1{}", "SELECT (".repeat(600), ")".repeat(600));
+        assert_eq!(state(&subqueries), SqlState::STATEMENT_TOO_COMPLEX);
+    }
+
+    #[test]
+    fn long_lists_are_no_chains() {
+        let rows = vec!["(1, -2, 'x')"; 20_000].join(", ");
+        assert_eq!(parse(&format!("INSERT INTO t VALUES {rows}")).unwrap().len(), 1);
+        let list = vec!["-1"; 20_000].join(", ");
+        assert_eq!(parse(&format!("SELECT 1 WHERE 1 IN ({list})")).unwrap().len(), 1);
+    }
+}

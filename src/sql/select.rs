@@ -1,0 +1,482 @@
+//! Binding of one `SELECT`.
+//!
+//! The clauses are bound against the columns of `FROM`; aggregates, windows and subqueries in them
+//! become slots. Then the nodes are stacked in SQL's order and the slots get their columns:
+//!
+//! ```text
+//! FROM ─ WHERE ─ [GROUP BY, aggregates ─ HAVING] ─ windows ─ select list ─ DISTINCT ─ ORDER BY
+//! ```
+
+use super::OutputColumn;
+use super::binder::Binder;
+use super::from::Source;
+use super::functions::sort_key;
+use super::grouping::Grouping;
+use super::logical::Logical;
+use super::names::{fold, relation_name};
+use super::query::{BoundQuery, distinct, ordinal};
+use super::scope::Scope;
+use super::slots::{Refusals, Slot, Slots, collect, replace_slots};
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::plan::SortKey;
+use sqlparser::ast::{self, Expr, SelectItem};
+
+/// The name of a column that its expression does not name.
+const ANONYMOUS: &str = "?column?";
+
+/// Expressions of one `SELECT` over the columns of its `FROM`.
+struct Clauses {
+    items: Vec<(String, Expression)>,
+    having: Option<Expression>,
+    order: Vec<SortKey>,
+}
+
+impl Binder<'_> {
+    /// Binds a `SELECT` and the `ORDER BY` behind it.
+    pub(super) fn bind_select(
+        &self,
+        select: &ast::Select,
+        order: &[ast::OrderByExpr],
+        outer: Option<&Scope<'_>>,
+    ) -> Result<BoundQuery, SqlError> {
+        refuse_clauses(select)?;
+        let Source { plan, columns } = self.bind_from(&select.from, outer)?;
+        let scope = Scope { columns, parent: outer };
+        let mut plan = self.bind_where(plan, select.selection.as_ref(), &scope)?;
+        let mut slots = Slots::default();
+        let items = self.bind_items(&select.projection, &scope, &mut slots)?;
+        let groups = self.bind_groups(&select.group_by, &items, &select.projection, &scope)?;
+        let having = match &select.having {
+            None => None,
+            Some(condition) => {
+                slots.refusals.windows = Some("HAVING");
+                let bound = self.bind(condition, &scope, &mut slots)?;
+                slots.refusals.windows = None;
+                Some(self.condition(bound, "HAVING")?)
+            }
+        };
+        let order = self.bind_order(order, &items, &scope, &mut slots)?;
+        let mut clauses = Clauses { items, having, order };
+        let grouped =
+            !groups.is_empty() || !slots.aggregates.is_empty() || clauses.having.is_some();
+        if grouped {
+            plan = group(plan, groups, &scope, &mut clauses, &mut slots)?;
+        }
+        plan = place_windows(plan, &mut clauses, &slots);
+        self.finish_select(plan, clauses, select.distinct.as_ref(), &slots)
+    }
+
+    /// `WHERE`
+    pub(super) fn bind_where(
+        &self,
+        plan: Logical,
+        condition: Option<&Expr>,
+        scope: &Scope<'_>,
+    ) -> Result<Logical, SqlError> {
+        let Some(condition) = condition else { return Ok(plan) };
+        let mut slots = Slots::refusing(Refusals {
+            aggregates: Some("WHERE"),
+            windows: Some("WHERE"),
+            subqueries: None,
+        });
+        let bound = self.bind(condition, scope, &mut slots)?;
+        let mut condition = self.condition(bound, "WHERE")?;
+        let plan = slots.place_subqueries(plan, &mut [&mut condition]);
+        Ok(plan.filter(condition))
+    }
+
+    /// The select list: names and expressions, `*` spelled out.
+    pub(super) fn bind_items(
+        &self,
+        items: &[SelectItem],
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Vec<(String, Expression)>, SqlError> {
+        let mut bound = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                SelectItem::UnnamedExpr(expression) => {
+                    let value = self.bind(expression, scope, slots)?;
+                    bound.push((output_name(expression), self.decided(value)));
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    let value = self.bind(expr, scope, slots)?;
+                    bound.push((fold(alias), self.decided(value)));
+                }
+                SelectItem::Wildcard(options) => {
+                    refuse_wildcard_options(options)?;
+                    let before = bound.len();
+                    push_columns(scope, None, &mut bound);
+                    if bound.len() == before && scope.columns.is_empty() {
+                        return Err(SqlError::new(
+                            SqlState::SYNTAX_ERROR,
+                            "SELECT * with no tables specified is not valid",
+                        ));
+                    }
+                }
+                SelectItem::QualifiedWildcard(
+                    ast::SelectItemQualifiedWildcardKind::ObjectName(name),
+                    options,
+                ) => {
+                    refuse_wildcard_options(options)?;
+                    let (_, relation) = relation_name(name)?;
+                    if !scope.has_relation(&relation) {
+                        return Err(SqlError::new(
+                            SqlState::UNDEFINED_TABLE,
+                            format!("missing FROM-clause entry for table \"{relation}\""),
+                        ));
+                    }
+                    push_columns(scope, Some(&relation), &mut bound);
+                }
+                other => return Err(SqlError::unsupported(format!("the select item {other}"))),
+            }
+        }
+        Ok(bound)
+    }
+
+    /// `GROUP BY`: expressions, numbers of select items, or their names.
+    fn bind_groups(
+        &self,
+        groups: &ast::GroupByExpr,
+        items: &[(String, Expression)],
+        projection: &[SelectItem],
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Expression>, SqlError> {
+        let ast::GroupByExpr::Expressions(expressions, modifiers) = groups else {
+            return Err(SqlError::unsupported("GROUP BY ALL"));
+        };
+        if !modifiers.is_empty() {
+            return Err(SqlError::unsupported("a modifier of GROUP BY"));
+        }
+        let mut slots = Slots::refusing(Refusals {
+            aggregates: Some("GROUP BY"),
+            windows: Some("GROUP BY"),
+            subqueries: Some("GROUP BY"),
+        });
+        let mut bound = Vec::with_capacity(expressions.len());
+        for expression in expressions {
+            if let Some(position) = ordinal(expression, items.len(), "GROUP BY")? {
+                bound.push(refuse_slots(&items[position].1)?);
+                continue;
+            }
+            let value = match self.bind(expression, scope, &mut slots) {
+                Ok(value) => self.decided(value),
+                // A name that is no input column may be an output column's.
+                Err(error) => match alias_of(expression, items, projection) {
+                    Some(item) if error.state() == SqlState::UNDEFINED_COLUMN => {
+                        refuse_slots(item)?
+                    }
+                    _ => return Err(error),
+                },
+            };
+            bound.push(value);
+        }
+        Ok(bound)
+    }
+
+    /// `ORDER BY`: names and numbers of select items first, then any expression.
+    fn bind_order(
+        &self,
+        order: &[ast::OrderByExpr],
+        items: &[(String, Expression)],
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Vec<SortKey>, SqlError> {
+        let mut keys = Vec::with_capacity(order.len());
+        for key in order {
+            let named = match &key.expr {
+                Expr::Identifier(name) => {
+                    let name = fold(name);
+                    items.iter().find(|(item, _)| *item == name).map(|(_, value)| value.clone())
+                }
+                other => {
+                    ordinal(other, items.len(), "ORDER BY")?.map(|index| items[index].1.clone())
+                }
+            };
+            let value = match named {
+                Some(value) => value,
+                None => {
+                    let value = self.bind(&key.expr, scope, slots)?;
+                    self.decided(value)
+                }
+            };
+            keys.push(sort_key(value, &key.options)?);
+        }
+        Ok(keys)
+    }
+
+    /// Select list, `DISTINCT` and `ORDER BY` over a plan that has all their columns.
+    fn finish_select(
+        &self,
+        mut plan: Logical,
+        mut clauses: Clauses,
+        distinctness: Option<&ast::Distinct>,
+        slots: &Slots,
+    ) -> Result<BoundQuery, SqlError> {
+        let is_distinct = match distinctness {
+            None | Some(ast::Distinct::All) => false,
+            Some(ast::Distinct::Distinct) => true,
+            Some(ast::Distinct::On(_)) => return Err(SqlError::unsupported("DISTINCT ON")),
+        };
+        let columns: Vec<OutputColumn> = clauses
+            .items
+            .iter()
+            .map(|(name, value)| OutputColumn { name: name.clone(), data_type: value.data_type() })
+            .collect();
+        // An order by a select item is one by its output column.
+        let mut extra: Vec<Expression> = Vec::new();
+        let mut keys = Vec::with_capacity(clauses.order.len());
+        for key in clauses.order.drain(..) {
+            let data_type = key.expression.data_type();
+            let known = clauses.items.iter().position(|(_, value)| *value == key.expression);
+            let index = match known {
+                Some(index) => index,
+                None if is_distinct => {
+                    return Err(SqlError::new(
+                        SqlState::INVALID_COLUMN_REFERENCE,
+                        "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+                    ));
+                }
+                None => {
+                    extra.push(key.expression);
+                    columns.len() + extra.len() - 1
+                }
+            };
+            keys.push(SortKey { expression: Expression::column(index, data_type), ..key });
+        }
+        let mut expressions: Vec<Expression> =
+            clauses.items.into_iter().map(|(_, value)| value).chain(extra).collect();
+        let mut used: Vec<&mut Expression> = expressions.iter_mut().collect();
+        plan = slots.place_subqueries(plan, &mut used);
+        let width = expressions.len();
+        plan = plan.project(expressions);
+        if is_distinct {
+            plan = distinct(plan);
+        }
+        if !keys.is_empty() {
+            plan = Logical::Sort { input: Box::new(plan), keys, limit: None };
+        }
+        if width > columns.len() {
+            let kept = columns.iter().enumerate();
+            plan = plan.project(kept.map(|(i, c)| Expression::column(i, c.data_type)).collect());
+        }
+        Ok(BoundQuery { plan, columns })
+    }
+}
+
+/// Puts the aggregation into the plan and makes the clauses refer to its columns.
+fn group(
+    plan: Logical,
+    groups: Vec<Expression>,
+    scope: &Scope<'_>,
+    clauses: &mut Clauses,
+    slots: &mut Slots,
+) -> Result<Logical, SqlError> {
+    let mut grouping = Grouping::new(groups, std::mem::take(&mut slots.aggregates));
+    let items = clauses.items.iter_mut().map(|(_, value)| value);
+    let order = clauses.order.iter_mut().map(|key| &mut key.expression);
+    for expression in items.chain(&mut clauses.having).chain(order) {
+        grouping.regroup(expression, scope, &plan)?;
+    }
+    for window in &mut slots.windows {
+        let order = window.order_by.iter_mut().map(|key| &mut key.expression);
+        for expression in window.arguments.iter_mut().chain(&mut window.partition_by).chain(order) {
+            grouping.regroup(expression, scope, &plan)?;
+        }
+    }
+    grouping.regroup_subqueries(slots, scope, &plan)?;
+    let mut plan = grouping.place(plan, slots);
+    if let Some(mut having) = clauses.having.take() {
+        plan = slots.place_subqueries(plan, &mut [&mut having]);
+        plan = plan.filter(having);
+    }
+    Ok(plan)
+}
+
+/// Adds a node for each window specification, and puts its columns into the clauses.
+fn place_windows(mut plan: Logical, clauses: &mut Clauses, slots: &Slots) -> Logical {
+    let mut placed: Vec<usize> = vec![0; slots.windows.len()];
+    let mut done = vec![false; slots.windows.len()];
+    for first in 0..slots.windows.len() {
+        if done[first] {
+            continue;
+        }
+        let window = &slots.windows[first];
+        let mut calls = Vec::new();
+        let mut input = plan;
+        let mut specification =
+            (window.partition_by.clone(), window.order_by.clone(), Vec::<Vec<Expression>>::new());
+        let mut together = Vec::new();
+        for (position, other) in slots.windows.iter().enumerate().skip(first) {
+            let same =
+                other.partition_by == window.partition_by && other.order_by == window.order_by;
+            if same && !done[position] {
+                done[position] = true;
+                together.push(position);
+                specification.2.push(other.arguments.clone());
+            }
+        }
+        let keys = specification.1.iter_mut().map(|key| &mut key.expression);
+        let mut used: Vec<&mut Expression> = specification.0.iter_mut().chain(keys).collect();
+        used.extend(specification.2.iter_mut().flatten());
+        input = slots.place_subqueries(input, &mut used);
+        let width = input.width();
+        let (partition_by, order_by, arguments) = specification;
+        for (offset, (position, arguments)) in together.into_iter().zip(arguments).enumerate() {
+            let slot = &slots.windows[position];
+            calls.push(model::plan::WindowCall {
+                function: slot.function,
+                arguments,
+                data_type: slot.data_type,
+            });
+            placed[position] = width + offset;
+        }
+        plan = Logical::Window { input: Box::new(input), partition_by, order_by, calls };
+    }
+    let order = clauses.order.iter_mut().map(|key| &mut key.expression);
+    for expression in clauses.items.iter_mut().map(|(_, value)| value).chain(order) {
+        replace_slots(expression, &mut |slot| match slot {
+            Slot::Window(position) => Some(placed[position]),
+            _ => None,
+        });
+    }
+    plan
+}
+
+fn push_columns(scope: &Scope<'_>, relation: Option<&str>, out: &mut Vec<(String, Expression)>) {
+    for (index, column) in scope.columns.iter().enumerate() {
+        let wanted = match relation {
+            None => !column.hidden,
+            // A column that `USING` merged is its relation's still.
+            Some(relation) => {
+                column.relation.as_deref() == Some(relation)
+                    && (!column.hidden || column.only_qualified)
+            }
+        };
+        if wanted {
+            out.push((column.name.clone(), Expression::column(index, column.data_type)));
+        }
+    }
+}
+
+/// An expression that `GROUP BY` names through the select list.
+fn refuse_slots(expression: &Expression) -> Result<Expression, SqlError> {
+    let mut slots = Vec::new();
+    collect(expression, &mut slots);
+    let refused = match slots.first() {
+        None => return Ok(expression.clone()),
+        Some(Slot::Aggregate(_)) => "aggregate functions are not allowed in GROUP BY",
+        Some(Slot::Window(_)) => "window functions are not allowed in GROUP BY",
+        Some(Slot::Subquery(_)) => return Err(SqlError::unsupported("a subquery in GROUP BY")),
+    };
+    Err(SqlError::new(SqlState::GROUPING_ERROR, refused))
+}
+
+fn alias_of<'i>(
+    expression: &Expr,
+    items: &'i [(String, Expression)],
+    projection: &[SelectItem],
+) -> Option<&'i Expression> {
+    let Expr::Identifier(name) = expression else { return None };
+    let name = fold(name);
+    // With `*` in the list its positions are not the items'; a name still finds its item.
+    let aliased = projection.iter().any(|item| {
+        matches!(item, SelectItem::ExprWithAlias { alias, .. } if fold(alias) == name)
+    });
+    items.iter().find(|(item, _)| aliased && *item == name).map(|(_, value)| value)
+}
+
+/// The name PostgreSQL gives a select item without an alias.
+fn output_name(expression: &Expr) -> String {
+    match expression {
+        Expr::Identifier(name) => fold(name),
+        Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, fold),
+        Expr::Nested(inner) => output_name(inner),
+        Expr::Function(call) => {
+            relation_name(&call.name).map_or_else(|_| ANONYMOUS.to_owned(), |(_, name)| name)
+        }
+        Expr::Cast { expr, data_type, .. } => match output_name(expr) {
+            name if name != ANONYMOUS => name,
+            _ => super::types::data_type(data_type)
+                .map_or_else(|_| ANONYMOUS.to_owned(), short_type_name),
+        },
+        Expr::Case { else_result, .. } => match else_result.as_deref().map(output_name) {
+            Some(name) if name != ANONYMOUS => name,
+            _ => "case".to_owned(),
+        },
+        Expr::Exists { .. } => "exists".to_owned(),
+        Expr::Extract { .. } => "extract".to_owned(),
+        Expr::Substring { .. } => "substring".to_owned(),
+        Expr::Position { .. } => "position".to_owned(),
+        Expr::Ceil { .. } => "ceil".to_owned(),
+        Expr::Floor { .. } => "floor".to_owned(),
+        Expr::Trim { trim_where, .. } => match trim_where {
+            Some(ast::TrimWhereField::Leading) => "ltrim".to_owned(),
+            Some(ast::TrimWhereField::Trailing) => "rtrim".to_owned(),
+            _ => "btrim".to_owned(),
+        },
+        Expr::TypedString(typed) => super::types::data_type(&typed.data_type)
+            .map_or_else(|_| ANONYMOUS.to_owned(), short_type_name),
+        Expr::Interval(_) => "interval".to_owned(),
+        Expr::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => "bool".to_owned(),
+        Expr::Subquery(query) => match query.body.as_ref() {
+            ast::SetExpr::Select(select) => match select.projection.as_slice() {
+                [SelectItem::UnnamedExpr(expression)] => output_name(expression),
+                [SelectItem::ExprWithAlias { alias, .. }] => fold(alias),
+                _ => ANONYMOUS.to_owned(),
+            },
+            _ => ANONYMOUS.to_owned(),
+        },
+        _ => ANONYMOUS.to_owned(),
+    }
+}
+
+/// PostgreSQL's internal name of a type, which names the column of a cast.
+fn short_type_name(data_type: model::types::DataType) -> String {
+    use model::types::DataType as T;
+    let name = match data_type {
+        T::Bool => "bool",
+        T::Int2 => "int2",
+        T::Int4 => "int4",
+        T::Int8 => "int8",
+        T::Float4 => "float4",
+        T::Float8 => "float8",
+        T::Numeric(_) => "numeric",
+        T::Varchar(_) => "varchar",
+        T::Char(_) => "bpchar",
+        T::Timestamp => "timestamp",
+        T::TimestampTz => "timestamptz",
+        T::Time => "time",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+fn refuse_wildcard_options(options: &ast::WildcardAdditionalOptions) -> Result<(), SqlError> {
+    let plain = options.opt_ilike.is_none()
+        && options.opt_exclude.is_none()
+        && options.opt_except.is_none()
+        && options.opt_replace.is_none()
+        && options.opt_rename.is_none();
+    if plain { Ok(()) } else { Err(SqlError::unsupported("an option of *")) }
+}
+
+fn refuse_clauses(select: &ast::Select) -> Result<(), SqlError> {
+    let refused = [
+        (select.into.is_some(), "SELECT INTO"),
+        (select.top.is_some(), "TOP"),
+        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+        (select.prewhere.is_some(), "PREWHERE"),
+        (select.qualify.is_some(), "QUALIFY"),
+        (!select.named_window.is_empty(), "the WINDOW clause"),
+        (!select.connect_by.is_empty(), "CONNECT BY"),
+        (!select.cluster_by.is_empty(), "CLUSTER BY"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+        (!select.sort_by.is_empty(), "SORT BY"),
+    ];
+    match refused.iter().find(|(present, _)| *present) {
+        Some((_, clause)) => Err(SqlError::unsupported(clause)),
+        None => Ok(()),
+    }
+}
