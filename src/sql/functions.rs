@@ -4,7 +4,7 @@
 use super::binder::Binder;
 use super::expression::call_name;
 use super::scope::Scope;
-use super::slots::{Refusals, Slots, WindowSlot};
+use super::slots::{Slots, WindowSlot};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::plan::{AggregateCall, AggregateFunction, SortKey, WindowFunction};
@@ -86,14 +86,9 @@ impl Binder<'_> {
                 format!("aggregate functions are not allowed in {clause}"),
             ));
         }
-        let outer = std::mem::replace(
-            &mut slots.refusals,
-            Refusals {
-                aggregates: Some("the arguments of another"),
-                windows: Some("the arguments of an aggregate"),
-                ..slots.refusals
-            },
-        );
+        let outer = slots.refusals;
+        slots.refusals.aggregates = Some("the arguments of another");
+        slots.refusals.windows = Some("the arguments of an aggregate");
         let bound = self.aggregate_call(call, function, filter, scope, slots);
         slots.refusals = outer;
         Ok(slots.aggregate(bound?))
@@ -173,10 +168,8 @@ impl Binder<'_> {
         if call.distinct || function.filter.is_some() {
             return Err(SqlError::unsupported("DISTINCT or FILTER of a window function"));
         }
-        let outer = std::mem::replace(
-            &mut slots.refusals,
-            Refusals { windows: Some("a window definition"), ..slots.refusals },
-        );
+        let outer = slots.refusals;
+        slots.refusals.windows = Some("a window definition");
         let bound = self.window_slot(call, specification, scope, slots);
         slots.refusals = outer;
         Ok(slots.window(bound?))

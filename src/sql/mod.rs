@@ -26,7 +26,6 @@ mod access;
 mod binder;
 pub mod ddl;
 mod dml;
-mod explain;
 mod expression;
 mod from;
 mod functions;
@@ -41,15 +40,14 @@ mod scope;
 mod select;
 mod slots;
 mod statement;
+mod stored_text;
 mod types;
 
 pub use dml::{DeletePlan, InsertPlan, InsertSource, UpdatePlan, WriteTarget};
 pub use parse::{ParsedStatement, STATEMENT_BYTES_MAX, parse};
 pub use query::BoundQuery;
-pub use statement::{
-    Planned, PlannedKind, PointRead, QueryPlan, SetStatement, bind_table_expression, bind_view,
-    plan,
-};
+pub use statement::{Planned, PlannedKind, PointRead, QueryPlan, SetStatement, plan};
+pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
 
 use crate::catalog::Catalog;
 use model::types::DataType;

@@ -1,0 +1,323 @@
+//! From a parsed statement to what the router and the session carry out.
+
+use super::binder::Binder;
+use super::ddl::{self, DdlStatement};
+use super::dml::{BoundChange, DeletePlan, InsertPlan, UpdatePlan};
+use super::parse::ParsedStatement;
+use super::physical::physical;
+use super::query::BoundQuery;
+use super::rules;
+use super::{OutputColumn, SessionSettings, VirtualTables};
+use crate::catalog::Catalog;
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::id::{CatalogVersion, ObjectId};
+use model::plan::{Access, Plan, Target};
+use model::schema::Table;
+use model::types::DataType;
+use sqlparser::ast::{self, Statement};
+use std::sync::Arc;
+
+/// A planned statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Types of its parameters.
+    pub parameters: Vec<DataType>,
+    /// Columns of its result; none for a statement without rows.
+    pub columns: Vec<OutputColumn>,
+    /// The catalog it was planned with.
+    pub catalog_version: CatalogVersion,
+    /// The tables and views it depends on.
+    pub tables: Vec<ObjectId>,
+    /// Whether the same text may use it again while the catalog is the same.
+    pub cacheable: bool,
+    /// What to do.
+    pub kind: PlannedKind,
+}
+
+/// What a statement does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlannedKind {
+    /// Reads.
+    Query(QueryPlan),
+    /// `INSERT`
+    Insert(InsertPlan),
+    /// `UPDATE`
+    Update(UpdatePlan),
+    /// `DELETE`
+    Delete(DeletePlan),
+    /// Changes the schema.
+    Ddl(DdlStatement),
+    /// `BEGIN`
+    Begin,
+    /// `COMMIT`
+    Commit,
+    /// `ROLLBACK`
+    Rollback,
+    /// `EXPLAIN`
+    Explain {
+        /// What is explained.
+        inner: Box<Planned>,
+        /// Whether it is run too.
+        analyze: bool,
+    },
+    /// `SET`, `RESET`
+    Set(SetStatement),
+    /// `SHOW`
+    Show {
+        /// The setting, or `all`.
+        name: String,
+    },
+}
+
+/// `SET name = value`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetStatement {
+    /// The setting.
+    pub name: String,
+    /// Its value as text; `None` resets it.
+    pub value: Option<String>,
+}
+
+/// A query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryPlan {
+    /// The router's plan.
+    pub plan: Arc<Plan>,
+    /// The same as a lookup of one row, where it is one.
+    pub point: Option<PointRead>,
+}
+
+/// One row by its whole primary key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointRead {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Values of the key columns, in key order: expressions without columns.
+    pub key: Vec<Expression>,
+    /// Ordinals of the columns that the other two read.
+    pub columns: Vec<usize>,
+    /// What else must hold, over `columns`.
+    pub filter: Option<Expression>,
+    /// The result's columns, over `columns`; `None`: they are `columns` themselves.
+    pub projection: Option<Vec<Expression>>,
+}
+
+/// Plans a statement. `parameter_types` are those the client declares.
+pub fn plan(
+    statement: &ParsedStatement,
+    catalog: &Catalog,
+    settings: &SessionSettings,
+    virtual_tables: &dyn VirtualTables,
+    parameter_types: &[Option<DataType>],
+) -> Result<Planned, SqlError> {
+    let binder = Binder::new(catalog, settings, virtual_tables, parameter_types);
+    let (kind, columns) = bind_statement(&binder, &statement.ast, settings)?;
+    Ok(Planned {
+        parameters: binder.parameter_types(),
+        columns,
+        catalog_version: catalog.version,
+        tables: binder.tables(),
+        cacheable: !binder.uncacheable.get(),
+        kind,
+    })
+}
+
+fn bind_statement(
+    binder: &Binder<'_>,
+    statement: &Statement,
+    settings: &SessionSettings,
+) -> Result<(PlannedKind, Vec<OutputColumn>), SqlError> {
+    let without_rows = |kind| Ok((kind, Vec::new()));
+    match statement {
+        Statement::Query(query) => {
+            let BoundQuery { plan, columns } = binder.bind_query(query, None)?;
+            Ok((PlannedKind::Query(query_plan(physical(rules::optimize(plan)))), columns))
+        }
+        Statement::Insert(insert) => {
+            let BoundChange { plan, columns } = binder.bind_insert(insert)?;
+            Ok((PlannedKind::Insert(plan), columns))
+        }
+        Statement::Update(update) => {
+            let BoundChange { plan, columns } = binder.bind_update(update)?;
+            Ok((PlannedKind::Update(plan), columns))
+        }
+        Statement::Delete(delete) => {
+            let BoundChange { plan, columns } = binder.bind_delete(delete)?;
+            Ok((PlannedKind::Delete(plan), columns))
+        }
+        Statement::StartTransaction { modes, .. } => {
+            check_modes(modes)?;
+            without_rows(PlannedKind::Begin)
+        }
+        Statement::Commit { chain: false, .. } => without_rows(PlannedKind::Commit),
+        Statement::Rollback { chain: false, savepoint: None } => {
+            without_rows(PlannedKind::Rollback)
+        }
+        Statement::Explain { statement, analyze, .. } => {
+            let (kind, columns) = bind_statement(binder, statement, settings)?;
+            let inner = Box::new(Planned {
+                parameters: Vec::new(),
+                columns,
+                catalog_version: binder.catalog.version,
+                tables: binder.tables(),
+                cacheable: false,
+                kind,
+            });
+            let column =
+                OutputColumn { name: "QUERY PLAN".to_owned(), data_type: DataType::Text };
+            Ok((PlannedKind::Explain { inner, analyze: *analyze }, vec![column]))
+        }
+        Statement::Set(set) => without_rows(PlannedKind::Set(bind_set(set)?)),
+        Statement::Reset(reset) => {
+            let name = match &reset.reset {
+                ast::Reset::ALL => "all".to_owned(),
+                ast::Reset::ConfigurationParameter(name) => name.to_string().to_lowercase(),
+            };
+            without_rows(PlannedKind::Set(SetStatement { name, value: None }))
+        }
+        Statement::ShowVariable { variable } => {
+            let words: Vec<String> =
+                variable.iter().map(|word| word.value.to_lowercase()).collect();
+            let name = words.join("_");
+            let column = OutputColumn { name: name.clone(), data_type: DataType::Text };
+            Ok((PlannedKind::Show { name }, vec![column]))
+        }
+        other => match ddl::describe(other, settings)? {
+            Some(ddl) => without_rows(PlannedKind::Ddl(ddl)),
+            None => Err(SqlError::unsupported(format!("the statement {other}"))),
+        },
+    }
+}
+
+fn check_modes(modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
+    for mode in modes {
+        match mode {
+            ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadWrite)
+            | ast::TransactionMode::IsolationLevel(
+                ast::TransactionIsolationLevel::ReadCommitted
+                | ast::TransactionIsolationLevel::ReadUncommitted,
+            ) => {}
+            other => {
+                return Err(SqlError::unsupported(format!("the transaction mode {other}"))
+                    .hint("Transactions are READ COMMITTED, READ WRITE."));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bind_set(set: &ast::Set) -> Result<SetStatement, SqlError> {
+    let ast::Set::SingleAssignment { variable, values, .. } = set else {
+        return match set {
+            ast::Set::SetTimeZone { value, .. } => Ok(SetStatement {
+                name: "timezone".to_owned(),
+                value: Some(value.to_string().trim_matches('\'').to_owned()),
+            }),
+            other => Err(SqlError::unsupported(format!("the statement {other}"))),
+        };
+    };
+    let name = variable.to_string().to_lowercase();
+    let texts: Vec<String> = values
+        .iter()
+        .map(|value| match value {
+            ast::Expr::Value(value) => match &value.value {
+                ast::Value::SingleQuotedString(text) => text.clone(),
+                other => other.to_string(),
+            },
+            other => other.to_string(),
+        })
+        .collect();
+    let value = texts.join(", ");
+    let is_default = value.eq_ignore_ascii_case("default");
+    Ok(SetStatement { name, value: (!is_default).then_some(value) })
+}
+
+fn query_plan(plan: Plan) -> QueryPlan {
+    let point = point_read(&plan);
+    QueryPlan { plan: Arc::new(plan), point }
+}
+
+/// Recognises a lookup of one row: an exchange to one partition over a scan of one whole key.
+fn point_read(plan: &Plan) -> Option<PointRead> {
+    let Plan::Exchange(exchange) = plan else { return None };
+    let Target::Keys(points) = &exchange.target else { return None };
+    if points.len() != 1 {
+        return None;
+    }
+    let (scan, projection) = match exchange.fragment.as_ref() {
+        Plan::Scan(scan) => (scan, None),
+        Plan::Project(project) => match project.input.as_ref() {
+            Plan::Scan(scan) => (scan, Some(project.expressions.clone())),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let Access::PrimaryKey(bounds) = &scan.access else { return None };
+    let [key] = bounds.equal.as_slice() else { return None };
+    if key.len() != scan.table.primary_key.len() || scan.limit.is_some() {
+        return None;
+    }
+    Some(PointRead {
+        table: Arc::clone(&scan.table),
+        key: key.clone(),
+        columns: scan.columns.clone(),
+        filter: residual(scan),
+        projection,
+    })
+}
+
+/// The scan's filter without the equalities that its key already says.
+fn residual(scan: &model::plan::Scan) -> Option<Expression> {
+    let Access::PrimaryKey(bounds) = &scan.access else { return scan.filter.clone() };
+    let key = bounds.equal.first()?;
+    let mut parts = Vec::new();
+    super::logical::conjuncts(scan.filter.clone()?, &mut parts);
+    let said = |part: &Expression| {
+        let Expression::Binary {
+            operator: model::expression::BinaryOperator::Equal, left, right, ..
+        } = part
+        else {
+            return false;
+        };
+        let is_key = |column: &Expression, value: &Expression| {
+            let Expression::Column(column) = column else { return false };
+            let ordinal = scan.columns[column.index];
+            let position = scan.table.primary_key.iter().position(|key| *key == ordinal);
+            position.is_some_and(|position| key[position] == *value)
+        };
+        is_key(left, right) || is_key(right, left)
+    };
+    super::logical::conjunction(parts.into_iter().filter(|part| !said(part)))
+}
+
+impl Planned {
+    /// The command tag, once `rows` rows were returned or changed.
+    pub fn tag(&self, rows: u64) -> String {
+        match &self.kind {
+            PlannedKind::Query(_) => format!("SELECT {rows}"),
+            PlannedKind::Insert(_) => format!("INSERT 0 {rows}"),
+            PlannedKind::Update(_) => format!("UPDATE {rows}"),
+            PlannedKind::Delete(_) => format!("DELETE {rows}"),
+            PlannedKind::Ddl(ddl) => ddl.tag().to_owned(),
+            PlannedKind::Begin => "BEGIN".to_owned(),
+            PlannedKind::Commit => "COMMIT".to_owned(),
+            PlannedKind::Rollback => "ROLLBACK".to_owned(),
+            PlannedKind::Explain { .. } => "EXPLAIN".to_owned(),
+            PlannedKind::Set(set) if set.value.is_none() => "RESET".to_owned(),
+            PlannedKind::Set(_) => "SET".to_owned(),
+            PlannedKind::Show { .. } => "SHOW".to_owned(),
+        }
+    }
+
+    /// Refuses parameters that do not fit.
+    pub fn check_parameters(&self, given: usize) -> Result<(), SqlError> {
+        if given == self.parameters.len() {
+            return Ok(());
+        }
+        Err(SqlError::new(
+            SqlState::PROTOCOL_VIOLATION,
+            format!("the statement takes {} parameters, {given} were given", self.parameters.len()),
+        ))
+    }
+}
