@@ -1,5 +1,7 @@
 //! PhantomDB as a library: the parts of the `phantomdb` program.
 
 pub mod bench;
+pub mod catalog;
 pub mod cli;
 pub mod logging;
+pub mod sql;

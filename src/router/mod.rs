@@ -1,0 +1,281 @@
+//! The router of one core: takes planned statements, asks the partitions for their part, and sees
+//! transactions to their end.
+//!
+//! ```text
+//! Query:   snapshot ─► gather tree (exec) ─► exchanges read from partitions (gather.rs) ─► rows
+//! Change:  rows by partition ─► Write to each (write.rs) ─► effects elsewhere (unique keys,
+//!          references) ─► checks of referencing rows (references.rs) ─► commit (src/txn)
+//! Schema:  close the tables' gates on every core ─► fill, check ─► commit the catalog's rows ─►
+//!          publish to every core ─► open (schema.rs)
+//! ```
+//!
+//! A statement outside of a transaction block is a transaction of its own. Where it touches one
+//! partition and has no effects elsewhere, it writes and commits in one request. One that loses a
+//! race (40001, 40P01) before anything of its result was sent is run again here.
+//!
+//! What it does not know: sessions, settings, wire formats.
+
+mod gather;
+pub mod gates;
+pub mod peers;
+mod point;
+mod references;
+mod schema;
+pub mod virtual_tables;
+mod write;
+
+use crate::catalog::Catalog;
+use crate::sql::{Planned, PlannedKind};
+use crate::txn::{self, Finisher, Transaction};
+use futures::future::LocalBoxFuture;
+use gates::Gates;
+use gather::PartitionGather;
+use model::batch::Batch;
+use model::error::SqlError;
+use model::id::{TxnId};
+use model::plan::Plan;
+use model::value::Value;
+use peers::{Answer, Call, Peers};
+use shards::Engine;
+use shards::exec::memory::MemoryAccount;
+use shards::exec::{self, ExecContext, SessionIdentity};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a statement that lost a race is run again.
+const ATTEMPTS_MAX: u32 = 10;
+
+/// Takes the rows of a statement.
+pub trait RowSink {
+    /// Takes a batch; waits while the receiver has no room.
+    fn rows(&mut self, batch: Batch) -> LocalBoxFuture<'_, Result<(), SqlError>>;
+}
+
+/// Limits of a router. The composition root fills them in.
+#[derive(Debug, Clone)]
+pub struct RouterOptions {
+    /// Memory that all statements of the core may keep, in bytes.
+    pub query_memory_bytes: u64,
+    /// Memory that one statement may keep, in bytes.
+    pub statement_memory_bytes: u64,
+    /// Where sorts may spill; `None` refuses instead.
+    pub spill_directory: Option<PathBuf>,
+    /// How long a schema change waits for statements on its tables.
+    pub schema_lock_timeout: Duration,
+}
+
+/// A planned statement with what it needs to run.
+pub struct Statement<'a> {
+    /// The plan.
+    pub planned: &'a Planned,
+    /// Values of its parameters.
+    pub parameters: Arc<[Value]>,
+    /// Microseconds since 2000-01-01 00:00 UTC, the same everywhere in the statement.
+    pub now_micros: i64,
+    /// Who runs it.
+    pub identity: SessionIdentity,
+}
+
+/// The router of one core. Clones share it.
+#[derive(Clone)]
+pub struct Router {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    peers: Peers,
+    finisher: Finisher,
+    gates: Gates,
+    options: RouterOptions,
+    memory: MemoryAccount,
+    catalog: RefCell<Arc<Catalog>>,
+    last_row_id: Cell<i64>,
+    sessions: RefCell<HashMap<peers::SessionNumber, Weak<dyn Cancel>>>,
+    /// On core 0: the right to change the schema.
+    schema_turn: runtime::sync::Semaphore,
+    schema_permit: RefCell<Option<runtime::sync::Permit>>,
+}
+
+/// What a session does when it is cancelled from elsewhere.
+pub trait Cancel {
+    /// Stops the statement that runs now, if one does.
+    fn cancel(&self);
+}
+
+impl Router {
+    /// The router over a core's engine. [`Router::load_catalog`] comes before the first statement.
+    pub fn new(engine: Engine, peers: Peers, options: RouterOptions) -> Router {
+        let finisher = Finisher::start(engine.clone());
+        let memory = MemoryAccount::new(options.query_memory_bytes);
+        Router {
+            inner: Rc::new(Inner {
+                engine,
+                peers,
+                finisher,
+                gates: Gates::default(),
+                options,
+                memory,
+                catalog: RefCell::new(Arc::new(Catalog::bootstrap())),
+                last_row_id: Cell::new(0),
+                sessions: RefCell::default(),
+                schema_turn: runtime::sync::Semaphore::new(1),
+                schema_permit: RefCell::default(),
+            }),
+        }
+    }
+
+    /// The catalog that statements are planned with now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.inner.catalog.borrow().clone()
+    }
+
+    /// The tables' gates on this core.
+    pub fn gates(&self) -> &Gates {
+        &self.inner.gates
+    }
+
+    /// The engine under it.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// The other cores' routers.
+    pub fn peers(&self) -> &Peers {
+        &self.inner.peers
+    }
+
+    /// Bytes that statements keep now.
+    pub fn memory_used(&self) -> u64 {
+        self.inner.memory.used_bytes()
+    }
+
+    /// Notes a session, so that it can be cancelled from elsewhere until it is dropped.
+    pub fn register(&self, number: peers::SessionNumber, session: Weak<dyn Cancel>) {
+        let mut sessions = self.inner.sessions.borrow_mut();
+        sessions.insert(number, session);
+    }
+
+    /// Forgets a session.
+    pub fn unregister(&self, number: peers::SessionNumber) {
+        self.inner.sessions.borrow_mut().remove(&number);
+    }
+
+    /// Answers another core's router.
+    pub async fn handle(&self, call: Call) -> Result<Answer, SqlError> {
+        match call {
+            Call::Cancel(number) => {
+                let session = self.inner.sessions.borrow().get(&number).and_then(Weak::upgrade);
+                if let Some(session) = session {
+                    session.cancel();
+                }
+                Ok(Answer::Done)
+            }
+            Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
+            other => self.handle_schema_call(other).await,
+        }
+    }
+
+    /// Starts a transaction.
+    pub fn begin(&self) -> Transaction {
+        let engine = &self.inner.engine;
+        Transaction::new(TxnId { began: engine.now(), node: engine.node(), core: engine.core() })
+    }
+
+    /// Commits a transaction.
+    pub async fn commit(&self, transaction: Transaction) -> Result<(), SqlError> {
+        txn::commit(&self.inner.engine, &self.inner.finisher, &transaction).await.map(drop)
+    }
+
+    /// Rolls a transaction back.
+    pub async fn rollback(&self, transaction: Transaction) -> Result<(), SqlError> {
+        txn::rollback(&self.inner.engine, &transaction).await
+    }
+
+    /// Runs a query or a change: in `transaction`, or as a transaction of its own. Returns how
+    /// many rows were returned or changed.
+    pub async fn run(
+        &self,
+        statement: &Statement<'_>,
+        transaction: Option<&mut Transaction>,
+        out: &mut dyn RowSink,
+    ) -> Result<u64, SqlError> {
+        statement.planned.check_parameters(statement.parameters.len())?;
+        if let PlannedKind::Query(query) = &statement.planned.kind {
+            let txn = transaction.map(|transaction| transaction.id);
+            if let (Some(point), None) = (&query.point, txn)
+                && let Some(rows) = self.point_read(point, statement, out).await?
+            {
+                return Ok(rows);
+            }
+            return self.query(&query.plan, statement, txn, out).await;
+        }
+        let (rows, returned) = match transaction {
+            Some(transaction) => self.change(statement, transaction, false).await?,
+            None => self.change_alone(statement).await?,
+        };
+        for batch in returned {
+            out.rows(batch).await?;
+        }
+        Ok(rows)
+    }
+
+    /// A change as a transaction of its own.
+    async fn change_alone(&self, statement: &Statement<'_>) -> Result<(u64, Vec<Batch>), SqlError> {
+        let mut attempt = 1;
+        loop {
+            let mut transaction = self.begin();
+            let changed = match self.change(statement, &mut transaction, true).await {
+                Ok(changed) => self.commit(transaction).await.map(|()| changed),
+                Err(error) => {
+                    // What cannot be told is rolled back by the partition itself after a while.
+                    let _told = self.rollback(transaction).await;
+                    Err(error)
+                }
+            };
+            match changed {
+                Err(error) if error.state().is_retryable() && attempt < ATTEMPTS_MAX => {
+                    attempt += 1;
+                    let pause = runtime::random::below(u64::from(attempt) * 2_000);
+                    runtime::time::sleep(Duration::from_micros(pause)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Runs a query's plan.
+    async fn query(
+        &self,
+        plan: &Plan,
+        statement: &Statement<'_>,
+        txn: Option<TxnId>,
+        out: &mut dyn RowSink,
+    ) -> Result<u64, SqlError> {
+        let context = self.context(statement, txn);
+        let mut operator = exec::open(plan, &context)?;
+        let mut rows = 0;
+        while let Some(batch) = operator.next().await? {
+            rows += batch.rows() as u64;
+            out.rows(batch).await?;
+        }
+        Ok(rows)
+    }
+
+    /// What operators of the statement need: a snapshot of now, all partitions, its own memory.
+    fn context(&self, statement: &Statement<'_>, txn: Option<TxnId>) -> Rc<ExecContext> {
+        let inner = &*self.inner;
+        let memory = inner.memory.child(inner.options.statement_memory_bytes);
+        let mut context =
+            ExecContext::new(statement.parameters.clone(), statement.now_micros, memory);
+        context.spill_directory.clone_from(&inner.options.spill_directory);
+        context.identity = statement.identity.clone();
+        let snapshot = inner.engine.now();
+        context.gather = Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn)));
+        Rc::new(context)
+    }
+}
