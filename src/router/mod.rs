@@ -21,7 +21,6 @@ pub mod peers;
 mod point;
 mod references;
 mod schema;
-pub mod virtual_tables;
 mod write;
 
 use crate::catalog::Catalog;

@@ -1,0 +1,516 @@
+//! Changes of the schema.
+//!
+//! One at a time in a node, in a task of its own that runs to its end whatever becomes of the
+//! session:
+//!
+//! ```text
+//! turn (core 0) ─► compute the change ─► close the gates of the tables it touches, on every core
+//!   ─► fill new indexes, check rows ─► commit the catalog's rows ─► publish to every core
+//!   ─► open the gates ─► give the turn back
+//! ```
+//!
+//! Entries of an index that is not published yet are harmless: nothing reads them, and its id is
+//! never used again.
+
+use super::peers::{Answer, Call};
+use super::{Router, Statement};
+use crate::catalog::change::{CatalogChange, DdlWork, apply_ddl};
+use crate::catalog::{Catalog, Relation, load, objects_table};
+use crate::sql::ddl::DdlStatement;
+use crate::sql::{NoVirtualTables, Planned, PlannedKind, SessionSettings, parse, plan};
+use crate::txn::Transaction;
+use model::batch::Batch;
+use model::command::{Effect, Fragment, KeyConflict, RequestBody};
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::id::{CoreId, ObjectId, PartitionId};
+use model::plan::{
+    Access, Change, Exchange, KeyBounds, Modify, OnConflict, Plan, Scan, Target, Values,
+};
+use model::schema::{Index, Table};
+use model::types::DataType;
+use model::value::Value;
+use runtime::sync::oneshot;
+use shards::exec::{ExecContext, keys, open};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Core that keeps the turn.
+const TURN_CORE: CoreId = CoreId(0);
+/// Index entries written in one transaction.
+const BACKFILL_ENTRIES: usize = 2_000;
+
+impl Router {
+    /// Changes the schema. Returns what the client is told besides the success.
+    pub async fn change_schema(
+        &self,
+        ddl: &DdlStatement,
+        settings: &SessionSettings,
+    ) -> Result<Vec<String>, SqlError> {
+        let (sender, receiver) = oneshot::channel();
+        let (router, ddl, settings) = (self.clone(), ddl.clone(), settings.clone());
+        let change = async move {
+            let result = router.take_turn_and_change(&ddl, &settings).await;
+            // A session that has gone does not want to know.
+            let _gone = sender.send(result);
+        };
+        runtime::task::spawn("schema change", change).detach();
+        receiver.await.map_err(|_closed| SqlError::internal("a schema change broke off"))?
+    }
+
+    async fn take_turn_and_change(
+        &self,
+        ddl: &DdlStatement,
+        settings: &SessionSettings,
+    ) -> Result<Vec<String>, SqlError> {
+        let peers = self.peers();
+        peers.call(TURN_CORE, Call::BeginChange).await?;
+        let result = self.change_in_turn(ddl, settings).await;
+        let ended = peers.call(TURN_CORE, Call::EndChange).await;
+        let notices = result?;
+        ended.map(|_| notices)
+    }
+
+    async fn change_in_turn(
+        &self,
+        ddl: &DdlStatement,
+        settings: &SessionSettings,
+    ) -> Result<Vec<String>, SqlError> {
+        let before = self.catalog();
+        let change = apply_ddl(&before, ddl)?;
+        if change.catalog.version == before.version {
+            return Ok(change.notices);
+        }
+        let touched: Arc<[ObjectId]> = touched(&before, &change.catalog).into();
+        let closed = self.peers().call_all(Call::CloseGates(touched.clone())).await;
+        let result = match closed {
+            Ok(_) => self.make(change, settings).await,
+            Err(error) => Err(error),
+        };
+        let opened = self.peers().call_all(Call::OpenGates(touched)).await;
+        let notices = result?;
+        opened.map(|_| notices)
+    }
+
+    /// Makes a change while nobody is in its tables.
+    async fn make(
+        &self,
+        change: CatalogChange,
+        settings: &SessionSettings,
+    ) -> Result<Vec<String>, SqlError> {
+        let CatalogChange { upserts, deletes, catalog, work, notices } = change;
+        let catalog = Arc::new(catalog);
+        for item in &work {
+            self.work(item, &catalog, settings).await?;
+        }
+        self.store(&upserts, &deletes).await?;
+        self.peers().call_all(Call::Publish(catalog)).await?;
+        Ok(notices)
+    }
+
+    async fn work(
+        &self,
+        item: &DdlWork,
+        catalog: &Arc<Catalog>,
+        settings: &SessionSettings,
+    ) -> Result<(), SqlError> {
+        let table_of = |id: ObjectId| {
+            catalog.table(id).ok_or_else(|| SqlError::internal("work on a table that is not there"))
+        };
+        match item {
+            DdlWork::BackfillIndex { table, index } => {
+                let table = table_of(*table)?;
+                let index = table.indexes.iter().find(|known| known.id == *index);
+                let index = index.ok_or_else(|| SqlError::internal("no such index to fill"))?;
+                self.backfill(table, index).await
+            }
+            DdlWork::ValidateForeignKey { table, name } => {
+                let child = table_of(*table)?;
+                let reference = child.foreign_keys.iter().find(|known| known.name == *name);
+                let reference =
+                    reference.ok_or_else(|| SqlError::internal("no such reference to check"))?;
+                let parent = table_of(reference.parent)?;
+                let pairs = reference.child_columns.iter().zip(&reference.parent_columns);
+                let same = pairs.map(|(&c, &p)| {
+                    format!("p.{} = c.{}", quoted(&parent.columns[p].name), quoted(&child.columns[c].name))
+                });
+                let same: Vec<String> = same.collect();
+                let present = reference.child_columns.iter().map(|&c| {
+                    format!("c.{} IS NOT NULL", quoted(&child.columns[c].name))
+                });
+                let present: Vec<String> = present.collect();
+                let columns = reference.child_columns.iter();
+                let columns: Vec<String> =
+                    columns.map(|&c| format!("c.{}", quoted(&child.columns[c].name))).collect();
+                let text = format!(
+                    "SELECT {} FROM {} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {} p WHERE {}) LIMIT 1",
+                    columns.join(", "),
+                    qualified(child),
+                    present.join(" AND "),
+                    qualified(parent),
+                    same.join(" AND ")
+                );
+                let found = self.first_row(&text, catalog, settings).await?;
+                let Some(row) = found else { return Ok(()) };
+                let names = |table: &Table, ordinals: &[usize]| {
+                    let names = ordinals.iter().map(|&o| table.columns[o].name.clone());
+                    names.collect::<Vec<_>>().join(", ")
+                };
+                let types = reference.child_columns.iter().map(|&c| child.columns[c].data_type);
+                let values: Vec<String> =
+                    row.iter().zip(types).map(|(value, t)| value.to_text(t)).collect();
+                Err(SqlError::new(
+                    SqlState::FOREIGN_KEY_VIOLATION,
+                    format!(
+                        "insert or update on table \"{}\" violates foreign key constraint \"{name}\"",
+                        child.name
+                    ),
+                )
+                .detail(format!(
+                    "Key ({})=({}) is not present in table \"{}\".",
+                    names(child, &reference.child_columns),
+                    values.join(", "),
+                    parent.name
+                ))
+                .table(&child.schema, &child.name)
+                .constraint(name))
+            }
+            DdlWork::ValidateCheck { table, name } => {
+                let table = table_of(*table)?;
+                let check = table.checks.iter().find(|known| known.name == *name);
+                let check = check.ok_or_else(|| SqlError::internal("no such check"))?;
+                let text =
+                    format!("SELECT 1 FROM {} WHERE NOT ({}) LIMIT 1", qualified(table), check.text);
+                match self.first_row(&text, catalog, settings).await? {
+                    None => Ok(()),
+                    Some(_) => Err(SqlError::new(
+                        SqlState::CHECK_VIOLATION,
+                        format!(
+                            "check constraint \"{name}\" of relation \"{}\" is violated by some row",
+                            table.name
+                        ),
+                    )
+                    .table(&table.schema, &table.name)
+                    .constraint(name)),
+                }
+            }
+            DdlWork::ValidateNotNull { table, column } => {
+                let table = table_of(*table)?;
+                let column = &table.columns[*column].name;
+                let text = format!(
+                    "SELECT 1 FROM {} WHERE {} IS NULL LIMIT 1",
+                    qualified(table),
+                    quoted(column)
+                );
+                match self.first_row(&text, catalog, settings).await? {
+                    None => Ok(()),
+                    Some(_) => Err(SqlError::new(
+                        SqlState::NOT_NULL_VIOLATION,
+                        format!(
+                            "column \"{column}\" of relation \"{}\" contains null values",
+                            table.name
+                        ),
+                    )
+                    .table(&table.schema, &table.name)
+                    .column(column)),
+                }
+            }
+            // Nothing refers to dropped keys any more, and their ids are never used again.
+            DdlWork::DropData { .. } => Ok(()),
+        }
+    }
+
+    /// The first row of a query of our own.
+    async fn first_row(
+        &self,
+        text: &str,
+        catalog: &Catalog,
+        settings: &SessionSettings,
+    ) -> Result<Option<Vec<Value>>, SqlError> {
+        let statements = parse(text)?;
+        let [statement] = statements.as_slice() else {
+            return Err(SqlError::internal("a check that is not one statement"));
+        };
+        let planned = plan(statement, catalog, settings, &NoVirtualTables, &[])?;
+        let PlannedKind::Query(query) = &planned.kind else {
+            return Err(SqlError::internal("a check that is no query"));
+        };
+        let mut operator = open(&query.plan, &self.schema_context(&planned))?;
+        Ok(operator.next().await?.map(|batch| batch.row(0)))
+    }
+
+    fn schema_context(&self, planned: &Planned) -> Rc<ExecContext> {
+        let statement = Statement {
+            planned,
+            parameters: Arc::from([]),
+            now_micros: 0,
+            identity: shards::exec::SessionIdentity::default(),
+        };
+        self.context(&statement, None)
+    }
+
+    /// Writes the entries of a new index for all rows.
+    async fn backfill(&self, table: &Arc<Table>, index: &Index) -> Result<(), SqlError> {
+        let columns: Vec<usize> = (0..table.columns.len()).collect();
+        let partitions: Vec<PartitionId> = self.engine().placement().data_partitions().collect();
+        for partition in partitions {
+            let mut rows = self.engine().read(partition, self.whole(table, &columns));
+            let mut effects: BTreeMap<PartitionId, Vec<Effect>> = BTreeMap::new();
+            let mut count = 0;
+            while let Some(batch) = rows.next().await {
+                let batch = batch?;
+                for row in 0..batch.rows() {
+                    let values = batch.row(row);
+                    let place = match index.global && keys::is_claim(index, &values) {
+                        true => {
+                            let hash = keys::index_entry_hash(index, &values);
+                            self.engine().placement().partition_of(hash)
+                        }
+                        false => partition,
+                    };
+                    effects.entry(place).or_default().push(entry(table, index, &values));
+                    count += 1;
+                }
+                if count >= BACKFILL_ENTRIES {
+                    self.stage_alone(std::mem::take(&mut effects)).await?;
+                    count = 0;
+                }
+            }
+            self.stage_alone(effects).await?;
+        }
+        Ok(())
+    }
+
+    /// All rows of a table in a partition.
+    fn whole(&self, table: &Arc<Table>, columns: &[usize]) -> Fragment {
+        let scan = Scan {
+            table: Arc::clone(table),
+            access: Access::PrimaryKey(KeyBounds::default()),
+            columns: columns.to_vec(),
+            filter: None,
+            reverse: false,
+            lock: false,
+            limit: None,
+        };
+        Fragment {
+            plan: Arc::new(Plan::Scan(scan)),
+            parameters: Arc::from([]),
+            snapshot: self.engine().now(),
+            txn: None,
+            now_micros: 0,
+        }
+    }
+
+    /// Stages effects in a transaction of their own and commits it.
+    async fn stage_alone(
+        &self,
+        effects: BTreeMap<PartitionId, Vec<Effect>>,
+    ) -> Result<(), SqlError> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.begin();
+        let txn = transaction.id;
+        for (partition, effects) in effects {
+            transaction.touch(partition);
+            let body = RequestBody::Stage { txn, effects };
+            if let Err(error) = self.engine().call(partition, body).await {
+                // What cannot be told is rolled back by the partition itself after a while.
+                let _told = self.rollback(transaction).await;
+                return Err(error);
+            }
+        }
+        self.commit(transaction).await
+    }
+
+    /// Commits the catalog's rows.
+    async fn store(
+        &self,
+        upserts: &[(ObjectId, &'static str, String)],
+        deletes: &[ObjectId],
+    ) -> Result<(), SqlError> {
+        let table = objects_table();
+        let mut transaction = self.begin();
+        let mut changes = Vec::new();
+        if !upserts.is_empty() {
+            changes.push(upsert(table, upserts));
+        }
+        if !deletes.is_empty() {
+            changes.push(delete(table, deletes));
+        }
+        for modify in changes {
+            if let Err(error) = self.write_system(&mut transaction, modify).await {
+                // What cannot be told is rolled back by the partition itself after a while.
+                let _told = self.rollback(transaction).await;
+                return Err(error);
+            }
+        }
+        self.commit(transaction).await
+    }
+
+    async fn write_system(
+        &self,
+        transaction: &mut Transaction,
+        modify: Modify,
+    ) -> Result<(), SqlError> {
+        transaction.touch(PartitionId::SYSTEM);
+        let fragment = Fragment {
+            plan: Arc::new(Plan::Modify(modify)),
+            parameters: Arc::from([]),
+            snapshot: self.engine().now(),
+            txn: Some(transaction.id),
+            now_micros: 0,
+        };
+        let body = RequestBody::Write { fragment, commit: false };
+        self.engine().call(PartitionId::SYSTEM, body).await.map(drop)
+    }
+
+    /// Reads the catalog from the system partition; every core does when it starts.
+    pub async fn load_catalog(&self) -> Result<(), SqlError> {
+        let table = objects_table();
+        let columns: Vec<usize> = (0..table.columns.len()).collect();
+        let mut rows = self.engine().read(PartitionId::SYSTEM, self.whole(table, &columns));
+        let mut objects: Vec<(ObjectId, String)> = Vec::new();
+        while let Some(batch) = rows.next().await {
+            let batch: Batch = batch?;
+            for row in 0..batch.rows() {
+                match batch.row(row).as_slice() {
+                    [Value::Int(id), Value::Text(_), Value::Text(definition)] => {
+                        let id = u32::try_from(*id).map_err(|_large| corrupted())?;
+                        objects.push((ObjectId(id), definition.to_string()));
+                    }
+                    _ => return Err(corrupted()),
+                }
+            }
+        }
+        if !objects.is_empty() {
+            let rows = objects.iter().map(|(id, definition)| (*id, definition.as_str()));
+            self.inner.catalog.replace(Arc::new(load(rows)?));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn handle_schema_call(&self, call: Call) -> Result<Answer, SqlError> {
+        let inner = &*self.inner;
+        match call {
+            Call::BeginChange => {
+                let permit = inner.schema_turn.acquire(1).await;
+                let permit = permit.map_err(|_closed| SqlError::internal("no schema turn"))?;
+                inner.schema_permit.replace(Some(permit));
+            }
+            Call::EndChange => drop(inner.schema_permit.take()),
+            Call::CloseGates(tables) => {
+                let limit = inner.options.schema_lock_timeout;
+                let closed = runtime::time::timeout(limit, inner.gates.close(&tables)).await;
+                if closed.is_err() {
+                    return Err(SqlError::new(
+                        SqlState::LOCK_NOT_AVAILABLE,
+                        "canceling statement due to lock timeout",
+                    )
+                    .detail(format!(
+                        "Transactions on the tables concerned did not end within {limit:?}."
+                    ))
+                    .hint("End the open transactions, then try again."));
+                }
+            }
+            Call::OpenGates(tables) => inner.gates.open(&tables),
+            Call::Publish(catalog) => drop(inner.catalog.replace(catalog)),
+            Call::Cancel(_) | Call::CountSessions => {
+                return Err(SqlError::internal("no call about the schema"));
+            }
+        }
+        Ok(Answer::Done)
+    }
+}
+
+/// The tables that exist before a change and are different, or gone, after it.
+fn touched(before: &Catalog, after: &Catalog) -> Vec<ObjectId> {
+    let mut touched = BTreeSet::new();
+    for (_, _, relation) in before.all_relations() {
+        let same = match relation {
+            Relation::Table(table) => after.table(table.id).is_some_and(|next| next == table),
+            Relation::View(view) => after.all_relations().any(
+                |(_, _, next)| matches!(next, Relation::View(next) if next == view),
+            ),
+        };
+        if !same {
+            touched.insert(relation.id());
+        }
+    }
+    touched.into_iter().collect()
+}
+
+/// A row's entry in an index that is being filled.
+fn entry(table: &Table, index: &Index, values: &[Value]) -> Effect {
+    let key = keys::index_entry_key(table, index, values);
+    let value = keys::index_entry_value(table, values).bytes().to_vec();
+    if !keys::is_claim(index, values) {
+        return Effect::PutKey { key, value };
+    }
+    let names = index.columns.iter().map(|column| table.columns[column.ordinal].name.as_str());
+    let names: Vec<&str> = names.collect();
+    let shown = index.columns.iter().map(|column| {
+        values[column.ordinal].to_text(table.columns[column.ordinal].data_type)
+    });
+    let shown: Vec<String> = shown.collect();
+    let error = SqlError::new(
+        SqlState::UNIQUE_VIOLATION,
+        format!("could not create unique index \"{}\"", index.name),
+    )
+    .detail(format!("Key ({})=({}) is duplicated.", names.join(", "), shown.join(", ")))
+    .table(&table.schema, &table.name)
+    .constraint(&index.name);
+    Effect::ClaimKey { key, value, conflict: Arc::new(KeyConflict { error }) }
+}
+
+fn upsert(table: &Arc<Table>, objects: &[(ObjectId, &'static str, String)]) -> Modify {
+    let literal = |value: Value, data_type| Expression::Literal(value, data_type);
+    let rows = objects.iter().map(|(id, kind, definition)| {
+        vec![
+            literal(Value::Int(i64::from(id.0)), DataType::Int8),
+            literal(Value::text(*kind), DataType::Text),
+            literal(Value::text(definition.as_str()), DataType::Text),
+        ]
+    });
+    let width = table.columns.len();
+    let excluded = |ordinal: usize| {
+        (ordinal, Expression::column(width + ordinal, table.columns[ordinal].data_type))
+    };
+    let on_conflict = OnConflict::DoUpdate {
+        assignments: (1..width).map(excluded).collect(),
+        condition: None,
+    };
+    let input = Box::new(Plan::Values(Values { rows: rows.collect(), types: table.types() }));
+    let change = Change::Insert { on_conflict };
+    Modify { table: Arc::clone(table), input, change, returning: None }
+}
+
+fn delete(table: &Arc<Table>, objects: &[ObjectId]) -> Modify {
+    let point =
+        |id: &ObjectId| vec![Expression::Literal(Value::Int(i64::from(id.0)), DataType::Int8)];
+    let equal = objects.iter().map(point).collect();
+    let scan = Scan {
+        table: Arc::clone(table),
+        access: Access::PrimaryKey(KeyBounds { equal, lower: None, upper: None }),
+        columns: (0..table.columns.len()).collect(),
+        filter: None,
+        reverse: false,
+        lock: true,
+        limit: None,
+    };
+    let input = Box::new(Plan::Scan(scan));
+    Modify { table: Arc::clone(table), input, change: Change::Delete, returning: None }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn qualified(table: &Table) -> String {
+    format!("{}.{}", quoted(&table.schema), quoted(&table.name))
+}
+
+fn corrupted() -> SqlError {
+    SqlError::new(SqlState::DATA_CORRUPTED, "the stored catalog has rows of an unknown form")
+}

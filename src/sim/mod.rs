@@ -1,0 +1,3 @@
+//! Whole nodes in the simulated world.
+
+pub mod oracle;
