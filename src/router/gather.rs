@@ -8,8 +8,8 @@ use model::error::SqlError;
 use model::id::{PartitionId, TxnId};
 use model::plan::{Exchange, Target};
 use model::time::Timestamp;
+use shards::core::{BatchStream, Engine};
 use shards::exec::{ExecContext, Gather, Operator, target_hashes};
-use shards::{BatchStream, Engine};
 use std::rc::Rc;
 
 /// The partitions as one statement reads them.

@@ -15,8 +15,8 @@
 //!
 //! What it does not know: sessions, settings, wire formats.
 
-mod gather;
 pub mod gates;
+mod gather;
 pub mod peers;
 mod point;
 mod references;
@@ -31,16 +31,15 @@ use gates::Gates;
 use gather::PartitionGather;
 use model::batch::Batch;
 use model::error::SqlError;
-use model::id::{TxnId};
+use model::id::TxnId;
 use model::plan::Plan;
 use model::value::Value;
 use peers::{Answer, Call, Peers};
-use shards::Engine;
+use shards::core::Engine;
 use shards::exec::memory::MemoryAccount;
 use shards::exec::{self, ExecContext, SessionIdentity};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,8 +60,6 @@ pub struct RouterOptions {
     pub query_memory_bytes: u64,
     /// Memory that one statement may keep, in bytes.
     pub statement_memory_bytes: u64,
-    /// Where sorts may spill; `None` refuses instead.
-    pub spill_directory: Option<PathBuf>,
     /// How long a schema change waits for statements on its tables.
     pub schema_lock_timeout: Duration,
 }
@@ -271,7 +268,6 @@ impl Router {
         let memory = inner.memory.child(inner.options.statement_memory_bytes);
         let mut context =
             ExecContext::new(statement.parameters.clone(), statement.now_micros, memory);
-        context.spill_directory.clone_from(&inner.options.spill_directory);
         context.identity = statement.identity.clone();
         let snapshot = inner.engine.now();
         context.gather = Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn)));

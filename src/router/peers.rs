@@ -139,7 +139,8 @@ impl Peers {
                         runtime::task::spawn("router call", async move {
                             let result = answer.await;
                             // A core that has gone needs no answer.
-                            let _gone = mesh.send(from, RouterMessage::Answer { number, result }).await;
+                            let _gone =
+                                mesh.send(from, RouterMessage::Answer { number, result }).await;
                         })
                         .detach();
                     }

@@ -1,6 +1,6 @@
 //! The hot path: one row by its whole key, straight from the partition on this core.
 
-use super::{RowSink, Router, Statement};
+use super::{Router, RowSink, Statement};
 use crate::sql::PointRead;
 use model::batch::{Batch, Column};
 use model::error::SqlError;
@@ -10,7 +10,7 @@ use model::placement::hash_of;
 use model::row::Row;
 use model::schema::Placement;
 use model::value::Value;
-use shards::PointLookup;
+use shards::core::PointLookup;
 use shards::exec::ExecContext;
 use shards::exec::evaluate::{evaluate, evaluate_constant, select};
 use shards::exec::memory::MemoryAccount;

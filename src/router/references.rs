@@ -6,9 +6,7 @@ use futures::future::LocalBoxFuture;
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
-use model::plan::{
-    Access, Change, Exchange, KeyBounds, Modify, Plan, Scan, Target,
-};
+use model::plan::{Access, Change, Exchange, KeyBounds, Modify, Plan, Scan, Target};
 use model::schema::{ForeignKey, ReferentialAction, Table};
 use model::value::Value;
 use shards::exec::open;
@@ -82,8 +80,7 @@ impl Writer<'_> {
         let Some(child) = catalog.table(reference.child) else {
             return Err(SqlError::internal("a reference from a table that does not exist"));
         };
-        let (deleted, changed): (Vec<_>, Vec<_>) =
-            keys.iter().partition(|(_, new)| new.is_none());
+        let (deleted, changed): (Vec<_>, Vec<_>) = keys.iter().partition(|(_, new)| new.is_none());
         if !deleted.is_empty() {
             let old = deleted.iter().map(|(old, _)| old.clone()).collect();
             self.act(reference, child, reference.on_delete, old, None).await?;
@@ -166,9 +163,10 @@ impl Writer<'_> {
         let Some(batch) = found.next().await? else { return Ok(()) };
         let catalog = self.router.catalog();
         let parent = catalog.table(reference.parent);
-        let names = reference.parent_columns.iter().map(|&ordinal| {
-            parent.map_or("?", |parent| parent.columns[ordinal].name.as_str())
-        });
+        let names = reference
+            .parent_columns
+            .iter()
+            .map(|&ordinal| parent.map_or("?", |parent| parent.columns[ordinal].name.as_str()));
         let names: Vec<&str> = names.collect();
         let types = reference.child_columns.iter().map(|&ordinal| child.columns[ordinal].data_type);
         let values: Vec<String> = batch

@@ -24,9 +24,7 @@ use model::command::{Effect, Fragment, KeyConflict, RequestBody};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CoreId, ObjectId, PartitionId};
-use model::plan::{
-    Access, Change, Exchange, KeyBounds, Modify, OnConflict, Plan, Scan, Target, Values,
-};
+use model::plan::{Access, Change, KeyBounds, Modify, OnConflict, Plan, Scan, Values};
 use model::schema::{Index, Table};
 use model::types::DataType;
 use model::value::Value;
@@ -133,12 +131,17 @@ impl Router {
                 let parent = table_of(reference.parent)?;
                 let pairs = reference.child_columns.iter().zip(&reference.parent_columns);
                 let same = pairs.map(|(&c, &p)| {
-                    format!("p.{} = c.{}", quoted(&parent.columns[p].name), quoted(&child.columns[c].name))
+                    format!(
+                        "p.{} = c.{}",
+                        quoted(&parent.columns[p].name),
+                        quoted(&child.columns[c].name)
+                    )
                 });
                 let same: Vec<String> = same.collect();
-                let present = reference.child_columns.iter().map(|&c| {
-                    format!("c.{} IS NOT NULL", quoted(&child.columns[c].name))
-                });
+                let present = reference
+                    .child_columns
+                    .iter()
+                    .map(|&c| format!("c.{} IS NOT NULL", quoted(&child.columns[c].name)));
                 let present: Vec<String> = present.collect();
                 let columns = reference.child_columns.iter();
                 let columns: Vec<String> =
@@ -180,8 +183,11 @@ impl Router {
                 let table = table_of(*table)?;
                 let check = table.checks.iter().find(|known| known.name == *name);
                 let check = check.ok_or_else(|| SqlError::internal("no such check"))?;
-                let text =
-                    format!("SELECT 1 FROM {} WHERE NOT ({}) LIMIT 1", qualified(table), check.text);
+                let text = format!(
+                    "SELECT 1 FROM {} WHERE NOT ({}) LIMIT 1",
+                    qualified(table),
+                    check.text
+                );
                 match self.first_row(&text, catalog, settings).await? {
                     None => Ok(()),
                     Some(_) => Err(SqlError::new(
@@ -430,9 +436,9 @@ fn touched(before: &Catalog, after: &Catalog) -> Vec<ObjectId> {
     for (_, _, relation) in before.all_relations() {
         let same = match relation {
             Relation::Table(table) => after.table(table.id).is_some_and(|next| next == table),
-            Relation::View(view) => after.all_relations().any(
-                |(_, _, next)| matches!(next, Relation::View(next) if next == view),
-            ),
+            Relation::View(view) => after
+                .all_relations()
+                .any(|(_, _, next)| matches!(next, Relation::View(next) if next == view)),
         };
         if !same {
             touched.insert(relation.id());
@@ -450,9 +456,10 @@ fn entry(table: &Table, index: &Index, values: &[Value]) -> Effect {
     }
     let names = index.columns.iter().map(|column| table.columns[column.ordinal].name.as_str());
     let names: Vec<&str> = names.collect();
-    let shown = index.columns.iter().map(|column| {
-        values[column.ordinal].to_text(table.columns[column.ordinal].data_type)
-    });
+    let shown = index
+        .columns
+        .iter()
+        .map(|column| values[column.ordinal].to_text(table.columns[column.ordinal].data_type));
     let shown: Vec<String> = shown.collect();
     let error = SqlError::new(
         SqlState::UNIQUE_VIOLATION,
@@ -477,10 +484,8 @@ fn upsert(table: &Arc<Table>, objects: &[(ObjectId, &'static str, String)]) -> M
     let excluded = |ordinal: usize| {
         (ordinal, Expression::column(width + ordinal, table.columns[ordinal].data_type))
     };
-    let on_conflict = OnConflict::DoUpdate {
-        assignments: (1..width).map(excluded).collect(),
-        condition: None,
-    };
+    let on_conflict =
+        OnConflict::DoUpdate { assignments: (1..width).map(excluded).collect(), condition: None };
     let input = Box::new(Plan::Values(Values { rows: rows.collect(), types: table.types() }));
     let change = Change::Insert { on_conflict };
     Modify { table: Arc::clone(table), input, change, returning: None }

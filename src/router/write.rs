@@ -155,7 +155,11 @@ impl Writer<'_> {
         }
     }
 
-    async fn update(&mut self, table: &Arc<Table>, target: &WriteTarget) -> Result<Changed, SqlError> {
+    async fn update(
+        &mut self,
+        table: &Arc<Table>,
+        target: &WriteTarget,
+    ) -> Result<Changed, SqlError> {
         match target {
             WriteTarget::InPlace { target, modify } => {
                 let partitions = partitions(self.router.engine(), target, &self.context)?;
@@ -169,7 +173,11 @@ impl Writer<'_> {
         }
     }
 
-    async fn delete(&mut self, table: &Arc<Table>, target: &WriteTarget) -> Result<Changed, SqlError> {
+    async fn delete(
+        &mut self,
+        table: &Arc<Table>,
+        target: &WriteTarget,
+    ) -> Result<Changed, SqlError> {
         match target {
             WriteTarget::InPlace { target, modify } if table.referenced_by.is_empty() => {
                 let partitions = partitions(self.router.engine(), target, &self.context)?;
@@ -264,9 +272,9 @@ impl Writer<'_> {
     ) -> Result<Vec<Batch>, SqlError> {
         let (mut writes, mut inserts) = (Vec::new(), Vec::new());
         for (old, new) in rows {
-            let moves = new.as_ref().is_some_and(|new| {
-                table.primary_key.iter().any(|&key| !old[key].same(&new[key]))
-            });
+            let moves = new
+                .as_ref()
+                .is_some_and(|new| table.primary_key.iter().any(|&key| !old[key].same(&new[key])));
             removed.note_change(old, new.as_deref());
             let change = match new {
                 Some(new) if !moves => Change::Update { assignments: changed(table, old, new) },
@@ -319,16 +327,16 @@ impl Writer<'_> {
         for (partition, _) in &writes {
             self.transaction.touch(*partition);
         }
-        let (txn, context) = (self.transaction.id, &self.context);
+        let (txn, statement) = (self.transaction.id, self.statement);
         let engine = self.router.engine();
         let snapshot = engine.now();
         let requests = writes.into_iter().map(|(partition, plan)| async move {
             let fragment = Fragment {
                 plan,
-                parameters: context.parameters.clone(),
+                parameters: statement.parameters.clone(),
                 snapshot,
                 txn: Some(txn),
-                now_micros: self.statement.now_micros,
+                now_micros: statement.now_micros,
             };
             let body = RequestBody::Write { fragment, commit };
             match engine.call(partition, body).await? {
@@ -415,12 +423,12 @@ fn in_order(
 /// The columns that an update changes.
 fn changed(table: &Table, old: &[Value], new: &[Value]) -> Vec<(usize, Expression)> {
     let types = table.types();
-    let assign = |ordinal: usize| {
-        (ordinal, Expression::Literal(new[ordinal].clone(), types[ordinal]))
-    };
+    let assign =
+        |ordinal: usize| (ordinal, Expression::Literal(new[ordinal].clone(), types[ordinal]));
     // An equal value may still be another representation (1.0 and 1.00).
     let differs = |&ordinal: &usize| {
-        !table.primary_key.contains(&ordinal) && (!old[ordinal].is_null() || !new[ordinal].is_null())
+        !table.primary_key.contains(&ordinal)
+            && (!old[ordinal].is_null() || !new[ordinal].is_null())
     };
     (0..new.len()).filter(differs).map(assign).collect()
 }

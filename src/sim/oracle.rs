@@ -99,7 +99,8 @@ impl Oracle {
         if let Some(writes) = self.open.take() {
             let changes = |(key, content): &(&Key, &Content)| self.content(**key) != **content;
             let changed: Vec<(&Key, &Content)> = writes.iter().filter(changes).collect();
-            let is_present = |(key, content): &&(&Key, &Content)| found.get(key) == content.as_ref();
+            let is_present =
+                |(key, content): &&(&Key, &Content)| found.get(key) == content.as_ref();
             let present: Vec<Key> =
                 changed.iter().filter(is_present).map(|(key, _)| **key).collect();
             if !present.is_empty() && present.len() < changed.len() {

@@ -130,9 +130,7 @@ impl Binder<'_> {
         let table = self.changed_table(name)?;
         let targets = self.insert_columns(&table, &insert.columns)?;
         let source = match &insert.source {
-            None => {
-                InsertSource::Values(vec![self.complete_row(&table, &[], Vec::new())?])
-            }
+            None => InsertSource::Values(vec![self.complete_row(&table, &[], Vec::new())?]),
             Some(query) => self.bind_insert_source(&table, &targets, query)?,
         };
         let on_conflict = match &insert.on {
@@ -173,7 +171,8 @@ impl Binder<'_> {
         targets: &[usize],
         query: &ast::Query,
     ) -> Result<InsertSource, SqlError> {
-        let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
+        let plain =
+            query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
         if let SetExpr::Values(values) = query.body.as_ref()
             && plain
         {
@@ -556,10 +555,7 @@ fn all_columns(table: &Table) -> Vec<Expression> {
 
 fn default_of(table: &Table, ordinal: usize) -> Expression {
     let column = &table.columns[ordinal];
-    column
-        .default
-        .clone()
-        .unwrap_or_else(|| Expression::Literal(Value::Null, column.data_type))
+    column.default.clone().unwrap_or_else(|| Expression::Literal(Value::Null, column.data_type))
 }
 
 fn is_default(value: &Expr) -> bool {
@@ -577,10 +573,7 @@ fn column_ordinal(table: &Table, name: &str) -> Result<usize, SqlError> {
 }
 
 fn specified_twice(name: &str) -> SqlError {
-    SqlError::new(
-        SqlState::DUPLICATE_COLUMN,
-        format!("column \"{name}\" specified more than once"),
-    )
+    SqlError::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"))
 }
 
 fn check_width(values: usize, targets: usize) -> Result<(), SqlError> {

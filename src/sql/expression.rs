@@ -75,20 +75,32 @@ impl Binder<'_> {
                 self.bind_binary(left, BinaryOperator::IsNotDistinctFrom, right, scope, slots)
             }
             Expr::Between { expr, negated, low, high } => {
-                let low = self.bind_binary(expr, BinaryOperator::GreaterOrEqual, low, scope, slots)?;
-                let high = self.bind_binary(expr, BinaryOperator::LessOrEqual, high, scope, slots)?;
+                let low =
+                    self.bind_binary(expr, BinaryOperator::GreaterOrEqual, low, scope, slots)?;
+                let high =
+                    self.bind_binary(expr, BinaryOperator::LessOrEqual, high, scope, slots)?;
                 let both = logical(BinaryOperator::And, low, high);
                 Ok(if *negated { not(both) } else { both })
             }
             Expr::InList { expr, list, negated } => {
                 self.bind_in_list(expr, list, *negated, scope, slots)
             }
-            Expr::Like { negated, expr, pattern, escape_char, any: false } => {
-                self.bind_like(expr, pattern, escape_char.as_deref(), (*negated, false), scope, slots)
-            }
-            Expr::ILike { negated, expr, pattern, escape_char, any: false } => {
-                self.bind_like(expr, pattern, escape_char.as_deref(), (*negated, true), scope, slots)
-            }
+            Expr::Like { negated, expr, pattern, escape_char, any: false } => self.bind_like(
+                expr,
+                pattern,
+                escape_char.as_deref(),
+                (*negated, false),
+                scope,
+                slots,
+            ),
+            Expr::ILike { negated, expr, pattern, escape_char, any: false } => self.bind_like(
+                expr,
+                pattern,
+                escape_char.as_deref(),
+                (*negated, true),
+                scope,
+                slots,
+            ),
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.bind_case(operand.as_deref(), conditions, else_result.as_deref(), scope, slots)
             }
@@ -257,8 +269,7 @@ impl Binder<'_> {
             let (left, right) = (self.condition(left, clause)?, self.condition(right, clause)?);
             return Ok(logical(operator, left, right));
         }
-        let types =
-            operators::resolve_binary(operator, left.data_type(), right.data_type())?;
+        let types = operators::resolve_binary(operator, left.data_type(), right.data_type())?;
         let left = Box::new(self.convert(left, types.left));
         let right = Box::new(self.convert(right, types.right));
         Ok(Expression::Binary { operator, left, right, data_type: types.result })
@@ -367,13 +378,9 @@ impl Binder<'_> {
         let mut branches = Vec::with_capacity(conditions.len());
         for when in conditions {
             let condition = match operand {
-                Some(operand) => self.bind_binary(
-                    operand,
-                    BinaryOperator::Equal,
-                    &when.condition,
-                    scope,
-                    slots,
-                )?,
+                Some(operand) => {
+                    self.bind_binary(operand, BinaryOperator::Equal, &when.condition, scope, slots)?
+                }
                 None => {
                     let condition = self.bind(&when.condition, scope, slots)?;
                     self.condition(condition, "CASE/WHEN")?
@@ -412,8 +419,7 @@ impl Binder<'_> {
                 Ok(if *negated { not(exists) } else { exists })
             }
             Expr::InSubquery { expr, subquery, negated } => {
-                let any =
-                    self.bind_any(expr, BinaryOperator::Equal, subquery, scope, slots)?;
+                let any = self.bind_any(expr, BinaryOperator::Equal, subquery, scope, slots)?;
                 Ok(if *negated { not(any) } else { any })
             }
             Expr::AnyOp { left, compare_op, right, .. } => {
@@ -551,9 +557,7 @@ fn common_comparable(types: &[DataType]) -> Result<DataType, SqlError> {
     for &candidate in types {
         common = match (common, candidate) {
             (DataType::Unknown, other) | (other, DataType::Unknown) => other,
-            (left, right) => {
-                operators::resolve_binary(BinaryOperator::Equal, left, right)?.left
-            }
+            (left, right) => operators::resolve_binary(BinaryOperator::Equal, left, right)?.left,
         };
     }
     Ok(if common == DataType::Unknown { DataType::Text } else { common })

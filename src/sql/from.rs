@@ -363,8 +363,7 @@ fn scope_column(name: String, data_type: model::types::DataType) -> ScopeColumn 
 }
 
 fn derived(query: BoundQuery, alias: Option<&ast::TableAlias>) -> Result<Source, SqlError> {
-    let columns =
-        query.columns.into_iter().map(|c| scope_column(c.name, c.data_type)).collect();
+    let columns = query.columns.into_iter().map(|c| scope_column(c.name, c.data_type)).collect();
     rename(Source { plan: query.plan, columns }, None, alias)
 }
 

@@ -235,16 +235,24 @@ impl Binder<'_> {
                 let operand = self.bind(expr, scope, slots)?;
                 return self.call("extract", vec![field, operand]).map(Some);
             }
-            Expr::Ceil { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
-                ("ceil", vec![expr])
-            }
-            Expr::Floor { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
-                ("floor", vec![expr])
-            }
+            Expr::Ceil {
+                expr,
+                field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime),
+            } => ("ceil", vec![expr]),
+            Expr::Floor {
+                expr,
+                field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime),
+            } => ("floor", vec![expr]),
             Expr::Position { expr, r#in } => ("strpos", vec![r#in, expr]),
             Expr::Substring { expr, substring_from, substring_for, .. } => {
                 return self
-                    .bind_substring(expr, substring_from.as_deref(), substring_for.as_deref(), scope, slots)
+                    .bind_substring(
+                        expr,
+                        substring_from.as_deref(),
+                        substring_for.as_deref(),
+                        scope,
+                        slots,
+                    )
                     .map(Some);
             }
             Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
@@ -294,7 +302,9 @@ pub(super) fn sort_key(
     let descending = match &options.sort {
         None | Some(ast::OrderBySort::Asc) => false,
         Some(ast::OrderBySort::Desc) => true,
-        Some(ast::OrderBySort::Using(_)) => return Err(SqlError::unsupported("ORDER BY ... USING")),
+        Some(ast::OrderBySort::Using(_)) => {
+            return Err(SqlError::unsupported("ORDER BY ... USING"));
+        }
     };
     // Without a word, nulls are the greatest values.
     let nulls_first = options.nulls_first.unwrap_or(descending);

@@ -5,9 +5,7 @@
 //! its plan sees the input's row as `Outer` columns.
 
 use model::expression::Expression;
-use model::plan::{
-    AggregateCall, ApplyKind, JoinKind, SetOperationKind, SortKey, WindowCall,
-};
+use model::plan::{AggregateCall, ApplyKind, JoinKind, SetOperationKind, SortKey, WindowCall};
 use model::schema::Table;
 use model::types::DataType;
 use std::sync::Arc;
@@ -305,11 +303,7 @@ impl Logical {
         self.rewrite_outer_at(0, change);
     }
 
-    fn rewrite_outer_at(
-        &mut self,
-        level: usize,
-        change: &mut impl FnMut(usize, &mut Expression),
-    ) {
+    fn rewrite_outer_at(&mut self, level: usize, change: &mut impl FnMut(usize, &mut Expression)) {
         self.for_each_expression_mut(|expression| {
             expression.rewrite(&mut |node| {
                 if let Expression::Outer { depth, index, .. } = *node
@@ -345,7 +339,10 @@ impl Logical {
 pub fn conjuncts(condition: Expression, out: &mut Vec<Expression>) {
     match condition {
         Expression::Binary {
-            operator: model::expression::BinaryOperator::And, left, right, ..
+            operator: model::expression::BinaryOperator::And,
+            left,
+            right,
+            ..
         } => {
             conjuncts(*left, out);
             conjuncts(*right, out);

@@ -55,9 +55,7 @@ fn parts(name: &ObjectName) -> Result<Vec<String>, SqlError> {
         .iter()
         .map(|part| match part {
             ObjectNamePart::Identifier(ident) => Ok(fold(ident)),
-            ObjectNamePart::Function(_) => {
-                Err(SqlError::unsupported(format!("the name {name}")))
-            }
+            ObjectNamePart::Function(_) => Err(SqlError::unsupported(format!("the name {name}"))),
         })
         .collect()
 }

@@ -15,7 +15,7 @@ use model::plan::{
     Values, Window,
 };
 use model::types::DataType;
-use shards::exec::aggregate::state_types;
+use shards::exec::state_types;
 use std::sync::Arc;
 
 /// A plan and where it runs.
@@ -92,17 +92,14 @@ fn place(logical: Logical) -> Placed {
             Placed::Router(Plan::Append(Append { inputs }))
         }
         Logical::SetOperation { left, right, kind, all } => {
-            let (left, right) =
-                (Box::new(gather(place(*left))), Box::new(gather(place(*right))));
+            let (left, right) = (Box::new(gather(place(*left))), Box::new(gather(place(*right))));
             Placed::Router(Plan::SetOperation(SetOperation { left, right, kind, all }))
         }
         Logical::Window { input, partition_by, order_by, calls } => {
             let keys = order_by.iter().map(|key| &key.expression);
             let used = calls.iter().flat_map(|call| &call.arguments);
             let input = free_of_outer(place(*input), partition_by.iter().chain(keys).chain(used));
-            over(input, |input| {
-                Plan::Window(Window { input, partition_by, order_by, calls })
-            })
+            over(input, |input| Plan::Window(Window { input, partition_by, order_by, calls }))
         }
     }
 }
@@ -476,8 +473,7 @@ fn free_of_outer<'e>(
 ) -> Placed {
     match input {
         Placed::Fragment(fragment)
-            if !is_outer_lookup(&fragment.plan)
-                && expressions.into_iter().any(has_outer) =>
+            if !is_outer_lookup(&fragment.plan) && expressions.into_iter().any(has_outer) =>
         {
             Placed::Router(gather(Placed::Fragment(fragment)))
         }

@@ -1,7 +1,7 @@
 //! Binding of queries: `WITH`, set operations, `VALUES`, `ORDER BY`, `LIMIT`.
 
 use super::OutputColumn;
-use super::binder::{Binder, CommonTable, Coercion};
+use super::binder::{Binder, Coercion, CommonTable};
 use super::functions::sort_key;
 use super::logical::Logical;
 use super::names::fold;
@@ -97,11 +97,7 @@ impl Binder<'_> {
         Ok(bound)
     }
 
-    fn bind_set(
-        &self,
-        body: &SetExpr,
-        outer: Option<&Scope<'_>>,
-    ) -> Result<BoundQuery, SqlError> {
+    fn bind_set(&self, body: &SetExpr, outer: Option<&Scope<'_>>) -> Result<BoundQuery, SqlError> {
         match body {
             SetExpr::Select(select) => self.bind_select(select, &[], outer),
             SetExpr::Query(query) => self.bind_query(query, outer),
@@ -161,7 +157,7 @@ impl Binder<'_> {
             return Ok(plan);
         }
         let expressions = from.iter().zip(types).enumerate().map(|(index, (from, to))| {
-            self.coerce(Expression::column(index, *from), *to, Coercion::Assignment)
+            self.coerce(Expression::column(index, *from), *to, Coercion::Implicit)
         });
         Ok(plan.project(expressions.collect::<Result<_, _>>()?))
     }
@@ -338,10 +334,9 @@ pub(super) fn ordinal(
             SqlState::INVALID_COLUMN_REFERENCE,
             format!("{clause} position {position} is not in select list"),
         )),
-        Err(_) => Err(SqlError::new(
-            SqlState::SYNTAX_ERROR,
-            format!("non-integer constant in {clause}"),
-        )),
+        Err(_) => {
+            Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}")))
+        }
     }
 }
 

@@ -86,7 +86,11 @@ impl<'a> Scope<'a> {
             let mut level = Some(self);
             while let Some(scope) = level {
                 if scope.has_relation(relation) {
-                    return self.unknown_column(&format!("{relation}.{name}"), Some(relation), name);
+                    return self.unknown_column(
+                        &format!("{relation}.{name}"),
+                        Some(relation),
+                        name,
+                    );
                 }
                 level = scope.parent;
             }
@@ -99,10 +103,8 @@ impl<'a> Scope<'a> {
     }
 
     fn unknown_column(&self, shown: &str, relation: Option<&str>, name: &str) -> SqlError {
-        let error = SqlError::new(
-            SqlState::UNDEFINED_COLUMN,
-            format!("column {shown} does not exist"),
-        );
+        let error =
+            SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column {shown} does not exist"));
         let of_relation = |column: &&ScopeColumn| {
             relation.is_none_or(|relation| column.relation.as_deref() == Some(relation))
         };

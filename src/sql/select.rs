@@ -381,9 +381,9 @@ fn alias_of<'i>(
     let Expr::Identifier(name) = expression else { return None };
     let name = fold(name);
     // With `*` in the list its positions are not the items'; a name still finds its item.
-    let aliased = projection.iter().any(|item| {
-        matches!(item, SelectItem::ExprWithAlias { alias, .. } if fold(alias) == name)
-    });
+    let aliased = projection
+        .iter()
+        .any(|item| matches!(item, SelectItem::ExprWithAlias { alias, .. } if fold(alias) == name));
     items.iter().find(|(item, _)| aliased && *item == name).map(|(_, value)| value)
 }
 

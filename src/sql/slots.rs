@@ -108,7 +108,11 @@ impl Slots {
 
     /// Adds to `input` the subqueries that `expressions` use, and puts their columns into the
     /// expressions.
-    pub fn place_subqueries(&self, mut input: Logical, expressions: &mut [&mut Expression]) -> Logical {
+    pub fn place_subqueries(
+        &self,
+        mut input: Logical,
+        expressions: &mut [&mut Expression],
+    ) -> Logical {
         let mut used = Vec::new();
         for expression in expressions.iter() {
             collect(expression, &mut used);

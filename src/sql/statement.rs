@@ -164,8 +164,7 @@ fn bind_statement(
                 cacheable: false,
                 kind,
             });
-            let column =
-                OutputColumn { name: "QUERY PLAN".to_owned(), data_type: DataType::Text };
+            let column = OutputColumn { name: "QUERY PLAN".to_owned(), data_type: DataType::Text };
             Ok((PlannedKind::Explain { inner, analyze: *analyze }, vec![column]))
         }
         Statement::Set(set) => without_rows(PlannedKind::Set(bind_set(set)?)),
@@ -173,6 +172,7 @@ fn bind_statement(
             let name = match &reset.reset {
                 ast::Reset::ALL => "all".to_owned(),
                 ast::Reset::ConfigurationParameter(name) => name.to_string().to_lowercase(),
+                ast::Reset::SessionAuthorization => "session_authorization".to_owned(),
             };
             without_rows(PlannedKind::Set(SetStatement { name, value: None }))
         }
@@ -183,10 +183,7 @@ fn bind_statement(
             let column = OutputColumn { name: name.clone(), data_type: DataType::Text };
             Ok((PlannedKind::Show { name }, vec![column]))
         }
-        other => match ddl::describe(other, settings)? {
-            Some(ddl) => without_rows(PlannedKind::Ddl(ddl)),
-            None => Err(SqlError::unsupported(format!("the statement {other}"))),
-        },
+        other => without_rows(PlannedKind::Ddl(ddl::describe(other, settings)?)),
     }
 }
 
@@ -275,7 +272,10 @@ fn residual(scan: &model::plan::Scan) -> Option<Expression> {
     super::logical::conjuncts(scan.filter.clone()?, &mut parts);
     let said = |part: &Expression| {
         let Expression::Binary {
-            operator: model::expression::BinaryOperator::Equal, left, right, ..
+            operator: model::expression::BinaryOperator::Equal,
+            left,
+            right,
+            ..
         } = part
         else {
             return false;

@@ -99,7 +99,9 @@ fn numeric_limits(limits: &ExactNumberInfo) -> Result<Option<NumericLimits>, Sql
 fn length_of(length: &Option<CharacterLength>) -> Result<Option<u32>, SqlError> {
     match length {
         None => Ok(None),
-        Some(CharacterLength::IntegerLength { length, .. }) if (1..=LENGTH_MAX).contains(length) => {
+        Some(CharacterLength::IntegerLength { length, .. })
+            if (1..=LENGTH_MAX).contains(length) =>
+        {
             Ok(Some(*length as u32))
         }
         Some(_) => Err(SqlError::new(

@@ -1,15 +1,15 @@
 //! The driver of the coordinator: sends what it asks for, feeds back what is answered.
 
+use super::Transaction;
 use super::coordinator::{Action, Coordinator, Event};
 use super::finisher::{Decision, Finisher};
-use super::Transaction;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{RequestBody, Response};
 use model::error::SqlError;
 use model::id::TxnId;
 use model::time::Timestamp;
-use shards::Engine;
+use shards::core::Engine;
 
 /// Commits a transaction. Returns when the outcome is decided and durable; carrying it out in the
 /// participants goes on behind the answer, in the core's finisher.
@@ -34,7 +34,8 @@ pub async fn commit(
             match action {
                 Action::Answer(result) => answer = Some(result),
                 Action::CarryOut { anchor, commit, participants } => {
-                    carry_out = Some(Decision { txn: transaction.id, anchor, commit, participants });
+                    carry_out =
+                        Some(Decision { txn: transaction.id, anchor, commit, participants });
                 }
                 other => answers.extend(send(engine, transaction.id, other)),
             }

@@ -105,7 +105,8 @@ impl Coordinator {
     /// Starts to commit a transaction that holds state in `participants`, of which there must be
     /// one; the first is the anchor. Returns the first actions.
     pub fn start(participants: &[PartitionId]) -> (Coordinator, Vec<Action>) {
-        let anchor = *participants.first().expect("a transaction without participants has no commit");
+        let anchor =
+            *participants.first().expect("a transaction without participants has no commit");
         let votes = participants.iter().map(|&partition| (partition, Vote::Awaited)).collect();
         if let [only] = participants {
             let coordinator = Coordinator { anchor, votes, phase: Phase::OnePhase };
@@ -261,11 +262,13 @@ mod tests {
         let (mut coordinator, actions) = Coordinator::start(&[A, B]);
         assert_eq!(
             actions,
-            [Action::Prepare { partition: A, anchor: A }, Action::Prepare { partition: B, anchor: A }]
+            [
+                Action::Prepare { partition: A, anchor: A },
+                Action::Prepare { partition: B, anchor: A }
+            ]
         );
         assert!(coordinator.step(yes(B, 9)).is_empty());
-        let decide =
-            Action::Decide { anchor: A, commit: Timestamp(9), participants: vec![A, B] };
+        let decide = Action::Decide { anchor: A, commit: Timestamp(9), participants: vec![A, B] };
         assert_eq!(coordinator.step(yes(A, 5)), [decide]);
         let commit = Timestamp(9);
         assert_eq!(

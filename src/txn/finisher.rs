@@ -7,7 +7,7 @@ use model::command::{Outcome, RequestBody};
 use model::id::{PartitionId, TxnId};
 use model::time::Timestamp;
 use runtime::sync::queue;
-use shards::Engine;
+use shards::core::Engine;
 
 /// Decisions that wait to be carried out; a commit that finds the queue full waits for a place.
 const QUEUE_MAX: usize = 4096;

@@ -93,6 +93,11 @@ impl Value {
         Value::Text(text.into())
     }
 
+    /// The value as text, as PostgreSQL prints it in errors: `null` for `NULL`.
+    pub fn to_text(&self, data_type: crate::types::DataType) -> String {
+        crate::text::to_text(&self.as_ref(), data_type).unwrap_or_else(|| "null".to_owned())
+    }
+
     /// Whether this is `NULL`.
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)

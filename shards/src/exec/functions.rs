@@ -59,6 +59,12 @@ pub fn resolve(name: &str, arguments: &[DataType]) -> Result<Signature, SqlError
     registry::resolve(name, arguments)
 }
 
+/// How often a resolved function may be evaluated. Those over arguments of any type (such as
+/// `coalesce`) are taken as volatile here: what they are made of is folded on its own.
+pub fn volatility(reference: &FunctionReference) -> Volatility {
+    registry::find(reference).map_or(Volatility::Volatile, |function| function.volatility)
+}
+
 /// One call: its arguments and what it may need to know besides.
 struct Call<'a> {
     values: &'a [Value],

@@ -5,9 +5,10 @@
 
 use super::{Logical, Rule, map_inputs};
 use model::expression::Expression;
+use shards::exec::ExecContext;
+use shards::exec::evaluate::evaluate_constant;
 use shards::exec::functions::{self, Volatility};
 use shards::exec::memory::MemoryAccount;
-use shards::exec::{ExecContext, evaluate_constant};
 use std::sync::Arc;
 
 /// Memory that folding one constant may take.

@@ -142,9 +142,8 @@ fn reduced(kind: JoinKind, width: usize, conditions: &[Expression]) -> JoinKind 
                     model::expression::BinaryOperator::IsDistinctFrom
                         | model::expression::BinaryOperator::IsNotDistinctFrom
                 );
-            let bare = |e: &Expression| {
-                matches!(e, Expression::Column(_)) && reads(e, width) == side
-            };
+            let bare =
+                |e: &Expression| matches!(e, Expression::Column(_)) && reads(e, width) == side;
             strict && (bare(left) || bare(right))
         })
     };
