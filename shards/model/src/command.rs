@@ -245,6 +245,9 @@ pub enum Command {
         outcome: Outcome,
         /// All participants.
         participants: Vec<PartitionId>,
+        /// Whether it was decided before and is only written again, so that the log may forget
+        /// where it stood. A new decision counts only where the transaction is prepared.
+        again: bool,
     },
     /// The decision carried out in a participant.
     Finish {

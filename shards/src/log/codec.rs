@@ -31,7 +31,7 @@ pub(crate) fn encoded_bytes(command: &Command) -> usize {
             Command::Prepare { writes, locks, .. } => {
                 12 + writes_bytes(writes) + 4 + locks.iter().map(|key| 4 + key.len()).sum::<usize>()
             }
-            Command::Decide { participants, .. } => 9 + 4 + 4 * participants.len(),
+            Command::Decide { participants, .. } => 10 + 4 + 4 * participants.len(),
             Command::Finish { .. } => 9,
             Command::Forget { .. } => 0,
         }
@@ -56,8 +56,9 @@ pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) {
                 out.extend_from_slice(key);
             }
         }
-        Command::Decide { txn, outcome, participants } => {
+        Command::Decide { txn, outcome, participants, again } => {
             push_header(out, DECIDE, txn);
+            out.push(u8::from(*again));
             push_outcome(out, outcome);
             push_len(out, participants.len());
             for partition in participants {
@@ -136,6 +137,7 @@ pub(crate) fn decode(bytes: &mut Bytes) -> Option<Command> {
         },
         DECIDE => Command::Decide {
             txn,
+            again: input.take(1)?[0] != 0,
             outcome: input.outcome()?,
             participants: input.list(4, |input| input.u32().map(PartitionId))?,
         },
@@ -233,6 +235,7 @@ pub(crate) mod tests {
                 txn: txn(2),
                 outcome: Outcome::Committed(Timestamp(31)),
                 participants: vec![PartitionId(4), PartitionId(9)],
+                again: true,
             },
             Command::Finish { txn: txn(2), outcome: Outcome::Aborted },
             Command::Forget { txn: txn(u64::MAX) },

@@ -56,11 +56,11 @@ impl Partition {
                 self.tree.apply_at(index, at, &[]);
                 self.prepared(txn, Vote { at, anchor, writes, locks, segment });
             }
-            Command::Decide { txn, outcome, participants } => {
+            Command::Decide { txn, outcome, participants, again } => {
                 self.tree.apply_at(index, Timestamp::ZERO, &[]);
                 let since = time::now();
                 let decision = Decision { outcome, participants, segment, since };
-                self.states.borrow_mut().decided(txn, decision);
+                self.states.borrow_mut().decided(txn, decision, again);
             }
             Command::Finish { txn, outcome } => self.finished(index, txn, outcome).await,
             Command::Forget { txn } => {

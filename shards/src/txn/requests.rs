@@ -119,7 +119,7 @@ impl Partition {
         }
         let outcome = Outcome::Committed(commit);
         let room = self.room(COMMAND_BYTES + 4 * participants.len()).await?;
-        let command = Command::Decide { txn, outcome, participants };
+        let command = Command::Decide { txn, outcome, participants, again: false };
         applied(self.context.log().propose(room, self.id, command).await)?;
         Ok(self.states.borrow().decision(txn).map_or(Outcome::Aborted, |known| known.outcome))
     }

@@ -331,12 +331,12 @@ impl TxnStates {
         }
     }
 
-    /// A decision is in the log. It counts if the transaction is prepared here and undecided:
-    /// otherwise it was aborted before.
-    pub(crate) fn decided(&mut self, txn: TxnId, decision: Decision) {
+    /// A decision is in the log. A new one counts if the transaction is prepared here and
+    /// undecided: otherwise it was aborted before.
+    pub(crate) fn decided(&mut self, txn: TxnId, decision: Decision, again: bool) {
         if let Some(known) = self.decisions.get_mut(&txn) {
             known.segment = decision.segment;
-        } else if self.vote(txn).is_some_and(|vote| vote.anchor == self.partition) {
+        } else if again || self.vote(txn).is_some_and(|vote| vote.anchor == self.partition) {
             self.decisions.insert(txn, decision);
         }
     }
@@ -464,6 +464,7 @@ impl TxnStates {
                 txn: *txn,
                 outcome: decision.outcome,
                 participants: decision.participants.clone(),
+                again: true,
             }))
             .collect()
     }

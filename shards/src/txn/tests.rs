@@ -1,1 +1,204 @@
+//! The pure parts, as tables: locks, and what a partition's states answer.
 
+use super::locks::{Acquired, LockMode, LockTable, Ticket};
+use super::state::{Decision, Finish, Phase, Refusal, TxnStates, Vote};
+use bytes::Bytes;
+use model::command::{Command, KeyWrite, Outcome};
+use model::id::{CoreId, LogIndex, NodeId, PartitionId, TxnId};
+use model::time::Timestamp;
+use runtime::time::Instant;
+
+use LockMode::{Exclusive, Shared};
+
+const HOME: PartitionId = PartitionId(1);
+const NOW: Instant = Instant::from_nanos(1);
+
+fn txn(age: u64) -> TxnId {
+    TxnId { began: Timestamp(age), node: NodeId(1), core: CoreId(0) }
+}
+
+fn key(name: &'static str) -> Bytes {
+    Bytes::from_static(name.as_bytes())
+}
+
+fn ask(table: &mut LockTable, age: u64, name: &'static str, mode: LockMode) -> Acquired {
+    table.acquire(HOME, txn(age), &key(name), mode)
+}
+
+fn queued(acquired: Acquired) -> Ticket {
+    match acquired {
+        Acquired::Queued { ticket, victim: None } => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn release(table: &mut LockTable, age: u64) -> Vec<Ticket> {
+    let mut granted = Vec::new();
+    table.release(HOME, txn(age), &mut granted);
+    granted
+}
+
+#[test]
+fn shared_locks_go_together_and_exclusive_ones_alone() {
+    let mut table = LockTable::default();
+    assert_eq!(ask(&mut table, 1, "a", Shared), Acquired::Granted);
+    assert_eq!(ask(&mut table, 2, "a", Shared), Acquired::Granted);
+    let third = queued(ask(&mut table, 3, "a", Exclusive));
+    // First come, first served: a reader does not overtake the writer that waits.
+    let fourth = queued(ask(&mut table, 4, "a", Shared));
+    assert_eq!(table.blocker(fourth), Some(txn(3)));
+    assert_eq!(release(&mut table, 1), []);
+    assert_eq!(release(&mut table, 2), [third]);
+    assert_eq!(release(&mut table, 3), [fourth]);
+    assert_eq!(table.waiting(), 0);
+}
+
+#[test]
+fn a_lock_is_held_once_however_often_it_is_asked_for() {
+    let mut table = LockTable::default();
+    for mode in [Shared, Exclusive, Exclusive, Shared] {
+        assert_eq!(ask(&mut table, 1, "a", mode), Acquired::Granted);
+    }
+    assert_eq!(table.held_keys(HOME, txn(1)), [key("a")]);
+    let waiting = queued(ask(&mut table, 2, "a", Shared));
+    assert_eq!(release(&mut table, 1), [waiting]);
+}
+
+#[test]
+fn a_request_taken_back_lets_the_next_one_pass() {
+    let mut table = LockTable::default();
+    ask(&mut table, 1, "a", Shared);
+    let writer = queued(ask(&mut table, 2, "a", Exclusive));
+    let reader = queued(ask(&mut table, 3, "a", Shared));
+    let mut granted = Vec::new();
+    table.cancel(writer, &mut granted);
+    assert_eq!(granted, [reader]);
+}
+
+#[test]
+fn the_youngest_of_a_circle_is_its_victim() {
+    let mut table = LockTable::default();
+    for (age, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        ask(&mut table, age, name, Exclusive);
+    }
+    queued(ask(&mut table, 3, "a", Exclusive));
+    queued(ask(&mut table, 1, "b", Exclusive));
+    let closing = ask(&mut table, 2, "c", Exclusive);
+    assert!(matches!(closing, Acquired::Queued { victim: Some(victim), .. } if victim == txn(3)));
+    assert_eq!(table.tickets_of(txn(3)).len(), 1);
+}
+
+#[test]
+fn two_readers_that_both_want_to_write_are_a_circle() {
+    let mut table = LockTable::default();
+    ask(&mut table, 1, "a", Shared);
+    ask(&mut table, 2, "a", Shared);
+    queued(ask(&mut table, 1, "a", Exclusive));
+    let second = ask(&mut table, 2, "a", Exclusive);
+    assert!(matches!(second, Acquired::Queued { victim: Some(victim), .. } if victim == txn(2)));
+}
+
+#[test]
+fn the_same_key_of_another_partition_is_another_key() {
+    let mut table = LockTable::default();
+    ask(&mut table, 1, "a", Exclusive);
+    let other = table.acquire(PartitionId(2), txn(2), &key("a"), Exclusive);
+    assert_eq!(other, Acquired::Granted);
+}
+
+fn staged(states: &mut TxnStates, age: u64, name: &'static str) {
+    states.enter(txn(age), NOW).unwrap();
+    assert!(states.stage(txn(age), key(name), Some(key("value"))));
+    states.leave(txn(age), NOW);
+}
+
+fn vote(at: u64, anchor: PartitionId) -> Vote {
+    let write = KeyWrite { key: key("k"), value: Some(key("value")) };
+    let (writes, locks) = (vec![write], vec![]);
+    Vote { at: Timestamp(at), anchor, writes, locks, segment: 4 }
+}
+
+fn decision(at: u64) -> Decision {
+    Decision {
+        outcome: Outcome::Committed(Timestamp(at)),
+        participants: vec![HOME],
+        segment: 5,
+        since: NOW,
+    }
+}
+
+#[test]
+fn a_snapshot_waits_only_for_pending_writes_before_it() {
+    let mut states = TxnStates::new(HOME);
+    staged(&mut states, 1, "k");
+    assert_eq!(states.pending_at(b"k", Timestamp(50)), None, "staged is not pending");
+    let command = states.commit(txn(1), Timestamp(40)).unwrap();
+    assert!(matches!(command, Command::Commit { writes, .. } if writes.len() == 1));
+    assert_eq!(states.pending_at(b"k", Timestamp(40)), Some(txn(1)));
+    assert_eq!(states.pending_at(b"k", Timestamp(39)), None);
+    assert_eq!(states.pending_in(b"a", Some(b"k"), Timestamp(50), None), None);
+    assert_eq!(states.pending_in(b"a", Some(b"l"), Timestamp(50), None), Some(txn(1)));
+    assert_eq!(states.pending_in(b"a", None, Timestamp(50), Some(txn(1))), None);
+}
+
+#[test]
+fn a_transaction_that_is_ending_takes_no_more() {
+    let mut states = TxnStates::new(HOME);
+    staged(&mut states, 1, "k");
+    states.commit(txn(1), Timestamp(40)).unwrap();
+    assert_eq!(states.enter(txn(1), NOW), Err(Refusal::Ending));
+    assert_eq!(states.commit(txn(1), Timestamp(41)), Err(Refusal::Ending));
+}
+
+#[test]
+fn who_was_rolled_back_unasked_does_not_begin_anew() {
+    let mut states = TxnStates::new(HOME);
+    staged(&mut states, 1, "k");
+    states.end(txn(1));
+    states.expel(txn(1));
+    assert_eq!(states.enter(txn(1), NOW), Err(Refusal::Expelled));
+    assert_eq!(states.staged_bytes(), 0);
+    states.pardon(txn(1));
+    assert_eq!(states.enter(txn(1), NOW), Ok(()));
+}
+
+#[test]
+fn the_log_order_decides_between_a_decision_and_an_abort() {
+    // Decided first: the abort is overruled and the commit carried out.
+    let mut states = TxnStates::new(HOME);
+    states.prepared(txn(1), vote(40, HOME), NOW);
+    states.decided(txn(1), decision(45), false);
+    let abort = states.finished(txn(1), Outcome::Aborted, LogIndex(3));
+    assert_eq!(abort, Finish::Nothing);
+    assert_eq!(states.get(txn(1)).unwrap().phase, Phase::Prepared);
+    let commit = states.finished(txn(1), Outcome::Committed(Timestamp(45)), LogIndex(4));
+    assert!(matches!(commit, Finish::Commit(Timestamp(45), writes) if writes.len() == 1));
+
+    // Aborted first: the decision comes too late.
+    let mut states = TxnStates::new(HOME);
+    states.prepared(txn(1), vote(40, HOME), NOW);
+    assert_eq!(states.finished(txn(1), Outcome::Aborted, LogIndex(2)), Finish::Abort);
+    states.end(txn(1));
+    states.decided(txn(1), decision(45), false);
+    assert_eq!(states.decision(txn(1)), None);
+    // One that is only written again was in time.
+    states.decided(txn(1), decision(45), true);
+    assert!(states.decision(txn(1)).is_some());
+}
+
+#[test]
+fn votes_decisions_and_their_unflushed_ends_keep_the_log() {
+    let mut states = TxnStates::new(HOME);
+    assert_eq!(states.oldest_segment(LogIndex(0)), u64::MAX);
+    states.prepared(txn(1), vote(40, HOME), NOW);
+    states.decided(txn(1), decision(45), false);
+    assert_eq!(states.oldest_segment(LogIndex(9)), 4);
+    assert_eq!(states.to_carry(5).len(), 1);
+    assert_eq!(states.to_carry(6).len(), 2);
+    states.finished(txn(1), Outcome::Committed(Timestamp(45)), LogIndex(3));
+    states.end(txn(1));
+    assert_eq!(states.oldest_segment(LogIndex(2)), 4, "the outcome is not in table files yet");
+    assert_eq!(states.oldest_segment(LogIndex(3)), 5, "the decision is still needed");
+    states.forgotten(txn(1));
+    assert_eq!(states.oldest_segment(LogIndex(3)), u64::MAX);
+}

@@ -145,6 +145,8 @@ async fn find(options: &WalOptions) -> Result<Vec<Found>, WalError> {
         let file = File::open(&path, &open).await.map_err(failed)?;
         let size = file.size().await.map_err(failed)?;
         let header = SegmentHeader::decode(&file.read_at(0, BLOCK).await.map_err(failed)?);
+        // What an earlier life had made and not yet synced would otherwise be taken for durable.
+        file.sync().await.map_err(failed)?;
         if let Some(header) = &header
             && (header.node != options.node || header.core != options.core)
         {
@@ -152,6 +154,9 @@ async fn find(options: &WalOptions) -> Result<Vec<Found>, WalError> {
         }
         found.push(Found { slot, path, file, size, header });
     }
+    fs::sync_dir(directory)
+        .await
+        .map_err(|error| WalError::open("sync", directory.clone(), error))?;
     found.sort_by_key(|file| file.slot);
     for (at, file) in found.iter().enumerate() {
         if file.slot.0 as usize != at + 1 {

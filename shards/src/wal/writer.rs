@@ -148,6 +148,8 @@ impl Wal {
         self.sequence += 1;
         self.chain = chain;
         self.spare.append(&mut self.retired);
+        // Not before this segment has a frame: a log never has two segments without any.
+        self.start_preparing();
         Ok(current.number)
     }
 
@@ -225,7 +227,6 @@ impl Wal {
             Ok(segment) => {
                 self.live.push_back(segment);
                 self.position = BLOCK as u64;
-                self.start_preparing();
                 Ok(())
             }
             Err(error @ WalError::Full { .. }) => {
