@@ -3,6 +3,7 @@
 use super::context::{ExecContext, Operator};
 use super::evaluate::evaluate_constant;
 use super::outer::bind_outer;
+use super::shape::output_types;
 use super::sort::Merge;
 use model::error::SqlError;
 use model::key;
@@ -28,7 +29,10 @@ pub(super) fn open(
     let mut sources = gather.open_each(exchange, context)?;
     match sources.len() {
         1 => Ok(sources.remove(0)),
-        _ => Ok(Box::new(Merge::new(sources, &exchange.merge, context))),
+        _ => {
+            let types = output_types(&exchange.fragment);
+            Ok(Box::new(Merge::new(sources, types, &exchange.merge, context)))
+        }
     }
 }
 

@@ -284,6 +284,7 @@ impl Operator for SortOperator {
 /// Merges sources that are sorted themselves.
 pub(super) struct Merge {
     sources: Vec<Box<dyn Operator>>,
+    types: Vec<DataType>,
     keys: Vec<SortKey>,
     directions: Vec<Direction>,
     /// The batch each source is at.
@@ -295,11 +296,13 @@ pub(super) struct Merge {
 impl Merge {
     pub(super) fn new(
         sources: Vec<Box<dyn Operator>>,
+        types: Vec<DataType>,
         keys: &[SortKey],
         context: &Rc<ExecContext>,
     ) -> Merge {
         Merge {
             sources,
+            types,
             keys: keys.to_vec(),
             directions: directions(keys),
             runs: Vec::new(),
@@ -326,21 +329,21 @@ impl Merge {
         }
         self.context.pause().await?;
         let mut heap = Heap::new(&self.runs, &self.directions);
-        let mut picked: Vec<Batch> = Vec::new();
+        let mut columns: Vec<Column> =
+            self.types.iter().map(|t| Column::with_capacity(*t, BATCH_ROWS)).collect();
         let mut rows = 0;
         while rows < BATCH_ROWS {
             let Some((run, row)) = heap.pop(&mut self.runs, &self.directions) else { break };
-            picked.push(self.runs[run].rows.take(&[row as u32]));
+            for (out, column) in columns.iter_mut().zip(self.runs[run].rows.columns()) {
+                out.push_ref(&column.get(row));
+            }
             rows += 1;
             if self.runs[run].head().is_none() {
                 self.runs[run] = self.pull(run).await?;
                 heap = Heap::new(&self.runs, &self.directions);
             }
         }
-        let mut picked = picked.into_iter();
-        let Some(mut out) = picked.next() else { return Ok(None) };
-        picked.for_each(|row| out.append(&row));
-        Ok(Some(out))
+        Ok((rows > 0).then(|| Batch::new(rows, columns)))
     }
 }
 

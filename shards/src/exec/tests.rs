@@ -116,6 +116,45 @@ fn sorting_is_refused_when_it_does_not_fit() {
     assert_eq!(firsts(sorted), [2, 5, 8, 1, 4, 7, 0, 3, 6, 9], "stable");
 }
 
+/// Three partitions that answer sorted rows.
+struct Partitions;
+
+impl Gather for Partitions {
+    fn open(
+        &self,
+        _exchange: &Exchange,
+        _context: &Rc<ExecContext>,
+    ) -> Result<Box<dyn Operator>, model::error::SqlError> {
+        Err(model::error::SqlError::internal("the exchange merges"))
+    }
+
+    fn open_each(
+        &self,
+        _exchange: &Exchange,
+        context: &Rc<ExecContext>,
+    ) -> Result<Vec<Box<dyn Operator>>, model::error::SqlError> {
+        let source = |first: i64| {
+            let rows = (0..2000).map(|at| vec![int(first + 3 * at)]).collect();
+            open(&Plan::Values(Values { rows, types: vec![DataType::Int4] }), context)
+        };
+        (0..3).map(source).collect()
+    }
+}
+
+#[test]
+fn an_exchange_merges_sorted_partitions() {
+    let mut context = ExecContext::new(Arc::from([]), 0, memory::MemoryAccount::new(1 << 20));
+    context.gather = Some(Rc::new(Partitions));
+    let fragment = Plan::Values(Values { rows: Vec::new(), types: vec![DataType::Int4] });
+    let plan = Plan::Exchange(Exchange {
+        fragment: Arc::new(fragment),
+        target: Target::All,
+        merge: vec![SortKey { expression: column(0), descending: false, nulls_first: false }],
+    });
+    let rows = run(&plan, &Rc::new(context)).unwrap();
+    assert_eq!(firsts(rows), (0..6000).collect::<Vec<i64>>());
+}
+
 #[test]
 fn cancelling_stops_a_scan() {
     let context = context(&ten_rows());
