@@ -33,8 +33,6 @@ mod codec;
 mod error;
 mod queue;
 mod recover;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 use crate::wal::{Wal, WalError, WalOptions};

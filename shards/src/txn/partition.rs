@@ -222,7 +222,13 @@ impl Partition {
                 None => format!("key {shown}"),
             }
         };
-        self.context.lock(self.id, txn, key, mode, name).await
+        self.context.lock(self.id, txn, key, mode, name).await?;
+        if self.states.borrow().get(txn).is_none() {
+            // It was rolled back while this waited: nobody else would end the lock.
+            self.context.unlock(self.id, txn);
+            return Err(self.refuse(txn, Refusal::Unknown));
+        }
+        Ok(())
     }
 
     /// What the log must keep for this partition: `None` where table files hold everything up to
