@@ -21,6 +21,7 @@ pub mod peers;
 mod point;
 mod references;
 mod schema;
+pub mod virtual_tables;
 mod write;
 
 use crate::catalog::Catalog;
@@ -31,7 +32,7 @@ use gates::Gates;
 use gather::PartitionGather;
 use model::batch::Batch;
 use model::error::SqlError;
-use model::id::TxnId;
+use model::id::{CatalogVersion, TxnId};
 use model::plan::Plan;
 use model::value::Value;
 use peers::{Answer, Call, Peers};
@@ -130,6 +131,11 @@ impl Router {
         self.inner.catalog.borrow().clone()
     }
 
+    /// The version of the catalog that statements are planned with now.
+    pub fn catalog_version(&self) -> CatalogVersion {
+        self.inner.catalog.borrow().version
+    }
+
     /// The tables' gates on this core.
     pub fn gates(&self) -> &Gates {
         &self.inner.gates
@@ -192,6 +198,11 @@ impl Router {
         txn::rollback(&self.inner.engine, &transaction).await
     }
 
+    /// Rolls a transaction back behind the caller's back.
+    pub fn give_up(&self, transaction: Transaction) {
+        self.inner.finisher.give_up(transaction);
+    }
+
     /// Runs a query or a change: in `transaction`, or as a transaction of its own. Returns how
     /// many rows were returned or changed.
     pub async fn run(
@@ -224,8 +235,12 @@ impl Router {
     async fn change_alone(&self, statement: &Statement<'_>) -> Result<(u64, Vec<Batch>), SqlError> {
         let mut attempt = 1;
         loop {
-            let mut transaction = self.begin();
-            let changed = match self.change(statement, &mut transaction, true).await {
+            let mut unfinished = Unfinished { router: self, transaction: Some(self.begin()) };
+            let changed = self.change(statement, unfinished.transaction(), true).await;
+            let Some(transaction) = unfinished.transaction.take() else {
+                return Err(SqlError::internal("a statement lost its transaction"));
+            };
+            let changed = match changed {
                 Ok(changed) => self.commit(transaction).await.map(|()| changed),
                 Err(error) => {
                     // What cannot be told is rolled back by the partition itself after a while.
@@ -272,5 +287,26 @@ impl Router {
         let snapshot = inner.engine.now();
         context.gather = Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn)));
         Rc::new(context)
+    }
+}
+
+/// The transaction of a statement of its own. A statement that is dropped where it waits has it
+/// rolled back: its locks must not outlive it.
+struct Unfinished<'a> {
+    router: &'a Router,
+    transaction: Option<Transaction>,
+}
+
+impl Unfinished<'_> {
+    fn transaction(&mut self) -> &mut Transaction {
+        self.transaction.get_or_insert_with(|| self.router.begin())
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            self.router.give_up(transaction);
+        }
     }
 }

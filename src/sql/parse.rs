@@ -20,6 +20,13 @@ pub struct ParsedStatement {
     pub ast: Statement,
 }
 
+impl ParsedStatement {
+    /// Whether it ends a transaction block: all that a failed one takes.
+    pub fn ends_block(&self) -> bool {
+        matches!(self.ast, Statement::Commit { .. } | Statement::Rollback { savepoint: None, .. })
+    }
+}
+
 /// Parses statements separated by semicolons; empty ones are left out.
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     let mut parser = parser(text)?;

@@ -180,8 +180,13 @@ fn bind_statement(
             let words: Vec<String> =
                 variable.iter().map(|word| word.value.to_lowercase()).collect();
             let name = words.join("_");
-            let column = OutputColumn { name: name.clone(), data_type: DataType::Text };
-            Ok((PlannedKind::Show { name }, vec![column]))
+            let text =
+                |name: &str| OutputColumn { name: name.to_owned(), data_type: DataType::Text };
+            let columns = match name.as_str() {
+                "all" => vec![text("name"), text("setting"), text("description")],
+                name => vec![text(name)],
+            };
+            Ok((PlannedKind::Show { name }, columns))
         }
         other => without_rows(PlannedKind::Ddl(ddl::describe(other, settings)?)),
     }

@@ -1,6 +1,7 @@
 //! Carries decisions out behind the client's back: one task a core, so that a commit costs no
 //! spawn, and a bound on how many are under way.
 
+use super::Transaction;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 use model::command::{Outcome, RequestBody};
@@ -17,7 +18,15 @@ const CONCURRENT_MAX: usize = 256;
 /// Hands decisions to the core's finisher. One per core; clones share it.
 #[derive(Clone)]
 pub struct Finisher {
-    queue: queue::Sender<Decision>,
+    queue: queue::Sender<Work>,
+}
+
+/// What is done behind the client's back.
+enum Work {
+    /// A commit is decided: tell the participants.
+    CarryOut(Decision),
+    /// A session or statement was given up in the middle: free what its transaction holds.
+    GiveUp(Transaction),
 }
 
 /// A logged decision to commit.
@@ -40,11 +49,17 @@ impl Finisher {
     /// node stops first, the participants ask the anchor.
     pub(super) async fn carry_out(&self, decision: Decision) {
         // A closed queue means that the core is stopping: recovery finishes the transaction.
-        let _stopping = self.queue.send(decision).await;
+        let _stopping = self.queue.send(Work::CarryOut(decision)).await;
+    }
+
+    /// Rolls back a transaction that nobody waits for any more.
+    pub(crate) fn give_up(&self, transaction: Transaction) {
+        // Where there is no room for it the partitions roll it back themselves, after a while.
+        let _full = self.queue.try_send(Work::GiveUp(transaction));
     }
 }
 
-async fn run(engine: Engine, mut decisions: queue::Receiver<Decision>) {
+async fn run(engine: Engine, mut waiting: queue::Receiver<Work>) {
     let mut under_way = FuturesUnordered::new();
     loop {
         if under_way.len() >= CONCURRENT_MAX {
@@ -52,14 +67,24 @@ async fn run(engine: Engine, mut decisions: queue::Receiver<Decision>) {
             continue;
         }
         select_biased! {
-            decision = decisions.recv().fuse() => match decision {
-                Ok(decision) => under_way.push(carry_out(&engine, decision)),
+            work = waiting.recv().fuse() => match work {
+                Ok(work) => under_way.push(finish(&engine, work)),
                 Err(_closed) => break,
             },
             _ = under_way.select_next_some() => {}
         }
     }
     while under_way.next().await.is_some() {}
+}
+
+async fn finish(engine: &Engine, work: Work) {
+    match work {
+        Work::CarryOut(decision) => carry_out(engine, decision).await,
+        Work::GiveUp(transaction) => {
+            // A partition that cannot be told rolls it back itself, after a while.
+            let _told = super::rollback(engine, &transaction).await;
+        }
+    }
 }
 
 async fn carry_out(engine: &Engine, decision: Decision) {

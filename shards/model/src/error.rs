@@ -17,6 +17,8 @@ macro_rules! states {
 
 // PostgreSQL 15, appendix A. Add what is needed, under PostgreSQL's condition name.
 states! {
+    /// successful_completion: of notices
+    SUCCESSFUL_COMPLETION = b"00000";
     /// connection does not exist / lost
     CONNECTION_FAILURE = b"08006";
     /// protocol_violation

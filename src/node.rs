@@ -1,0 +1,199 @@
+//! The node: the composition root, the only place that joins `net` with `shards`.
+//!
+//! ```text
+//!  start_in_process ── a thread ──► one executor a core ──► Assembly::run(core)   (core.rs)
+//!        ▲                                                       │
+//!        └── addresses, once it serves ◄── core 0 ◄──────────────┘ stages in step (crew.rs)
+//!
+//!  open data directory (core 0) ► engines ► catalog ► listen ► serve ► drain ► close
+//! ```
+//!
+//! The part that runs on the cores, [`Assembly`], asks the seam for everything and runs in the
+//! simulated world as it is. What only a real process has (the thread that holds the executors,
+//! and in `cli::start` signals and the ready file) is here and above.
+//!
+//! **Doors**: all cores listen at the node's native address (`SO_REUSEPORT`: the kernel deals
+//! connections out by a hash of the addresses), and each at an address of its own, which the
+//! handshake tells the client, so that it can go to the core that owns its rows.
+//!
+//! **Stopping**: no connection is accepted any more, every client is told, sessions without an
+//! open transaction end as soon as they have answered, the others when their transaction does or
+//! the drain timeout is over. Then the engines close, and what they hold is in table files.
+//!
+//! **When a core fails** the node stops: partitions do not move between cores while it runs, and
+//! a node that serves a part of its rows answers wrongly to the rest.
+
+mod core;
+mod crew;
+mod doors;
+pub mod memory;
+mod options;
+
+pub use options::NodeOptions;
+
+use crate::router::peers::RouterMessage;
+use config::Config;
+use crew::Notice;
+use model::id::CoreId;
+use runtime::mesh::MeshBuilder;
+use runtime::{BoxLocalFuture, glommio, thread};
+use shards::core::CoreMessage;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+/// Messages that one core may have waiting at another: requests in flight between two cores are
+/// many times fewer unless the receiver is overloaded, and then the senders must wait.
+const CORE_MESSAGES_MAX: usize = 4096;
+
+/// Router messages are schema changes and questions: rare.
+const ROUTER_MESSAGES_MAX: usize = 256;
+
+/// Where a node can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The native door that all cores share.
+    pub native: SocketAddr,
+    /// Each core's own native door, by core.
+    pub cores: Vec<SocketAddr>,
+}
+
+/// Why a node did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A name in the configuration, a thread or the executors.
+    #[error("{0}")]
+    Host(#[from] std::io::Error),
+    /// The data directory or what is in it.
+    #[error("core {core}: {what}")]
+    Open {
+        /// Whose data.
+        core: CoreId,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The catalog cannot be read.
+    #[error("core {core}: the catalog cannot be read: {what}")]
+    Catalog {
+        /// Which core tried.
+        core: CoreId,
+        /// What is wrong.
+        what: model::error::SqlError,
+    },
+    /// An address that cannot be listened at.
+    #[error("cannot listen at {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A core ended in a panic.
+    #[error("a core ended unexpectedly")]
+    CoreEnded,
+}
+
+/// All that a core needs to become a part of the node. One clone goes to each core.
+#[derive(Clone)]
+pub struct Assembly {
+    options: Arc<NodeOptions>,
+    crew: MeshBuilder<Notice>,
+    engines: MeshBuilder<CoreMessage>,
+    routers: MeshBuilder<RouterMessage>,
+    /// Connections of all cores.
+    connections: Arc<AtomicU32>,
+    ready: flume::Sender<Addresses>,
+    stop: flume::Receiver<()>,
+}
+
+/// The other end of an [`Assembly`].
+pub struct Control {
+    /// Gives the addresses once the node serves.
+    pub ready: flume::Receiver<Addresses>,
+    /// A message, or dropping it, makes the node stop.
+    pub stop: flume::Sender<()>,
+}
+
+/// Makes the parts of a node that is not running yet.
+pub fn assemble(options: NodeOptions) -> (Assembly, Control) {
+    let (told, ready) = flume::bounded(1);
+    let (stop, stopped) = flume::bounded(1);
+    let assembly = Assembly {
+        crew: crew::builder(options.cores),
+        engines: MeshBuilder::new(options.cores, CORE_MESSAGES_MAX),
+        routers: MeshBuilder::new(options.cores, ROUTER_MESSAGES_MAX),
+        options: Arc::new(options),
+        connections: Arc::default(),
+        ready: told,
+        stop: stopped,
+    };
+    (assembly, Control { ready, stop })
+}
+
+impl Assembly {
+    /// The life of one core, from opening its data to closing it. To be run once on each core of
+    /// the node, in the real world or the simulated one.
+    pub fn run(self, core: u16) -> BoxLocalFuture<Result<(), NodeError>> {
+        Box::pin(core::run(self, CoreId(core)))
+    }
+}
+
+/// A node that runs in this process. Dropping it lets the node stop by itself.
+pub struct Running {
+    addresses: Addresses,
+    stop: flume::Sender<()>,
+    ended: flume::Receiver<()>,
+    thread: thread::JoinHandle<Result<(), NodeError>>,
+}
+
+/// Starts a node on threads of its own and waits until it serves.
+///
+/// # Errors
+/// Why it does not start; nothing of it is left then.
+pub fn start_in_process(config: Config) -> Result<Running, NodeError> {
+    let options = NodeOptions::from_config(&config)?;
+    let cores = options.cores;
+    let (assembly, Control { ready, stop }) = assemble(options);
+    let (ends, ended) = flume::bounded::<()>(0);
+    let thread = thread::spawn("node", move || {
+        // Dropped when the node has ended.
+        let _ends = ends;
+        run_cores(cores, assembly)
+    })?;
+    match ready.recv() {
+        Ok(addresses) => Ok(Running { addresses, stop, ended, thread }),
+        Err(_disconnected) => match thread.join() {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) | Err(_) => Err(NodeError::CoreEnded),
+        },
+    }
+}
+
+fn run_cores(cores: u16, assembly: Assembly) -> Result<(), NodeError> {
+    let options = glommio::Options { cores, ..glommio::Options::default() };
+    let results = glommio::run(options, move |core| assembly.clone().run(core))?;
+    results.into_iter().collect()
+}
+
+impl Running {
+    /// Where it can be reached.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Disconnected when the node has ended, by itself too: for a `flume::Selector`.
+    pub fn ended(&self) -> &flume::Receiver<()> {
+        &self.ended
+    }
+
+    /// Lets the node drain and close, and waits until it has.
+    ///
+    /// # Errors
+    /// Why a core could not close cleanly, or ended before.
+    pub fn stop(self) -> Result<(), NodeError> {
+        // A node that has ended by itself no longer listens.
+        let _ended = self.stop.send(());
+        drop(self.stop);
+        self.thread.join().unwrap_or(Err(NodeError::CoreEnded))
+    }
+}

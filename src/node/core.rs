@@ -1,0 +1,279 @@
+//! The life of one core.
+
+use super::crew::{Crew, Notice, OtherFailed, Stage};
+use super::doors::{self, Connections};
+use super::memory::{self, CoreMemory};
+use super::{Addresses, Assembly, NodeError, NodeOptions};
+use crate::router::peers::Peers;
+use crate::router::virtual_tables::NodeTables;
+use crate::router::{Router, RouterOptions};
+use crate::session::Host;
+use crate::session::native::Door;
+use futures::future::{Either, select};
+use model::id::CoreId;
+use model::placement::{Place, PlacementMap};
+use net::message::Placement;
+use net::server::Server;
+use runtime::net::Listener;
+use runtime::{task, time, watchdog};
+use shards::core::{DataDir, DataDirOptions, Engine, EngineOptions};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One statement may keep this part of what all of a core's statements may.
+const STATEMENT_PART: u64 = 2;
+/// How often a core looks for stalls.
+const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a core ends before its time.
+enum Halt {
+    /// This core failed.
+    Mine(NodeError),
+    /// Another core did, and reports it.
+    Other,
+}
+
+impl From<NodeError> for Halt {
+    fn from(error: NodeError) -> Halt {
+        Halt::Mine(error)
+    }
+}
+
+impl From<OtherFailed> for Halt {
+    fn from(_: OtherFailed) -> Halt {
+        Halt::Other
+    }
+}
+
+/// Runs core `core` of the node until the node stops.
+pub(super) async fn run(assembly: Assembly, core: CoreId) -> Result<(), NodeError> {
+    let cores = assembly.options.cores;
+    let mut crew = Crew::join(assembly.crew.clone(), core.0, cores).await;
+    match live(assembly, core, &mut crew).await {
+        Ok(()) | Err(Halt::Other) => Ok(()),
+        Err(Halt::Mine(error)) => {
+            log::error!(core = core.0; "{error}");
+            crew.tell_others(Notice::Failed).await;
+            Err(error)
+        }
+    }
+}
+
+async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), Halt> {
+    let options = assembly.options.clone();
+    let memory = memory::divide(options.memory_bytes, options.cores);
+    // Locked until this core, the first, is the last to go on below.
+    let (_data_dir, placement) = match core.0 {
+        0 => {
+            let data_dir = open_data_dir(&options, &memory).await?;
+            let placement = Arc::new(data_dir.placement());
+            crew.tell_others(Notice::Prepared(placement.clone())).await;
+            (Some(data_dir), placement)
+        }
+        _ => (None, crew.prepared().await?),
+    };
+    let engine = open_engine(&assembly, core, &placement, &memory).await?;
+    crew.meet(Stage::Opened, None).await?;
+    let router = open_router(&assembly, core, &engine, &memory).await?;
+    let (listeners, addresses) = listen(&assembly, core, crew).await?;
+    let host = open_sessions(&options, &router, &addresses, &placement, &memory);
+    let door = Rc::new(native_door(&options, core, &host, &addresses, &placement, &memory));
+    let accepting = listeners.map(|listener| {
+        let connections = Connections::new(&assembly);
+        task::spawn("accept", doors::accept(listener, door.clone(), connections))
+    });
+    let _watch = task::spawn("watchdog", watch(core));
+    let served = serve(&assembly, core, crew, addresses).await;
+    drop(accepting);
+    if served.is_ok() {
+        drain(&host, core, options.drain_timeout).await;
+        crew.meet(Stage::Drained, None).await?;
+    }
+    host.close().await;
+    let closed = engine.shutdown(true).await;
+    served?;
+    crew.meet(Stage::Quiet, None).await?;
+    closed.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
+    Ok(())
+}
+
+/// Serves until the node is told to stop.
+async fn serve(
+    assembly: &Assembly,
+    core: CoreId,
+    crew: &mut Crew,
+    addresses: Addresses,
+) -> Result<(), OtherFailed> {
+    if core.0 != 0 {
+        while !matches!(crew.next().await?, (_, Notice::Drain)) {}
+        return Ok(());
+    }
+    // Whoever started the node may have given up waiting: then it stops at once.
+    let _gone = assembly.ready.try_send(addresses);
+    loop {
+        let stopped = pin!(assembly.stop.recv_async());
+        let noticed = pin!(crew.next());
+        match select(stopped, noticed).await {
+            Either::Left(_) => break,
+            Either::Right((notice, _)) => drop(notice?),
+        }
+    }
+    crew.tell_others(Notice::Drain).await;
+    Ok(())
+}
+
+/// Lets sessions end by themselves, for a while.
+async fn drain(host: &Host, core: CoreId, limit: Duration) {
+    if time::timeout(limit, host.drain()).await.is_err() {
+        log::warn!(core = core.0, sessions = host.live(); "sessions are ended: the drain timeout is over");
+    }
+}
+
+async fn open_data_dir(options: &NodeOptions, memory: &CoreMemory) -> Result<DataDir, NodeError> {
+    let data_dir = DataDirOptions {
+        path: options.data_dir.clone(),
+        node: options.node,
+        cores: options.cores,
+        partitions: options.partitions,
+        memory_bytes: memory.engine,
+        wal_segment_bytes: options.wal_segment_bytes,
+    };
+    let opened = DataDir::open(&data_dir).await;
+    opened.map_err(|error| NodeError::Open { core: CoreId(0), what: error.to_string() })
+}
+
+async fn open_engine(
+    assembly: &Assembly,
+    core: CoreId,
+    placement: &PlacementMap,
+    memory: &CoreMemory,
+) -> Result<Engine, NodeError> {
+    let options = &assembly.options;
+    let data_dir = options.data_dir.clone();
+    let engine = EngineOptions {
+        memory_bytes: memory.engine,
+        wal_segment_bytes: options.wal_segment_bytes,
+        lock_timeout: options.lock_timeout,
+        ..EngineOptions::new(data_dir, options.node, core, placement.clone())
+    };
+    let mesh = assembly.engines.clone().join(core.0).await;
+    let opened = Engine::open(engine, mesh).await;
+    opened.map_err(|error| NodeError::Open { core, what: error.to_string() })
+}
+
+/// Makes the router, joins it with the others' and reads the catalog.
+async fn open_router(
+    assembly: &Assembly,
+    core: CoreId,
+    engine: &Engine,
+    memory: &CoreMemory,
+) -> Result<Router, NodeError> {
+    let options = &assembly.options;
+    let mesh = assembly.routers.clone().join(core.0).await;
+    let peers = Peers::new(core, options.cores, mesh);
+    let limits = RouterOptions {
+        query_memory_bytes: memory.statements as u64,
+        statement_memory_bytes: memory.statements as u64 / STATEMENT_PART,
+        schema_lock_timeout: options.lock_timeout,
+    };
+    let router = Router::new(engine.clone(), peers.clone(), limits);
+    let answering = router.clone();
+    let answers = async move {
+        peers
+            .run(move |call| {
+                let router = answering.clone();
+                async move { router.handle(call).await }
+            })
+            .await;
+    };
+    task::spawn("router peers", answers).detach();
+    router.load_catalog().await.map_err(|what| NodeError::Catalog { core, what })?;
+    Ok(router)
+}
+
+fn open_sessions(
+    options: &NodeOptions,
+    router: &Router,
+    addresses: &Addresses,
+    placement: &PlacementMap,
+    memory: &CoreMemory,
+) -> Rc<Host> {
+    let tables = NodeTables {
+        node: options.node,
+        address: addresses.native.to_string(),
+        cores: options.cores,
+        placement: Rc::new(placement.clone()),
+    };
+    Host::new(router.clone(), Rc::new(tables), memory.plans)
+}
+
+fn native_door(
+    options: &NodeOptions,
+    core: CoreId,
+    host: &Rc<Host>,
+    addresses: &Addresses,
+    placement: &PlacementMap,
+    memory: &CoreMemory,
+) -> Door {
+    let limits = net::server::Options {
+        core_request_bytes_max: memory.requests as u64,
+        ..net::server::Options::default()
+    };
+    let address = |place: Place| {
+        let own = addresses.cores.get(usize::from(place.core.0))?;
+        Some(own.to_string())
+    };
+    Door {
+        server: Server::new(limits),
+        host: host.clone(),
+        node: options.node.0,
+        core: core.0,
+        placement: Placement::new(placement, address),
+        trust_other_hosts: options.trust_other_hosts,
+    }
+}
+
+/// Opens the doors, in step with the other cores; nothing is accepted yet.
+async fn listen(
+    assembly: &Assembly,
+    core: CoreId,
+    crew: &mut Crew,
+) -> Result<([Listener; 2], Addresses), Halt> {
+    let first = match core.0 {
+        0 => Some(doors::open_first(assembly).await?),
+        _ => None,
+    };
+    let native = crew.meet(Stage::Loaded, first.as_ref().map(Listener::local_addr)).await?;
+    let native = native.first().copied().flatten().ok_or(Halt::Other)?;
+    let shared = match first {
+        Some(first) => first,
+        None => doors::open_shared(native).await?,
+    };
+    let own = doors::open_own(assembly, core.0).await?;
+    let cores = crew.meet(Stage::Listening, Some(own.local_addr())).await?;
+    let cores: Option<Vec<SocketAddr>> = cores.iter().copied().collect();
+    let cores = cores.ok_or(Halt::Other)?;
+    Ok(([shared, own], Addresses { native, cores }))
+}
+
+/// Logs when steps of this core's tasks took too long.
+async fn watch(core: CoreId) {
+    let mut seen = 0;
+    loop {
+        time::sleep(WATCHDOG_INTERVAL).await;
+        let report = watchdog::report();
+        if report.stalls > seen {
+            log::warn!(
+                core = core.0,
+                stalls = report.stalls - seen,
+                longest_ms = report.longest.as_millis() as u64,
+                longest_task = report.longest_task;
+                "steps took too long"
+            );
+            seen = report.stalls;
+        }
+    }
+}

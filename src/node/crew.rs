@@ -1,0 +1,158 @@
+//! The cores of a node keep step: one barrier a stage of its life, core 0 in the lead.
+//!
+//! ```text
+//!   every core ── Arrived(stage) ──► core 0, when all are there ── Go(stage) ──► every core
+//! ```
+//!
+//! A core that fails says so and leaves; a core that panicked has left its inbox closed. Either
+//! way the others learn of it and stop.
+
+use model::placement::PlacementMap;
+use runtime::mesh::{Mesh, MeshBuilder};
+use runtime::time;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a core looks whether the others are still there.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// Messages of the crew are few: a handful a stage.
+const MESSAGES_MAX: usize = 64;
+
+/// The points at which the cores wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Every engine is open.
+    Opened,
+    /// Every router knows the catalog; core 0 listens.
+    Loaded,
+    /// Every core listens.
+    Listening,
+    /// No core has a session any more.
+    Drained,
+    /// No core has a request of its own under way.
+    Quiet,
+}
+
+/// What cores tell each other about the node's life.
+#[derive(Debug, Clone)]
+pub(super) enum Notice {
+    /// From core 0: the data directory is ready.
+    Prepared(Arc<PlacementMap>),
+    /// To core 0: this core has come to a stage, and the address it wants to make known.
+    Arrived(Stage, Option<SocketAddr>),
+    /// From core 0: all have come; their addresses by core.
+    Go(Stage, Arc<[Option<SocketAddr>]>),
+    /// From core 0: the node is to stop.
+    Drain,
+    /// The sender cannot go on.
+    Failed,
+}
+
+/// Another core has failed: it reports why, this one stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OtherFailed;
+
+/// One core's place in the crew.
+pub(super) struct Crew {
+    mesh: Mesh<Notice>,
+    me: u16,
+    cores: u16,
+    /// Arrivals that came while this core (core 0) was at another stage.
+    early: Vec<(u16, Stage, Option<SocketAddr>)>,
+    received: std::collections::VecDeque<(u16, Notice)>,
+}
+
+/// The crew before its cores have joined it.
+pub(super) fn builder(cores: u16) -> MeshBuilder<Notice> {
+    MeshBuilder::new(cores, MESSAGES_MAX)
+}
+
+impl Crew {
+    pub(super) async fn join(builder: MeshBuilder<Notice>, me: u16, cores: u16) -> Crew {
+        let mesh = builder.join(me).await;
+        Crew { mesh, me, cores, early: Vec::new(), received: Default::default() }
+    }
+
+    /// Tells all cores, this one excepted. One that has gone needs to hear nothing.
+    pub(super) async fn tell_others(&self, notice: Notice) {
+        for core in (0..self.cores).filter(|core| *core != self.me) {
+            let _gone = self.mesh.send(core, notice.clone()).await;
+        }
+    }
+
+    /// The next notice, from whom. May be dropped while it waits.
+    pub(super) async fn next(&mut self) -> Result<(u16, Notice), OtherFailed> {
+        loop {
+            if let Some((from, notice)) = self.received.pop_front() {
+                return match notice {
+                    Notice::Failed => Err(OtherFailed),
+                    notice => Ok((from, notice)),
+                };
+            }
+            let mut messages = Vec::new();
+            match time::timeout(HEALTH_INTERVAL, self.mesh.recv_many(&mut messages, MESSAGES_MAX))
+                .await
+            {
+                Ok(Ok(())) => self.received.extend(messages),
+                Ok(Err(_closed)) => return Err(OtherFailed),
+                Err(_elapsed) => {
+                    if !(0..self.cores).all(|core| self.mesh.is_open(core)) {
+                        return Err(OtherFailed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the placement that core 0 announces.
+    pub(super) async fn prepared(&mut self) -> Result<Arc<PlacementMap>, OtherFailed> {
+        match self.next().await? {
+            (_, Notice::Prepared(placement)) => Ok(placement),
+            _ => Err(OtherFailed),
+        }
+    }
+
+    /// Waits until all cores have come to `stage`; what each made known, by core.
+    pub(super) async fn meet(
+        &mut self,
+        stage: Stage,
+        address: Option<SocketAddr>,
+    ) -> Result<Arc<[Option<SocketAddr>]>, OtherFailed> {
+        if self.me != 0 {
+            let arrived = Notice::Arrived(stage, address);
+            self.mesh.send(0, arrived).await.map_err(|_closed| OtherFailed)?;
+            loop {
+                match self.next().await? {
+                    (_, Notice::Go(reached, addresses)) if reached == stage => {
+                        return Ok(addresses);
+                    }
+                    // A second word to stop changes nothing for a core that stops.
+                    _ => continue,
+                }
+            }
+        }
+        let mut addresses = vec![None; usize::from(self.cores)];
+        addresses[0] = address;
+        let mut missing = self.cores - 1;
+        let mut arrived = std::mem::take(&mut self.early);
+        while missing > 0 {
+            if arrived.is_empty() {
+                if let (from, Notice::Arrived(reached, address)) = self.next().await? {
+                    arrived.push((from, reached, address));
+                }
+            }
+            for (from, reached, address) in arrived.drain(..) {
+                if reached == stage {
+                    addresses[usize::from(from)] = address;
+                    missing -= 1;
+                } else {
+                    self.early.push((from, reached, address));
+                }
+            }
+        }
+        let addresses: Arc<[Option<SocketAddr>]> = addresses.into();
+        self.tell_others(Notice::Go(stage, addresses.clone())).await;
+        Ok(addresses)
+    }
+}

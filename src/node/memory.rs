@@ -1,0 +1,70 @@
+//! How the node's memory budget is divided. The only place that does.
+//!
+//! ```text
+//!   --memory ─┬─ 1/8, at least 16 MiB: code, stacks, tasks, the allocator's slack
+//!             └─ the rest, in equal shares for the cores
+//!                  ├─ 5/8  engine: memtables, block cache, staged writes
+//!                  ├─ 2/8  statements: sorts, hash tables, results on their way
+//!                  └─ 1/8  sessions: requests on their way in, and 1/8 of that for kept plans
+//! ```
+//!
+//! Each part is a hard bound: at it writers wait, queries spill or are refused with 53200, and
+//! requests are refused.
+
+/// Least that is left to what is not counted, in bytes.
+const RESERVE_MIN: u64 = 16 << 20;
+/// The part of the budget that is left to what is not counted.
+const RESERVE_PART: u64 = 8;
+/// A core's share is handed out in so many parts.
+const PARTS: u64 = 8;
+const ENGINE_PARTS: u64 = 5;
+const STATEMENT_PARTS: u64 = 2;
+/// Of what the sessions get, one in so many bytes keeps plans.
+const PLANS_PART: u64 = 8;
+
+/// The bounds of one core, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoreMemory {
+    /// Memtables, block cache and staged writes.
+    pub engine: usize,
+    /// What all running statements keep together.
+    pub statements: usize,
+    /// Requests that have arrived and are not answered.
+    pub requests: usize,
+    /// Plans kept for statements that come again.
+    pub plans: usize,
+}
+
+/// Divides `budget` bytes among `cores` cores.
+pub fn divide(budget: u64, cores: u16) -> CoreMemory {
+    let reserve = (budget / RESERVE_PART).max(RESERVE_MIN).min(budget / 2);
+    let share = (budget - reserve) / u64::from(cores.max(1));
+    let part = |parts: u64| share * parts / PARTS;
+    let (engine, statements) = (part(ENGINE_PARTS), part(STATEMENT_PARTS));
+    let sessions = share - engine - statements;
+    let plans = sessions / PLANS_PART;
+    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    CoreMemory {
+        engine: bytes(engine),
+        statements: bytes(statements),
+        requests: bytes(sessions - plans),
+        plans: bytes(plans),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_stay_inside_the_budget() {
+        for (budget, cores) in [(64 << 20, 1), (64 << 20, 64), (512 << 20, 2), (1 << 40, 16)] {
+            let core = divide(budget, cores);
+            let all = core.engine + core.statements + core.requests + core.plans;
+            let used = all as u64 * u64::from(cores);
+            assert!(used <= budget - RESERVE_MIN, "{cores} cores of {budget}: {core:?}");
+            assert!(used >= budget / 4, "{cores} cores of {budget}: {core:?}");
+            assert!(core.engine > core.statements && core.plans > 0);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a node needs to know before it starts, and its translation from the configuration.
+
+use config::Config;
+use model::id::NodeId;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of a node. Addresses are resolved: nothing here asks the host.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Directory that holds the logs and the tables.
+    pub data_dir: PathBuf,
+    /// This node.
+    pub node: NodeId,
+    /// How many cores, 1 to 64.
+    pub cores: u16,
+    /// Partitions of a new data directory, besides the system partition.
+    pub partitions: u32,
+    /// The native door that all cores share; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Core 0's own native door; core `k` has the `k`-th port after it, or any free one where it
+    /// is 0.
+    pub core_listen: SocketAddr,
+    /// Memory budget of the whole node, in bytes.
+    pub memory_bytes: u64,
+    /// Connections at one time, node-wide.
+    pub connections_max: u32,
+    /// How long a statement waits for a row lock.
+    pub lock_timeout: Duration,
+    /// How long open statements and transactions may go on once the node drains.
+    pub drain_timeout: Duration,
+    /// Size of a log segment, in bytes; a multiple of 4096.
+    pub wal_segment_bytes: u64,
+    /// Whether clients of other hosts are let in as those of this one are. The simulator's clients
+    /// are on hosts of their own.
+    pub trust_other_hosts: bool,
+}
+
+impl NodeOptions {
+    /// Translates the configuration. Resolves names: call it before the cores run.
+    ///
+    /// # Errors
+    /// A name that does not resolve.
+    pub fn from_config(config: &Config) -> io::Result<NodeOptions> {
+        Ok(NodeOptions {
+            data_dir: config.data_dir.clone(),
+            node: NodeId(u32::from(config.node_id)),
+            cores: config.cores,
+            partitions: config.partitions,
+            listen: config.listen.resolve()?,
+            core_listen: config.core_listen.resolve()?,
+            memory_bytes: config.memory.as_u64(),
+            connections_max: config.connections_max,
+            lock_timeout: config.lock_timeout,
+            drain_timeout: config.drain_timeout,
+            wal_segment_bytes: config.wal_segment_size.as_u64(),
+            trust_other_hosts: false,
+        })
+    }
+}

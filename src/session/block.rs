@@ -1,0 +1,186 @@
+//! Where a session stands between statements: PostgreSQL's transaction blocks.
+//!
+//! ```text
+//!                 BEGIN                        error
+//!      Idle ───────────────► Open ───────────────────────► Failed
+//!       │ ▲  COMMIT, ROLLBACK │                               │
+//!       │ └───────────────────┴──────── COMMIT, ROLLBACK ─────┘
+//!       │ several statements in one text          (both roll back)
+//!       └──────────────► Implicit ── end of the text ──► Idle
+//!                            └────── BEGIN ──► Open
+//! ```
+//!
+//! The decisions are here, as a pure function of where the session stands and what comes; the
+//! session carries them out.
+
+use model::error::{SqlError, SqlState};
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// Outside of any block: a statement is a transaction of its own.
+    #[default]
+    Idle,
+    /// Between the statements of one text: they are one transaction unless they say otherwise.
+    Implicit,
+    /// Inside a block.
+    Open,
+    /// Inside a block that has failed: only its end is possible.
+    Failed,
+}
+
+/// What a statement is, as far as blocks are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// `BEGIN`
+    Begin,
+    /// `COMMIT`
+    Commit,
+    /// `ROLLBACK`
+    Rollback,
+    /// A schema change.
+    SchemaChange,
+    /// Anything else. `more`: other statements of the same text stand before or after it.
+    Work {
+        /// Whether it shares its text.
+        more: bool,
+    },
+}
+
+/// What the session is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Begin a transaction and stay inside it.
+    Begin,
+    /// Go on in the transaction that is open, which is a block from here on.
+    Continue,
+    /// Nothing but the warning.
+    Warn(Warning),
+    /// Commit what is open, with a warning where it was no block.
+    Commit(Option<Warning>),
+    /// Roll back what is open.
+    Rollback(Option<Warning>),
+    /// Leave a failed block.
+    Leave,
+    /// Run the statement as a transaction of its own.
+    Alone,
+    /// Commit what is open, then run the statement as a transaction of its own.
+    CommitThenAlone,
+    /// Begin an implicit transaction and run the statement in it.
+    BeginImplicit,
+    /// Run the statement in the transaction that is open.
+    Inside,
+    /// Refuse.
+    Refuse(Refusal),
+}
+
+/// Not an error, but probably not what was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Warning {
+    /// `BEGIN` inside a block.
+    AlreadyOpen,
+    /// `COMMIT` or `ROLLBACK` outside.
+    NoneOpen,
+}
+
+/// Why a statement has no place here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The block has failed.
+    Failed,
+    /// A schema change inside a block.
+    SchemaChangeInBlock,
+}
+
+/// What to do with a statement.
+pub(super) fn decide(standing: Standing, step: Step) -> Decision {
+    match (standing, step) {
+        (Standing::Idle, Step::Begin) => Decision::Begin,
+        (Standing::Implicit, Step::Begin) => Decision::Continue,
+        (Standing::Open, Step::Begin) => Decision::Warn(Warning::AlreadyOpen),
+        (Standing::Idle, Step::Commit | Step::Rollback) => Decision::Warn(Warning::NoneOpen),
+        (Standing::Implicit, Step::Commit) => Decision::Commit(Some(Warning::NoneOpen)),
+        (Standing::Implicit, Step::Rollback) => Decision::Rollback(Some(Warning::NoneOpen)),
+        (Standing::Open, Step::Commit) => Decision::Commit(None),
+        (Standing::Open, Step::Rollback) => Decision::Rollback(None),
+        (Standing::Failed, Step::Commit | Step::Rollback) => Decision::Leave,
+        (Standing::Failed, _) => Decision::Refuse(Refusal::Failed),
+        (Standing::Idle, Step::SchemaChange) => Decision::Alone,
+        (Standing::Implicit, Step::SchemaChange) => Decision::CommitThenAlone,
+        (Standing::Open, Step::SchemaChange) => Decision::Refuse(Refusal::SchemaChangeInBlock),
+        (Standing::Idle, Step::Work { more: false }) => Decision::Alone,
+        (Standing::Idle, Step::Work { more: true }) => Decision::BeginImplicit,
+        (Standing::Implicit | Standing::Open, Step::Work { .. }) => Decision::Inside,
+    }
+}
+
+impl Warning {
+    pub(super) fn to_notice(self) -> SqlError {
+        match self {
+            Warning::AlreadyOpen => SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "there is already a transaction in progress",
+            ),
+            Warning::NoneOpen => SqlError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "there is no transaction in progress",
+            ),
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn to_error(self) -> SqlError {
+        match self {
+            Refusal::Failed => SqlError::new(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ),
+            Refusal::SchemaChangeInBlock => {
+                SqlError::unsupported("a schema change inside a transaction block")
+                    .hint("Commit first: a schema change is a transaction of its own.")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Standing::{Failed, Idle, Implicit, Open};
+    use Step::{Begin, Commit, Rollback, SchemaChange};
+
+    const ALONE: Step = Step::Work { more: false };
+    const AMONG: Step = Step::Work { more: true };
+
+    #[test]
+    fn every_statement_has_its_place() {
+        let table = [
+            (Idle, Begin, Decision::Begin),
+            (Idle, Commit, Decision::Warn(Warning::NoneOpen)),
+            (Idle, Rollback, Decision::Warn(Warning::NoneOpen)),
+            (Idle, SchemaChange, Decision::Alone),
+            (Idle, ALONE, Decision::Alone),
+            (Idle, AMONG, Decision::BeginImplicit),
+            (Implicit, Begin, Decision::Continue),
+            (Implicit, Commit, Decision::Commit(Some(Warning::NoneOpen))),
+            (Implicit, Rollback, Decision::Rollback(Some(Warning::NoneOpen))),
+            (Implicit, SchemaChange, Decision::CommitThenAlone),
+            (Implicit, AMONG, Decision::Inside),
+            (Open, Begin, Decision::Warn(Warning::AlreadyOpen)),
+            (Open, Commit, Decision::Commit(None)),
+            (Open, Rollback, Decision::Rollback(None)),
+            (Open, SchemaChange, Decision::Refuse(Refusal::SchemaChangeInBlock)),
+            (Open, ALONE, Decision::Inside),
+            (Open, AMONG, Decision::Inside),
+            (Failed, Begin, Decision::Refuse(Refusal::Failed)),
+            (Failed, Commit, Decision::Leave),
+            (Failed, Rollback, Decision::Leave),
+            (Failed, SchemaChange, Decision::Refuse(Refusal::Failed)),
+            (Failed, ALONE, Decision::Refuse(Refusal::Failed)),
+        ];
+        for (standing, step, expected) in table {
+            assert_eq!(decide(standing, step), expected, "{step:?} while {standing:?}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `EXPLAIN` and `EXPLAIN ANALYZE`: a plan as rows of text.
+
+use super::Client;
+use crate::router::{Router, RowSink, Statement};
+use crate::sql::{InsertSource, Planned, PlannedKind, WriteTarget};
+use crate::txn::Transaction;
+use futures::future::LocalBoxFuture;
+use model::batch::Batch;
+use model::error::SqlError;
+use model::plan::Plan;
+use model::types::DataType;
+use model::value::Value;
+use runtime::time;
+use shards::exec::explain::render;
+
+/// Sends the plan of `inner`, run first where `analyze` asks for it. Returns the lines sent.
+pub(super) async fn run(
+    router: &Router,
+    inner: &Planned,
+    analyze: bool,
+    statement: Statement<'_>,
+    transaction: Option<&mut Transaction>,
+    client: &mut dyn Client,
+) -> Result<u64, SqlError> {
+    let partitions = router.engine().placement().partitions();
+    let mut lines = lines(inner, partitions)?;
+    if analyze {
+        // The parameters are those of the whole statement.
+        let inner = Planned { parameters: statement.planned.parameters.clone(), ..inner.clone() };
+        let statement = Statement { planned: &inner, ..statement };
+        let began = time::now();
+        let rows = router.run(&statement, transaction, &mut Nowhere).await?;
+        let milliseconds = began.elapsed().as_secs_f64() * 1_000.0;
+        lines.push(format!("Rows: {rows}"));
+        lines.push(format!("Execution Time: {milliseconds:.3} ms"));
+    }
+    let count = lines.len() as u64;
+    let rows: Vec<Vec<Value>> =
+        lines.into_iter().map(|line| vec![Value::text(line.as_str())]).collect();
+    client.rows(Batch::from_rows(&[DataType::Text], &rows)).await?;
+    Ok(count)
+}
+
+fn lines(planned: &Planned, partitions: u32) -> Result<Vec<String>, SqlError> {
+    let below = |title: String, plan: &Plan| {
+        let mut lines = vec![title];
+        lines.extend(render(plan, partitions).into_iter().map(|line| format!("  {line}")));
+        lines
+    };
+    let changed = |title: String, target: &WriteTarget| match target {
+        WriteTarget::InPlace { modify, .. } => below(title, modify),
+        WriteTarget::ByQuery { source, .. } => below(title, source),
+    };
+    Ok(match &planned.kind {
+        PlannedKind::Query(query) => render(&query.plan, partitions),
+        PlannedKind::Insert(insert) => {
+            let title = format!("Insert on {}", insert.table.name);
+            match &insert.source {
+                InsertSource::Values(rows) => {
+                    vec![title, format!("  Values ({} rows)", rows.len())]
+                }
+                InsertSource::Query(plan) => below(title, plan),
+            }
+        }
+        PlannedKind::Update(update) => {
+            changed(format!("Update on {}", update.table.name), &update.target)
+        }
+        PlannedKind::Delete(delete) => {
+            changed(format!("Delete on {}", delete.table.name), &delete.target)
+        }
+        _ => return Err(SqlError::unsupported("EXPLAIN of this statement")),
+    })
+}
+
+/// Takes rows that nobody wants to see.
+struct Nowhere;
+
+impl RowSink for Nowhere {
+    fn rows(&mut self, _batch: Batch) -> LocalBoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

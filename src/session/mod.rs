@@ -1,0 +1,263 @@
+//! A client's session, whatever wire it speaks: settings, prepared statements, transaction block.
+//!
+//! ```text
+//!  protocol adapter (native.rs) ── query / prepare / execute ──► Session
+//!        ▲                                                          │ text
+//!        │                            plans.rs, per core  ◄─────────┤ plan, or one kept
+//!        │                            block.rs            ◄─────────┤ what to do with it
+//!        │                            the router's gates  ◄─────────┤ enter, plan again if needed
+//!        └── Client: columns, rows, notices, completion ◄── run.rs ─┘ the router runs it
+//! ```
+//!
+//! **One statement** is planned with the catalog of the moment, enters the gates of its tables,
+//! and is planned again where the catalog changed while it waited there. Inside a block it stays
+//! inside the gates until the block ends; otherwise until the statement does.
+//!
+//! **One text with several statements** is one transaction, as in PostgreSQL, unless it says
+//! otherwise. Unlike there, a schema change is always a transaction of its own: what stands before
+//! it in the text is committed first, and inside a block it is refused.
+//!
+//! **Interruptions**: a cancel, the statement's timeout or the end of the node drop the
+//! statement where it waits; its transaction is rolled back. A `COMMIT` that has begun is not
+//! interrupted, and neither is a schema change, which runs to its end on its own. Of a change that
+//! commits by itself, 57014 says that it was given up: had its commit begun just then, it is
+//! carried out all the same.
+//!
+//! A session lives on one core. While it is idle it holds its names and what was prepared, and no
+//! buffer. What clients can make it keep is bounded here: [`prepared`] statements, and the core's
+//! kept [`plans`].
+//!
+//! What it does not know: frames, sockets, how a statement is carried out.
+
+mod block;
+mod explain;
+pub mod native;
+mod plans;
+mod prepared;
+mod run;
+mod settings;
+
+pub use block::Standing;
+pub use prepared::Described;
+pub use settings::Settings;
+
+use crate::catalog::DEFAULT_DATABASE;
+use crate::router::gates::Pass;
+use crate::router::peers::SessionNumber;
+use crate::router::{Cancel, Router, RowSink};
+use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
+use crate::txn::Transaction;
+use futures::future::LocalBoxFuture;
+use model::error::{SqlError, SqlState};
+use plans::PlanCache;
+use prepared::PreparedStatements;
+use runtime::sync::{Event, Notify};
+use shards::exec::SessionIdentity;
+use std::cell::Cell;
+use std::rc::{Rc, Weak};
+
+/// The user that exists from the start.
+pub const DEFAULT_USER: &str = "phantom";
+
+/// Bits of a session's number below the core's.
+const NUMBER_BITS: u32 = 48;
+
+/// How much a notice weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Probably not what was meant.
+    Warning,
+    /// Worth knowing.
+    Notice,
+}
+
+/// Takes the answer to one request.
+pub trait Client: RowSink {
+    /// The columns of the rows that follow.
+    fn columns(&mut self, columns: &[OutputColumn]);
+    /// Something besides the result.
+    fn notice(&mut self, weight: Weight, standing: Standing, notice: SqlError);
+    /// A statement is done; `last` where it is the request's last one.
+    fn complete(&mut self, standing: Standing, rows: u64, tag: &str, last: bool);
+}
+
+/// Tells when a request is to be given up.
+pub trait Interrupts {
+    /// Waits until then, for the error to give up with. Called when the statement waits for the
+    /// first time: what was answered before may be sent now.
+    fn wait(&self) -> LocalBoxFuture<'static, SqlError>;
+}
+
+/// What the sessions of one core share. One per core.
+pub struct Host {
+    router: Router,
+    tables: Rc<dyn VirtualTables>,
+    plans: PlanCache,
+    next_number: Cell<u64>,
+    live: Rc<Cell<usize>>,
+    /// A session has ended.
+    fewer: Notify,
+    /// Sessions end as soon as they have no transaction open.
+    draining: Event,
+    /// Sessions end.
+    closing: Event,
+}
+
+impl Host {
+    /// For the sessions of the router's core. `plan_bytes` bounds the plans that are kept.
+    pub fn new(router: Router, tables: Rc<dyn VirtualTables>, plan_bytes: usize) -> Rc<Host> {
+        Rc::new(Host {
+            router,
+            tables,
+            plans: PlanCache::new(plan_bytes),
+            next_number: Cell::new(1),
+            live: Rc::default(),
+            fewer: Notify::new(),
+            draining: Event::new(),
+            closing: Event::new(),
+        })
+    }
+
+    /// Sessions there are.
+    pub fn live(&self) -> usize {
+        self.live.get()
+    }
+
+    /// Asks all sessions to end, and waits until they have.
+    pub async fn drain(&self) {
+        self.draining.set();
+        self.empty().await;
+    }
+
+    /// Makes all sessions end where they are, and waits until they have.
+    pub async fn close(&self) {
+        self.draining.set();
+        self.closing.set();
+        self.empty().await;
+    }
+
+    async fn empty(&self) {
+        while self.live.get() > 0 {
+            self.fewer.notified().await;
+        }
+    }
+
+    fn number(&self) -> SessionNumber {
+        let count = self.next_number.replace(self.next_number.get() + 1);
+        let core = u64::from(self.router.engine().core().0);
+        SessionNumber(core << NUMBER_BITS | count)
+    }
+}
+
+/// Set when somebody elsewhere cancels what a session does.
+#[derive(Default)]
+struct CancelFlag {
+    requested: Notify,
+}
+
+impl Cancel for CancelFlag {
+    fn cancel(&self) {
+        // Reaches the statement that waits now; one that does not wait is soon done.
+        self.requested.notify_all();
+    }
+}
+
+/// A transaction that outlives its statement.
+struct Open {
+    transaction: Transaction,
+    pass: Pass,
+    /// What `now()` is in all of its statements.
+    began_micros: i64,
+    /// The settings before the first `SET` in it, which a rollback takes back.
+    settings_before: Option<Settings>,
+}
+
+/// One client's session.
+pub struct Session {
+    host: Rc<Host>,
+    number: SessionNumber,
+    identity: SessionIdentity,
+    scope: SessionSettings,
+    settings: Settings,
+    standing: Standing,
+    /// There exactly when the session stands `Implicit` or `Open`.
+    open: Option<Box<Open>>,
+    prepared: PreparedStatements,
+    cancel: Rc<CancelFlag>,
+}
+
+impl Session {
+    /// A session of `user` in `database`.
+    ///
+    /// # Errors
+    /// 28000 for an unknown user, 3D000 for an unknown database.
+    pub fn new(host: &Rc<Host>, user: &str, database: &str) -> Result<Session, SqlError> {
+        let user = if user.is_empty() { DEFAULT_USER } else { user };
+        let database = if database.is_empty() { DEFAULT_DATABASE } else { database };
+        if user != DEFAULT_USER {
+            return Err(SqlError::new(
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("role \"{user}\" does not exist"),
+            ));
+        }
+        if host.router.catalog().database(database).is_none() {
+            return Err(SqlError::new(
+                SqlState::INVALID_CATALOG_NAME,
+                format!("database \"{database}\" does not exist"),
+            ));
+        }
+        let number = host.number();
+        let cancel = Rc::new(CancelFlag::default());
+        let weak: Weak<dyn Cancel> = Rc::downgrade(&(cancel.clone() as Rc<dyn Cancel>));
+        host.router.register(number, weak);
+        host.live.set(host.live.get() + 1);
+        Ok(Session {
+            host: host.clone(),
+            number,
+            identity: SessionIdentity { user: user.into(), database: database.into() },
+            scope: SessionSettings { database: database.to_owned(), user: user.to_owned() },
+            settings: Settings::default(),
+            standing: Standing::Idle,
+            open: None,
+            prepared: PreparedStatements::default(),
+            cancel,
+        })
+    }
+
+    /// Its number, unique in the node until it restarts.
+    pub fn number(&self) -> SessionNumber {
+        self.number
+    }
+
+    /// Where it stands between statements.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Sets a setting as `SET` does.
+    ///
+    /// # Errors
+    /// Those of [`Settings::set`].
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        self.settings.set(name, value)
+    }
+
+    /// Ends the session: what is open is rolled back.
+    pub async fn end(mut self) {
+        if let Some(open) = self.open.take() {
+            // What cannot be told is rolled back by the partitions themselves after a while.
+            let _told = self.host.router.rollback(open.transaction).await;
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.host.router.give_up(open.transaction);
+        }
+        self.host.router.unregister(self.number);
+        self.host.live.set(self.host.live.get() - 1);
+        self.host.fewer.notify_all();
+    }
+}

@@ -1,0 +1,267 @@
+//! The native protocol's side of a session.
+
+use super::{Client, Host, Interrupts, Session, Standing, Weight};
+use crate::router::RowSink;
+use crate::sql::OutputColumn;
+use futures::FutureExt;
+use futures::future::{Either, LocalBoxFuture, select};
+use model::batch::Batch;
+use model::error::{SqlError, SqlState};
+use net::frame::StreamId;
+use net::message::{Column, Placement, Prepared, Severity, TransactionStatus};
+use net::server::{Handshake, Request, RequestKind, Requests, Responder, Server, SessionInfo};
+use runtime::net::Stream;
+use runtime::task;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::rc::Rc;
+
+/// Requests answered before others of the core get a turn.
+const REQUESTS_PER_TURN: usize = 32;
+/// An idle session keeps room for so many requests.
+const REQUESTS_KEPT: usize = 4;
+
+/// What the native connections of a core have in common. One per core.
+pub struct Door {
+    /// Their limits and sums.
+    pub server: Server,
+    /// The core's sessions.
+    pub host: Rc<Host>,
+    /// This node.
+    pub node: u32,
+    /// This core.
+    pub core: u16,
+    /// Who leads which partition, and where.
+    pub placement: Placement,
+    /// Whether clients of other hosts are let in.
+    pub trust_other_hosts: bool,
+}
+
+impl Door {
+    /// Serves a connection to its end.
+    pub async fn serve(self: Rc<Door>, stream: Stream) {
+        // The client has been told what was wrong with its hello.
+        let Ok(handshake) = self.server.handshake(stream).await else { return };
+        match self.admit(&handshake) {
+            Ok(session) => self.run(handshake, session).await,
+            Err(error) => handshake.refuse(error),
+        }
+    }
+
+    /// Tells a client that there are too many.
+    pub async fn turn_away(self: Rc<Door>, stream: Stream, connections_max: u32) {
+        if let Ok(handshake) = self.server.handshake(stream).await {
+            handshake.refuse(
+                SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+                    .detail(format!("The node holds at most {connections_max} connections."))
+                    .hint("Close connections that are not needed, or raise connections-max."),
+            );
+        }
+    }
+
+    fn admit(&self, handshake: &Handshake) -> Result<Session, SqlError> {
+        let hello = handshake.hello();
+        let peer = handshake.peer_addr().ip();
+        if !self.trust_other_hosts && !peer.to_canonical().is_loopback() {
+            return Err(SqlError::new(
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("no password is set for user \"{}\"", hello.user),
+            )
+            .detail("Without a password a user is let in from the node's own host only."));
+        }
+        let mut session = Session::new(&self.host, &hello.user, &hello.database)?;
+        if !hello.application.is_empty() {
+            session.set("application_name", &hello.application)?;
+        }
+        for (name, value) in &hello.settings {
+            session.set(name, value)?;
+        }
+        Ok(session)
+    }
+
+    async fn run(&self, handshake: Handshake, mut session: Session) {
+        let info = SessionInfo {
+            server: env!("CARGO_PKG_VERSION"),
+            node: self.node,
+            core: self.core,
+            session: session.number().0,
+            placement: &self.placement,
+        };
+        let (requests, responder) = handshake.welcome(&info);
+        let closed = {
+            let serve = pin!(serve(&self.host, &mut session, requests, &responder));
+            let closing = pin!(self.host.closing.wait());
+            matches!(select(serve, closing).await, Either::Right(_))
+        };
+        if closed {
+            responder.fatal(shutting_down());
+        }
+        session.end().await;
+    }
+}
+
+/// Answers requests until there are no more, or the node drains and no transaction is open.
+async fn serve(host: &Host, session: &mut Session, mut requests: Requests, responder: &Responder) {
+    let mut batch = Vec::new();
+    let mut draining = pin!(host.draining.wait());
+    let mut told = false;
+    loop {
+        if told && !in_block(session.standing()) {
+            responder.fatal(shutting_down());
+            return;
+        }
+        if told {
+            if requests.next_batch(&mut batch).await.is_err() {
+                return;
+            }
+        } else {
+            match select(pin!(requests.next_batch(&mut batch)), draining.as_mut()).await {
+                Either::Left((Ok(()), _)) => {}
+                Either::Left((Err(_), _)) => return,
+                Either::Right(_) => {
+                    responder.draining(shutting_down());
+                    told = true;
+                    continue;
+                }
+            }
+        }
+        // What a statement needs is on the heap only while there is one.
+        if !Box::pin(answer_all(session, responder, &mut batch)).await {
+            return;
+        }
+        batch.shrink_to(REQUESTS_KEPT);
+    }
+}
+
+fn in_block(standing: Standing) -> bool {
+    matches!(standing, Standing::Open | Standing::Failed)
+}
+
+fn shutting_down() -> SqlError {
+    SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+        .hint("The node is shutting down; connect again, or to another node.")
+}
+
+/// Answers a batch of requests; whether the session can go on.
+async fn answer_all(
+    session: &mut Session,
+    responder: &Responder,
+    batch: &mut Vec<Request>,
+) -> bool {
+    for (count, request) in batch.drain(..).enumerate() {
+        let stream = request.stream;
+        let answered = AssertUnwindSafe(answer(session, responder, request)).catch_unwind().await;
+        match answered {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => responder.error(stream, status(session.standing()), error),
+            Err(_panic) => {
+                // The panic hook has logged it. What the session holds may be half changed.
+                let error = SqlError::internal("the statement met a defect of the server")
+                    .hint("The server's log says where; please report it.");
+                responder.error(stream, TransactionStatus::Idle, error);
+                responder.fatal(SqlError::internal("the session is in an unknown state"));
+                return false;
+            }
+        }
+        if count % REQUESTS_PER_TURN == REQUESTS_PER_TURN - 1 {
+            task::yield_if_due().await;
+        }
+    }
+    responder.flush();
+    true
+}
+
+async fn answer(
+    session: &mut Session,
+    responder: &Responder,
+    request: Request,
+) -> Result<(), SqlError> {
+    let stream = request.stream;
+    let mut answer = Answer { responder, stream };
+    let interrupts = Interruption { responder, stream };
+    match request.kind {
+        RequestKind::Query { text } => session.query(&text, &mut answer, &interrupts).await,
+        RequestKind::Execute(execute) => {
+            let (number, parameters) = (execute.statement, execute.parameters);
+            session.execute(number, parameters, &mut answer, &interrupts).await
+        }
+        RequestKind::Prepare(prepare) => {
+            let number = prepare.statement;
+            let described = session.prepare(number, &prepare.text, &prepare.parameters).await?;
+            let prepared = Prepared {
+                statement: number,
+                parameters: described.parameters,
+                columns: described.columns.iter().map(column).collect(),
+                routing: described.routing,
+            };
+            responder.prepared(stream, prepared);
+            Ok(())
+        }
+        RequestKind::CloseStatement { statement } => {
+            session.close_statement(statement);
+            responder.complete(stream, status(session.standing()), 0, "DEALLOCATE", true);
+            Ok(())
+        }
+    }
+}
+
+fn status(standing: Standing) -> TransactionStatus {
+    match standing {
+        Standing::Idle | Standing::Implicit => TransactionStatus::Idle,
+        Standing::Open => TransactionStatus::Open,
+        Standing::Failed => TransactionStatus::Failed,
+    }
+}
+
+fn column(column: &OutputColumn) -> Column {
+    Column { name: column.name.clone(), data_type: column.data_type, table: None }
+}
+
+/// The answer to one request.
+struct Answer<'a> {
+    responder: &'a Responder,
+    stream: StreamId,
+}
+
+impl RowSink for Answer<'_> {
+    fn rows(&mut self, batch: Batch) -> LocalBoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(async move {
+            let ready = self.responder.ready_for(self.stream).await;
+            ready.map_err(|interrupted| interrupted.to_error())?;
+            self.responder.batch(self.stream, &batch).map_err(|too_long| too_long.to_error())
+        })
+    }
+}
+
+impl Client for Answer<'_> {
+    fn columns(&mut self, columns: &[OutputColumn]) {
+        self.responder.row_description(self.stream, columns.iter().map(column).collect());
+    }
+
+    fn notice(&mut self, weight: Weight, standing: Standing, notice: SqlError) {
+        let severity = match weight {
+            Weight::Warning => Severity::Warning,
+            Weight::Notice => Severity::Notice,
+        };
+        self.responder.notice(self.stream, severity, status(standing), notice);
+    }
+
+    fn complete(&mut self, standing: Standing, rows: u64, tag: &str, last: bool) {
+        self.responder.complete(self.stream, status(standing), rows, tag, last);
+    }
+}
+
+/// When the request of one stream is to be given up.
+struct Interruption<'a> {
+    responder: &'a Responder,
+    stream: StreamId,
+}
+
+impl Interrupts for Interruption<'_> {
+    fn wait(&self) -> LocalBoxFuture<'static, SqlError> {
+        // What was answered before need not wait for this one.
+        self.responder.flush();
+        let (responder, stream) = (self.responder.clone(), self.stream);
+        Box::pin(async move { responder.interrupted(stream).await.to_error() })
+    }
+}

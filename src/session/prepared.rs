@@ -1,0 +1,336 @@
+//! Prepared statements of one session.
+
+use super::block::{self, Decision, Standing};
+use super::plans::Key;
+use super::run::{self, Source};
+use super::{Client, Interrupts, Session};
+use crate::sql::{InsertSource, OutputColumn, Planned, PlannedKind, WriteTarget, parse, plan};
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::plan::{Access, Exchange, Plan, Target};
+use model::schema::{Placement, Table};
+use model::types::DataType;
+use model::value::Value;
+use shards::exec::cast::cast;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Statements a session keeps at most.
+const STATEMENTS_MAX: usize = 4096;
+/// Bytes of text that a session's statements may have together.
+const TEXT_BYTES_MAX: usize = 4 << 20;
+
+/// One prepared statement.
+struct Prepared {
+    text: Box<str>,
+    declared: Box<[Option<DataType>]>,
+    planned: Rc<Planned>,
+}
+
+/// A session's prepared statements, by the client's numbers. Holds nothing while there are none.
+#[derive(Default)]
+pub(super) struct PreparedStatements {
+    statements: Option<Box<HashMap<u32, Prepared>>>,
+    text_bytes: usize,
+}
+
+impl PreparedStatements {
+    fn get(&self, number: u32) -> Option<&Prepared> {
+        self.statements.as_ref()?.get(&number)
+    }
+
+    fn check_room(&self, number: u32, text: &str) -> Result<(), SqlError> {
+        if self.get(number).is_some() {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement {number} already exists"),
+            ));
+        }
+        let count = self.statements.as_ref().map_or(0, |statements| statements.len());
+        if count >= STATEMENTS_MAX || self.text_bytes + text.len() > TEXT_BYTES_MAX {
+            return Err(SqlError::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                "the session has prepared too many statements",
+            )
+            .detail(format!(
+                "At most {STATEMENTS_MAX} statements of {TEXT_BYTES_MAX} bytes together are kept."
+            ))
+            .hint("Close prepared statements that are no longer needed."));
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, number: u32, prepared: Prepared) {
+        self.text_bytes += prepared.text.len();
+        self.statements.get_or_insert_default().insert(number, prepared);
+    }
+
+    fn remove(&mut self, number: u32) {
+        let Some(statements) = &mut self.statements else { return };
+        if let Some(prepared) = statements.remove(&number) {
+            self.text_bytes -= prepared.text.len();
+        }
+        if statements.is_empty() {
+            self.statements = None;
+        }
+    }
+}
+
+/// What a client learns of a statement it prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Types of all parameters.
+    pub parameters: Vec<DataType>,
+    /// Columns of the rows.
+    pub columns: Vec<OutputColumn>,
+    /// For a statement that touches the rows of one partition: the parameters that are the
+    /// partition columns, in their order.
+    pub routing: Vec<u16>,
+}
+
+impl Session {
+    /// Prepares a statement under the client's number.
+    ///
+    /// # Errors
+    /// Those of planning; 42P05 for a number that is taken; 53400 at the bounds.
+    pub async fn prepare(
+        &mut self,
+        number: u32,
+        text: &str,
+        declared: &[DataType],
+    ) -> Result<Described, SqlError> {
+        let described = self.describe(number, text, declared);
+        if described.is_err() {
+            self.fail().await;
+        }
+        described
+    }
+
+    fn describe(
+        &mut self,
+        number: u32,
+        text: &str,
+        declared: &[DataType],
+    ) -> Result<Described, SqlError> {
+        self.prepared.check_room(number, text)?;
+        let known = |t: &DataType| (*t != DataType::Unknown).then_some(*t);
+        let declared: Box<[Option<DataType>]> = declared.iter().map(known).collect();
+        let planned = self.plan_text(text, &declared)?;
+        let decision = block::decide(self.standing, run::step(&planned.kind, false));
+        if self.standing == Standing::Failed
+            && let Decision::Refuse(refusal) = decision
+        {
+            return Err(refusal.to_error());
+        }
+        let described = Described {
+            parameters: planned.parameters.clone(),
+            columns: planned.columns.clone(),
+            routing: routing(&planned),
+        };
+        self.prepared.insert(number, Prepared { text: text.into(), declared, planned });
+        Ok(described)
+    }
+
+    /// Runs a prepared statement. The client hears everything but an error, which is returned.
+    ///
+    /// # Errors
+    /// 26000 for an unknown number, those of the statement, and what interrupts it.
+    pub async fn execute(
+        &mut self,
+        number: u32,
+        parameters: Vec<Value>,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<(), SqlError> {
+        let result = self.execute_known(number, parameters, client, interrupts).await;
+        if result.is_err() {
+            self.fail().await;
+        }
+        result
+    }
+
+    async fn execute_known(
+        &mut self,
+        number: u32,
+        parameters: Vec<Value>,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<(), SqlError> {
+        let planned = self.current(number)?;
+        let parameters = fitted(&planned, parameters)?;
+        let source = Source::Prepared(number);
+        let done = self.statement(source, planned, parameters, false, client, interrupts).await?;
+        client.complete(self.standing, done.rows, &done.tag, true);
+        Ok(())
+    }
+
+    /// The statement's plan, made again where the catalog has changed.
+    pub(super) fn current(&mut self, number: u32) -> Result<Rc<Planned>, SqlError> {
+        let Some(prepared) = self.prepared.get(number) else {
+            return Err(SqlError::new(
+                SqlState::INVALID_SQL_STATEMENT_NAME,
+                format!("prepared statement {number} does not exist"),
+            ));
+        };
+        let fresh = prepared.planned.cacheable
+            && prepared.planned.catalog_version == self.host.router.catalog_version();
+        if fresh {
+            return Ok(prepared.planned.clone());
+        }
+        let planned = self.plan_text(&prepared.text, &prepared.declared)?;
+        if planned.columns != prepared.planned.columns
+            || planned.parameters != prepared.planned.parameters
+        {
+            return Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type",
+            )
+            .hint("Prepare the statement again."));
+        }
+        if let Some(statements) = &mut self.prepared.statements
+            && let Some(prepared) = statements.get_mut(&number)
+        {
+            prepared.planned = planned.clone();
+        }
+        Ok(planned)
+    }
+
+    /// Forgets a prepared statement; one that is not there is no error.
+    pub fn close_statement(&mut self, number: u32) {
+        self.prepared.remove(number);
+    }
+
+    /// Plans the one statement of `text`, or takes the plan that is kept.
+    fn plan_text(
+        &self,
+        text: &str,
+        declared: &[Option<DataType>],
+    ) -> Result<Rc<Planned>, SqlError> {
+        let host = &*self.host;
+        let key = Key { database: &self.scope.database, text, parameters: declared };
+        if let Some(planned) = host.plans.get(key, host.router.catalog_version()) {
+            return Ok(planned);
+        }
+        let statements = parse(text)?;
+        let [statement] = statements.as_slice() else {
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                match statements.is_empty() {
+                    true => "there is no statement to prepare",
+                    false => "cannot insert multiple commands into a prepared statement",
+                },
+            ));
+        };
+        let catalog = host.router.catalog();
+        let planned = plan(statement, &catalog, &self.scope, &*host.tables, declared)?;
+        let planned = Rc::new(planned);
+        host.plans.keep(key, &planned);
+        Ok(planned)
+    }
+}
+
+/// The parameters as values of the types that the plan was made for.
+fn fitted(planned: &Planned, given: Vec<Value>) -> Result<Arc<[Value]>, SqlError> {
+    planned.check_parameters(given.len())?;
+    let mut parameters = given;
+    for (value, data_type) in parameters.iter_mut().zip(&planned.parameters) {
+        if !fits(value, *data_type) {
+            *value = cast(value, kind(value), *data_type, false, run::now_micros())?;
+        }
+    }
+    Ok(parameters.into())
+}
+
+/// Whether the value is one of the type as it is.
+fn fits(value: &Value, data_type: DataType) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Int(_) => data_type == DataType::Int8,
+        Value::Float(_) => data_type == DataType::Float8,
+        Value::Timestamp(_) => matches!(data_type, DataType::Timestamp | DataType::TimestampTz),
+        other => kind(other) == data_type,
+    }
+}
+
+/// The type that a value has by itself.
+fn kind(value: &Value) -> DataType {
+    match value {
+        Value::Null => DataType::Unknown,
+        Value::Bool(_) => DataType::Bool,
+        Value::Int(_) => DataType::Int8,
+        Value::Float(_) => DataType::Float8,
+        Value::Numeric(_) => DataType::Numeric(None),
+        Value::Text(_) => DataType::Text,
+        Value::Bytes(_) => DataType::Bytea,
+        Value::Date(_) => DataType::Date,
+        Value::Time(_) => DataType::Time,
+        Value::Timestamp(_) => DataType::Timestamp,
+        Value::Interval(_) => DataType::Interval,
+        Value::Uuid(_) => DataType::Uuid,
+    }
+}
+
+/// The parameters that place the one row, or nothing where it takes more to know.
+fn routing(planned: &Planned) -> Vec<u16> {
+    placing(planned).unwrap_or_default()
+}
+
+fn placing(planned: &Planned) -> Option<Vec<u16>> {
+    match &planned.kind {
+        PlannedKind::Query(query) => {
+            let Plan::Exchange(Exchange { target: Target::Keys(keys), fragment, .. }) =
+                &*query.plan
+            else {
+                return None;
+            };
+            let [key] = keys.as_slice() else { return None };
+            parameters_of(key, table_of(fragment)?)
+        }
+        PlannedKind::Insert(insert) => {
+            let InsertSource::Values(rows) = &insert.source else { return None };
+            let [row] = rows.as_slice() else { return None };
+            let key: Vec<Expression> =
+                insert.table.partition_columns.iter().map(|&column| row[column].clone()).collect();
+            parameters_of(&key, &insert.table)
+        }
+        PlannedKind::Update(update) => changed(&update.target, &update.table),
+        PlannedKind::Delete(delete) => changed(&delete.target, &delete.table),
+        _ => None,
+    }
+}
+
+fn changed(target: &WriteTarget, table: &Table) -> Option<Vec<u16>> {
+    let WriteTarget::InPlace { target: Target::Keys(keys), .. } = target else { return None };
+    let [key] = keys.as_slice() else { return None };
+    parameters_of(key, table)
+}
+
+/// The table that a fragment of one row reads.
+fn table_of(fragment: &Plan) -> Option<&Table> {
+    match fragment {
+        Plan::Scan(scan) if matches!(scan.access, Access::PrimaryKey(_)) => Some(&scan.table),
+        Plan::Project(project) => table_of(&project.input),
+        Plan::Filter(filter) => table_of(&filter.input),
+        _ => None,
+    }
+}
+
+/// The parameters that these expressions are: each one a parameter as it is, of the column's type,
+/// so that client and server hash the same bytes.
+fn parameters_of(key: &[Expression], table: &Table) -> Option<Vec<u16>> {
+    if table.placement != Placement::Hashed || key.len() != table.partition_columns.len() {
+        return None;
+    }
+    let columns = table.partition_columns.iter().map(|&ordinal| table.columns[ordinal].data_type);
+    let parameter = |(expression, column): (&Expression, DataType)| match expression {
+        Expression::Parameter { index, data_type }
+            if data_type.base() == column.base()
+                || (data_type.is_integer() && column.is_integer()) =>
+        {
+            u16::try_from(*index).ok()
+        }
+        _ => None,
+    };
+    key.iter().zip(columns).map(parameter).collect()
+}

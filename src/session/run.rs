@@ -1,0 +1,418 @@
+//! One statement's way through the session.
+
+use super::block::{self, Decision, Standing, Step, Warning};
+use super::plans::Key;
+use super::{Client, Interrupts, Open, Session, Weight, explain};
+use crate::router::Statement;
+use crate::router::gates::Pass;
+use crate::sql::{OutputColumn, ParsedStatement, Planned, PlannedKind, SetStatement, parse, plan};
+use model::batch::Batch;
+use model::error::{SqlError, SqlState};
+use model::types::DataType;
+use model::value::Value;
+use runtime::time;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Microseconds from 1970 to 2000, where SQL's timestamps count from.
+const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
+
+/// Where a statement comes from, to plan it again.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// The text itself, which is one statement whose plan is kept.
+    Text(&'a str),
+    /// One of the statements of a text.
+    Parsed(&'a ParsedStatement),
+    /// A prepared one.
+    Prepared(u32),
+}
+
+/// A statement that has been carried out.
+pub(super) struct Done {
+    pub(super) rows: u64,
+    pub(super) tag: String,
+}
+
+impl Done {
+    fn tagged(tag: &str) -> Done {
+        Done { rows: 0, tag: tag.to_owned() }
+    }
+}
+
+/// The time, as statements see it.
+pub(super) fn now_micros() -> i64 {
+    let micros = time::wall_clock().as_nanos() / 1_000;
+    i64::try_from(micros).unwrap_or(i64::MAX).saturating_sub(EPOCH_2000_MICROS)
+}
+
+/// What a statement is to its block.
+pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
+    match kind {
+        PlannedKind::Begin => Step::Begin,
+        PlannedKind::Commit => Step::Commit,
+        PlannedKind::Rollback => Step::Rollback,
+        PlannedKind::Ddl(_) => Step::SchemaChange,
+        _ => Step::Work { more },
+    }
+}
+
+impl Session {
+    /// Runs the statements of a text. The client hears everything but an error, which is
+    /// returned; the statements behind it are not run.
+    ///
+    /// # Errors
+    /// The first failure, and what interrupts.
+    pub async fn query(
+        &mut self,
+        text: &str,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<(), SqlError> {
+        let result = self.run_text(text, client, interrupts).await;
+        if result.is_err() {
+            self.fail().await;
+        }
+        result
+    }
+
+    async fn run_text(
+        &mut self,
+        text: &str,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<(), SqlError> {
+        let nothing: Arc<[Value]> = Arc::from([]);
+        let kept = self.host.plans.get(self.key(text), self.host.router.catalog_version());
+        if let Some(planned) = kept
+            && self.standing != Standing::Failed
+        {
+            describe(&planned, client);
+            let source = Source::Text(text);
+            let done = self.statement(source, planned, nothing, false, client, interrupts).await?;
+            client.complete(self.standing, done.rows, &done.tag, true);
+            return Ok(());
+        }
+        let statements = parse(text)?;
+        let more = statements.len() > 1;
+        for (index, parsed) in statements.iter().enumerate() {
+            self.refuse_if_failed(parsed)?;
+            let planned = self.plan_parsed(parsed)?;
+            if !more {
+                self.host.plans.keep(self.key(text), &planned);
+            }
+            describe(&planned, client);
+            let source = Source::Parsed(parsed);
+            let parameters = nothing.clone();
+            let done =
+                self.statement(source, planned, parameters, more, client, interrupts).await?;
+            let last = index + 1 == statements.len();
+            if last && self.standing == Standing::Implicit {
+                self.commit_open().await?;
+            }
+            client.complete(self.standing, done.rows, &done.tag, last);
+        }
+        if statements.is_empty() {
+            client.complete(self.standing, 0, "", true);
+        }
+        Ok(())
+    }
+
+    fn key<'a>(&'a self, text: &'a str) -> Key<'a> {
+        Key { database: &self.scope.database, text, parameters: &[] }
+    }
+
+    /// In a failed block nothing is planned but its end: names may be gone with what was rolled
+    /// back.
+    fn refuse_if_failed(&self, parsed: &ParsedStatement) -> Result<(), SqlError> {
+        match self.standing == Standing::Failed && !parsed.ends_block() {
+            true => Err(block::Refusal::Failed.to_error()),
+            false => Ok(()),
+        }
+    }
+
+    fn plan_parsed(&self, parsed: &ParsedStatement) -> Result<Rc<Planned>, SqlError> {
+        let catalog = self.host.router.catalog();
+        plan(parsed, &catalog, &self.scope, &*self.host.tables, &[]).map(Rc::new)
+    }
+
+    /// Plans a statement again.
+    fn replan(&mut self, source: Source<'_>) -> Result<Rc<Planned>, SqlError> {
+        match source {
+            Source::Prepared(number) => self.current(number),
+            Source::Parsed(parsed) => self.plan_parsed(parsed),
+            Source::Text(text) => match parse(text)?.as_slice() {
+                [parsed] => self.plan_parsed(parsed),
+                _ => Err(SqlError::internal("a kept plan of several statements")),
+            },
+        }
+    }
+
+    /// Runs one planned statement in its place in the block.
+    pub(super) async fn statement(
+        &mut self,
+        source: Source<'_>,
+        planned: Rc<Planned>,
+        parameters: Arc<[Value]>,
+        more: bool,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<Done, SqlError> {
+        match block::decide(self.standing, step(&planned.kind, more)) {
+            Decision::Refuse(refusal) => return Err(refusal.to_error()),
+            Decision::Warn(warning) => {
+                client.notice(Weight::Warning, self.standing, warning.to_notice());
+                return Ok(Done::tagged(&planned.tag(0)));
+            }
+            Decision::Begin => {
+                self.begin(Standing::Open);
+                return Ok(Done::tagged("BEGIN"));
+            }
+            Decision::Continue => {
+                self.standing = Standing::Open;
+                return Ok(Done::tagged("BEGIN"));
+            }
+            Decision::Leave => {
+                self.standing = Standing::Idle;
+                return Ok(Done::tagged("ROLLBACK"));
+            }
+            Decision::Commit(warning) => {
+                self.warn(warning, client);
+                self.commit_open().await?;
+                return Ok(Done::tagged("COMMIT"));
+            }
+            Decision::Rollback(warning) => {
+                self.warn(warning, client);
+                self.rollback_open(Standing::Idle).await;
+                return Ok(Done::tagged("ROLLBACK"));
+            }
+            Decision::CommitThenAlone => self.commit_open().await?,
+            Decision::BeginImplicit => self.begin(Standing::Implicit),
+            Decision::Alone | Decision::Inside => {}
+        }
+        if let PlannedKind::Ddl(change) = &planned.kind {
+            let notices = self.host.router.change_schema(change, &self.scope).await?;
+            for notice in notices {
+                let notice = SqlError::new(SqlState::SUCCESSFUL_COMPLETION, notice);
+                client.notice(Weight::Notice, self.standing, notice);
+            }
+            return Ok(Done::tagged(&planned.tag(0)));
+        }
+        let timeout = self.settings.statement_timeout();
+        let cancel = self.cancel.clone();
+        let work = self.work(source, planned, parameters, client);
+        guarded(work, interrupts, &cancel.requested, timeout).await
+    }
+
+    fn warn(&self, warning: Option<Warning>, client: &mut dyn Client) {
+        if let Some(warning) = warning {
+            client.notice(Weight::Warning, self.standing, warning.to_notice());
+        }
+    }
+
+    /// Whatever of a statement may be interrupted.
+    async fn work(
+        &mut self,
+        source: Source<'_>,
+        planned: Rc<Planned>,
+        parameters: Arc<[Value]>,
+        client: &mut dyn Client,
+    ) -> Result<Done, SqlError> {
+        match &planned.kind {
+            PlannedKind::Set(set) => {
+                self.change_setting(set)?;
+                Ok(Done::tagged(&planned.tag(0)))
+            }
+            PlannedKind::Show { name } => self.show(name, &planned, client).await,
+            _ => {
+                let (planned, _pass) = self.admit(source, planned).await?;
+                let rows = self.run(&planned, parameters, client).await?;
+                Ok(Done { rows, tag: planned.tag(rows) })
+            }
+        }
+    }
+
+    /// Takes the statement through the gates of its tables, with a plan of the catalog that holds
+    /// while it is inside. Outside of a block the caller keeps the pass.
+    async fn admit(
+        &mut self,
+        source: Source<'_>,
+        mut planned: Rc<Planned>,
+    ) -> Result<(Rc<Planned>, Pass), SqlError> {
+        let router = self.host.router.clone();
+        loop {
+            let mut alone = Pass::default();
+            let pass = match &mut self.open {
+                Some(open) => &mut open.pass,
+                None => &mut alone,
+            };
+            let gates = router.gates();
+            if !gates.try_enter(pass, &planned.tables) {
+                gates.enter(pass, &planned.tables).await;
+            }
+            if planned.catalog_version == router.catalog_version() {
+                return Ok((planned, alone));
+            }
+            let columns = planned.columns.clone();
+            planned = self.replan(source)?;
+            if planned.columns != columns {
+                return Err(SqlError::new(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "the statement's columns changed while it waited for a schema change",
+                )
+                .hint("Run the statement again."));
+            }
+        }
+    }
+
+    async fn run(
+        &mut self,
+        planned: &Planned,
+        parameters: Arc<[Value]>,
+        client: &mut dyn Client,
+    ) -> Result<u64, SqlError> {
+        let host = self.host.clone();
+        let (transaction, now) = match &mut self.open {
+            Some(open) => (Some(&mut open.transaction), open.began_micros),
+            None => (None, now_micros()),
+        };
+        let statement =
+            Statement { planned, parameters, now_micros: now, identity: self.identity.clone() };
+        match &planned.kind {
+            PlannedKind::Explain { inner, analyze } => {
+                explain::run(&host.router, inner, *analyze, statement, transaction, client).await
+            }
+            _ => host.router.run(&statement, transaction, client).await,
+        }
+    }
+
+    fn change_setting(&mut self, set: &SetStatement) -> Result<(), SqlError> {
+        if let Some(open) = &mut self.open
+            && open.settings_before.is_none()
+        {
+            open.settings_before = Some(self.settings.clone());
+        }
+        match &set.value {
+            Some(value) => self.settings.set(&set.name, value),
+            None => self.settings.reset(&set.name),
+        }
+    }
+
+    async fn show(
+        &self,
+        name: &str,
+        planned: &Planned,
+        client: &mut dyn Client,
+    ) -> Result<Done, SqlError> {
+        let rows: Vec<Vec<Value>> = match name {
+            "all" => {
+                let line = |(name, value, help): (&str, String, &str)| {
+                    vec![Value::text(name), Value::text(value.as_str()), Value::text(help)]
+                };
+                self.settings.show_all().into_iter().map(line).collect()
+            }
+            name => vec![vec![Value::text(self.settings.show(name)?.as_str())]],
+        };
+        let types: Vec<DataType> = planned.columns.iter().map(|column| column.data_type).collect();
+        let count = rows.len() as u64;
+        client.rows(Batch::from_rows(&types, &rows)).await?;
+        Ok(Done { rows: count, tag: planned.tag(count) })
+    }
+
+    fn begin(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.open = Some(Box::new(Open {
+            transaction: self.host.router.begin(),
+            pass: Pass::default(),
+            began_micros: now_micros(),
+            settings_before: None,
+        }));
+    }
+
+    /// Commits what is open. Whatever comes of it, the session is outside of it afterwards.
+    pub(super) async fn commit_open(&mut self) -> Result<(), SqlError> {
+        self.standing = Standing::Idle;
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let Open { transaction, pass, settings_before, .. } = *open;
+        let committed = self.host.router.commit(transaction).await;
+        drop(pass);
+        if let (Err(_), Some(before)) = (&committed, settings_before) {
+            self.settings = before;
+        }
+        committed
+    }
+
+    async fn rollback_open(&mut self, standing: Standing) {
+        self.standing = standing;
+        let Some(open) = self.open.take() else { return };
+        if let Some(before) = open.settings_before {
+            self.settings = before;
+        }
+        // What cannot be told is rolled back by the partitions themselves after a while.
+        let _told = self.host.router.rollback(open.transaction).await;
+    }
+
+    /// A statement has failed: a block has, too.
+    pub(super) async fn fail(&mut self) {
+        match self.standing {
+            Standing::Idle | Standing::Failed => {}
+            Standing::Implicit => self.rollback_open(Standing::Idle).await,
+            Standing::Open => self.rollback_open(Standing::Failed).await,
+        }
+    }
+}
+
+/// Tells the client the columns of a statement that has rows.
+fn describe(planned: &Planned, client: &mut dyn Client) {
+    let columns: &[OutputColumn] = &planned.columns;
+    // A query may have no columns and has rows nevertheless.
+    if !columns.is_empty() || matches!(planned.kind, PlannedKind::Query(_)) {
+        client.columns(columns);
+    }
+}
+
+/// Runs `work` until it is done, interrupted or out of time. One that never waits pays for none
+/// of that.
+async fn guarded<T>(
+    work: impl Future<Output = Result<T, SqlError>>,
+    interrupts: &dyn Interrupts,
+    cancelled: &runtime::sync::Notify,
+    timeout: Option<Duration>,
+) -> Result<T, SqlError> {
+    let mut work = pin!(work);
+    if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        return done;
+    }
+    let mut interrupted = interrupts.wait();
+    let mut cancelled = pin!(cancelled.notified());
+    let mut alarm = pin!(async move {
+        match timeout {
+            Some(timeout) => time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    });
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        if let Poll::Ready(error) = interrupted.as_mut().poll(cx) {
+            return Poll::Ready(Err(error));
+        }
+        if cancelled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(given_up("canceling statement due to user request")));
+        }
+        if alarm.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(given_up("canceling statement due to statement timeout")));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn given_up(message: &'static str) -> SqlError {
+    SqlError::new(SqlState::QUERY_CANCELED, message)
+}

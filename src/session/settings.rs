@@ -1,0 +1,286 @@
+//! What `SET`, `SHOW` and `RESET` know.
+//!
+//! The list is short on purpose: what a statement's meaning depends on (`statement_timeout`), what
+//! clients say about themselves, and what drivers set as they connect although only one value
+//! makes sense here. Anything else is an error, so that no one believes in a setting that does
+//! nothing.
+
+use model::error::{SqlError, SqlState};
+use std::time::Duration;
+
+/// Longest text of a setting, in bytes.
+const VALUE_BYTES_MAX: usize = 1024;
+
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy)]
+enum Takes {
+    /// Any text.
+    Text,
+    /// A length of time; a bare number is milliseconds.
+    Duration,
+    /// One of these, in any case.
+    OneOf(&'static [&'static str]),
+    /// The default only, in any of these spellings.
+    Only(&'static [&'static str]),
+    /// It cannot be changed.
+    Nothing,
+}
+
+/// One setting.
+struct Row {
+    name: &'static str,
+    default: &'static str,
+    takes: Takes,
+    help: &'static str,
+}
+
+const fn row(name: &'static str, default: &'static str, takes: Takes, help: &'static str) -> Row {
+    Row { name, default, takes, help }
+}
+
+/// In the order of `SHOW ALL`.
+const ROWS: [Row; 16] = [
+    row("application_name", "", Takes::Text, "What the client calls itself."),
+    row(
+        "client_encoding",
+        "UTF8",
+        Takes::Only(&["UTF8", "UTF-8", "unicode"]),
+        "Encoding of text on the wire.",
+    ),
+    row(
+        "client_min_messages",
+        "notice",
+        Takes::OneOf(&["debug", "log", "notice", "warning", "error"]),
+        "Least severe message that clients of the PostgreSQL protocol are sent.",
+    ),
+    row(
+        "datestyle",
+        "ISO, MDY",
+        Takes::Only(&["ISO", "ISO, MDY", "ISO,MDY"]),
+        "Format of dates in text.",
+    ),
+    row(
+        "default_transaction_isolation",
+        "read committed",
+        Takes::OneOf(&["read committed", "read uncommitted"]),
+        "Isolation of new transactions.",
+    ),
+    row("extra_float_digits", "1", Takes::OneOf(&["0", "1", "2", "3"]), "Floats are exact anyway."),
+    row("integer_datetimes", "on", Takes::Nothing, "Times are integers."),
+    row("intervalstyle", "postgres", Takes::Only(&["postgres"]), "Format of intervals in text."),
+    row(
+        "search_path",
+        "public",
+        Takes::Only(&["public", "\"$user\", public"]),
+        "Schemas that unqualified names are sought in.",
+    ),
+    row("server_encoding", "UTF8", Takes::Nothing, "Encoding of stored text."),
+    row("server_version", "15.0", Takes::Nothing, "The PostgreSQL version whose SQL is followed."),
+    row(
+        "standard_conforming_strings",
+        "on",
+        Takes::Only(&["on"]),
+        "Backslashes in '...' are ordinary.",
+    ),
+    row(
+        "statement_timeout",
+        "0",
+        Takes::Duration,
+        "Statements that take longer are cancelled; 0 is for ever.",
+    ),
+    row(
+        "timezone",
+        "UTC",
+        Takes::Only(&["UTC", "Etc/UTC", "GMT", "+00:00", "0"]),
+        "Zone in which timestamps with time zone are shown.",
+    ),
+    row(
+        "transaction_isolation",
+        "read committed",
+        Takes::OneOf(&["read committed", "read uncommitted"]),
+        "Isolation of the current transaction.",
+    ),
+    row("phantomdb_version", env!("CARGO_PKG_VERSION"), Takes::Nothing, "Version of this server."),
+];
+
+/// Names that mean another one.
+const ALIASES: [(&str, &str); 3] =
+    [("names", "client_encoding"), ("time_zone", "timezone"), ("time zone", "timezone")];
+
+/// The settings of one session. Empty, and without memory, until something is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    changed: Vec<(usize, String)>,
+    statement_timeout: Option<Duration>,
+}
+
+/// A line of `SHOW ALL`: name, value, what it is.
+pub(super) type Shown = (&'static str, String, &'static str);
+
+impl Settings {
+    /// Sets one, as `SET` does.
+    ///
+    /// # Errors
+    /// 42704 for a name that is none, 22023 for a value that it does not take, 55P02's sense (told
+    /// as 22023) for one that cannot be changed.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        let index = find(name)?;
+        let value = check(&ROWS[index], value)?;
+        if ROWS[index].name == "statement_timeout" {
+            let timeout = parse_duration(&value).unwrap_or_default();
+            self.statement_timeout = (!timeout.is_zero()).then_some(timeout);
+        }
+        self.changed.retain(|(changed, _)| *changed != index);
+        self.changed.push((index, value));
+        Ok(())
+    }
+
+    /// Gives one, or `all`, its default again.
+    ///
+    /// # Errors
+    /// 42704 for a name that is none.
+    pub fn reset(&mut self, name: &str) -> Result<(), SqlError> {
+        if name.eq_ignore_ascii_case("all") {
+            *self = Settings::default();
+            return Ok(());
+        }
+        let index = find(name)?;
+        self.changed.retain(|(changed, _)| *changed != index);
+        if ROWS[index].name == "statement_timeout" {
+            self.statement_timeout = None;
+        }
+        Ok(())
+    }
+
+    /// The value of one.
+    ///
+    /// # Errors
+    /// 42704 for a name that is none.
+    pub fn show(&self, name: &str) -> Result<String, SqlError> {
+        Ok(self.value(find(name)?).to_owned())
+    }
+
+    /// All of them.
+    pub(super) fn show_all(&self) -> Vec<Shown> {
+        let line = |(index, row): (usize, &Row)| (row.name, self.value(index).to_owned(), row.help);
+        ROWS.iter().enumerate().map(line).collect()
+    }
+
+    /// How long a statement may take; `None` is for ever.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.statement_timeout
+    }
+
+    fn value(&self, index: usize) -> &str {
+        let changed = self.changed.iter().find(|(changed, _)| *changed == index);
+        changed.map_or(ROWS[index].default, |(_, value)| value)
+    }
+}
+
+fn find(name: &str) -> Result<usize, SqlError> {
+    let name = name.to_lowercase();
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let sought = alias.map_or(name.as_str(), |(_, meant)| meant);
+    ROWS.iter().position(|row| row.name == sought).ok_or_else(|| {
+        SqlError::new(
+            SqlState::UNDEFINED_OBJECT,
+            format!("unrecognized configuration parameter \"{name}\""),
+        )
+    })
+}
+
+fn check(row: &Row, value: &str) -> Result<String, SqlError> {
+    let invalid = |why: String| {
+        SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("invalid value for parameter \"{}\": \"{value}\"", row.name),
+        )
+        .hint(why)
+    };
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("the value for parameter \"{}\" has {} bytes", row.name, value.len()),
+        )
+        .hint(format!("At most {VALUE_BYTES_MAX} bytes are kept.")));
+    }
+    match row.takes {
+        Takes::Text => Ok(value.to_owned()),
+        Takes::Duration => parse_duration(value).map(|_| value.to_owned()).ok_or_else(|| {
+            invalid("Write milliseconds, or a number with a unit: us, ms, s, min, h, d.".into())
+        }),
+        Takes::OneOf(values) => match values.iter().find(|one| one.eq_ignore_ascii_case(value)) {
+            Some(one) => Ok((*one).to_owned()),
+            None => Err(invalid(format!("It takes: {}.", values.join("; ")))),
+        },
+        Takes::Only(spellings) => {
+            match spellings.iter().any(|one| one.eq_ignore_ascii_case(value)) {
+                true => Ok(row.default.to_owned()),
+                false => Err(invalid(format!("It is always {}.", row.default))),
+            }
+        }
+        Takes::Nothing => Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("parameter \"{}\" cannot be changed", row.name),
+        )),
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..end].parse().ok()?;
+    let micros = match text[end..].trim() {
+        "us" => 1,
+        "" | "ms" => 1_000,
+        "s" => 1_000_000,
+        "min" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return None,
+    };
+    Some(Duration::from_micros(number.checked_mul(micros)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_shown_until_it_is_reset() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.show("Application_Name").as_deref(), Ok(""));
+        settings.set("application_name", "ETL").unwrap();
+        settings.set("statement_timeout", "2s").unwrap();
+        assert_eq!(settings.show("application_name").as_deref(), Ok("ETL"));
+        assert_eq!(settings.statement_timeout(), Some(Duration::from_secs(2)));
+        settings.set("statement_timeout", "1500").unwrap();
+        assert_eq!(settings.statement_timeout(), Some(Duration::from_millis(1500)));
+        settings.reset("statement_timeout").unwrap();
+        assert_eq!(settings.statement_timeout(), None);
+        settings.reset("ALL").unwrap();
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_refused() {
+        let mut settings = Settings::default();
+        let state = |result: Result<(), SqlError>| result.unwrap_err().state();
+        assert_eq!(state(settings.set("nonsense", "1")), SqlState::UNDEFINED_OBJECT);
+        let invalid = SqlState::INVALID_PARAMETER_VALUE;
+        assert_eq!(state(settings.set("statement_timeout", "soon")), invalid);
+        assert_eq!(state(settings.set("timezone", "Asia/Tashkent")), invalid);
+        assert_eq!(state(settings.set("server_version", "16")), invalid);
+        assert_eq!(state(settings.set("application_name", &"x".repeat(2000))), invalid);
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn spellings_of_the_only_value_are_understood() {
+        let mut settings = Settings::default();
+        settings.set("time zone", "etc/utc").unwrap();
+        settings.set("NAMES", "utf-8").unwrap();
+        assert_eq!(settings.show("timezone").as_deref(), Ok("UTC"));
+        assert_eq!(settings.show("client_encoding").as_deref(), Ok("UTF8"));
+    }
+}
