@@ -268,7 +268,7 @@ impl Router {
                 let batch = batch?;
                 for row in 0..batch.rows() {
                     let values = batch.row(row);
-                    let place = match index.global && keys::is_claim(index, &values) {
+                    let place = match index.global {
                         true => {
                             let hash = keys::index_entry_hash(index, &values);
                             self.engine().placement().partition_of(hash)
