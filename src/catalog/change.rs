@@ -21,6 +21,8 @@ mod constraint;
 mod drop;
 mod index;
 mod table;
+#[cfg(test)]
+mod tests;
 
 /// A change, computed and not yet made.
 #[derive(Debug, Clone)]

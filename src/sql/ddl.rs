@@ -7,13 +7,11 @@
 use super::SessionSettings;
 use super::names::{check_new, fold, relation_name, single_name};
 use super::types::data_type;
+use crate::catalog::DEFAULT_SCHEMA;
 use crate::catalog::stored::Action;
-use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation};
 use model::error::{SqlError, SqlState};
-use model::id::ObjectId;
 use model::types::DataType;
 use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint};
-use std::collections::BTreeSet;
 
 pub(crate) use super::names::NAME_BYTES_MAX;
 
@@ -268,61 +266,6 @@ pub enum AlterOperation {
 }
 
 impl DdlStatement {
-    /// The tables that exist and that the statement changes, or whose references it changes: none
-    /// may be written while it runs. In order, each once.
-    pub fn tables_touched(&self, catalog: &Catalog) -> Vec<ObjectId> {
-        let mut touched = BTreeSet::new();
-        let mut touch = |name: &QualifiedName| {
-            let schema = Some(name.schema.as_str());
-            if let Some(Relation::Table(table)) =
-                catalog.relation(&name.database, schema, &name.name)
-            {
-                touched.insert(table.id);
-                touched.extend(table.foreign_keys.iter().map(|key| key.parent));
-                touched.extend(table.referenced_by.iter().map(|key| key.child));
-            }
-        };
-        match self {
-            DdlStatement::CreateTable(new) => parents(&new.constraints, &mut touch),
-            DdlStatement::DropTables(drop) => drop.names.iter().for_each(touch),
-            DdlStatement::CreateIndex(new) => touch(&new.table),
-            DdlStatement::Truncate { tables, .. } => tables.iter().for_each(touch),
-            DdlStatement::AlterTable { table, operations, .. } => {
-                touch(table);
-                for operation in operations {
-                    match operation {
-                        AlterOperation::AddConstraint(new) => {
-                            parents(std::slice::from_ref(new), &mut touch);
-                        }
-                        AlterOperation::AddColumn { constraints, .. } => {
-                            parents(constraints, &mut touch);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            DdlStatement::DropIndexes(drop) => {
-                for name in &drop.names {
-                    let schema = Some(name.schema.as_str());
-                    if let Some((table, _)) = catalog.index(&name.database, schema, &name.name) {
-                        touched.insert(table.id);
-                    }
-                }
-            }
-            DdlStatement::DropDatabase { name, .. } => {
-                touched.extend(table_ids(catalog, name, None));
-            }
-            DdlStatement::DropSchema { database, name, .. } => {
-                touched.extend(table_ids(catalog, database, Some(name)));
-            }
-            DdlStatement::CreateDatabase { .. }
-            | DdlStatement::CreateSchema { .. }
-            | DdlStatement::CreateView(_)
-            | DdlStatement::DropViews(_) => {}
-        }
-        touched.into_iter().collect()
-    }
-
     /// The command tag.
     pub fn tag(&self) -> &'static str {
         match self {
@@ -340,25 +283,6 @@ impl DdlStatement {
             DdlStatement::Truncate { .. } => "TRUNCATE TABLE",
         }
     }
-}
-
-/// The tables that constraints refer to.
-fn parents(constraints: &[NewConstraint], mut touch: impl FnMut(&QualifiedName)) {
-    for constraint in constraints {
-        if let NewConstraintKind::ForeignKey { parent, .. } = &constraint.kind {
-            touch(parent);
-        }
-    }
-}
-
-fn table_ids(catalog: &Catalog, database: &str, schema: Option<&str>) -> Vec<ObjectId> {
-    let within = catalog.relations(database).filter(|(name, _)| schema.is_none_or(|s| s == *name));
-    within
-        .filter_map(|(_, relation)| match relation {
-            Relation::Table(table) => Some(table.id),
-            Relation::View(_) => None,
-        })
-        .collect()
 }
 
 /// Describes a statement that changes the schema; 0A000 where it is none that is known.
