@@ -41,6 +41,8 @@ mod select;
 mod slots;
 mod statement;
 mod stored_text;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use dml::{DeletePlan, InsertPlan, InsertSource, UpdatePlan, WriteTarget};

@@ -3,7 +3,11 @@
 //! One rule is one file and one unit struct; [`RULES`] is the order in which they run, once each.
 
 mod constant_folding;
+mod decorrelation;
+mod limit_pushdown;
 mod predicate_pushdown;
+mod projection_merging;
+mod projection_pruning;
 
 use super::logical::Logical;
 pub use constant_folding::fold;
@@ -17,8 +21,14 @@ pub trait Rule: Sync {
 }
 
 /// All rules, in the order in which they run.
-pub static RULES: &[&dyn Rule] =
-    &[&constant_folding::ConstantFolding, &predicate_pushdown::PredicatePushdown];
+pub static RULES: &[&dyn Rule] = &[
+    &constant_folding::ConstantFolding,
+    &decorrelation::Decorrelation,
+    &predicate_pushdown::PredicatePushdown,
+    &projection_pruning::ProjectionPruning,
+    &projection_merging::ProjectionMerging,
+    &limit_pushdown::LimitPushdown,
+];
 
 /// Runs every rule.
 pub fn optimize(plan: Logical) -> Logical {
