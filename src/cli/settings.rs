@@ -39,17 +39,6 @@ impl SettingFlags {
         self.file = Some(file);
         self
     }
-
-    /// The same with one more flag, as if it stood last on the command line.
-    pub fn with(mut self, setting: Setting, value: impl Into<String>) -> Self {
-        self.flags.push((setting, value.into()));
-        self
-    }
-
-    /// Whether the command line itself sets `setting`.
-    pub fn has(&self, setting: Setting) -> bool {
-        self.flags.iter().any(|(given, _)| *given == setting)
-    }
 }
 
 impl FromArgMatches for SettingFlags {
