@@ -9,4 +9,5 @@ pub mod router;
 pub mod session;
 pub mod sim;
 pub mod sql;
+pub mod system_tables;
 pub mod txn;

@@ -45,7 +45,11 @@ impl Interrupts {
         let mut signals = Signals::new([SIGINT])?;
         runtime::thread::spawn("interrupts", move || {
             for signal in signals.forever() {
-                if !seen.interrupt() && mode == Mode::Batch {
+                let cancelled = seen.interrupt();
+                if mode == Mode::Shell {
+                    // The terminal has echoed ^C: what follows begins on a line of its own.
+                    eprintln!();
+                } else if !cancelled {
                     // The default action of SIGINT is to end the process: nothing can fail here
                     // that could still be reported.
                     let _ends: io::Result<()> =

@@ -77,7 +77,8 @@ impl<'o, S: Session> Runner<'o, S> {
 
     /// How the run ends when its input is over.
     pub fn exit(&self) -> Exit {
-        if self.failed { Exit::Failed } else { Exit::Done }
+        // Who sat at the shell has seen every error; leaving it is a success.
+        if self.failed && !self.options.interactive { Exit::Failed } else { Exit::Done }
     }
 
     /// Runs all of `input`, each statement as soon as it is complete; `name` stands in errors.

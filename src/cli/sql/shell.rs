@@ -143,7 +143,11 @@ impl<S: Session> Shell<'_, S> {
             }
         }
         // An error within does not end the shell; what ends it is \q.
-        if flow == Flow::End(Exit::Failed) { Flow::Next } else { flow }
+        if flow == Flow::End(Exit::Failed) {
+            self.splitter.discard();
+            return Flow::Next;
+        }
+        flow
     }
 
     /// Asks for the names of tables and columns. A server that does not tell leaves completion
