@@ -9,5 +9,4 @@ pub mod router;
 pub mod session;
 pub mod sim;
 pub mod sql;
-pub mod system_tables;
 pub mod txn;

@@ -121,6 +121,8 @@ struct Load<'a> {
     schedule: Schedule,
     progress: &'a Progress,
     random: Random,
+    /// New rows' ids: another stream in every run, so that no two runs meet.
+    new_ids: Random,
     statements: BTreeMap<Operation, Statement>,
     in_flight: VecDeque<InFlight>,
     seen: BTreeMap<Operation, Seen>,
@@ -152,6 +154,7 @@ impl<'a> Load<'a> {
             schedule,
             progress,
             random: Random::of_client(options.seed, number),
+            new_ids: Random::of_client(runtime::random::next_u64(), number),
             statements,
             in_flight: VecDeque::with_capacity(options.pipeline),
             seen: options
@@ -202,7 +205,8 @@ impl<'a> Load<'a> {
                 }
             };
             let operation = self.options.workload.pick(&mut self.random);
-            let values = parameters(operation, self.options.rows, &mut self.random);
+            let values =
+                parameters(operation, self.options.rows, &mut self.random, &mut self.new_ids);
             let Some(statement) = self.statements.get(&operation) else { continue };
             let ticket = self.client.send(statement, &values)?;
             self.in_flight.push_back(InFlight { ticket, operation, started });

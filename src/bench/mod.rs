@@ -28,6 +28,7 @@ mod workload;
 
 pub use clients::{Progress, run};
 
+pub(crate) use report::micros;
 pub use report::{Report, render};
 pub use schema::{TABLE, prepare};
 pub use workload::{Operation, Workload};
@@ -57,7 +58,8 @@ pub struct Options {
     /// Statements a second over all clients, each at an intended time; as fast as answers come
     /// when absent.
     pub rate: Option<u64>,
-    /// Where the random numbers begin: the same seed asks for the same keys.
+    /// Where the random numbers begin: the same seed reads and updates the same keys. The ids of
+    /// new rows are others in every run.
     pub seed: u64,
 }
 

@@ -113,9 +113,14 @@ impl Workload {
 
 /// The parameters of one statement over a table of `rows` rows with the ids 0 and up.
 ///
-/// New rows have ids above all that were loaded: 62 random bits, so that neither two clients nor
+/// New rows have ids above all that were loaded: 62 bits of `new_ids`, so that neither two clients nor
 /// two runs meet (with 100 million inserted rows the chance of one meeting is below 1 in 900).
-pub(super) fn parameters(operation: Operation, rows: u64, random: &mut Random) -> Vec<Value> {
+pub(super) fn parameters(
+    operation: Operation,
+    rows: u64,
+    random: &mut Random,
+    new_ids: &mut Random,
+) -> Vec<Value> {
     let id = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     match operation {
         Operation::PointRead | Operation::Update => vec![id(random.below(rows))],
@@ -124,7 +129,7 @@ pub(super) fn parameters(operation: Operation, rows: u64, random: &mut Random) -
             vec![id(first), id(first + RANGE_ROWS)]
         }
         Operation::Insert => {
-            let new = (1 << 62) | (random.next() >> 2);
+            let new = (1 << 62) | (new_ids.next() >> 2);
             vec![id(new), Value::Int(0), Value::text(random.text(PAYLOAD_BYTES))]
         }
     }
@@ -148,7 +153,7 @@ mod tests {
 
     #[test]
     fn parameters_stay_in_the_table_and_inserts_outside() {
-        let mut random = Random::of_client(3, 0);
+        let (mut random, mut ids) = (Random::of_client(3, 0), Random::of_client(4, 0));
         for rows in [1, 10, 1_000] {
             for _ in 0..100 {
                 for (operation, low, high) in [
@@ -156,7 +161,7 @@ mod tests {
                     (Operation::RangeRead, 0, rows as i64),
                     (Operation::Insert, 1 << 62, i64::MAX),
                 ] {
-                    match parameters(operation, rows, &mut random)[0] {
+                    match parameters(operation, rows, &mut random, &mut ids)[0] {
                         Value::Int(id) => assert!((low..high).contains(&id), "{operation:?} {id}"),
                         ref other => panic!("{other:?}"),
                     }

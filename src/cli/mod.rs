@@ -13,11 +13,13 @@ pub mod bench;
 pub mod check;
 pub mod cluster;
 pub mod config;
+pub mod demo;
 pub mod exit;
 pub mod import;
 pub mod output;
 pub mod settings;
 pub mod sql;
+pub mod start;
 
 use std::process::ExitCode;
 
@@ -42,12 +44,16 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Run a node in the foreground
+    Start(start::StartArgs),
     /// Run statements from the terminal, the command line, files or a pipe
     Sql(sql::SqlArgs),
     /// Load a CSV file into a table
     Import(import::ImportArgs),
     /// Put load on a server and measure it
     Bench(bench::BenchArgs),
+    /// Show a node with data, load and a shell, all in this process
+    Demo(demo::DemoArgs),
     /// Look at what this host offers, and say how to mend each lack
     Check(check::CheckArgs),
     /// Look at a running cluster
@@ -83,6 +89,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Start(args) => start::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Sql(args) => sql::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -2,7 +2,7 @@
 //! catalog.
 //!
 //! ```text
-//!  phantom             nodes, partitions
+//!  phantom             nodes, partitions, constraints
 //!  information_schema  schemata, tables, columns, table_constraints, key_column_usage
 //!  pg_catalog          pg_database, pg_indexes, pg_tables
 //! ```
@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, Relation, SYSTEM_SCHEMA};
 use crate::sql::{SessionSettings, VirtualTable, VirtualTables};
 use model::id::{CoreId, NodeId};
 use model::placement::PlacementMap;
-use model::schema::{Index, Table};
+use model::schema::{ForeignKey, Index, ReferentialAction, Table};
 use model::types::DataType;
 use model::value::Value;
 use std::rc::Rc;
@@ -44,6 +44,7 @@ impl VirtualTables for NodeTables {
         match (schema?, name) {
             ("phantom", "nodes") => Some(self.nodes()),
             ("phantom", "partitions") => Some(self.partitions()),
+            ("phantom", "constraints") => Some(definitions(catalog, database)),
             ("information_schema", "schemata") => Some(schemata(catalog, database)),
             ("information_schema", "tables") => Some(tables(catalog, database)),
             ("information_schema", "columns") => Some(columns(catalog, database)),
@@ -253,6 +254,53 @@ fn constraints(catalog: &Catalog, database: &str) -> VirtualTable {
         }
     }
     constraints
+}
+
+/// The constraints as `CREATE TABLE` would write them.
+fn definitions(catalog: &Catalog, database: &str) -> VirtualTable {
+    let mut constraints = of_texts(&["table_schema", "table_name", "name", "definition"]);
+    for (schema, table) in real_tables(catalog, database) {
+        let mut push = |name: &str, definition: &str| {
+            constraints.rows.push(texts([schema, &table.name, name, definition]));
+        };
+        if let Some(name) = &table.primary_key_name {
+            push(name, &format!("PRIMARY KEY ({})", names(table, &table.primary_key)));
+        }
+        for index in table.indexes.iter().filter(|index| index.constraint) {
+            let ordinals: Vec<usize> = index.columns.iter().map(|column| column.ordinal).collect();
+            push(&index.name, &format!("UNIQUE ({})", names(table, &ordinals)));
+        }
+        for reference in &table.foreign_keys {
+            push(&reference.name, &reference_definition(catalog, table, reference));
+        }
+        for check in &table.checks {
+            push(&check.name, &format!("CHECK ({})", check.text));
+        }
+    }
+    constraints
+}
+
+fn reference_definition(catalog: &Catalog, table: &Table, key: &ForeignKey) -> String {
+    let theirs = catalog
+        .table(key.parent)
+        .map_or_else(String::new, |parent| format!(" ({})", names(parent, &key.parent_columns)));
+    let on = |what: &str, action: ReferentialAction| match action {
+        ReferentialAction::NoAction => String::new(),
+        ReferentialAction::Restrict => format!(" ON {what} RESTRICT"),
+        ReferentialAction::Cascade => format!(" ON {what} CASCADE"),
+        ReferentialAction::SetNull => format!(" ON {what} SET NULL"),
+        ReferentialAction::SetDefault => format!(" ON {what} SET DEFAULT"),
+    };
+    let (update, delete) = (on("UPDATE", key.on_update), on("DELETE", key.on_delete));
+    let own = names(table, &key.child_columns);
+    format!("FOREIGN KEY ({own}) REFERENCES {}{theirs}{update}{delete}", key.parent_name)
+}
+
+/// The names of a table's columns, separated by commas.
+fn names(table: &Table, ordinals: &[usize]) -> String {
+    let names: Vec<&str> =
+        ordinals.iter().map(|&ordinal| table.columns[ordinal].name.as_str()).collect();
+    names.join(", ")
 }
 
 fn key_columns(catalog: &Catalog, database: &str) -> VirtualTable {

@@ -130,7 +130,8 @@ impl Binder<'_> {
             ast::Value::Number(text, _) => number(text)?,
             ast::Value::SingleQuotedString(text)
             | ast::Value::EscapedStringLiteral(text)
-            | ast::Value::UnicodeStringLiteral(text) => {
+            | ast::Value::UnicodeStringLiteral(text)
+            | ast::Value::NationalStringLiteral(text) => {
                 Expression::literal(text.as_str(), DataType::Unknown)
             }
             ast::Value::DollarQuotedString(text) => {

@@ -82,6 +82,7 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             | Token::Whitespace(_)
             | Token::Number(..)
             | Token::SingleQuotedString(_)
+            | Token::NationalStringLiteral(_)
             | Token::Period
             | Token::EOF => {}
             _ => links += 1,

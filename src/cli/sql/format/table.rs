@@ -161,9 +161,9 @@ fn write_cells(
         let padding = width.saturating_sub(cell.width());
         out.write_all(if position > 0 { b"|" } else { b"" })?;
         match (is_right_aligned(column.data_type), position == last) {
+            (_, true) if cell.is_empty() => {}
             (true, true) => write!(out, " {:padding$}{cell}", "")?,
             (true, false) => write!(out, " {:padding$}{cell} ", "")?,
-            (false, true) if cell.is_empty() => {}
             (false, true) => write!(out, " {cell}")?,
             (false, false) => write!(out, " {cell}{:padding$} ", "")?,
         }

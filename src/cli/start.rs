@@ -1,0 +1,160 @@
+//! `phantomdb start`: a node in the foreground.
+//!
+//! ```text
+//!   configuration ──> log ──> node serves ──> ready file ──> SIGTERM ──> drained ──> exit 0
+//!                                                               └─ a second one: exit at once
+//! ```
+
+use std::io;
+use std::path::Path;
+
+use clap::Args;
+use config::{Config, Setting};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::exit::{Exit, Failure};
+use super::settings::SettingFlags;
+use crate::logging;
+use crate::node::{self, Addresses, Running};
+
+/// Arguments of `phantomdb start`.
+#[derive(Clone, Args, Debug)]
+pub struct StartArgs {
+    /// The settings given as flags
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// Runs the node until it is told to stop.
+///
+/// # Errors
+/// The configuration is wrong or asks for what this version has not, or the node fails.
+pub fn run(args: &StartArgs) -> Result<Exit, Failure> {
+    let config = args.settings.load()?;
+    refuse_what_is_missing(&config)?;
+    let _log = logging::install(config.log_level)
+        .map_err(|error| Failure::failed(format!("no log: {error}")))?;
+    for warning in config.warnings() {
+        log::warn!("{warning}");
+    }
+    warn_of_closed_doors(&config);
+    // Before the cores exist, so that no signal finds the default action.
+    let stop =
+        stop_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
+    let node_id = config.node_id;
+    let ready_file = config.ready_file.clone();
+    let running = node::start_in_process(config).map_err(|error| {
+        log::error!("the node does not start: {error}");
+        Failure::failed(format!("the node does not start: {error}"))
+    })?;
+    let addresses = running.addresses();
+    log::info!(node = node_id, native = addresses.native.to_string(), cores = addresses.cores.len(); "serving");
+    if let Some(path) = &ready_file {
+        write_ready_file(path, node_id, addresses).map_err(Failure::failed)?;
+    }
+    match wait(stop, &running).map_err(Failure::failed)? {
+        Event::Signal(signal) => log::info!(signal = signal; "draining"),
+        Event::Ended => log::error!("the node ended by itself"),
+    }
+    if let Some(path) = &ready_file {
+        remove_ready_file(path);
+    }
+    running.stop().map_err(|error| {
+        log::error!("the node did not stop cleanly: {error}");
+        Failure::failed(format!("the node did not stop cleanly: {error}"))
+    })?;
+    log::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// Why the node is to end.
+enum Event {
+    /// Somebody says so.
+    Signal(i32),
+    /// A core failed, and the others stopped with it.
+    Ended,
+}
+
+/// Waits for a signal, or for the node's end.
+fn wait(signals: flume::Receiver<i32>, running: &Running) -> io::Result<Event> {
+    let (tell, told) = flume::bounded(2);
+    let ended = running.ended().clone();
+    let tell_end = tell.clone();
+    runtime::thread::spawn("node-end", move || {
+        // Nothing is ever sent there: it disconnects when the node has ended.
+        let _disconnected: Result<(), flume::RecvError> = ended.recv();
+        let _somebody_waits: Result<(), flume::SendError<Event>> = tell_end.send(Event::Ended);
+    })?;
+    runtime::thread::spawn("node-signal", move || {
+        if let Ok(signal) = signals.recv() {
+            let _somebody_waits: Result<(), flume::SendError<Event>> =
+                tell.send(Event::Signal(signal));
+        }
+    })?;
+    told.recv().map_err(io::Error::other)
+}
+
+/// What a cluster needs comes with replication; until then one copy on one node is all there is.
+fn refuse_what_is_missing(config: &Config) -> Result<(), Failure> {
+    if config.replication_factor > 1 {
+        let source = config.source(Setting::ReplicationFactor);
+        return Err(Failure::usage(format!(
+            "{source}: this version keeps one copy of each partition; replication-factor must be 1"
+        )));
+    }
+    if !config.join.is_empty() {
+        let source = config.source(Setting::Join);
+        return Err(Failure::usage(format!(
+            "{source}: this version runs single nodes; join must be empty"
+        )));
+    }
+    Ok(())
+}
+
+/// These doors are named in the design and not built yet: they stay closed, which the ready file
+/// shows by leaving them out.
+fn warn_of_closed_doors(config: &Config) {
+    for (door, setting) in
+        [(&config.pg_listen, Setting::PgListen), (&config.http_listen, Setting::HttpListen)]
+    {
+        if door.is_some() {
+            log::warn!("{} is not served by this version: the door stays closed", setting.name());
+        }
+    }
+}
+
+/// Gives the first SIGTERM or SIGINT; the second one ends the process at once.
+fn stop_signal() -> io::Result<flume::Receiver<i32>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let (first, stop) = flume::bounded(1);
+    runtime::thread::spawn("signals", move || {
+        for signal in signals.forever() {
+            // Taken at once by the one that waits: only the second finds nobody, or a full queue.
+            if first.is_disconnected() || first.try_send(signal).is_err() {
+                signal_hook::low_level::exit(128 + signal);
+            }
+        }
+    })?;
+    Ok(stop)
+}
+
+/// Writes the file in one piece: who sees it sees all of it.
+fn write_ready_file(path: &Path, node: u16, addresses: &Addresses) -> io::Result<()> {
+    let cores: Vec<String> = addresses.cores.iter().map(ToString::to_string).collect();
+    let ready = json!({ "node": node, "native": addresses.native.to_string(), "cores": cores });
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    fs_err::write(&beside, format!("{ready}\n"))?;
+    fs_err::rename(&beside, path)
+}
+
+/// A node that drains is not ready.
+fn remove_ready_file(path: &Path) {
+    if let Err(error) = fs_err::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log::warn!("the ready file stays behind: {error}");
+    }
+}
