@@ -71,7 +71,7 @@ pub const SETTINGS: [Description; 17] = [
         setting: Setting::CoreListen,
         name: "core-listen",
         default: "host of listen, port 7500 (0 when listen has port 0)",
-        help: "Address of core 0's own door; core k listens on the port plus k, or on free ports with 0",
+        help: "Address of core 0's own door; core k listens on the port plus k, or on a free one where that is taken",
     },
     Description {
         setting: Setting::PgListen,

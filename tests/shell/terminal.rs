@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use runtime::time;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::Place;
@@ -54,7 +55,7 @@ impl Terminal {
         let keyboard = File::from(master);
         let mut reader = keyboard.try_clone().expect("cloned");
         let (sender, screen) = channel();
-        std::thread::spawn(move || {
+        let _reader = runtime::thread::spawn("screen", move || {
             let mut buffer = [0; 4096];
             // The read fails once the program has closed its side.
             while let Ok(read @ 1..) = reader.read(&mut buffer) {
@@ -73,9 +74,9 @@ impl Terminal {
     /// Waits until the screen has shown `text` since the last call.
     #[track_caller]
     fn expect(&mut self, text: &str) {
-        let until = Instant::now() + PATIENCE;
+        let until = time::now() + PATIENCE;
         while !self.seen.contains(text) {
-            match self.screen.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match self.screen.recv_timeout(until.saturating_since(time::now())) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     panic!("{text:?} did not come; there was {:?}", self.seen)
