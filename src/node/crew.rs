@@ -10,6 +10,7 @@
 use model::placement::PlacementMap;
 use runtime::mesh::{Mesh, MeshBuilder};
 use runtime::time;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,7 @@ pub(super) struct Crew {
     cores: u16,
     /// Arrivals that came while this core (core 0) was at another stage.
     early: Vec<(u16, Stage, Option<SocketAddr>)>,
-    received: std::collections::VecDeque<(u16, Notice)>,
+    received: VecDeque<(u16, Notice)>,
 }
 
 /// The crew before its cores have joined it.
@@ -71,7 +72,7 @@ pub(super) fn builder(cores: u16) -> MeshBuilder<Notice> {
 impl Crew {
     pub(super) async fn join(builder: MeshBuilder<Notice>, me: u16, cores: u16) -> Crew {
         let mesh = builder.join(me).await;
-        Crew { mesh, me, cores, early: Vec::new(), received: Default::default() }
+        Crew { mesh, me, cores, early: Vec::new(), received: VecDeque::new() }
     }
 
     /// Tells all cores, this one excepted. One that has gone needs to hear nothing.
@@ -137,10 +138,10 @@ impl Crew {
         let mut missing = self.cores - 1;
         let mut arrived = std::mem::take(&mut self.early);
         while missing > 0 {
-            if arrived.is_empty() {
-                if let (from, Notice::Arrived(reached, address)) = self.next().await? {
-                    arrived.push((from, reached, address));
-                }
+            if arrived.is_empty()
+                && let (from, Notice::Arrived(reached, address)) = self.next().await?
+            {
+                arrived.push((from, reached, address));
             }
             for (from, reached, address) in arrived.drain(..) {
                 if reached == stage {

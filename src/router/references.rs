@@ -15,11 +15,14 @@ use std::sync::Arc;
 /// Keys looked for at once.
 const KEYS_MAX: usize = 500;
 
+/// An old key and, where the row stays, its new one.
+type RemovedKey = (Vec<Value>, Option<Vec<Value>>);
+
 /// Referenced keys that a statement removed.
 pub(super) struct Removed {
     table: Arc<Table>,
     /// For each reference to the table: old keys and, where the row stays, its new key.
-    keys: Vec<Vec<(Vec<Value>, Option<Vec<Value>>)>>,
+    keys: Vec<Vec<RemovedKey>>,
 }
 
 impl Removed {

@@ -31,13 +31,14 @@ struct Prepared {
 /// A session's prepared statements, by the client's numbers. Holds nothing while there are none.
 #[derive(Default)]
 pub(super) struct PreparedStatements {
-    statements: Option<Box<HashMap<u32, Prepared>>>,
+    /// Never iterated: the order of its hashes shows nowhere.
+    statements: HashMap<u32, Prepared>,
     text_bytes: usize,
 }
 
 impl PreparedStatements {
     fn get(&self, number: u32) -> Option<&Prepared> {
-        self.statements.as_ref()?.get(&number)
+        self.statements.get(&number)
     }
 
     fn check_room(&self, number: u32, text: &str) -> Result<(), SqlError> {
@@ -47,7 +48,7 @@ impl PreparedStatements {
                 format!("prepared statement {number} already exists"),
             ));
         }
-        let count = self.statements.as_ref().map_or(0, |statements| statements.len());
+        let count = self.statements.len();
         if count >= STATEMENTS_MAX || self.text_bytes + text.len() > TEXT_BYTES_MAX {
             return Err(SqlError::new(
                 SqlState::CONFIGURATION_LIMIT_EXCEEDED,
@@ -63,16 +64,15 @@ impl PreparedStatements {
 
     fn insert(&mut self, number: u32, prepared: Prepared) {
         self.text_bytes += prepared.text.len();
-        self.statements.get_or_insert_default().insert(number, prepared);
+        self.statements.insert(number, prepared);
     }
 
     fn remove(&mut self, number: u32) {
-        let Some(statements) = &mut self.statements else { return };
-        if let Some(prepared) = statements.remove(&number) {
+        if let Some(prepared) = self.statements.remove(&number) {
             self.text_bytes -= prepared.text.len();
         }
-        if statements.is_empty() {
-            self.statements = None;
+        if self.statements.is_empty() {
+            self.statements = HashMap::default();
         }
     }
 }
@@ -188,9 +188,7 @@ impl Session {
             )
             .hint("Prepare the statement again."));
         }
-        if let Some(statements) = &mut self.prepared.statements
-            && let Some(prepared) = statements.get_mut(&number)
-        {
+        if let Some(prepared) = self.prepared.statements.get_mut(&number) {
             prepared.planned = planned.clone();
         }
         Ok(planned)

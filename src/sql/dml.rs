@@ -555,7 +555,7 @@ fn all_columns(table: &Table) -> Vec<Expression> {
 
 fn default_of(table: &Table, ordinal: usize) -> Expression {
     let column = &table.columns[ordinal];
-    column.default.clone().unwrap_or_else(|| Expression::Literal(Value::Null, column.data_type))
+    column.default.clone().unwrap_or(Expression::Literal(Value::Null, column.data_type))
 }
 
 fn is_default(value: &Expr) -> bool {

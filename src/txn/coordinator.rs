@@ -87,7 +87,7 @@ enum Vote {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Phase {
-    OnePhase,
+    Committing,
     Voting { refusal: Option<SqlError> },
     Deciding { commit: Timestamp },
     Ended,
@@ -109,7 +109,7 @@ impl Coordinator {
             *participants.first().expect("a transaction without participants has no commit");
         let votes = participants.iter().map(|&partition| (partition, Vote::Awaited)).collect();
         if let [only] = participants {
-            let coordinator = Coordinator { anchor, votes, phase: Phase::OnePhase };
+            let coordinator = Coordinator { anchor, votes, phase: Phase::Committing };
             return (coordinator, vec![Action::CommitOnePhase(*only)]);
         }
         let prepares =
@@ -126,7 +126,7 @@ impl Coordinator {
     /// phase (a repeated answer) changes nothing.
     pub fn step(&mut self, event: Event) -> Vec<Action> {
         match (&mut self.phase, event) {
-            (Phase::OnePhase, Event::CommittedOnePhase(result)) => {
+            (Phase::Committing, Event::CommittedOnePhase(result)) => {
                 self.phase = Phase::Ended;
                 vec![Action::Answer(result)]
             }
