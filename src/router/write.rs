@@ -15,6 +15,7 @@ use model::plan::{Access, Change, KeyBounds, Modify, OnConflict, Plan, Scan, Val
 use model::schema::{Placement, Table};
 use model::types::DataType;
 use model::value::Value;
+use shards::exec::memory::Reservation;
 use shards::exec::{ExecContext, evaluate, keys, open};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -40,6 +41,13 @@ pub(super) struct Writer<'a> {
     pub(super) context: Rc<ExecContext>,
     /// The statement is the whole transaction.
     alone: bool,
+}
+
+/// All rows of a query whose rows become changes.
+struct Source {
+    batches: Vec<Batch>,
+    /// Holds the memory they take.
+    memory: Reservation,
 }
 
 impl Router {
@@ -82,29 +90,37 @@ impl Writer<'_> {
                 self.insert_rows(insert, rows).await
             }
             InsertSource::Query(plan) => {
+                let source = self.read_all(plan).await?;
                 let alone = std::mem::replace(&mut self.alone, false);
-                let mut source = open(plan, &self.context)?;
                 let (mut count, mut returned) = (0, Vec::new());
                 let mut rows = Vec::new();
-                loop {
-                    let batch = source.next().await?;
-                    let ended = batch.is_none();
-                    if let Some(batch) = batch {
-                        rows.extend((0..batch.rows()).map(|row| batch.row(row)));
-                    }
-                    if !rows.is_empty() && (ended || rows.len() >= CHUNK_ROWS) {
+                for batch in &source.batches {
+                    rows.extend((0..batch.rows()).map(|row| batch.row(row)));
+                    if rows.len() >= CHUNK_ROWS {
                         let (more, batches) =
                             self.insert_rows(insert, std::mem::take(&mut rows)).await?;
                         count += more;
                         returned.extend(batches);
                     }
-                    if ended {
-                        self.alone = alone;
-                        return Ok((count, returned));
-                    }
                 }
+                let (more, batches) = self.insert_rows(insert, rows).await?;
+                self.alone = alone;
+                returned.extend(batches);
+                Ok((count + more, returned))
             }
         }
+    }
+
+    /// Reads a query to its end before anything is changed: what partitions are asked later would
+    /// meet the statement's own writes. They are kept in memory all the same until the end.
+    async fn read_all(&self, plan: &Plan) -> Result<Source, SqlError> {
+        let mut operator = open(plan, &self.context)?;
+        let mut source = Source { batches: Vec::new(), memory: self.context.memory.reserve() };
+        while let Some(batch) = operator.next().await? {
+            source.memory.grow(batch.memory_bytes())?;
+            source.batches.push(batch);
+        }
+        Ok(source)
     }
 
     fn constants(&self, row: &[Expression]) -> Result<Vec<Value>, SqlError> {
@@ -238,11 +254,11 @@ impl Writer<'_> {
     ) -> Result<Changed, SqlError> {
         self.alone = false;
         let width = table.columns.len();
-        let mut operator = open(source, &self.context)?;
+        let source = self.read_all(source).await?;
         let (mut count, mut returned) = (0, Vec::new());
         let mut removed = Removed::of(table);
         let mut seen = std::collections::HashSet::new();
-        while let Some(batch) = operator.next().await? {
+        for batch in &source.batches {
             let mut rows = Vec::with_capacity(batch.rows());
             for row in 0..batch.rows() {
                 let mut old = batch.row(row);
