@@ -1,16 +1,36 @@
 //! Starts, watches and ends real servers for the whole-system tests.
 
+mod battery;
 mod process;
+mod random;
 mod server;
 mod shared;
 
+pub use battery::{number, seed};
 pub use process::ProcessStatus;
+pub use random::Random;
 pub use server::{Ready, Server, ServerBuilder};
 pub use shared::shared;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Sleeps on the test's own thread.
 pub fn sleep(duration: Duration) {
     std::thread::sleep(duration);
+}
+
+/// The time since it was started, by the machine's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts one.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// How long it has run.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
 }

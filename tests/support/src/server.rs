@@ -57,6 +57,13 @@ impl ServerBuilder {
         Ok(server)
     }
 
+    /// Starts a server that is expected not to serve, and returns how it ended and what it logged.
+    pub fn start_in_vain(&self) -> Result<(ExitStatus, String), String> {
+        let mut server = self.spawn().map_err(|error| format!("starting: {error}"))?;
+        let status = server.wait(START_MAX)?;
+        Ok((status, server.log()))
+    }
+
     fn spawn(&self) -> io::Result<Server> {
         fs::create_dir_all(&self.data_dir)?;
         let beside = |suffix: &str| {
@@ -155,22 +162,35 @@ impl Server {
 
     /// Asks the process to drain and waits for its end.
     pub fn terminate(mut self) -> Result<ExitStatus, String> {
+        self.signal("TERM")?;
+        self.wait(STOP_MAX)
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) -> Result<(), String> {
         let sent = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
+            .args([&format!("-{name}"), &self.pid().to_string()])
             .status()
-            .map_err(|error| format!("sending SIGTERM: {error}"))?;
-        if !sent.success() {
-            return Err(format!("sending SIGTERM: kill ended with {sent}"));
-        }
+            .map_err(|error| format!("sending SIG{name}: {error}"))?;
+        if sent.success() { Ok(()) } else { Err(format!("sending SIG{name}: kill: {sent}")) }
+    }
+
+    /// Waits until the process ends by itself.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         let started = Instant::now();
-        while started.elapsed() < STOP_MAX {
+        while started.elapsed() < limit {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) => std::thread::sleep(POLL),
                 Err(error) => return Err(format!("waiting for the server: {error}")),
             }
         }
-        Err(format!("still running {STOP_MAX:?} after SIGTERM:\n{}", self.log()))
+        Err(format!("still running after {limit:?}:\n{}", self.log()))
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 }
 
