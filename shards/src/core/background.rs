@@ -65,13 +65,18 @@ async fn purge_log(inner: &Rc<Inner>) {
     }
 }
 
-/// Finishes transactions whose coordinator has gone.
+/// Finishes transactions whose coordinator has gone. Those that an earlier life left prepared are
+/// finished at once: readers of their rows wait for them.
 pub(super) async fn resolver(engine: Weak<Inner>) {
+    let mut recovered = Some(time::now());
     loop {
-        time::sleep(RESOLVE_EVERY).await;
+        if recovered.is_none() {
+            time::sleep(RESOLVE_EVERY).await;
+        }
         let Some(inner) = engine.upgrade() else { return };
         let engine = Engine { inner };
-        let before = time::now() - engine.inner.options.resolve_delay;
+        let stale = || time::now() - engine.inner.options.resolve_delay;
+        let before = recovered.take().unwrap_or_else(stale);
         let partitions: Vec<Rc<Partition>> =
             engine.inner.parts.partitions.values().cloned().collect();
         for partition in partitions {
