@@ -131,7 +131,10 @@ impl Binder<'_> {
         let targets = self.insert_columns(&table, &insert.columns)?;
         let source = match &insert.source {
             None => InsertSource::Values(vec![self.complete_row(&table, &[], Vec::new())?]),
-            Some(query) => self.bind_insert_source(&table, &targets, query)?,
+            Some(query) => {
+                let named = !insert.columns.is_empty();
+                self.bind_insert_source(&table, &targets, named, query)?
+            }
         };
         let on_conflict = match &insert.on {
             None => OnConflict::Fail,
@@ -165,10 +168,12 @@ impl Binder<'_> {
         Ok(ordinals)
     }
 
+    /// `named`: the statement names the target columns.
     fn bind_insert_source(
         &self,
         table: &Arc<Table>,
         targets: &[usize],
+        named: bool,
         query: &ast::Query,
     ) -> Result<InsertSource, SqlError> {
         let plain =
@@ -176,10 +181,10 @@ impl Binder<'_> {
         if let SetExpr::Values(values) = query.body.as_ref()
             && plain
         {
-            return self.bind_insert_values(table, targets, values);
+            return self.bind_insert_values(table, targets, named, values);
         }
         let BoundQuery { plan, columns } = self.bind_query(query, None)?;
-        check_width(columns.len(), targets.len())?;
+        let targets = targets_of(targets, named, columns.len())?;
         let values = columns.iter().enumerate().map(|(i, c)| Expression::column(i, c.data_type));
         let row = self.complete_row(table, targets, values.collect())?;
         let plan = rules::optimize(plan.project(row));
@@ -190,8 +195,11 @@ impl Binder<'_> {
         &self,
         table: &Arc<Table>,
         targets: &[usize],
+        named: bool,
         values: &ast::Values,
     ) -> Result<InsertSource, SqlError> {
+        let width = values.rows.first().map_or(0, |row| row.content.len());
+        let targets = targets_of(targets, named, width)?;
         let scope = Scope::default();
         let mut slots = Slots::refusing(Refusals {
             aggregates: Some("VALUES"),
@@ -200,12 +208,10 @@ impl Binder<'_> {
         });
         let mut rows = Vec::with_capacity(values.rows.len());
         for row in &values.rows {
-            // Fewer values than columns leave the last ones to their defaults, as in PostgreSQL,
-            // where the statement names no columns.
-            if row.content.len() > targets.len() {
-                check_width(row.content.len(), targets.len())?;
+            if row.content.len() != width {
+                let message = "VALUES lists must all be the same length";
+                return Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
             }
-            let targets = &targets[..row.content.len()];
             let mut bound = Vec::with_capacity(row.content.len());
             for (value, &ordinal) in row.content.iter().zip(targets) {
                 bound.push(match is_default(value) {
@@ -576,15 +582,17 @@ fn specified_twice(name: &str) -> SqlError {
     SqlError::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"))
 }
 
-fn check_width(values: usize, targets: usize) -> Result<(), SqlError> {
-    if values == targets {
-        return Ok(());
+/// The columns that values for so many of them are for. Fewer values than columns leave the last
+/// ones to their defaults where the statement does not name the columns.
+fn targets_of(targets: &[usize], named: bool, values: usize) -> Result<&[usize], SqlError> {
+    let error = |message| Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
+    match targets.get(..values) {
+        None => error("INSERT has more expressions than target columns"),
+        Some(_) if named && values < targets.len() => {
+            error("INSERT has more target columns than expressions")
+        }
+        Some(targets) => Ok(targets),
     }
-    let message = match values > targets {
-        true => "INSERT has more expressions than target columns",
-        false => "INSERT has more target columns than expressions",
-    };
-    Err(SqlError::new(SqlState::SYNTAX_ERROR, message))
 }
 
 /// Only the primary key decides a conflict.

@@ -293,6 +293,13 @@ pub fn operator_symbol(operator: BinaryOperator) -> &'static str {
 }
 
 fn undefined(symbol: &str, left: Option<DataType>, right: DataType) -> SqlError {
+    if left == Some(DataType::Unknown) && right == DataType::Unknown {
+        return SqlError::new(
+            SqlState::AMBIGUOUS_FUNCTION,
+            format!("operator is not unique: unknown {symbol} unknown"),
+        )
+        .hint("Could not choose a best candidate operator. You might need to add explicit type casts.");
+    }
     let left = left.map_or(String::new(), |left| format!("{left} "));
     SqlError::new(
         SqlState::UNDEFINED_FUNCTION,

@@ -102,7 +102,6 @@ impl Draft<'_> {
                 "number of referencing and referenced columns for foreign key disagree",
             ));
         }
-        check_types(name, table, &child_ordinals, &parent, &parent_ordinals)?;
         let key = ForeignKeyDefinition {
             name: name.to_owned(),
             columns: child_ordinals,
@@ -121,6 +120,7 @@ impl Draft<'_> {
                 ),
             ));
         }
+        check_types(name, table, &key.columns, &parent, &key.parent_columns)?;
         table.foreign_keys.push(key);
         Ok(())
     }
