@@ -134,10 +134,9 @@ impl Writer<'_> {
         mut rows: Vec<Vec<Value>>,
     ) -> Result<Changed, SqlError> {
         let table = &insert.table;
-        let hidden = table.columns.iter().position(|column| column.hidden);
-        if let Some(hidden) = hidden {
+        if let (None, [hidden]) = (&table.primary_key_name, table.primary_key.as_slice()) {
             for row in &mut rows {
-                row[hidden] = Value::Int(self.router.row_id());
+                row[*hidden] = Value::Int(self.router.row_id());
             }
         }
         // Where each row went, so that RETURNING answers in the statement's order.
