@@ -18,6 +18,7 @@ pub mod exit;
 pub mod import;
 pub mod output;
 pub mod settings;
+pub mod sim;
 pub mod sql;
 pub mod start;
 
@@ -56,6 +57,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Look at what this host offers, and say how to mend each lack
     Check(check::CheckArgs),
+    /// Run a node in the simulated world, under faults drawn from a seed
+    Sim(sim::SimArgs),
     /// Look at a running cluster
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -95,6 +98,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Import(args) => import::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Cluster(command) => cluster::run(&command),
         Command::Config(command) => self::config::run(command),
     }

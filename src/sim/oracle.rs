@@ -6,51 +6,46 @@
 //! not learned there wholly or not at all.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Debug};
 
-/// A row's key.
-pub type Key = i64;
-/// A row's content; `None` is no row.
-pub type Content = Option<i64>;
-/// The rows one transaction sets.
-pub type Writes = BTreeMap<Key, Content>;
+/// The rows one transaction sets; `None` is no row.
+pub type Writes<K, V> = BTreeMap<K, Option<V>>;
 
 /// What one client knows.
-#[derive(Debug, Clone, Default)]
-pub struct Oracle {
+#[derive(Debug, Clone)]
+pub struct Oracle<K, V> {
     /// As the acknowledged transactions left them; only rows that exist.
-    rows: BTreeMap<Key, i64>,
+    rows: BTreeMap<K, V>,
     /// The last transaction, while its fate is open.
-    open: Option<Writes>,
-    acknowledged: u64,
+    open: Option<Writes<K, V>>,
 }
 
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Violation {
+pub enum Violation<K, V> {
     /// A row is not what an acknowledged transaction made of it.
     Lost {
         /// The row.
-        key: Key,
+        key: K,
         /// What was acknowledged.
-        expected: Content,
+        expected: Option<V>,
         /// What is there.
-        found: Content,
+        found: Option<V>,
     },
     /// Some writes of a transaction are there and others are not.
     Half {
         /// Rows that hold its writes.
-        present: Vec<Key>,
+        present: Vec<K>,
         /// Rows that do not.
-        absent: Vec<Key>,
+        absent: Vec<K>,
     },
 }
 
-impl fmt::Display for Violation {
+impl<K: Debug, V: Debug> fmt::Display for Violation<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Violation::Lost { key, expected, found } => {
-                write!(f, "row {key}: acknowledged {expected:?}, found {found:?}")
+                write!(f, "row {key:?}: acknowledged {expected:?}, found {found:?}")
             }
             Violation::Half { present, absent } => {
                 write!(f, "half a transaction: rows {present:?} written, rows {absent:?} not")
@@ -59,24 +54,35 @@ impl fmt::Display for Violation {
     }
 }
 
-impl Oracle {
+impl<K, V> Default for Oracle<K, V> {
+    fn default() -> Oracle<K, V> {
+        Oracle { rows: BTreeMap::new(), open: None }
+    }
+}
+
+impl<K: Ord + Clone + Debug, V: Clone + PartialEq + Debug> Oracle<K, V> {
     /// A client that has written nothing.
-    pub fn new() -> Oracle {
+    pub fn new() -> Oracle<K, V> {
         Oracle::default()
     }
 
     /// What the client believes a row to be, when no transaction is open.
-    pub fn content(&self, key: Key) -> Content {
-        self.rows.get(&key).copied()
+    pub fn content(&self, key: &K) -> Option<&V> {
+        self.rows.get(key)
     }
 
-    /// How many transactions were acknowledged.
-    pub fn acknowledged(&self) -> u64 {
-        self.acknowledged
+    /// The rows as the acknowledged transactions left them.
+    pub fn rows(&self) -> &BTreeMap<K, V> {
+        &self.rows
+    }
+
+    /// Whether the fate of a transaction is open.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     /// A transaction is about to be sent. None may be open.
-    pub fn begin(&mut self, writes: Writes) {
+    pub fn begin(&mut self, writes: Writes<K, V>) {
         assert!(self.open.is_none(), "a client runs one transaction at a time");
         self.open = Some(writes);
     }
@@ -85,7 +91,6 @@ impl Oracle {
     pub fn committed(&mut self) {
         let writes = self.open.take().expect("a transaction is open");
         self.apply(writes);
-        self.acknowledged += 1;
     }
 
     /// The open transaction was refused: nothing of it may be there.
@@ -95,16 +100,17 @@ impl Oracle {
 
     /// Compares with what is there (only this client's rows) and learns the open transaction's
     /// fate from it.
-    pub fn check(&mut self, found: &BTreeMap<Key, i64>) -> Result<(), Violation> {
+    pub fn check(&mut self, found: &BTreeMap<K, V>) -> Result<(), Violation<K, V>> {
         if let Some(writes) = self.open.take() {
-            let changes = |(key, content): &(&Key, &Content)| self.content(**key) != **content;
-            let changed: Vec<(&Key, &Content)> = writes.iter().filter(changes).collect();
+            let changes =
+                |(key, content): &(&K, &Option<V>)| self.rows.get(*key) != content.as_ref();
+            let changed: Vec<(&K, &Option<V>)> = writes.iter().filter(changes).collect();
             let is_present =
-                |(key, content): &&(&Key, &Content)| found.get(key) == content.as_ref();
-            let present: Vec<Key> =
-                changed.iter().filter(is_present).map(|(key, _)| **key).collect();
+                |(key, content): &&(&K, &Option<V>)| found.get(*key) == content.as_ref();
+            let present: Vec<K> =
+                changed.iter().filter(is_present).map(|(key, _)| (*key).clone()).collect();
             if !present.is_empty() && present.len() < changed.len() {
-                let absent = changed.iter().map(|(key, _)| **key);
+                let absent = changed.iter().map(|(key, _)| (*key).clone());
                 let absent = absent.filter(|key| !present.contains(key)).collect();
                 return Err(Violation::Half { present, absent });
             }
@@ -113,16 +119,17 @@ impl Oracle {
             }
         }
         let keys = self.rows.keys().chain(found.keys());
-        for &key in keys {
-            let (expected, found) = (self.content(key), found.get(&key).copied());
+        for key in keys {
+            let (expected, found) = (self.rows.get(key), found.get(key));
             if expected != found {
-                return Err(Violation::Lost { key, expected, found });
+                let (expected, found) = (expected.cloned(), found.cloned());
+                return Err(Violation::Lost { key: key.clone(), expected, found });
             }
         }
         Ok(())
     }
 
-    fn apply(&mut self, writes: Writes) {
+    fn apply(&mut self, writes: Writes<K, V>) {
         for (key, content) in writes {
             match content {
                 Some(value) => self.rows.insert(key, value),
@@ -136,11 +143,11 @@ impl Oracle {
 mod tests {
     use super::*;
 
-    fn writes(pairs: &[(Key, Content)]) -> Writes {
+    fn writes(pairs: &[(i64, Option<i64>)]) -> Writes<i64, i64> {
         pairs.iter().copied().collect()
     }
 
-    fn found(pairs: &[(Key, i64)]) -> BTreeMap<Key, i64> {
+    fn found(pairs: &[(i64, i64)]) -> BTreeMap<i64, i64> {
         pairs.iter().copied().collect()
     }
 

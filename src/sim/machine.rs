@@ -1,0 +1,90 @@
+//! The simulated host of the node: starts it, and keeps what its cores said when they ended.
+
+use crate::node::{Control, NodeError, NodeOptions, assemble};
+use model::id::NodeId;
+use runtime::random;
+use runtime::sim::{Sim, address_of};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The node under test.
+pub(super) const NODE: u32 = 1;
+const PORT: u16 = 7430;
+const CORE_PORT: u16 = 7500;
+/// Sizes of a log segment: small, so that the log goes around.
+const SEGMENT_BYTES: [u64; 3] = [128 << 10, 256 << 10, 1 << 20];
+const MEMORY_BYTES: [u64; 3] = [64 << 20, 96 << 20, 256 << 20];
+const PARTITIONS: [u32; 4] = [1, 3, 8, 16];
+
+/// One host with one node.
+pub(super) struct Machine<'a> {
+    sim: &'a Sim,
+    options: NodeOptions,
+    control: Option<Control>,
+    /// Why cores of the present life have ended.
+    ends: Rc<RefCell<Vec<NodeError>>>,
+}
+
+impl<'a> Machine<'a> {
+    /// A host whose node has its settings from the seed.
+    pub fn new(sim: &'a Sim) -> Machine<'a> {
+        let host = address_of(NODE);
+        let options = NodeOptions {
+            data_dir: PathBuf::from("/data"),
+            node: NodeId(NODE),
+            cores: 1,
+            partitions: pick(&PARTITIONS),
+            listen: SocketAddr::new(host, PORT),
+            core_listen: SocketAddr::new(host, CORE_PORT),
+            memory_bytes: pick(&MEMORY_BYTES),
+            connections_max: 64,
+            lock_timeout: Duration::from_secs(1 + random::below(4)),
+            drain_timeout: Duration::from_secs(5),
+            wal_segment_bytes: pick(&SEGMENT_BYTES),
+            trust_other_hosts: true,
+        };
+        Machine { sim, options, control: None, ends: Rc::default() }
+    }
+
+    /// The door that all cores share.
+    pub fn address(&self) -> SocketAddr {
+        self.options.listen
+    }
+
+    /// Starts the node with so many cores.
+    pub fn start(&mut self, cores: u16) {
+        let (assembly, control) = assemble(NodeOptions { cores, ..self.options.clone() });
+        self.control = Some(control);
+        self.ends = Rc::default();
+        let ends = self.ends.clone();
+        self.sim.start_node(NODE, cores, move |core| {
+            let (life, ends) = (assembly.clone().run(core), ends.clone());
+            Box::pin(async move {
+                if let Err(error) = life.await {
+                    ends.borrow_mut().push(error);
+                }
+            })
+        });
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.sim.is_running(NODE)
+    }
+
+    /// Asks the node to drain and close, as SIGTERM does.
+    pub fn stop(&mut self) {
+        self.control = None;
+    }
+
+    /// What the node said of its own accord when cores of it ended.
+    pub fn last_words(&self) -> Vec<String> {
+        self.ends.borrow().iter().map(ToString::to_string).collect()
+    }
+}
+
+fn pick<T: Copy>(from: &[T]) -> T {
+    from[random::below(from.len() as u64) as usize]
+}

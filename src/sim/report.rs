@@ -1,0 +1,93 @@
+//! What a run has to say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything that was promised holds.
+    Passed,
+    /// Damage of stored data was found and refused; what could be read was right.
+    DamageFound(String),
+    /// A promise is broken.
+    Failed(String),
+}
+
+/// The outcome of one seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// The hash over everything that happened: the same for the same seed, faults and code.
+    pub trace_hash: u64,
+    /// Steps of tasks.
+    pub steps: u64,
+    /// Virtual time.
+    pub elapsed: Duration,
+    /// How often the node was started.
+    pub lives: u64,
+    /// Checks that passed.
+    pub checks: u64,
+    /// Transactions that were acknowledged.
+    pub committed: u64,
+    /// Statements and transactions that were refused.
+    pub refused: u64,
+    /// Transactions whose fate the client did not learn.
+    pub in_doubt: u64,
+    /// Reads whose answer was checked while others wrote.
+    pub reads: u64,
+    /// Schema changes that were acknowledged.
+    pub schema_changes: u64,
+    /// Statements refused because stored data is damaged.
+    pub corruption_refused: u64,
+    /// How often each fault struck, by its name.
+    pub strikes: BTreeMap<&'static str, u64>,
+    /// How it ended.
+    pub verdict: Verdict,
+}
+
+impl Report {
+    /// Whether every promise was kept.
+    pub fn passed(&self) -> bool {
+        !matches!(self.verdict, Verdict::Failed(_))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "seed {}: trace {:016x}, {} steps, {:.1} s of virtual time",
+            self.seed,
+            self.trace_hash,
+            self.steps,
+            self.elapsed.as_secs_f64()
+        )?;
+        writeln!(
+            f,
+            "  {} lives, {} checks, {} committed, {} refused, {} in doubt, {} reads, \
+             {} schema changes",
+            self.lives,
+            self.checks,
+            self.committed,
+            self.refused,
+            self.in_doubt,
+            self.reads,
+            self.schema_changes
+        )?;
+        let strikes: Vec<String> =
+            self.strikes.iter().map(|(name, times)| format!("{name} {times}")).collect();
+        writeln!(
+            f,
+            "  faults: {}",
+            if strikes.is_empty() { "none".into() } else { strikes.join(", ") }
+        )?;
+        match &self.verdict {
+            Verdict::Passed => write!(f, "  passed"),
+            Verdict::DamageFound(what) => write!(f, "  passed; damage was found: {what}"),
+            Verdict::Failed(what) => write!(f, "  FAILED: {what}"),
+        }
+    }
+}
