@@ -77,6 +77,8 @@ pub(super) async fn connect(
 
 /// Checks all that must hold.
 pub(super) async fn check(shared: &Shared, client: &mut Client) -> Result<(), Problem> {
+    // A check that was interrupted has left its rows.
+    remove_probes(client).await?;
     let items = read_items(client).await?;
     let movements = read_movements(client).await?;
     check_oracles(shared, &items, &movements)?;
@@ -253,13 +255,17 @@ async fn check_uniqueness(
         let id = Value::Int(shared.next_number());
         ask(client, statement, &[id, Value::Int(PROBE), text(&code)]).await?;
     }
-    let removed = ask(client, "DELETE FROM item WHERE owner = $1", &[Value::Int(PROBE)]).await?;
+    let removed = remove_probes(client).await?;
     let free = super::workload::SHARED_CODES as usize
         - taken.iter().filter(|code| code.starts_with("shared")).count();
     match removed.tag == format!("DELETE {free}") {
         true => Ok(()),
         false => Err(violation(format!("{} of {free} rows that were put in", removed.tag))),
     }
+}
+
+async fn remove_probes(client: &mut Client) -> Result<Answer, Problem> {
+    ask(client, "DELETE FROM item WHERE owner = $1", &[Value::Int(PROBE)]).await
 }
 
 /// No transaction of the past holds a lock: every row can be written.

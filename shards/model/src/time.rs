@@ -68,7 +68,8 @@ impl HybridClock {
         Ok(())
     }
 
-    /// Moves past a timestamp read from this node's own durable log, whatever the wall clock says.
+    /// Moves past a timestamp that this node gave out itself, whatever the wall clock says now: one
+    /// read from its durable log, or one of its other cores.
     pub fn recover(&self, seen: Timestamp) {
         self.last.set(self.last.get().max(seen.0));
     }

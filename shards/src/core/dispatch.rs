@@ -120,7 +120,7 @@ fn take(
 
 /// Whether a request may be served now. What ends a transaction always may.
 fn admit(inner: &Inner, request: &Request, in_progress: usize) -> Result<(), SqlError> {
-    inner.parts.context.observe(request.sent)?;
+    inner.parts.context.follow(request.sent);
     let is_statement = matches!(
         request.body,
         RequestBody::Read(_) | RequestBody::Write { .. } | RequestBody::Stage { .. }

@@ -140,10 +140,7 @@ impl Inner {
 
     /// An answer has come.
     pub(super) fn answered(&self, id: RequestId, sent: Timestamp, response: Response) {
-        let response = match self.parts.context.observe(sent) {
-            Ok(()) => response,
-            Err(error) => Response::Failed(error),
-        };
+        self.parts.context.follow(sent);
         let mut waiting = self.remote.waiting.borrow_mut();
         let more = matches!(response, Response::Rows(_));
         // One that is not there was cancelled while the answer was on its way.

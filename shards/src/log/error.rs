@@ -71,7 +71,7 @@ impl From<LogError> for SqlError {
             .detail(error.to_string())
             .hint("Check the disk, then restart the node."),
             LogError::InDoubt(error) => SqlError::new(
-                SqlState::IO_ERROR,
+                SqlState::STATEMENT_COMPLETION_UNKNOWN,
                 "this core's log failed while the change was being written",
             )
             .detail(format!("{error}; whether the change is kept is known after a restart"))

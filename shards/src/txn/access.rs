@@ -48,15 +48,14 @@ impl Partition {
 
     /// Begins to read at a snapshot: no later write will have an earlier timestamp.
     pub(super) fn enter_snapshot(&self, at: Timestamp) -> Result<SnapshotGuard, SqlError> {
-        self.context.observe(at)?;
+        self.context.follow(at);
         self.context.snapshots.enter(at).ok_or_else(snapshot_too_old)
     }
 
     /// The row of a key at a snapshot, if it is in memory and nothing is in the way.
     pub(crate) fn point_get(&self, key: &[u8], at: Timestamp) -> PointLookup {
-        if self.context.observe(at).is_err()
-            || !self.context.snapshots.allows(at)
-            || self.states.borrow().pending_at(key, at).is_some()
+        self.context.follow(at);
+        if !self.context.snapshots.allows(at) || self.states.borrow().pending_at(key, at).is_some()
         {
             return PointLookup::LongWay;
         }

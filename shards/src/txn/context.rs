@@ -72,7 +72,14 @@ impl CoreContext {
         self.clock.now(time::wall_clock().as_nanos())
     }
 
-    /// Moves the clock past a timestamp from elsewhere.
+    /// Moves the clock past a timestamp of this node: of another core, or of a transaction that a
+    /// router of this node runs. All of them read one wall clock, so none can be far from another;
+    /// but that clock may have been set back since, and what was given out before still counts.
+    pub(crate) fn follow(&self, seen: Timestamp) {
+        self.clock.recover(seen);
+    }
+
+    /// Moves the clock past a timestamp from outside of the node.
     pub(crate) fn observe(&self, seen: Timestamp) -> Result<(), SqlError> {
         self.clock.observe(seen, time::wall_clock().as_nanos()).map_err(|offset| {
             SqlError::new(SqlState::INTERNAL_ERROR, "the clocks of two nodes are too far apart")

@@ -113,7 +113,7 @@ impl Partition {
         commit: Timestamp,
         participants: Vec<PartitionId>,
     ) -> Result<Outcome, SqlError> {
-        self.context.observe(commit)?;
+        self.context.follow(commit);
         if let Some(outcome) = self.known_outcome(txn) {
             return Ok(outcome);
         }
@@ -139,7 +139,7 @@ impl Partition {
     /// As a participant: carries an outcome out. Repeats do no harm.
     pub(crate) async fn finish(&self, txn: TxnId, outcome: Outcome) -> Result<(), SqlError> {
         if let Outcome::Committed(at) = outcome {
-            self.context.observe(at)?;
+            self.context.follow(at);
         }
         loop {
             let phase = self.states.borrow().get(txn).map(|known| known.phase.clone());
