@@ -40,7 +40,7 @@ use runtime::{BoxLocalFuture, glommio, thread};
 use shards::core::CoreMessage;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Messages that one core may have waiting at another: requests in flight between two cores are
 /// many times fewer unless the receiver is overloaded, and then the senders must wait.
@@ -102,6 +102,8 @@ pub struct Assembly {
     routers: MeshBuilder<RouterMessage>,
     /// Connections of all cores.
     connections: Arc<AtomicU32>,
+    /// The greatest base that a core's clock has; known to all once the engines are open.
+    clock_base: Arc<AtomicU64>,
     ready: flume::Sender<Addresses>,
     stop: flume::Receiver<()>,
 }
@@ -124,6 +126,7 @@ pub fn assemble(options: NodeOptions) -> (Assembly, Control) {
         routers: MeshBuilder::new(options.cores, ROUTER_MESSAGES_MAX),
         options: Arc::new(options),
         connections: Arc::default(),
+        clock_base: Arc::default(),
         ready: told,
         stop: stopped,
     };

@@ -12,6 +12,7 @@ use crate::session::native::Door;
 use futures::future::{Either, select};
 use model::id::CoreId;
 use model::placement::{Place, PlacementMap};
+use model::time::ClockBase;
 use net::message::Placement;
 use net::server::Server;
 use runtime::net::Listener;
@@ -21,10 +22,13 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// One statement may keep this part of what all of a core's statements may.
 const STATEMENT_PART: u64 = 2;
+/// A core's log asks tables to be written when it holds so many segments.
+const LIVE_SEGMENTS: u64 = 8;
 /// How often a core looks for stalls.
 const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -76,7 +80,9 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
         _ => (None, crew.prepared().await?),
     };
     let engine = open_engine(&assembly, core, &placement, &memory).await?;
+    assembly.clock_base.fetch_max(engine.clock_base().0, Ordering::Relaxed);
     crew.meet(Stage::Opened, None).await?;
+    engine.raise_clock_base(ClockBase(assembly.clock_base.load(Ordering::Relaxed)));
     let router = open_router(&assembly, core, &engine, &memory).await?;
     let (listeners, addresses) = listen(&assembly, core, crew).await?;
     let host = open_sessions(&options, &router, &addresses, &placement, &memory);
@@ -156,6 +162,7 @@ async fn open_engine(
     let engine = EngineOptions {
         memory_bytes: memory.engine,
         wal_segment_bytes: options.wal_segment_bytes,
+        wal_live_bytes_max: options.wal_segment_bytes.saturating_mul(LIVE_SEGMENTS),
         lock_timeout: options.lock_timeout,
         ..EngineOptions::new(data_dir, options.node, core, placement.clone())
     };

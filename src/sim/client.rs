@@ -114,7 +114,7 @@ impl Client {
             match client.receive().await? {
                 (_, ServerMessage::Welcome(_), _) => return Ok(client),
                 (_, ServerMessage::Error(report), _) => {
-                    return Err(Failure::Refused(Box::new(report)));
+                    return Err(Failure::Lost(report.to_string()));
                 }
                 _ => {}
             }
@@ -139,10 +139,15 @@ impl Client {
             let parameters = parameters.to_vec();
             self.ask(&ClientMessage::Execute(Execute { statement: number, parameters })).await
         };
-        match time::timeout(ANSWER_TIME_MAX, asked).await {
+        let answer = match time::timeout(ANSWER_TIME_MAX, asked).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(Failure::Lost(format!("no answer to {statement}"))),
+        };
+        match &answer {
+            Ok(answer) => log::debug!("{statement} {parameters:?}: {}", answer.tag),
+            Err(failure) => log::debug!("{statement} {parameters:?}: {failure}"),
         }
+        answer
     }
 
     /// Runs a statement without parameters, as text.

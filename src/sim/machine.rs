@@ -15,7 +15,7 @@ pub(super) const NODE: u32 = 1;
 const PORT: u16 = 7430;
 const CORE_PORT: u16 = 7500;
 /// Sizes of a log segment: small, so that the log goes around.
-const SEGMENT_BYTES: [u64; 3] = [128 << 10, 256 << 10, 1 << 20];
+const SEGMENT_BYTES: [u64; 3] = [256 << 10, 512 << 10, 2 << 20];
 const MEMORY_BYTES: [u64; 3] = [64 << 20, 96 << 20, 256 << 20];
 const PARTITIONS: [u32; 4] = [1, 3, 8, 16];
 

@@ -32,23 +32,52 @@ pub struct ClockOffset {
     pub bound: Duration,
 }
 
+/// What is added to the monotonic clock to get physical time: nanoseconds since the Unix epoch at
+/// the monotonic clock's zero. All cores of a node use the same one for as long as it runs, so that
+/// a wall clock that is set back moves none of them: a core that read it afterwards would not see
+/// what another committed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ClockBase(pub u64);
+
 /// The hybrid logical clock of one core. Each reading is greater than all before it and than
-/// every timestamp observed. The caller brings the wall clock (from the seam).
+/// every timestamp observed. The caller brings the monotonic clock (from the seam).
 #[derive(Debug)]
 pub struct HybridClock {
     last: Cell<u64>,
+    base: Cell<ClockBase>,
     offset_max: Duration,
 }
 
 impl HybridClock {
-    /// A clock that refuses timestamps more than `offset_max` ahead of the wall clock.
+    /// A clock that refuses timestamps more than `offset_max` ahead of physical time.
     pub fn new(offset_max: Duration) -> HybridClock {
-        HybridClock { last: Cell::new(0), offset_max }
+        HybridClock { last: Cell::new(0), base: Cell::default(), offset_max }
     }
 
-    /// A fresh timestamp. `wall_ns` is nanoseconds since the Unix epoch.
-    pub fn now(&self, wall_ns: u64) -> Timestamp {
-        let next = wall_ns.max(self.last.get() + 1);
+    /// The base of physical time.
+    pub fn base(&self) -> ClockBase {
+        self.base.get()
+    }
+
+    /// Takes a later base; an earlier one changes nothing.
+    pub fn raise_base(&self, base: ClockBase) {
+        self.base.set(self.base.get().max(base));
+    }
+
+    /// Moves the base so far that physical time is past both `wall_ns`, nanoseconds since the Unix
+    /// epoch, and everything that was recovered.
+    pub fn start(&self, wall_ns: u64, monotonic_ns: u64) {
+        let physical = wall_ns.max(self.last.get());
+        self.raise_base(ClockBase(physical.saturating_sub(monotonic_ns)));
+    }
+
+    fn physical(&self, monotonic_ns: u64) -> u64 {
+        self.base.get().0.saturating_add(monotonic_ns)
+    }
+
+    /// A fresh timestamp.
+    pub fn now(&self, monotonic_ns: u64) -> Timestamp {
+        let next = self.physical(monotonic_ns).max(self.last.get() + 1);
         self.last.set(next);
         Timestamp(next)
     }
@@ -59,8 +88,9 @@ impl HybridClock {
     }
 
     /// Moves past a timestamp that a message carried.
-    pub fn observe(&self, seen: Timestamp, wall_ns: u64) -> Result<(), ClockOffset> {
-        let ahead = Duration::from_nanos(seen.0.saturating_sub(wall_ns));
+    pub fn observe(&self, seen: Timestamp, monotonic_ns: u64) -> Result<(), ClockOffset> {
+        let ahead = seen.0.saturating_sub(self.physical(monotonic_ns));
+        let ahead = Duration::from_nanos(ahead);
         if ahead > self.offset_max {
             return Err(ClockOffset { ahead, bound: self.offset_max });
         }
@@ -91,6 +121,22 @@ mod tests {
         let clock = HybridClock::new(Duration::from_millis(500));
         clock.observe(Timestamp(1_000), 10).unwrap();
         assert_eq!(clock.now(10), Timestamp(1_001));
+    }
+
+    #[test]
+    fn physical_time_begins_past_the_wall_clock_and_what_was_recovered() {
+        let clock = HybridClock::new(Duration::from_millis(500));
+        clock.start(1_000, 100);
+        assert_eq!(clock.now(110), Timestamp(1_010));
+        clock.recover(Timestamp(5_000));
+        clock.start(1_000, 200);
+        assert_eq!(clock.now(210), Timestamp(5_010));
+        let other = HybridClock::new(Duration::from_millis(500));
+        other.start(900, 100);
+        other.raise_base(clock.base());
+        assert_eq!(other.now(211), Timestamp(5_011));
+        other.raise_base(ClockBase(0));
+        assert_eq!(other.now(212), Timestamp(5_012));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::txn::{CoreContext, Partition, TxnOptions};
 use model::command::Command;
 use model::id::{LogIndex, PartitionId};
 use model::time::HybridClock;
+use runtime::time;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -56,6 +57,7 @@ impl Parts {
         let memory = options.memory_bytes;
         let storage = Storage::new(StorageOptions::with_memory(memory / 100 * STORAGE_PERCENT));
         let clock = Rc::new(HybridClock::new(options.clock_offset_max));
+        clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
         let statements = (memory / 100 * STATEMENTS_PERCENT) as u64;
         let txn_options = TxnOptions {
             lock_timeout: options.lock_timeout,
@@ -81,6 +83,8 @@ impl Parts {
         let partitions = Rc::new(partitions);
         let mut applying = Applying { partitions: partitions.clone() };
         let opened = Log::open(log_options(options, generation), clock, &mut applying).await?;
+        // Past what the log holds, too: the wall clock may have been set back since.
+        context.clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
         for partition in partitions.values() {
             opened.log.add_partition(partition.id, partition.tree.applied_index());
         }

@@ -96,7 +96,7 @@ impl Inner {
     }
 
     async fn write_frame(&self, wal: &mut Wal, records: &[Record<'_>]) -> Result<u64, WalError> {
-        let clock = self.clock.now(time::wall_clock().as_nanos());
+        let clock = self.clock.now(time::now().as_nanos());
         let written = wal.append(clock, records).await;
         self.segments.borrow_mut().live_bytes = wal.live_bytes();
         if written.is_ok() {
@@ -208,7 +208,7 @@ impl Inner {
         while !self.durable.borrow().is_empty() || self.applying.get() {
             task::yield_now().await;
         }
-        let clock = self.clock.now(time::wall_clock().as_nanos());
+        let clock = self.clock.now(time::now().as_nanos());
         if let Err(error) = wal.close(clock).await {
             applier.failed(&LogError::refused(error).afterwards());
         }

@@ -69,7 +69,7 @@ impl CoreContext {
 
     /// A fresh timestamp.
     pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now(time::wall_clock().as_nanos())
+        self.clock.now(time::now().as_nanos())
     }
 
     /// Moves the clock past a timestamp of this node: of another core, or of a transaction that a
@@ -81,7 +81,7 @@ impl CoreContext {
 
     /// Moves the clock past a timestamp from outside of the node.
     pub(crate) fn observe(&self, seen: Timestamp) -> Result<(), SqlError> {
-        self.clock.observe(seen, time::wall_clock().as_nanos()).map_err(|offset| {
+        self.clock.observe(seen, time::now().as_nanos()).map_err(|offset| {
             SqlError::new(SqlState::INTERNAL_ERROR, "the clocks of two nodes are too far apart")
                 .detail(offset.to_string())
                 .hint("Synchronise the nodes' clocks.")

@@ -36,6 +36,8 @@ pub(super) const BALANCE: i64 = 1_000;
 pub(super) const GRADES: i64 = 6;
 /// Most items one client owns.
 const ITEMS_MAX: i64 = 24;
+/// Longest padding of an item, in bytes: all items together must fit one transaction.
+const PAD_BYTES_MAX: u64 = 300;
 /// Codes over which clients quarrel.
 pub(super) const SHARED_CODES: u64 = 12;
 
@@ -228,7 +230,7 @@ fn draw_code(shared: &Shared) -> String {
 
 fn insert(shared: &Shared, owner: i64) -> Change {
     let (id, grade, code) = (shared.next_number(), draw(GRADES), draw_code(shared));
-    let pad = "p".repeat(random::below(600) as usize);
+    let pad = "p".repeat(random::below(PAD_BYTES_MAX) as usize);
     Change {
         statement: "INSERT INTO item (id, owner, grade, code, pad) VALUES ($1, $2, $3, $4, $5)",
         parameters: vec![
