@@ -434,6 +434,40 @@ fn a_full_disk_fails_writes_while_reads_go_on_and_writes_resume() {
     });
 }
 
+/// Whoever reads the rows of a prepared transaction waits for its outcome, which must get into the
+/// log although nothing that begins does.
+#[test]
+fn a_full_disk_leaves_room_for_outcomes() {
+    with_disk(8, |engine, sim| {
+        Box::pin(async move {
+            let prepared = [txn(&engine), txn(&engine)];
+            for (id, key) in prepared.iter().zip(["....a", "....b"]) {
+                stage(&engine, *id, 1, vec![put(key, "1")]).await.unwrap();
+                stage(&engine, *id, 2, vec![put(key, "2")]).await.unwrap();
+                let stopped = two_phase(&engine, *id, &[1, 2], |step| step == "prepare");
+                assert_eq!(stopped.await.unwrap(), None);
+            }
+            sim.disk(1).set_capacity(sim.disk(1).used());
+            let mut number = 0;
+            while write_one(&engine, number).await.is_ok() {
+                number += 1;
+                assert!(number < 10_000, "the disk never filled");
+            }
+            let late = txn(&engine);
+            stage(&engine, late, 1, vec![put("....c", "1")]).await.unwrap();
+            let refused = two_phase(&engine, late, &[1], |_| true).await.unwrap_err();
+            assert_eq!(refused.state(), SqlState::DISK_FULL);
+            let committed = two_phase(&engine, prepared[0], &[1, 2], |_| true).await.unwrap();
+            assert!(committed.is_some());
+            let body = || RequestBody::Rollback { txn: prepared[1] };
+            engine.call(PartitionId(1), body()).await.unwrap();
+            engine.call(PartitionId(2), body()).await.unwrap();
+            assert!(get(&engine, 2, "....a").await.is_some());
+            assert!(get(&engine, 2, "....b").await.is_none());
+        })
+    });
+}
+
 #[test]
 fn a_failed_log_write_ends_writes_for_good_and_not_reads() {
     with_disk(7, |engine, sim| {

@@ -20,6 +20,38 @@ pub(super) struct Batch {
     pub(super) commands: Vec<Pending>,
 }
 
+impl Batch {
+    fn push(&mut self, pending: Pending) {
+        codec::encode(&pending.command, &mut self.bytes);
+        self.commands.push(pending);
+    }
+
+    /// Whether it holds commands that begin something which others must end.
+    pub(super) fn begins(&self) -> bool {
+        self.commands.iter().any(|pending| !ends(&pending.command))
+    }
+
+    /// The commands that end transactions, if there are any, and the others, without their bytes.
+    pub(super) fn split(self) -> (Option<Batch>, Batch) {
+        let (mut kept, mut others) = (Batch::default(), Batch::default());
+        for pending in self.commands {
+            match ends(&pending.command) {
+                true => kept.push(pending),
+                false => others.commands.push(pending),
+            }
+        }
+        ((!kept.commands.is_empty()).then_some(kept), others)
+    }
+}
+
+/// Whether a command ends a transaction that the log knows: somebody waits for the outcome.
+fn ends(command: &Command) -> bool {
+    match command {
+        Command::Decide { .. } | Command::Finish { .. } | Command::Forget { .. } => true,
+        Command::Commit { .. } | Command::Prepare { .. } => false,
+    }
+}
+
 /// A command and who waits for it.
 pub(super) struct Pending {
     pub(super) command: Command,
@@ -79,8 +111,7 @@ impl Queues {
             queue.batches.push_back(Batch::default());
         }
         if let Some(batch) = queue.batches.back_mut() {
-            codec::encode(&command, &mut batch.bytes);
-            batch.commands.push(Pending { command, promise, permit });
+            batch.push(Pending { command, promise, permit });
         }
     }
 
@@ -96,16 +127,21 @@ impl Queues {
             }
             bytes += next;
             self.ready.pop_front();
-            if let Some(batch) = queue.batches.pop_front() {
-                let first = queue.next;
-                queue.next = LogIndex(first.0 + batch.commands.len() as u64);
-                taken.push(Placed { partition, first, batch });
-            }
+            let batch = queue.batches.pop_front();
             if !queue.batches.is_empty() {
                 self.ready.push_back(partition);
             }
+            taken.extend(batch.map(|batch| self.place(partition, batch)));
         }
         taken
+    }
+
+    /// Gives a batch the next place in its partition's log.
+    pub(super) fn place(&mut self, partition: PartitionId, batch: Batch) -> Placed {
+        let queue = self.partitions.get_mut(&partition).expect("it was taken from there");
+        let first = queue.next;
+        queue.next = LogIndex(first.0 + batch.commands.len() as u64);
+        Placed { partition, first, batch }
     }
 
     /// Gives places back that were not written.

@@ -63,28 +63,30 @@ pub(super) async fn write<A: Applier>(log: Weak<Inner>, mut wal: Wal, applier: R
 impl Inner {
     /// Writes one frame, if there is anything to write.
     async fn turn<A: Applier>(&self, wal: &mut Wal, applier: &A) -> Turn {
-        let taken = self.queues.borrow_mut().take(self.options.frame_bytes_max);
+        let bytes_max = self.options.frame_bytes_max.min(self.options.segment_bytes as usize / 2);
+        let mut taken = self.queues.borrow_mut().take(bytes_max);
         let purged = self.purge(wal);
         if taken.is_empty() && purged.is_none() {
             return Turn::Idle;
         }
-        // An entry of a term comes after the record of that term.
-        let votes = self.votes_to_write(wal.oldest_segment(), purged.is_some(), &taken);
-        let records: Vec<Record<'_>> = purged
-            .into_iter()
-            .chain(votes.iter().copied())
-            .chain(taken.iter().map(|placed| self.entry(placed)))
-            .collect();
-        let written = self.write_frame(wal, &records).await;
-        drop(records);
+        let begins = taken.iter().any(|placed| placed.batch.begins());
+        let mut written = self.write_taken(wal, purged, &taken, begins).await;
+        if begins && let Err(error @ WalError::Full { .. }) = &written {
+            // What ends transactions has its reserve.
+            taken = self.refuse_beginnings(taken, error, applier);
+            if taken.is_empty() && purged.is_none() {
+                return Turn::Wrote { commands: 0 };
+            }
+            written = self.write_taken(wal, purged, &taken, false).await;
+        }
         match written {
             Ok(segment) => {
-                self.note_votes(&votes, segment);
                 let commands = taken.iter().map(|placed| placed.batch.commands.len()).sum();
                 self.note_durable(taken, segment, applier);
                 Turn::Wrote { commands }
             }
             Err(error) => {
+                self.queues.borrow_mut().untake(&taken);
                 self.refuse(taken, &error, applier);
                 self.note_failure(wal, applier);
                 match self.failed.borrow().is_some() {
@@ -93,6 +95,51 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Writes one frame of what was taken and what goes with it. `begins`: it leaves the reserve
+    /// alone.
+    async fn write_taken(
+        &self,
+        wal: &mut Wal,
+        purged: Option<Record<'static>>,
+        taken: &[Placed],
+        begins: bool,
+    ) -> Result<u64, WalError> {
+        // An entry of a term comes after the record of that term.
+        let votes = self.votes_to_write(wal.oldest_segment(), purged.is_some(), taken);
+        let records: Vec<Record<'_>> = purged
+            .into_iter()
+            .chain(votes.iter().copied())
+            .chain(taken.iter().map(|placed| self.entry(placed)))
+            .collect();
+        if begins {
+            wal.spare_reserve(&records).await?;
+        }
+        let segment = self.write_frame(wal, &records).await?;
+        self.note_votes(&votes, segment);
+        Ok(segment)
+    }
+
+    /// Refuses what was taken, except for commands that end transactions: those get places anew.
+    fn refuse_beginnings<A: Applier>(
+        &self,
+        taken: Vec<Placed>,
+        error: &WalError,
+        applier: &A,
+    ) -> Vec<Placed> {
+        let mut queues = self.queues.borrow_mut();
+        queues.untake(&taken);
+        let mut kept = Vec::new();
+        let mut refused = Vec::new();
+        for Placed { partition, first, batch } in taken {
+            let (ends, begins) = batch.split();
+            kept.extend(ends.map(|ends| queues.place(partition, ends)));
+            refused.push(Placed { partition, first, batch: begins });
+        }
+        drop(queues);
+        self.refuse(refused, error, applier);
+        kept
     }
 
     async fn write_frame(&self, wal: &mut Wal, records: &[Record<'_>]) -> Result<u64, WalError> {
@@ -177,7 +224,6 @@ impl Inner {
     /// Answers commands that are not in the log, or may not be.
     fn refuse<A: Applier>(&self, taken: Vec<Placed>, error: &WalError, applier: &A) {
         let refused = LogError::refused(error.clone());
-        self.queues.borrow_mut().untake(&taken);
         for placed in taken {
             for pending in placed.batch.commands {
                 let full = matches!(refused, LogError::Full(_));

@@ -2,7 +2,7 @@
 
 use super::partition::{Partition, storage_error};
 use super::state::{Phase, Refusal};
-use crate::log::LogError;
+use crate::log::{LogError, Reserved};
 use model::command::{Command, Effect, Fragment, Modified, Outcome};
 use model::error::{SqlError, SqlState};
 use model::id::{LogIndex, PartitionId, TxnId};
@@ -118,7 +118,7 @@ impl Partition {
             return Ok(outcome);
         }
         let outcome = Outcome::Committed(commit);
-        let room = self.room(COMMAND_BYTES + 4 * participants.len()).await?;
+        let room = self.room_to_end(COMMAND_BYTES + 4 * participants.len()).await?;
         let command = Command::Decide { txn, outcome, participants, again: false };
         applied(self.context.log().propose(room, self.id, command).await)?;
         Ok(self.states.borrow().decision(txn).map_or(Outcome::Aborted, |known| known.outcome))
@@ -157,7 +157,7 @@ impl Partition {
                     return Err(self.refuse(txn, Refusal::Ending));
                 }
                 (Some(Phase::Prepared), _) | (Some(Phase::Preparing), Outcome::Aborted) => {
-                    let room = self.room(COMMAND_BYTES).await?;
+                    let room = self.room_to_end(COMMAND_BYTES).await?;
                     let command = self.states.borrow_mut().finish(txn, outcome);
                     if let Some(command) = command {
                         applied(self.context.log().propose(room, self.id, command).await)?;
@@ -216,7 +216,7 @@ impl Partition {
                 None | Some(Phase::Active) => return Ok(()),
                 Some(Phase::Finishing(_) | Phase::Committing) => self.wait_ended(txn)?.await,
                 Some(Phase::Prepared | Phase::Preparing) => {
-                    let room = self.room(COMMAND_BYTES).await?;
+                    let room = self.room_to_end(COMMAND_BYTES).await?;
                     let command = self.states.borrow_mut().finish(txn, Outcome::Aborted);
                     if let Some(command) = command {
                         applied(self.context.log().propose(room, self.id, command).await)?;
@@ -232,7 +232,7 @@ impl Partition {
         if self.states.borrow().decision(txn).is_none() {
             return Ok(());
         }
-        let room = self.room(COMMAND_BYTES).await?;
+        let room = self.room_to_end(COMMAND_BYTES).await?;
         let command = Command::Forget { txn };
         applied(self.context.log().propose(room, self.id, command).await).map(drop)
     }
@@ -243,7 +243,7 @@ impl Partition {
         let commands = self.states.borrow().to_carry(segment + 1);
         for command in commands {
             let bytes = crate::log::encoded_bytes(&command);
-            let room = self.room(bytes).await?;
+            let room = self.room_to_end(bytes).await?;
             // It may have ended while this waited.
             let txn = txn_of(&command);
             let open = {
@@ -297,8 +297,14 @@ impl Partition {
     }
 
     /// Waits for room in memory and in the log.
-    async fn room(&self, bytes: usize) -> Result<crate::log::Reserved, SqlError> {
+    async fn room(&self, bytes: usize) -> Result<Reserved, SqlError> {
         self.tree.make_room().await.map_err(storage_error)?;
+        self.room_to_end(bytes).await
+    }
+
+    /// Waits for room in the log, for what ends or keeps what was voted on. Memory was asked for
+    /// its writes before the vote, and a tree that cannot be flushed must not hold up an outcome.
+    async fn room_to_end(&self, bytes: usize) -> Result<Reserved, SqlError> {
         Ok(self.context.log().reserve(bytes + COMMAND_BYTES).await?)
     }
 }

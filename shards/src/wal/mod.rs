@@ -39,7 +39,8 @@
 //! # At the limits
 //!
 //! A segment that cannot be made because the disk is full refuses the write ([`WalError::Full`])
-//! and nothing else: reads go on, and writes do once there is space. An error of a write itself is
+//! and nothing else: reads go on, and writes do once there is space. The end of a segment is kept
+//! for what ends transactions ([`Wal::spare_reserve`]), so that nothing stays undecided. An error of a write itself is
 //! final ([`WalError::Failed`]): after it nobody knows what the disk holds, and trying again could
 //! succeed without meaning anything (the kernel may have dropped what it could not write).
 //!

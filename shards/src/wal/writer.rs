@@ -17,6 +17,10 @@ use std::time::Duration;
 /// After a segment could not be made, the next attempt comes no sooner.
 const FULL_RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// The last part of a segment, one in so many, is kept for frames that end what was begun, while
+/// no further segment can be made.
+const RESERVE_PART: u64 = 8;
+
 /// Copying and summing a frame looks at the clock after so many bytes.
 const SLICE_BYTES: usize = 128 << 10;
 
@@ -117,6 +121,29 @@ impl Wal {
         self.live.len() as u64 * self.options.segment_bytes
     }
 
+    /// Sees to it that a frame of `records` leaves the reserve alone: it ends before the last part
+    /// of the segment, or there is a segment after it. What ends transactions is written without
+    /// this, so that a full disk keeps nobody waiting for an outcome.
+    ///
+    /// # Errors
+    /// [`WalError::Full`] leaves the log as it was; [`WalError::Failed`] ends it.
+    pub(crate) async fn spare_reserve(&mut self, records: &[Record<'_>]) -> Result<(), WalError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let body_bytes = records.iter().map(Record::encoded_bytes).sum::<usize>();
+        let end = self.position + frame_bytes(body_bytes) as u64;
+        let reserve = self.options.segment_bytes / RESERVE_PART;
+        // Nothing is made ahead of the first frame; see `append`.
+        let is_first = self.position == BLOCK as u64;
+        if is_first || end <= self.options.segment_bytes - reserve {
+            return Ok(());
+        }
+        let segment = self.next_segment().await?;
+        self.next = Next::Ready(segment);
+        Ok(())
+    }
+
     /// Writes `records` as one frame; they are durable when it returns. Returns the number of the
     /// segment they lie in.
     ///
@@ -204,6 +231,14 @@ impl Wal {
 
     /// Goes to the next segment, making it first where it is not ready.
     async fn advance(&mut self) -> Result<(), WalError> {
+        let segment = self.next_segment().await?;
+        self.live.push_back(segment);
+        self.position = BLOCK as u64;
+        Ok(())
+    }
+
+    /// Takes the segment to come, making it first where it is not ready.
+    async fn next_segment(&mut self) -> Result<Segment, WalError> {
         if self.full_until.is_some_and(|until| time::now() < until) {
             return Err(WalError::Full { directory: self.options.directory.clone() });
         }
@@ -223,21 +258,12 @@ impl Wal {
             }
             Next::None => unreachable!("preparing was started"),
         };
-        match ready {
-            Ok(segment) => {
-                self.live.push_back(segment);
-                self.position = BLOCK as u64;
-                Ok(())
-            }
-            Err(error @ WalError::Full { .. }) => {
-                self.full_until = Some(time::now() + FULL_RETRY_AFTER);
-                Err(error)
-            }
-            Err(error) => {
-                self.failed = Some(error.clone());
-                Err(error)
-            }
+        match &ready {
+            Ok(_) => {}
+            Err(WalError::Full { .. }) => self.full_until = Some(time::now() + FULL_RETRY_AFTER),
+            Err(error) => self.failed = Some(error.clone()),
         }
+        ready
     }
 
     /// Has the next segment made in the background, unless it is being made or there.
