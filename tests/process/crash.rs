@@ -7,7 +7,7 @@
 //! and everything is read and compared; then the writers go on.
 
 use crate::{connect, number, start};
-use phantomdb::sim::oracle::{Key, Oracle, Writes};
+use phantomdb::sim::oracle::{Oracle, Writes};
 use phantomdb_client::blocking::Client;
 use phantomdb_client::{Error, SqlState};
 use std::collections::BTreeMap;
@@ -29,27 +29,34 @@ const MONEY: i64 = 1000 * ACCOUNTS as i64;
 /// How long the server lives after the writers have begun.
 const LIFE_MS: std::ops::Range<u64> = 20..700;
 
+/// A writer, from life to life.
+#[derive(Default)]
+struct Writer {
+    oracle: Oracle<i64, i64>,
+    acknowledged: u64,
+}
+
 #[test]
 fn kills_lose_nothing_acknowledged_and_leave_nothing_half() {
     let kills = test_support::number("PHANTOM_KILLS", 6);
     let mut random = Random::new(seed());
     let data = tempfile::tempdir().expect("a data directory");
     let data_dir = data.path().join("data");
-    let mut oracles: Vec<Oracle> = (0..WRITERS).map(|_| Oracle::new()).collect();
+    let mut writers: Vec<Writer> = (0..WRITERS).map(|_| Writer::default()).collect();
     let server = start(&data_dir, &ARGUMENTS);
     create(&server);
     server.kill().expect("killed");
     for kill in 1..=kills {
         let server = start(&data_dir, &ARGUMENTS);
-        check(&server, &mut oracles, kill);
+        check(&server, &mut writers, kill);
         let life = LIFE_MS.start + random.below(LIFE_MS.end - LIFE_MS.start);
-        live_and_die(server, &mut oracles, &mut random, Duration::from_millis(life));
-        let acknowledged: u64 = oracles.iter().map(Oracle::acknowledged).sum();
+        live_and_die(server, &mut writers, &mut random, Duration::from_millis(life));
+        let acknowledged: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
         println!("kill {kill} after {life} ms: {acknowledged} transactions acknowledged so far");
     }
     let server = start(&data_dir, &ARGUMENTS);
-    check(&server, &mut oracles, kills + 1);
-    let acknowledged: u64 = oracles.iter().map(Oracle::acknowledged).sum();
+    check(&server, &mut writers, kills + 1);
+    let acknowledged: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
     assert!(acknowledged > kills * WRITERS, "only {acknowledged} transactions: this shows nothing");
     assert!(server.terminate().expect("it drains").success());
 }
@@ -65,25 +72,25 @@ fn create(server: &Server) {
 }
 
 /// Compares every row with what the writers were told.
-fn check(server: &Server, oracles: &mut [Oracle], life: u64) {
+fn check(server: &Server, writers: &mut [Writer], life: u64) {
     let mut client = connect(server);
     assert_eq!(
         number(&mut client, "SELECT sum(balance)::bigint FROM account"),
         MONEY,
         "life {life}"
     );
-    for (writer, oracle) in oracles.iter_mut().enumerate() {
-        let first = writer as i64 * KEYS as i64;
+    for (number, writer) in writers.iter_mut().enumerate() {
+        let first = number as i64 * KEYS as i64;
         let sql =
             format!("SELECT id, v FROM item WHERE id >= {first} AND id < {}", first + KEYS as i64);
         let rows = client.query(sql.as_str(), &[]).expect("the rows");
-        let found: BTreeMap<Key, i64> = rows
+        let found: BTreeMap<i64, i64> = rows
             .iter()
             .map(|row| (row.get(0).expect("a key"), row.get(1).expect("a value")))
             .collect();
         assert_eq!(found.len(), rows.len(), "life {life}: a key is there twice");
-        if let Err(violation) = oracle.check(&found) {
-            panic!("life {life}, writer {writer}: {violation}\n{}", server.log());
+        if let Err(violation) = writer.oracle.check(&found) {
+            panic!("life {life}, writer {number}: {violation}\n{}", server.log());
         }
         // The same rows by their keys, which go another way.
         for key in first..first + KEYS as i64 {
@@ -100,12 +107,12 @@ fn check(server: &Server, oracles: &mut [Oracle], life: u64) {
 }
 
 /// Lets the writers write until the server is killed under them.
-fn live_and_die(server: Server, oracles: &mut [Oracle], random: &mut Random, life: Duration) {
+fn live_and_die(server: Server, writers: &mut [Writer], random: &mut Random, life: Duration) {
     let url = server.url();
     let dying = AtomicBool::new(false);
     let dying = &dying;
     thread::scope(|scope| {
-        for (writer, oracle) in oracles.iter_mut().enumerate() {
+        for (number, writer) in writers.iter_mut().enumerate() {
             let mut random = Random::new(random.next_u64());
             let url = url.clone();
             scope.spawn(move || {
@@ -115,7 +122,7 @@ fn live_and_die(server: Server, oracles: &mut [Oracle], random: &mut Random, lif
                     Err(_) if dying.load(Ordering::Acquire) => return,
                     Err(error) => panic!("connecting: {error}"),
                 };
-                while write(&mut client, oracle, writer as u64, &mut random)
+                while write(&mut client, writer, number as u64, &mut random)
                     && transfer(&mut client, &mut random)
                 {}
                 assert!(dying.load(Ordering::Acquire), "the connection broke before the kill");
@@ -128,18 +135,21 @@ fn live_and_die(server: Server, oracles: &mut [Oracle], random: &mut Random, lif
 }
 
 /// One transaction on the writer's own rows; `false` when the server is gone.
-fn write(client: &mut Client, oracle: &mut Oracle, writer: u64, random: &mut Random) -> bool {
+fn write(client: &mut Client, writer: &mut Writer, number: u64, random: &mut Random) -> bool {
     let mut writes = Writes::new();
     for _ in 0..1 + random.below(CHANGES_MAX) {
-        let key = (writer * KEYS + random.below(KEYS)) as i64;
+        let key = (number * KEYS + random.below(KEYS)) as i64;
         let is_delete = random.below(4) == 0;
         writes.insert(key, (!is_delete).then(|| random.below(1_000_000) as i64));
     }
-    let statements = statements(oracle, &writes);
-    oracle.begin(writes);
+    let statements = statements(&writer.oracle, &writes);
+    writer.oracle.begin(writes);
     match run(client, &statements) {
-        Ok(()) => oracle.committed(),
-        Err(error) if is_definite(&error) => oracle.refused(),
+        Ok(()) => {
+            writer.oracle.committed();
+            writer.acknowledged += 1;
+        }
+        Err(error) if is_definite(&error) => writer.oracle.refused(),
         Err(_) => return false,
     }
     true
@@ -147,11 +157,11 @@ fn write(client: &mut Client, oracle: &mut Oracle, writer: u64, random: &mut Ran
 
 /// The statements that make the rows what `writes` says. Inserts go together in one statement,
 /// which is atomic by itself when it is alone.
-fn statements(oracle: &Oracle, writes: &Writes) -> Vec<String> {
+fn statements(oracle: &Oracle<i64, i64>, writes: &Writes<i64, i64>) -> Vec<String> {
     let mut statements = Vec::new();
     let mut inserts = String::new();
     for (&key, content) in writes {
-        match (oracle.content(key), content) {
+        match (oracle.content(&key), content) {
             (None, Some(value)) => {
                 let comma = if inserts.is_empty() { "" } else { ", " };
                 let _infallible = write!(inserts, "{comma}({key}, {value})");

@@ -14,6 +14,8 @@ const DISK: &str = "96m";
 const STATEMENTS_MAX: i64 = 4000;
 /// Rows a statement inserts.
 const BATCH: i64 = 20;
+/// How long a statement may take, and three on a full disk: none of them waits for another.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long writes may fail after there is space again.
 const RECOVERY: Duration = Duration::from_secs(20);
 const ARGUMENTS: [&str; 6] = ["--cores", "2", "--memory", "64MiB", "--wal-segment-size", "1MiB"];
@@ -80,9 +82,13 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
     fs::write(&ballast, vec![1_u8; 24 << 20]).expect("ballast");
     let mut written = 0;
     let mut refused = None;
+    let mut longest = Duration::ZERO;
     for statement in 0..STATEMENTS_MAX {
         let first = statement * BATCH;
-        match insert(&mut client, "t", first..first + BATCH, &text(first)) {
+        let asked = Stopwatch::start();
+        let inserted = insert(&mut client, "t", first..first + BATCH, &text(first));
+        longest = longest.max(asked.elapsed());
+        match inserted {
             Ok(()) => written += BATCH,
             Err(error) => {
                 assert_eq!(error.state(), Some(SqlState::DISK_FULL), "{error}");
@@ -91,15 +97,18 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
             }
         }
     }
-    println!("{written} rows before the disk was full");
+    println!("{written} rows before the disk was full; the longest insert took {longest:?}");
+    assert!(longest < PATIENCE, "an insert took {longest:?}");
     let first = refused.expect("the disk never got full");
     let mut again = || insert(&mut client, "t", first..first + BATCH, &text(first));
     let mut reader = connect(&server);
+    let asked = Stopwatch::start();
     assert_eq!(number(&mut reader, "SELECT count(*) FROM t"), written);
     let some = number(&mut reader, "SELECT id FROM t WHERE id = 7");
     assert_eq!(some, 7, "reads by key go on");
     let error = again().expect_err("it is still full");
     assert_eq!(error.state(), Some(SqlState::DISK_FULL), "{error}");
+    assert!(asked.elapsed() < PATIENCE, "{:?} on a full disk", asked.elapsed());
     fs::remove_file(&ballast).expect("space");
     let freed = Stopwatch::start();
     while let Err(error) = again() {
