@@ -1,19 +1,22 @@
 //! The hot path: one row by its whole key, straight from the partition on this core.
 
 use super::{Router, RowSink, Statement};
-use crate::sql::PointRead;
+use crate::sql::{Planned, PlannedKind, PointRead, QueryPlan};
 use model::batch::{Batch, Column};
+use model::command::Fragment;
 use model::error::SqlError;
 use model::id::PartitionId;
 use model::key::{push_object, push_value};
 use model::placement::hash_of;
+use model::plan::Plan;
 use model::row::Row;
 use model::schema::Placement;
 use model::value::Value;
-use shards::core::PointLookup;
+use shards::core::{BatchStream, PointLookup};
 use shards::exec::ExecContext;
 use shards::exec::evaluate::{evaluate, evaluate_constant, select};
 use shards::exec::memory::MemoryAccount;
+use std::sync::Arc;
 
 /// Memory for the expressions of one row.
 const ROW_BYTES_MAX: u64 = 64 << 20;
@@ -68,6 +71,61 @@ impl Router {
         };
         out.rows(batch).await?;
         Ok(Some(1))
+    }
+}
+
+impl Router {
+    /// Sends a lookup out to another core; `None` where the row is on this one, or the plan is no
+    /// lookup, or nothing can be found. [`Router::answer`] takes the result.
+    pub fn look_up_elsewhere(
+        &self,
+        planned: &Planned,
+        parameters: Arc<[Value]>,
+        now_micros: i64,
+    ) -> Option<BatchStream> {
+        let PlannedKind::Query(QueryPlan { plan, point: Some(point) }) = &planned.kind else {
+            return None;
+        };
+        let Plan::Exchange(exchange) = plan.as_ref() else { return None };
+        let memory = MemoryAccount::new(ROW_BYTES_MAX);
+        let context = ExecContext::new(parameters.clone(), now_micros, memory);
+        // What fails here fails again, and is told, when the request has its turn.
+        let partition = match point.table.placement {
+            Placement::System => PartitionId::SYSTEM,
+            Placement::Hashed => {
+                let key = lookup_key(point, &context).ok()??;
+                let hash = placement_hash(point, &key, &context).ok()??;
+                self.engine().placement().partition_of(hash)
+            }
+        };
+        let engine = self.engine();
+        let place = engine.placement().leader(partition)?;
+        if (place.node, place.core) == (engine.node(), engine.core()) {
+            return None;
+        }
+        let fragment = Fragment {
+            plan: exchange.fragment.clone(),
+            parameters,
+            snapshot: engine.now(),
+            txn: None,
+            now_micros,
+        };
+        Some(engine.read(partition, fragment))
+    }
+
+    /// Answers with the rows of a read that is on its way.
+    pub async fn answer(
+        &self,
+        mut rows: BatchStream,
+        out: &mut dyn RowSink,
+    ) -> Result<u64, SqlError> {
+        let mut count = 0;
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            count += batch.rows() as u64;
+            out.rows(batch).await?;
+        }
+        Ok(count)
     }
 }
 

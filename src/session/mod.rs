@@ -29,6 +29,7 @@
 //!
 //! What it does not know: frames, sockets, how a statement is carried out.
 
+mod ahead;
 mod block;
 mod explain;
 pub mod native;
@@ -47,6 +48,7 @@ use crate::router::peers::SessionNumber;
 use crate::router::{Cancel, Router, RowSink};
 use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
 use crate::txn::Transaction;
+use ahead::LookAhead;
 use futures::future::LocalBoxFuture;
 use model::error::{SqlError, SqlState};
 use plans::PlanCache;
@@ -184,6 +186,7 @@ pub struct Session {
     open: Option<Box<Open>>,
     prepared: PreparedStatements,
     cancel: Rc<CancelFlag>,
+    ahead: LookAhead,
 }
 
 impl Session {
@@ -221,6 +224,7 @@ impl Session {
             open: None,
             prepared: PreparedStatements::default(),
             cancel,
+            ahead: LookAhead::default(),
         })
     }
 

@@ -148,7 +148,16 @@ async fn answer_all(
     responder: &Responder,
     batch: &mut Vec<Request>,
 ) -> bool {
-    for (count, request) in batch.drain(..).enumerate() {
+    let mut covered: usize = 0;
+    let mut requests = batch.drain(..);
+    let mut count: usize = 0;
+    loop {
+        if covered == 0 {
+            covered = look_ahead(session, requests.as_slice());
+        }
+        let Some(request) = requests.next() else { break };
+        covered = covered.saturating_sub(1);
+        count += 1;
         let stream = request.stream;
         let answered = AssertUnwindSafe(answer(session, responder, request)).catch_unwind().await;
         match answered {
@@ -163,12 +172,26 @@ async fn answer_all(
                 return false;
             }
         }
-        if count % REQUESTS_PER_TURN == REQUESTS_PER_TURN - 1 {
+        if count.is_multiple_of(REQUESTS_PER_TURN) {
             task::yield_if_due().await;
         }
     }
     responder.flush();
     true
+}
+
+/// Sends out the lookups that stand next to each other at the front of `requests`; how many
+/// requests they are.
+fn look_ahead(session: &mut Session, requests: &[Request]) -> usize {
+    let prepared = |request: &Request| matches!(request.kind, RequestKind::Execute(_));
+    // A single request is answered at once: there is nothing to gain.
+    if requests.len() < 2 || !requests[..2].iter().all(prepared) {
+        return 0;
+    }
+    session.look_ahead(requests.iter().map_while(|request| match &request.kind {
+        RequestKind::Execute(execute) => Some((execute.statement, execute.parameters.as_slice())),
+        _ => None,
+    }))
 }
 
 async fn answer(

@@ -143,7 +143,9 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
+        self.ahead.advance();
         let result = self.execute_known(number, parameters, client, interrupts).await;
+        self.ahead.current = None;
         if result.is_err() {
             self.fail().await;
         }
@@ -229,7 +231,7 @@ impl Session {
 }
 
 /// The parameters as values of the types that the plan was made for.
-fn fitted(planned: &Planned, given: Vec<Value>) -> Result<Arc<[Value]>, SqlError> {
+pub(super) fn fitted(planned: &Planned, given: Vec<Value>) -> Result<Arc<[Value]>, SqlError> {
     planned.check_parameters(given.len())?;
     let mut parameters = given;
     for (value, data_type) in parameters.iter_mut().zip(&planned.parameters) {

@@ -286,7 +286,13 @@ impl Session {
             PlannedKind::Explain { inner, analyze } => {
                 explain::run(&host.router, inner, *analyze, statement, transaction, client).await
             }
-            _ => host.router.run(&statement, transaction, client).await,
+            _ => match self.ahead.current.take() {
+                // Sent out before its turn, and the plan is still the one it was sent with.
+                Some(ahead) if std::ptr::eq(&*ahead.planned, planned) => {
+                    host.router.answer(ahead.rows, client).await
+                }
+                _ => host.router.run(&statement, transaction, client).await,
+            },
         }
     }
 

@@ -315,6 +315,11 @@ impl Planned {
         }
     }
 
+    /// Whether it is a lookup of one row by its whole key.
+    pub fn is_point_read(&self) -> bool {
+        matches!(&self.kind, PlannedKind::Query(QueryPlan { point: Some(_), .. }))
+    }
+
     /// Refuses parameters that do not fit.
     pub fn check_parameters(&self, given: usize) -> Result<(), SqlError> {
         if given == self.parameters.len() {
