@@ -38,7 +38,7 @@ struct Writer {
 
 #[test]
 fn kills_lose_nothing_acknowledged_and_leave_nothing_half() {
-    let kills = test_support::number("PHANTOM_KILLS", 6);
+    let kills = test_support::slice("PHANTOM_KILLS", 6, 50);
     let mut random = Random::new(seed());
     let data = tempfile::tempdir().expect("a data directory");
     let data_dir = data.path().join("data");

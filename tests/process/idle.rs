@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 #[test]
 fn idle_connections_are_cheap_and_the_node_serves() {
-    let count = test_support::number("PHANTOM_IDLE_CONNECTIONS", 2000) as usize;
+    let count = test_support::slice("PHANTOM_IDLE_CONNECTIONS", 2000, 10_000) as usize;
     let data = tempfile::tempdir().expect("a data directory");
     let server = start(&data.path().join("data"), &["--cores", "2"]);
     let mut client = connect(&server);

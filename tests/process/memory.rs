@@ -30,7 +30,7 @@ const SLICE: Size =
 
 #[test]
 fn rows_beyond_memory_are_counted_scanned_and_read() {
-    let size = if test_support::number("PHANTOM_LONG", 0) == 1 { LONG } else { SLICE };
+    let size = if test_support::slice("PHANTOM_LONG", 0, 1) == 1 { LONG } else { SLICE };
     let mut random = Random::new(seed());
     let data = tempfile::tempdir().expect("a data directory");
     let server = start(&data.path().join("data"), &["--cores", "2", "--memory", size.memory]);

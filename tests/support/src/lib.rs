@@ -6,7 +6,7 @@ mod random;
 mod server;
 mod shared;
 
-pub use battery::{number, seed};
+pub use battery::{seed, slice};
 pub use process::ProcessStatus;
 pub use random::Random;
 pub use server::{Ready, Server, ServerBuilder};
