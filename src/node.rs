@@ -36,7 +36,7 @@ use config::Config;
 use crew::Notice;
 use model::id::CoreId;
 use runtime::mesh::MeshBuilder;
-use runtime::{BoxLocalFuture, glommio, thread};
+use runtime::{BoxLocalFuture, thread};
 use shards::core::CoreMessage;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -173,8 +173,8 @@ pub fn start_in_process(config: Config) -> Result<Running, NodeError> {
 }
 
 fn run_cores(cores: u16, assembly: Assembly) -> Result<(), NodeError> {
-    let options = glommio::Options { cores, ..glommio::Options::default() };
-    let results = glommio::run(options, move |core| assembly.clone().run(core))?;
+    let options = runtime::glommio::Options { cores, ..runtime::glommio::Options::default() };
+    let results = runtime::glommio::run(options, move |core| assembly.clone().run(core))?;
     results.into_iter().collect()
 }
 

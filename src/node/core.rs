@@ -212,9 +212,9 @@ fn open_sessions(
         node: options.node,
         address: addresses.native.to_string(),
         cores: options.cores,
-        placement: Rc::new(placement.clone()),
+        placement: Arc::new(placement.clone()),
     };
-    Host::new(router.clone(), Rc::new(tables), memory.plans)
+    Host::new(router.clone(), Arc::new(tables), memory.plans, memory.text_max)
 }
 
 fn native_door(

@@ -22,6 +22,11 @@ const STATEMENT_PARTS: u64 = 2;
 /// Of what the sessions get, one in so many bytes keeps plans.
 const PLANS_PART: u64 = 8;
 
+/// Bytes of syntax tree and plan that a byte of text may become.
+const TREE_BYTES_PER_TEXT: u64 = 32;
+/// Every node takes a text of so many bytes.
+const TEXT_MIN: usize = 1 << 20;
+
 /// The bounds of one core, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoreMemory {
@@ -33,6 +38,9 @@ pub struct CoreMemory {
     pub requests: usize,
     /// Plans kept for statements that come again.
     pub plans: usize,
+    /// The longest text of statements: planned, it takes many times its length of what the
+    /// statements have.
+    pub text_max: usize,
 }
 
 /// Divides `budget` bytes among `cores` cores.
@@ -49,6 +57,7 @@ pub fn divide(budget: u64, cores: u16) -> CoreMemory {
         statements: bytes(statements),
         requests: bytes(sessions - plans),
         plans: bytes(plans),
+        text_max: bytes(statements / TREE_BYTES_PER_TEXT).max(TEXT_MIN),
     }
 }
 

@@ -17,7 +17,7 @@ use model::placement::PlacementMap;
 use model::schema::{ForeignKey, Index, ReferentialAction, Table};
 use model::types::DataType;
 use model::value::Value;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What the node knows of itself.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct NodeTables {
     /// How many cores it has.
     pub cores: u16,
     /// Where the partitions are.
-    pub placement: Rc<PlacementMap>,
+    pub placement: Arc<PlacementMap>,
 }
 
 impl VirtualTables for NodeTables {

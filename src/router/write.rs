@@ -84,10 +84,24 @@ impl Router {
 impl Writer<'_> {
     async fn insert(&mut self, insert: &InsertPlan) -> Result<Changed, SqlError> {
         match &insert.source {
-            InsertSource::Values(rows) => {
+            InsertSource::Values(rows) if rows.len() <= CHUNK_ROWS => {
                 let evaluated = rows.iter().map(|row| self.constants(row));
                 let rows: Vec<Vec<Value>> = evaluated.collect::<Result<_, _>>()?;
                 self.insert_rows(insert, rows).await
+            }
+            // A piece at a time, so that nobody waits for all of them at once.
+            InsertSource::Values(rows) => {
+                let alone = std::mem::replace(&mut self.alone, false);
+                let (mut count, mut returned) = (0, Vec::new());
+                for piece in rows.chunks(CHUNK_ROWS) {
+                    let evaluated = piece.iter().map(|row| self.constants(row));
+                    let piece: Vec<Vec<Value>> = evaluated.collect::<Result<_, _>>()?;
+                    let (more, batches) = self.insert_rows(insert, piece).await?;
+                    count += more;
+                    returned.extend(batches);
+                }
+                self.alone = alone;
+                Ok((count, returned))
             }
             InsertSource::Query(plan) => {
                 let source = self.read_all(plan).await?;

@@ -33,6 +33,7 @@ mod ahead;
 mod block;
 mod explain;
 pub mod native;
+mod planner;
 mod plans;
 mod prepared;
 mod run;
@@ -51,12 +52,14 @@ use crate::txn::Transaction;
 use ahead::LookAhead;
 use futures::future::LocalBoxFuture;
 use model::error::{SqlError, SqlState};
+use planner::Planner;
 use plans::PlanCache;
 use prepared::PreparedStatements;
 use runtime::sync::{Event, Notify};
 use shards::exec::SessionIdentity;
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 /// The user that exists from the start.
 pub const DEFAULT_USER: &str = "phantom";
@@ -93,8 +96,9 @@ pub trait Interrupts {
 /// What the sessions of one core share. One per core.
 pub struct Host {
     router: Router,
-    tables: Rc<dyn VirtualTables>,
+    tables: Arc<dyn VirtualTables + Send + Sync>,
     plans: PlanCache,
+    planner: Planner,
     next_number: Cell<u64>,
     live: Rc<Cell<usize>>,
     /// A session has ended.
@@ -106,12 +110,19 @@ pub struct Host {
 }
 
 impl Host {
-    /// For the sessions of the router's core. `plan_bytes` bounds the plans that are kept.
-    pub fn new(router: Router, tables: Rc<dyn VirtualTables>, plan_bytes: usize) -> Rc<Host> {
+    /// For the sessions of the router's core. `plan_bytes` bounds the plans that are kept,
+    /// `text_bytes_max` the texts that are taken.
+    pub fn new(
+        router: Router,
+        tables: Arc<dyn VirtualTables + Send + Sync>,
+        plan_bytes: usize,
+        text_bytes_max: usize,
+    ) -> Rc<Host> {
         Rc::new(Host {
             router,
             tables,
             plans: PlanCache::new(plan_bytes),
+            planner: Planner::new(text_bytes_max),
             next_number: Cell::new(1),
             live: Rc::default(),
             fewer: Notify::new(),

@@ -113,6 +113,7 @@ impl Session {
         text: &str,
         declared: &[DataType],
     ) -> Result<Described, SqlError> {
+        self.host.planner.check(text)?;
         self.prepared.check_room(number, text)?;
         let known = |t: &DataType| (*t != DataType::Unknown).then_some(*t);
         let declared: Box<[Option<DataType>]> = declared.iter().map(known).collect();

@@ -1,6 +1,7 @@
 //! One statement's way through the session.
 
 use super::block::{self, Decision, Standing, Step, Warning};
+use super::planner::{self, LongText};
 use super::plans::Key;
 use super::{Client, Interrupts, Open, Session, Weight, explain};
 use crate::router::Statement;
@@ -91,13 +92,23 @@ impl Session {
         if let Some(planned) = kept
             && self.standing != Standing::Failed
         {
-            describe(&planned, client);
-            let source = Source::Text(text);
-            let done = self.statement(source, planned, nothing, false, client, interrupts).await?;
-            client.complete(self.standing, done.rows, &done.tag, true);
-            return Ok(());
+            return self.run_kept(text, planned, client, interrupts).await;
         }
-        let statements = parse(text)?;
+        self.host.planner.check(text)?;
+        let statements = match planner::is_long(text) && self.standing != Standing::Failed {
+            false => parse(text)?,
+            true => {
+                let (host, scope) = (self.host.clone(), self.scope.clone());
+                let planning = planner::plan_aside(&host, text, &scope);
+                let timeout = self.settings.statement_timeout();
+                match guarded(planning, interrupts, &self.cancel.requested, timeout).await? {
+                    LongText::One(planned) => {
+                        return self.run_kept(text, Rc::new(*planned), client, interrupts).await;
+                    }
+                    LongText::Several(statements) => statements,
+                }
+            }
+        };
         let more = statements.len() > 1;
         for (index, parsed) in statements.iter().enumerate() {
             self.refuse_if_failed(parsed)?;
@@ -119,6 +130,21 @@ impl Session {
         if statements.is_empty() {
             client.complete(self.standing, 0, "", true);
         }
+        Ok(())
+    }
+
+    /// Runs a text that is one statement whose plan is there.
+    async fn run_kept(
+        &mut self,
+        text: &str,
+        planned: Rc<Planned>,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<(), SqlError> {
+        describe(&planned, client);
+        let (source, nothing) = (Source::Text(text), Arc::from([]));
+        let done = self.statement(source, planned, nothing, false, client, interrupts).await?;
+        client.complete(self.standing, done.rows, &done.tag, true);
         Ok(())
     }
 

@@ -103,6 +103,23 @@ fn the_parser_and_planner_know_no_engine_and_do_no_io() {
 }
 
 #[test]
+fn only_the_node_joins_net_with_shards() {
+    let names = |text: &str, krate: &str| {
+        text.lines().any(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+                .any(|word| word.starts_with(krate))
+        })
+    };
+    let mut both = texts("src");
+    both.retain(|(name, text)| {
+        !name.starts_with("src/node") && names(text, "net::") && names(text, "shards::")
+    });
+    let both: Vec<String> = both.into_iter().map(|(name, _)| name).collect();
+    assert_none("net and shards meet", &both);
+}
+
+#[test]
 fn nothing_is_left_for_later() {
     let words = ["todo!(", "unimplemented!(", "dbg!(", "allow(dead_code", "allow(unused"];
     assert_none("unfinished", &naming(".", &words, &["tests/architecture"]));

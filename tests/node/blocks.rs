@@ -183,3 +183,54 @@ fn plans_are_explained() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 0, "nothing was run");
     shop.node.stop().unwrap();
 }
+
+#[test]
+fn clients_learn_where_a_point_statement_belongs() {
+    let shop = shop();
+    let mut client = connect(&shop.node);
+    let doors = shop.node.addresses().cores.clone();
+    for text in [
+        "SELECT b FROM t WHERE a = $1",
+        "INSERT INTO t VALUES ($1, 'x')",
+        "UPDATE t SET b = 'y' WHERE a = $1",
+        "DELETE FROM t WHERE a = $1",
+    ] {
+        let statement = client.prepare(text).unwrap();
+        let mut seen = vec![0; doors.len()];
+        for a in 0..64_i64 {
+            let owner = statement.owner(&params![a], client.placement());
+            let owner = owner.unwrap_or_else(|| panic!("{text}: no owner"));
+            let core = doors.iter().position(|door| door.to_string() == owner).expect("a door");
+            seen[core] += 1;
+        }
+        assert!(seen.iter().all(|count| *count > 0), "{text}: {seen:?}");
+    }
+    let whole = client.prepare("SELECT b FROM t WHERE b = $1").unwrap();
+    assert_eq!(whole.owner(&params!["x"], client.placement()), None);
+    shop.node.stop().unwrap();
+}
+
+#[test]
+fn a_long_text_is_planned_like_a_short_one_and_one_too_long_is_refused() {
+    const ROWS: i64 = 5_000;
+    let shop = shop();
+    let mut client = connect(&shop.node);
+    let insert = |from: i64, to: i64| {
+        let rows: Vec<String> = (from..to).map(|a| format!("({a}, 'row {a}')")).collect();
+        format!("INSERT INTO t VALUES {}", rows.join(", "))
+    };
+    assert_eq!(tags(&mut client, &insert(0, ROWS)), [format!("INSERT 0 {ROWS}")]);
+    // The last row of the second one is there already: none of its rows stays.
+    let overlapping = format!("{}, (0, 'again')", insert(ROWS, 2 * ROWS));
+    assert_eq!(state(&mut client, &overlapping), SqlState::UNIQUE_VIOLATION);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), ROWS);
+    let two = format!("{}; {}", insert(ROWS, 2 * ROWS), insert(2 * ROWS, 3 * ROWS));
+    assert_eq!(tags(&mut client, &two).len(), 2);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 3 * ROWS);
+    let padded = format!("SELECT 1 {}", " ".repeat(40_000));
+    assert_eq!(tags(&mut client, &padded), ["SELECT 1"]);
+    let too_long = format!("SELECT '{}'", "x".repeat(4 << 20));
+    assert_eq!(state(&mut client, &too_long), SqlState::PROGRAM_LIMIT_EXCEEDED);
+    assert_eq!(tags(&mut client, "SELECT 1"), ["SELECT 1"], "the session goes on");
+    shop.node.stop().unwrap();
+}

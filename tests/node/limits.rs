@@ -62,3 +62,21 @@ fn the_node_describes_itself() {
     assert_eq!(number(&mut client, keys), 1);
     node.stop().unwrap();
 }
+
+#[test]
+fn connections_are_dealt_to_all_cores_and_each_core_has_a_door_of_its_own() {
+    const CLIENTS: usize = 120;
+    let directory = tempfile::tempdir().unwrap();
+    let node = start(directory.path(), 3);
+    let held: Vec<Client> = (0..CLIENTS).map(|_| connect(&node)).collect();
+    for core in 0..3_u16 {
+        let there = held.iter().filter(|client| client.server().core == core).count();
+        // The kernel deals by a hash: a third each, give or take a few.
+        assert!(there > CLIENTS / 10, "{there} of {CLIENTS} connections on core {core}");
+        let door = node.addresses().cores[usize::from(core)].to_string();
+        let own = connect_to(&door, "phantom").expect("the core's own door");
+        assert_eq!(own.server().core, core);
+        assert_eq!(own.placement().places.len(), 3);
+    }
+    node.stop().unwrap();
+}
