@@ -124,106 +124,123 @@ impl Router {
                 self.backfill(table, index).await
             }
             DdlWork::ValidateForeignKey { table, name } => {
-                let child = table_of(*table)?;
-                let reference = child.foreign_keys.iter().find(|known| known.name == *name);
-                let reference =
-                    reference.ok_or_else(|| SqlError::internal("no such reference to check"))?;
-                let parent = table_of(reference.parent)?;
-                let pairs = reference.child_columns.iter().zip(&reference.parent_columns);
-                let same = pairs.map(|(&c, &p)| {
-                    format!(
-                        "p.{} = c.{}",
-                        quoted(&parent.columns[p].name),
-                        quoted(&child.columns[c].name)
-                    )
-                });
-                let same: Vec<String> = same.collect();
-                let present = reference
-                    .child_columns
-                    .iter()
-                    .map(|&c| format!("c.{} IS NOT NULL", quoted(&child.columns[c].name)));
-                let present: Vec<String> = present.collect();
-                let columns = reference.child_columns.iter();
-                let columns: Vec<String> =
-                    columns.map(|&c| format!("c.{}", quoted(&child.columns[c].name))).collect();
-                let text = format!(
-                    "SELECT {} FROM {} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {} p WHERE {}) LIMIT 1",
-                    columns.join(", "),
-                    qualified(child),
-                    present.join(" AND "),
-                    qualified(parent),
-                    same.join(" AND ")
-                );
-                let found = self.first_row(&text, catalog, settings).await?;
-                let Some(row) = found else { return Ok(()) };
-                let names = |table: &Table, ordinals: &[usize]| {
-                    let names = ordinals.iter().map(|&o| table.columns[o].name.clone());
-                    names.collect::<Vec<_>>().join(", ")
-                };
-                let types = reference.child_columns.iter().map(|&c| child.columns[c].data_type);
-                let values: Vec<String> =
-                    row.iter().zip(types).map(|(value, t)| value.to_text(t)).collect();
-                Err(SqlError::new(
-                    SqlState::FOREIGN_KEY_VIOLATION,
-                    format!(
-                        "insert or update on table \"{}\" violates foreign key constraint \"{name}\"",
-                        child.name
-                    ),
-                )
-                .detail(format!(
-                    "Key ({})=({}) is not present in table \"{}\".",
-                    names(child, &reference.child_columns),
-                    values.join(", "),
-                    parent.name
-                ))
-                .table(&child.schema, &child.name)
-                .constraint(name))
+                self.validate_foreign_key(table_of(*table)?, name, catalog, settings).await
             }
             DdlWork::ValidateCheck { table, name } => {
-                let table = table_of(*table)?;
-                let check = table.checks.iter().find(|known| known.name == *name);
-                let check = check.ok_or_else(|| SqlError::internal("no such check"))?;
-                let text = format!(
-                    "SELECT 1 FROM {} WHERE NOT ({}) LIMIT 1",
-                    qualified(table),
-                    check.text
-                );
-                match self.first_row(&text, catalog, settings).await? {
-                    None => Ok(()),
-                    Some(_) => Err(SqlError::new(
-                        SqlState::CHECK_VIOLATION,
-                        format!(
-                            "check constraint \"{name}\" of relation \"{}\" is violated by some row",
-                            table.name
-                        ),
-                    )
-                    .table(&table.schema, &table.name)
-                    .constraint(name)),
-                }
+                self.validate_check(table_of(*table)?, name, catalog, settings).await
             }
             DdlWork::ValidateNotNull { table, column } => {
-                let table = table_of(*table)?;
-                let column = &table.columns[*column].name;
-                let text = format!(
-                    "SELECT 1 FROM {} WHERE {} IS NULL LIMIT 1",
-                    qualified(table),
-                    quoted(column)
-                );
-                match self.first_row(&text, catalog, settings).await? {
-                    None => Ok(()),
-                    Some(_) => Err(SqlError::new(
-                        SqlState::NOT_NULL_VIOLATION,
-                        format!(
-                            "column \"{column}\" of relation \"{}\" contains null values",
-                            table.name
-                        ),
-                    )
-                    .table(&table.schema, &table.name)
-                    .column(column)),
-                }
+                self.validate_not_null(table_of(*table)?, *column, catalog, settings).await
             }
             // Nothing refers to dropped keys any more, and their ids are never used again.
             DdlWork::DropData { .. } => Ok(()),
+        }
+    }
+
+    /// Looks for a row whose reference finds nothing.
+    async fn validate_foreign_key(
+        &self,
+        child: &Table,
+        name: &str,
+        catalog: &Catalog,
+        settings: &SessionSettings,
+    ) -> Result<(), SqlError> {
+        let reference = child.foreign_keys.iter().find(|known| known.name == *name);
+        let reference =
+            reference.ok_or_else(|| SqlError::internal("no such reference to check"))?;
+        let parent = catalog.table(reference.parent);
+        let parent = parent.ok_or_else(|| SqlError::internal("no such table to check"))?;
+        let pairs = reference.child_columns.iter().zip(&reference.parent_columns);
+        let same = pairs.map(|(&c, &p)| {
+            format!("p.{} = c.{}", quoted(&parent.columns[p].name), quoted(&child.columns[c].name))
+        });
+        let same: Vec<String> = same.collect();
+        let present = reference
+            .child_columns
+            .iter()
+            .map(|&c| format!("c.{} IS NOT NULL", quoted(&child.columns[c].name)));
+        let present: Vec<String> = present.collect();
+        let columns = reference.child_columns.iter();
+        let columns: Vec<String> =
+            columns.map(|&c| format!("c.{}", quoted(&child.columns[c].name))).collect();
+        let text = format!(
+            "SELECT {} FROM {} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {} p WHERE {}) LIMIT 1",
+            columns.join(", "),
+            qualified(child),
+            present.join(" AND "),
+            qualified(parent),
+            same.join(" AND ")
+        );
+        let found = self.first_row(&text, catalog, settings).await?;
+        let Some(row) = found else { return Ok(()) };
+        let names = |table: &Table, ordinals: &[usize]| {
+            let names = ordinals.iter().map(|&o| table.columns[o].name.clone());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let types = reference.child_columns.iter().map(|&c| child.columns[c].data_type);
+        let values: Vec<String> =
+            row.iter().zip(types).map(|(value, t)| value.to_text(t)).collect();
+        Err(SqlError::new(
+            SqlState::FOREIGN_KEY_VIOLATION,
+            format!(
+                "insert or update on table \"{}\" violates foreign key constraint \"{name}\"",
+                child.name
+            ),
+        )
+        .detail(format!(
+            "Key ({})=({}) is not present in table \"{}\".",
+            names(child, &reference.child_columns),
+            values.join(", "),
+            parent.name
+        ))
+        .table(&child.schema, &child.name)
+        .constraint(name))
+    }
+
+    /// Looks for a row for which a check is false.
+    async fn validate_check(
+        &self,
+        table: &Table,
+        name: &str,
+        catalog: &Catalog,
+        settings: &SessionSettings,
+    ) -> Result<(), SqlError> {
+        let check = table.checks.iter().find(|known| known.name == *name);
+        let check = check.ok_or_else(|| SqlError::internal("no such check"))?;
+        let text = format!("SELECT 1 FROM {} WHERE NOT ({}) LIMIT 1", qualified(table), check.text);
+        match self.first_row(&text, catalog, settings).await? {
+            None => Ok(()),
+            Some(_) => Err(SqlError::new(
+                SqlState::CHECK_VIOLATION,
+                format!(
+                    "check constraint \"{name}\" of relation \"{}\" is violated by some row",
+                    table.name
+                ),
+            )
+            .table(&table.schema, &table.name)
+            .constraint(name)),
+        }
+    }
+
+    /// Looks for a row with a `NULL` in a column.
+    async fn validate_not_null(
+        &self,
+        table: &Table,
+        column: usize,
+        catalog: &Catalog,
+        settings: &SessionSettings,
+    ) -> Result<(), SqlError> {
+        let column = &table.columns[column].name;
+        let text =
+            format!("SELECT 1 FROM {} WHERE {} IS NULL LIMIT 1", qualified(table), quoted(column));
+        match self.first_row(&text, catalog, settings).await? {
+            None => Ok(()),
+            Some(_) => Err(SqlError::new(
+                SqlState::NOT_NULL_VIOLATION,
+                format!("column \"{column}\" of relation \"{}\" contains null values", table.name),
+            )
+            .table(&table.schema, &table.name)
+            .column(column)),
         }
     }
 
