@@ -30,6 +30,7 @@ mod expression;
 mod from;
 mod functions;
 mod grouping;
+mod key_order;
 pub mod logical;
 mod names;
 mod parse;

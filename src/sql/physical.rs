@@ -7,6 +7,7 @@
 //! that runs in one partition only takes every operator.
 
 use super::access::{self, Choice};
+use super::key_order::reads_in_order;
 use super::logical::{Logical, columns_of, conjunction, conjuncts, map_columns};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{
@@ -239,10 +240,22 @@ fn holds_partition(groups: &[Expression], partitioned_by: &[usize]) -> bool {
 
 fn sort(input: Placed, keys: Vec<SortKey>, limit: Option<Expression>) -> Placed {
     match free_of_outer(input, keys.iter().map(|key| &key.expression)) {
-        Placed::Fragment(fragment) if !is_single(&fragment.target) => {
-            let input = Box::new(fragment.plan);
-            let sorted = Plan::Sort(Sort { input, keys: keys.clone(), limit });
-            Placed::Router(exchange(sorted, fragment.target, keys))
+        Placed::Fragment(mut fragment) => {
+            let in_order = reads_in_order(&mut fragment.plan, &keys);
+            let plan = match (in_order, limit) {
+                (true, None) => fragment.plan,
+                (true, limit) => {
+                    Plan::Limit(Limit { input: Box::new(fragment.plan), limit, offset: None })
+                }
+                (false, limit) => {
+                    let input = Box::new(fragment.plan);
+                    Plan::Sort(Sort { input, keys: keys.clone(), limit })
+                }
+            };
+            if is_single(&fragment.target) {
+                return Placed::Fragment(Fragment { plan, partitioned_by: Vec::new(), ..fragment });
+            }
+            Placed::Router(exchange(plan, fragment.target, keys))
         }
         other => over(other, |input| Plan::Sort(Sort { input, keys, limit })),
     }
