@@ -15,6 +15,7 @@ pub(crate) mod buffer;
 pub(crate) mod fs;
 pub(crate) mod net;
 mod probe;
+mod rouse;
 mod run;
 pub(crate) mod spawn;
 pub(crate) mod timer;

@@ -157,6 +157,9 @@ async fn remove_orphans(
         })
         .collect();
     orphans.sort();
+    if orphans.is_empty() {
+        return Ok(());
+    }
     for name in orphans {
         let path = directory.join(name);
         match fs::remove_file(&path).await {
@@ -166,5 +169,6 @@ async fn remove_orphans(
             Err(error) => return Err(StorageError::io("remove", &path, error)),
         }
     }
-    Ok(())
+    // Their numbers are used again: a removal that lasts only later must not take the new file.
+    fs::sync_dir(directory).await.map_err(|error| StorageError::io("sync", directory, error))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder};
 
+use super::rouse::{self, Sleepers};
 use super::{net, spawn, timer};
 use crate::task::{Panicked, Steps};
 use crate::watchdog;
@@ -76,7 +77,9 @@ pub fn run<T: Send>(
     }
     raise_memlock()?;
     raise_open_files()?;
+    rouse::install()?;
     let processors = placement(&options)?;
+    let sleepers = Sleepers::new(options.cores);
     std::thread::scope(|scope| {
         let (ready, started) = mpsc::channel();
         let mut starts = Vec::new();
@@ -84,6 +87,7 @@ pub fn run<T: Send>(
         for core in 0..options.cores {
             let (start, go) = mpsc::sync_channel::<()>(1);
             let (ready, options, f) = (ready.clone(), options.clone(), f.clone());
+            let sleepers = sleepers.clone();
             let processor = processors.get(usize::from(core)).copied();
             let body = move || {
                 let made = make_executor(&options, core, processor);
@@ -95,7 +99,12 @@ pub fn run<T: Send>(
                 let told = ready.send(failure).is_ok();
                 drop(ready);
                 match executor {
-                    Some(executor) if told && go.recv().is_ok() => Some(live(&executor, core, f)),
+                    Some(executor) if told && go.recv().is_ok() => {
+                        sleepers.enter(core);
+                        let result = live(&executor, core, f);
+                        sleepers.leave(core);
+                        Some(result)
+                    }
                     _ => None,
                 }
             };
@@ -115,6 +124,10 @@ pub fn run<T: Send>(
                 return Err(io::Error::other("a core ended before it began"));
             }
         }
+        let rousing = sleepers.clone();
+        let rouser = std::thread::Builder::new()
+            .name("rouser".to_owned())
+            .spawn_scoped(scope, move || rousing.run())?;
         let mut results = Vec::with_capacity(threads.len());
         let mut failure = None;
         for thread in threads {
@@ -125,6 +138,8 @@ pub fn run<T: Send>(
                 Err(_payload) => failure = Some(io::Error::other("a core's executor panicked")),
             }
         }
+        sleepers.end();
+        rouser.thread().unpark();
         failure.map_or(Ok(results), Err)
     })
 }
