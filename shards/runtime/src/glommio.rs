@@ -2,7 +2,7 @@
 //!
 //! [`run`] starts one thread a core, each with its executor, and returns when the last one has
 //! ended. The executor's defects that this folder works around are told where they are met: its
-//! lost wake-up in `timer`, panics in `spawn`, helper threads in `fs`.
+//! lost wake-up in `timer` and `rouse`, panics in `spawn`, helper threads in `fs`.
 //!
 //! The time line of a core:
 //!

@@ -10,8 +10,9 @@
 //! between arming it and running tasks, it parks although tasks are ready, until something else
 //! wakes it. So the driver always has a timer pending: [`BUSY_BEAT`] ahead while tasks run,
 //! [`IDLE_BEAT`] ahead on an idle core. The hole can also swallow that beat; behind it stands a
-//! ladder of backup beats, each later than the one before and pushed ahead at each turn, so that
-//! the core is stuck for a bounded time even if it falls into the hole several times in a row.
+//! ladder of backup beats, each later than the one before and pushed ahead at each turn, which
+//! bridges falling into it several times in a row. A core has still been seen asleep behind the
+//! whole ladder; [`super::rouse`] bounds that from outside.
 
 use std::cell::RefCell;
 use std::future::Future;
