@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod cli;
 pub mod logging;
 pub mod node;
+pub mod pg;
 pub mod router;
 pub mod session;
 pub mod sim;

@@ -45,6 +45,8 @@ states! {
     INVALID_ESCAPE_SEQUENCE = b"22025";
     /// invalid_text_representation
     INVALID_TEXT_REPRESENTATION = b"22P02";
+    /// invalid_binary_representation
+    INVALID_BINARY_REPRESENTATION = b"22P03";
     /// invalid_row_count_in_limit_clause
     INVALID_ROW_COUNT_IN_LIMIT_CLAUSE = b"2201W";
     /// invalid_row_count_in_result_offset_clause
@@ -75,6 +77,8 @@ states! {
     INVALID_SQL_STATEMENT_NAME = b"26000";
     /// invalid_authorization_specification
     INVALID_AUTHORIZATION_SPECIFICATION = b"28000";
+    /// invalid_cursor_name
+    INVALID_CURSOR_NAME = b"34000";
     /// invalid_password
     INVALID_PASSWORD = b"28P01";
     /// dependent_objects_still_exist
@@ -129,6 +133,8 @@ states! {
     DUPLICATE_OBJECT = b"42710";
     /// duplicate_prepared_statement
     DUPLICATE_PREPARED_STATEMENT = b"42P05";
+    /// duplicate_cursor
+    DUPLICATE_CURSOR = b"42P03";
     /// ambiguous_column
     AMBIGUOUS_COLUMN = b"42702";
     /// ambiguous_function
@@ -153,6 +159,8 @@ states! {
     STATEMENT_TOO_COMPLEX = b"54001";
     /// too_many_columns
     TOO_MANY_COLUMNS = b"54011";
+    /// object_not_in_prerequisite_state
+    OBJECT_NOT_IN_PREREQUISITE_STATE = b"55000";
     /// object_in_use
     OBJECT_IN_USE = b"55006";
     /// lock_not_available
