@@ -38,7 +38,7 @@ use model::value::Value;
 use peers::{Answer, Call, Peers};
 use shards::core::Engine;
 use shards::exec::memory::MemoryAccount;
-use shards::exec::{self, ExecContext, SessionIdentity};
+use shards::exec::{self, ExecContext, Operator, SessionIdentity};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -267,14 +267,43 @@ impl Router {
         txn: Option<TxnId>,
         out: &mut dyn RowSink,
     ) -> Result<u64, SqlError> {
-        let context = self.context(statement, txn);
-        let mut operator = exec::open(plan, &context)?;
+        let mut query = self.open(plan, statement, txn)?;
         let mut rows = 0;
-        while let Some(batch) = operator.next().await? {
+        while let Some(batch) = query.next().await? {
             rows += batch.rows() as u64;
             out.rows(batch).await?;
         }
         Ok(rows)
+    }
+
+    /// Opens a query, to be read as its receiver likes: in `transaction`, whose changes so far it
+    /// sees, or outside of any. It reads the state of now however long it takes. The caller stays
+    /// inside the gates of its tables until it is dropped.
+    ///
+    /// # Errors
+    /// What of the plan is evaluated before it reads; `XX000` where the statement is no query.
+    pub fn open_query(
+        &self,
+        statement: &Statement<'_>,
+        transaction: Option<&Transaction>,
+    ) -> Result<OpenQuery, SqlError> {
+        statement.planned.check_parameters(statement.parameters.len())?;
+        match &statement.planned.kind {
+            PlannedKind::Query(query) => {
+                self.open(&query.plan, statement, transaction.map(|transaction| transaction.id))
+            }
+            _ => Err(SqlError::internal("only queries are read bit by bit")),
+        }
+    }
+
+    fn open(
+        &self,
+        plan: &Plan,
+        statement: &Statement<'_>,
+        txn: Option<TxnId>,
+    ) -> Result<OpenQuery, SqlError> {
+        let context = self.context(statement, txn);
+        Ok(OpenQuery { operator: exec::open(plan, &context)? })
     }
 
     /// What operators of the statement need: a snapshot of now, all partitions, its own memory.
@@ -287,6 +316,21 @@ impl Router {
         let snapshot = inner.engine.now();
         context.gather = Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn)));
         Rc::new(context)
+    }
+}
+
+/// A query that is being read. Dropping it ends it in the partitions, too.
+pub struct OpenQuery {
+    operator: Box<dyn Operator>,
+}
+
+impl OpenQuery {
+    /// The next rows; none at the end.
+    ///
+    /// # Errors
+    /// The query's. It is at its end then.
+    pub async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        self.operator.next().await
     }
 }
 

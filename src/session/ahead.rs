@@ -8,7 +8,7 @@
 
 use super::Session;
 use super::block::Standing;
-use super::prepared::fitted;
+use super::prepared::{Name, fitted};
 use super::run::now_micros;
 use crate::sql::Planned;
 use model::value::Value;
@@ -53,7 +53,7 @@ impl Session {
         }
         let mut places = VecDeque::new();
         for (number, parameters) in executes.take(AHEAD_MAX) {
-            let Ok(planned) = self.current(number) else { break };
+            let Ok(planned) = self.prepared(Name::Number(number)) else { break };
             if !planned.is_point_read() {
                 break;
             }

@@ -35,12 +35,14 @@ mod explain;
 pub mod native;
 mod planner;
 mod plans;
+mod portals;
 mod prepared;
 mod run;
 mod settings;
 
 pub use block::Standing;
-pub use prepared::Described;
+pub use portals::Progress;
+pub use prepared::{Described, Name};
 pub use settings::Settings;
 
 use crate::catalog::DEFAULT_DATABASE;
@@ -54,6 +56,7 @@ use futures::future::LocalBoxFuture;
 use model::error::{SqlError, SqlState};
 use planner::Planner;
 use plans::PlanCache;
+use portals::Portals;
 use prepared::PreparedStatements;
 use runtime::sync::{Event, Notify};
 use shards::exec::SessionIdentity;
@@ -196,6 +199,7 @@ pub struct Session {
     /// There exactly when the session stands `Implicit` or `Open`.
     open: Option<Box<Open>>,
     prepared: PreparedStatements,
+    portals: Portals,
     cancel: Rc<CancelFlag>,
     ahead: LookAhead,
 }
@@ -234,6 +238,7 @@ impl Session {
             standing: Standing::Idle,
             open: None,
             prepared: PreparedStatements::default(),
+            portals: Portals::default(),
             cancel,
             ahead: LookAhead::default(),
         })

@@ -1,6 +1,6 @@
 //! The native protocol's side of a session.
 
-use super::{Client, Host, Interrupts, Session, Standing, Weight};
+use super::{Client, Host, Interrupts, Name, Session, Standing, Weight};
 use crate::router::RowSink;
 use crate::sql::OutputColumn;
 use futures::FutureExt;
@@ -206,11 +206,12 @@ async fn answer(
         RequestKind::Query { text } => session.query(&text, &mut answer, &interrupts).await,
         RequestKind::Execute(execute) => {
             let (number, parameters) = (execute.statement, execute.parameters);
-            session.execute(number, parameters, &mut answer, &interrupts).await
+            session.execute(Name::Number(number), parameters, &mut answer, &interrupts).await
         }
         RequestKind::Prepare(prepare) => {
             let number = prepare.statement;
-            let described = session.prepare(number, &prepare.text, &prepare.parameters).await?;
+            let described =
+                session.prepare(Name::Number(number), &prepare.text, &prepare.parameters).await?;
             let prepared = Prepared {
                 statement: number,
                 parameters: described.parameters,
@@ -221,7 +222,7 @@ async fn answer(
             Ok(())
         }
         RequestKind::CloseStatement { statement } => {
-            session.close_statement(statement);
+            session.close_statement(Name::Number(statement));
             responder.complete(stream, status(session.standing()), 0, "DEALLOCATE", true);
             Ok(())
         }

@@ -13,6 +13,7 @@ use model::types::DataType;
 use model::value::Value;
 use shards::exec::cast::cast;
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,34 +22,71 @@ const STATEMENTS_MAX: usize = 4096;
 /// Bytes of text that a session's statements may have together.
 const TEXT_BYTES_MAX: usize = 4 << 20;
 
-/// One prepared statement.
-struct Prepared {
+/// What a client calls a prepared statement: the native protocol by a number, PostgreSQL's by a
+/// name, of which the empty one may be given anew at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// A number that the client chose.
+    Number(u32),
+    /// A name; the same in SQL's `PREPARE`.
+    Text(&'a str),
+}
+
+/// As errors name it.
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Number(number) => write!(f, "prepared statement {number}"),
+            Name::Text("") => f.write_str("unnamed prepared statement"),
+            Name::Text(name) => write!(f, "prepared statement \"{name}\""),
+        }
+    }
+}
+
+/// The text of a prepared statement, from which it is planned again.
+pub(super) struct PreparedText {
     text: Box<str>,
     declared: Box<[Option<DataType>]>,
+}
+
+/// One prepared statement.
+struct Prepared {
+    text: Rc<PreparedText>,
     planned: Rc<Planned>,
 }
 
-/// A session's prepared statements, by the client's numbers. Holds nothing while there are none.
+/// A session's prepared statements. Holds nothing while there are none.
 #[derive(Default)]
 pub(super) struct PreparedStatements {
-    /// Never iterated: the order of its hashes shows nowhere.
-    statements: HashMap<u32, Prepared>,
+    /// Neither is ever iterated: the order of their hashes shows nowhere.
+    numbered: HashMap<u32, Prepared>,
+    named: HashMap<Box<str>, Prepared>,
     text_bytes: usize,
 }
 
 impl PreparedStatements {
-    fn get(&self, number: u32) -> Option<&Prepared> {
-        self.statements.get(&number)
+    fn get(&self, name: Name<'_>) -> Option<&Prepared> {
+        match name {
+            Name::Number(number) => self.numbered.get(&number),
+            Name::Text(name) => self.named.get(name),
+        }
     }
 
-    fn check_room(&self, number: u32, text: &str) -> Result<(), SqlError> {
-        if self.get(number).is_some() {
+    fn get_mut(&mut self, name: Name<'_>) -> Option<&mut Prepared> {
+        match name {
+            Name::Number(number) => self.numbered.get_mut(&number),
+            Name::Text(name) => self.named.get_mut(name),
+        }
+    }
+
+    fn check_room(&self, name: Name<'_>, text: &str) -> Result<(), SqlError> {
+        if self.get(name).is_some() {
             return Err(SqlError::new(
                 SqlState::DUPLICATE_PREPARED_STATEMENT,
-                format!("prepared statement {number} already exists"),
+                format!("{name} already exists"),
             ));
         }
-        let count = self.statements.len();
+        let count = self.numbered.len() + self.named.len();
         if count >= STATEMENTS_MAX || self.text_bytes + text.len() > TEXT_BYTES_MAX {
             return Err(SqlError::new(
                 SqlState::CONFIGURATION_LIMIT_EXCEEDED,
@@ -62,17 +100,25 @@ impl PreparedStatements {
         Ok(())
     }
 
-    fn insert(&mut self, number: u32, prepared: Prepared) {
-        self.text_bytes += prepared.text.len();
-        self.statements.insert(number, prepared);
+    fn insert(&mut self, name: Name<'_>, prepared: Prepared) {
+        self.text_bytes += prepared.text.text.len();
+        let replaced = match name {
+            Name::Number(number) => self.numbered.insert(number, prepared),
+            Name::Text(name) => self.named.insert(name.into(), prepared),
+        };
+        assert!(replaced.is_none(), "the name was free");
     }
 
-    fn remove(&mut self, number: u32) {
-        if let Some(prepared) = self.statements.remove(&number) {
-            self.text_bytes -= prepared.text.len();
+    fn remove(&mut self, name: Name<'_>) {
+        let removed = match name {
+            Name::Number(number) => self.numbered.remove(&number),
+            Name::Text(name) => self.named.remove(name),
+        };
+        if let Some(prepared) = removed {
+            self.text_bytes -= prepared.text.text.len();
         }
-        if self.statements.is_empty() {
-            self.statements = HashMap::default();
+        if self.numbered.is_empty() && self.named.is_empty() {
+            *self = PreparedStatements::default();
         }
     }
 }
@@ -90,17 +136,17 @@ pub struct Described {
 }
 
 impl Session {
-    /// Prepares a statement under the client's number.
+    /// Prepares a statement under the client's name. The unnamed one replaces the last.
     ///
     /// # Errors
-    /// Those of planning; 42P05 for a number that is taken; 53400 at the bounds.
+    /// Those of planning; 42P05 for a name that is taken; 53400 at the bounds.
     pub async fn prepare(
         &mut self,
-        number: u32,
+        name: Name<'_>,
         text: &str,
         declared: &[DataType],
     ) -> Result<Described, SqlError> {
-        let described = self.describe(number, text, declared);
+        let described = self.describe(name, text, declared);
         if described.is_err() {
             self.fail().await;
         }
@@ -109,43 +155,53 @@ impl Session {
 
     fn describe(
         &mut self,
-        number: u32,
+        name: Name<'_>,
         text: &str,
         declared: &[DataType],
     ) -> Result<Described, SqlError> {
         self.host.planner.check(text)?;
-        self.prepared.check_room(number, text)?;
+        if name == Name::Text("") {
+            self.prepared.remove(name);
+        }
+        self.prepared.check_room(name, text)?;
         let known = |t: &DataType| (*t != DataType::Unknown).then_some(*t);
         let declared: Box<[Option<DataType>]> = declared.iter().map(known).collect();
-        let planned = self.plan_text(text, &declared)?;
-        let decision = block::decide(self.standing, run::step(&planned.kind, false));
-        if self.standing == Standing::Failed
-            && let Decision::Refuse(refusal) = decision
-        {
-            return Err(refusal.to_error());
-        }
+        let text = Rc::new(PreparedText { text: text.into(), declared });
+        let planned = self.plan_text(&text)?;
+        self.refuse_planned_if_failed(&planned)?;
         let described = Described {
             parameters: planned.parameters.clone(),
             columns: planned.columns.clone(),
             routing: routing(&planned),
         };
-        self.prepared.insert(number, Prepared { text: text.into(), declared, planned });
+        self.prepared.insert(name, Prepared { text, planned });
         Ok(described)
+    }
+
+    /// In a failed block only its end is prepared and bound.
+    pub(super) fn refuse_planned_if_failed(&self, planned: &Planned) -> Result<(), SqlError> {
+        let decision = block::decide(self.standing, run::step(&planned.kind, false));
+        match decision {
+            Decision::Refuse(refusal) if self.standing == Standing::Failed => {
+                Err(refusal.to_error())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Runs a prepared statement. The client hears everything but an error, which is returned.
     ///
     /// # Errors
-    /// 26000 for an unknown number, those of the statement, and what interrupts it.
+    /// 26000 for an unknown name, those of the statement, and what interrupts it.
     pub async fn execute(
         &mut self,
-        number: u32,
+        name: Name<'_>,
         parameters: Vec<Value>,
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
         self.ahead.advance();
-        let result = self.execute_known(number, parameters, client, interrupts).await;
+        let result = self.execute_known(name, parameters, client, interrupts).await;
         self.ahead.current = None;
         if result.is_err() {
             self.fail().await;
@@ -155,59 +211,66 @@ impl Session {
 
     async fn execute_known(
         &mut self,
-        number: u32,
+        name: Name<'_>,
         parameters: Vec<Value>,
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
-        let planned = self.current(number)?;
+        let (text, planned) = self.current(name)?;
         let parameters = fitted(&planned, parameters)?;
-        let source = Source::Prepared(number);
+        let source = Source::Prepared(&text);
         let done = self.statement(source, planned, parameters, false, client, interrupts).await?;
         client.complete(self.standing, done.rows, &done.tag, true);
         Ok(())
     }
 
-    /// The statement's plan, made again where the catalog has changed.
-    pub(super) fn current(&mut self, number: u32) -> Result<Rc<Planned>, SqlError> {
-        let Some(prepared) = self.prepared.get(number) else {
+    /// A prepared statement's plan, made again where the catalog has changed.
+    ///
+    /// # Errors
+    /// 26000 for an unknown name; those of planning it again; 0A000 where its parameters or
+    /// columns are no longer what the client was told.
+    pub fn prepared(&mut self, name: Name<'_>) -> Result<Rc<Planned>, SqlError> {
+        self.current(name).map(|(_, planned)| planned)
+    }
+
+    pub(super) fn current(
+        &mut self,
+        name: Name<'_>,
+    ) -> Result<(Rc<PreparedText>, Rc<Planned>), SqlError> {
+        let Some(prepared) = self.prepared.get(name) else {
             return Err(SqlError::new(
                 SqlState::INVALID_SQL_STATEMENT_NAME,
-                format!("prepared statement {number} does not exist"),
+                format!("{name} does not exist"),
             ));
         };
-        let fresh = prepared.planned.cacheable
-            && prepared.planned.catalog_version == self.host.router.catalog_version();
+        let (text, planned) = (prepared.text.clone(), prepared.planned.clone());
+        let fresh =
+            planned.cacheable && planned.catalog_version == self.host.router.catalog_version();
         if fresh {
-            return Ok(prepared.planned.clone());
+            return Ok((text, planned));
         }
-        let planned = self.plan_text(&prepared.text, &prepared.declared)?;
-        if planned.columns != prepared.planned.columns
-            || planned.parameters != prepared.planned.parameters
-        {
+        let again = self.plan_text(&text)?;
+        if again.columns != planned.columns || again.parameters != planned.parameters {
             return Err(SqlError::new(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "cached plan must not change result type",
             )
             .hint("Prepare the statement again."));
         }
-        if let Some(prepared) = self.prepared.statements.get_mut(&number) {
-            prepared.planned = planned.clone();
+        if let Some(prepared) = self.prepared.get_mut(name) {
+            prepared.planned = again.clone();
         }
-        Ok(planned)
+        Ok((text, again))
     }
 
     /// Forgets a prepared statement; one that is not there is no error.
-    pub fn close_statement(&mut self, number: u32) {
-        self.prepared.remove(number);
+    pub fn close_statement(&mut self, name: Name<'_>) {
+        self.prepared.remove(name);
     }
 
     /// Plans the one statement of `text`, or takes the plan that is kept.
-    fn plan_text(
-        &self,
-        text: &str,
-        declared: &[Option<DataType>],
-    ) -> Result<Rc<Planned>, SqlError> {
+    pub(super) fn plan_text(&self, prepared: &PreparedText) -> Result<Rc<Planned>, SqlError> {
+        let (text, declared) = (&*prepared.text, &*prepared.declared);
         let host = &*self.host;
         let key = Key { database: &self.scope.database, text, parameters: declared };
         if let Some(planned) = host.plans.get(key, host.router.catalog_version()) {

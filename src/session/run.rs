@@ -3,6 +3,7 @@
 use super::block::{self, Decision, Standing, Step, Warning};
 use super::planner::{self, LongText};
 use super::plans::Key;
+use super::prepared::PreparedText;
 use super::{Client, Interrupts, Open, Session, Weight, explain};
 use crate::router::Statement;
 use crate::router::gates::Pass;
@@ -30,7 +31,7 @@ pub(super) enum Source<'a> {
     /// One of the statements of a text.
     Parsed(&'a ParsedStatement),
     /// A prepared one.
-    Prepared(u32),
+    Prepared(&'a PreparedText),
 }
 
 /// A statement that has been carried out.
@@ -167,9 +168,9 @@ impl Session {
     }
 
     /// Plans a statement again.
-    fn replan(&mut self, source: Source<'_>) -> Result<Rc<Planned>, SqlError> {
+    fn replan(&self, source: Source<'_>) -> Result<Rc<Planned>, SqlError> {
         match source {
-            Source::Prepared(number) => self.current(number),
+            Source::Prepared(text) => self.plan_text(text),
             Source::Parsed(parsed) => self.plan_parsed(parsed),
             Source::Text(text) => match parse(text)?.as_slice() {
                 [parsed] => self.plan_parsed(parsed),
@@ -264,7 +265,7 @@ impl Session {
 
     /// Takes the statement through the gates of its tables, with a plan of the catalog that holds
     /// while it is inside. Outside of a block the caller keeps the pass.
-    async fn admit(
+    pub(super) async fn admit(
         &mut self,
         source: Source<'_>,
         mut planned: Rc<Planned>,
@@ -355,7 +356,7 @@ impl Session {
         Ok(Done { rows: count, tag: planned.tag(count) })
     }
 
-    fn begin(&mut self, standing: Standing) {
+    pub(super) fn begin(&mut self, standing: Standing) {
         self.standing = standing;
         self.open = Some(Box::new(Open {
             transaction: self.host.router.begin(),
@@ -368,6 +369,7 @@ impl Session {
     /// Commits what is open. Whatever comes of it, the session is outside of it afterwards.
     pub(super) async fn commit_open(&mut self) -> Result<(), SqlError> {
         self.standing = Standing::Idle;
+        self.portals.clear();
         let Some(open) = self.open.take() else { return Ok(()) };
         let Open { transaction, pass, settings_before, .. } = *open;
         let committed = self.host.router.commit(transaction).await;
@@ -380,6 +382,7 @@ impl Session {
 
     async fn rollback_open(&mut self, standing: Standing) {
         self.standing = standing;
+        self.portals.clear();
         let Some(open) = self.open.take() else { return };
         if let Some(before) = open.settings_before {
             self.settings = before;
@@ -409,7 +412,7 @@ fn describe(planned: &Planned, client: &mut dyn Client) {
 
 /// Runs `work` until it is done, interrupted or out of time. One that never waits pays for none
 /// of that.
-async fn guarded<T>(
+pub(super) async fn guarded<T>(
     work: impl Future<Output = Result<T, SqlError>>,
     interrupts: &dyn Interrupts,
     cancelled: &runtime::sync::Notify,

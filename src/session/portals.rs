@@ -1,0 +1,379 @@
+//! Portals: statements with their parameters, ready to run, and read as far as the client liked.
+//!
+//! ```text
+//!          bind            run, all rows
+//!   (none) ────► Bound ──────────────────────────────► Done
+//!                  │ run, n rows          rows are out   ▲
+//!                  └────────────► Reading ───────────────┘
+//!                                  │  ▲ run, n rows
+//!                                  └──┘
+//! ```
+//!
+//! A query that is read bit by bit stays open in its transaction: it sees the state of the moment
+//! it was opened, and holds its place in the partitions, not its rows. A change runs to its end at
+//! once, and what it returns waits here. All portals end with the transaction; outside of one,
+//! with the client's [`Session::sync`].
+
+use super::block::{self, Decision, Standing, Step};
+use super::prepared::{Name, PreparedText, fitted};
+use super::run::{Source, guarded, now_micros};
+use super::{Client, Interrupts, Session, Weight};
+use crate::router::{OpenQuery, RowSink, Statement};
+use crate::sql::{OutputColumn, Planned, PlannedKind};
+use futures::future::{LocalBoxFuture, ready};
+use model::batch::Batch;
+use model::error::{SqlError, SqlState};
+use model::value::Value;
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU64;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Portals a session has at most at one time.
+const PORTALS_MAX: usize = 1024;
+
+/// A session's portals by name. Holds nothing while there are none.
+#[derive(Default)]
+pub(super) struct Portals {
+    /// Never iterated: the order of its hashes shows nowhere.
+    by_name: HashMap<Box<str>, Portal>,
+}
+
+struct Portal {
+    text: Rc<PreparedText>,
+    planned: Rc<Planned>,
+    parameters: Arc<[Value]>,
+    state: State,
+}
+
+enum State {
+    /// Nothing of it has run.
+    Bound,
+    /// It runs, or has run, and has rows.
+    Reading(Reading),
+    /// It has run.
+    Done,
+}
+
+/// Rows on their way to a client that takes them bit by bit.
+struct Reading {
+    /// Where more come from; a change's rows are all here already.
+    query: Option<OpenQuery>,
+    waiting: VecDeque<Batch>,
+    /// The tag of a change; a query's counts what each run has returned.
+    tag: Option<String>,
+}
+
+/// How far a portal came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// To its end; the client was told.
+    Complete,
+    /// As many rows as were asked for were returned; there may be more.
+    Suspended,
+}
+
+impl Portals {
+    pub(super) fn clear(&mut self) {
+        if !self.by_name.is_empty() {
+            self.by_name = HashMap::default();
+        }
+    }
+
+    fn get(&self, name: &str) -> Result<&Portal, SqlError> {
+        self.by_name.get(name).ok_or_else(|| unknown(name))
+    }
+
+    fn take(&mut self, name: &str) -> Result<(Box<str>, Portal), SqlError> {
+        self.by_name.remove_entry(name).ok_or_else(|| unknown(name))
+    }
+
+    fn check_room(&self, name: &str) -> Result<(), SqlError> {
+        if self.by_name.contains_key(name) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_CURSOR,
+                format!("cursor \"{name}\" already exists"),
+            ));
+        }
+        if self.by_name.len() >= PORTALS_MAX {
+            return Err(SqlError::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                format!("the session has {PORTALS_MAX} portals open"),
+            )
+            .hint("Close portals that are no longer needed, or end the transaction."));
+        }
+        Ok(())
+    }
+}
+
+fn unknown(name: &str) -> SqlError {
+    SqlError::new(SqlState::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
+}
+
+impl Session {
+    /// Binds a prepared statement to its parameters, as the portal `portal`; the unnamed one
+    /// replaces the last.
+    ///
+    /// # Errors
+    /// Those of [`Session::prepared`], 42P03 for a name that is taken, 53400 at the bound, and
+    /// those of a parameter that does not fit.
+    pub async fn bind(
+        &mut self,
+        portal: &str,
+        statement: Name<'_>,
+        parameters: Vec<Value>,
+    ) -> Result<(), SqlError> {
+        let bound = self.bind_known(portal, statement, parameters);
+        if bound.is_err() {
+            self.fail().await;
+        }
+        bound
+    }
+
+    fn bind_known(
+        &mut self,
+        name: &str,
+        statement: Name<'_>,
+        parameters: Vec<Value>,
+    ) -> Result<(), SqlError> {
+        let (text, planned) = self.current(statement)?;
+        self.refuse_planned_if_failed(&planned)?;
+        if name.is_empty() {
+            self.portals.by_name.remove(name);
+        }
+        self.portals.check_room(name)?;
+        let parameters = fitted(&planned, parameters)?;
+        let portal = Portal { text, planned, parameters, state: State::Bound };
+        self.portals.by_name.insert(name.into(), portal);
+        Ok(())
+    }
+
+    /// The plan of a portal's statement.
+    ///
+    /// # Errors
+    /// 34000 for an unknown name.
+    pub fn portal(&self, name: &str) -> Result<Rc<Planned>, SqlError> {
+        Ok(self.portals.get(name)?.planned.clone())
+    }
+
+    /// Forgets a portal; one that is not there is no error.
+    pub fn close_portal(&mut self, name: &str) {
+        self.portals.by_name.remove(name);
+    }
+
+    /// Runs a portal until it is done or has returned `limit` rows. `more`: the client has not
+    /// said that its request ends here, so that what follows belongs to the same transaction,
+    /// which [`Session::sync`] ends. The client hears everything but an error, which is returned.
+    ///
+    /// # Errors
+    /// 34000 for an unknown name, 55000 for a change that has run, those of the statement, and
+    /// what interrupts it.
+    pub async fn run_portal(
+        &mut self,
+        name: &str,
+        limit: Option<NonZeroU64>,
+        more: bool,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<Progress, SqlError> {
+        let progress = self.run_known_portal(name, limit, more, client, interrupts).await;
+        if progress.is_err() {
+            self.fail().await;
+        }
+        progress
+    }
+
+    async fn run_known_portal(
+        &mut self,
+        name: &str,
+        limit: Option<NonZeroU64>,
+        more: bool,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<Progress, SqlError> {
+        let portal = self.portals.get(name)?;
+        let (text, planned) = (portal.text.clone(), portal.planned.clone());
+        let parameters = portal.parameters.clone();
+        let is_query = matches!(planned.kind, PlannedKind::Query(_));
+        match &portal.state {
+            State::Done if is_query => {
+                client.complete(self.standing, 0, &planned.tag(0), true);
+                return Ok(Progress::Complete);
+            }
+            State::Done => {
+                return Err(SqlError::new(
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!("portal \"{name}\" cannot be run"),
+                ));
+            }
+            State::Reading(_) => {}
+            State::Bound if limit.is_none() || planned.columns.is_empty() => {
+                self.set_state(name, State::Done);
+                let source = Source::Prepared(&text);
+                let done =
+                    self.statement(source, planned, parameters, more, client, interrupts).await?;
+                client.complete(self.standing, done.rows, &done.tag, true);
+                return Ok(Progress::Complete);
+            }
+            State::Bound if is_query => {
+                let reading = self.open_portal(&text, planned, parameters, interrupts).await?;
+                self.set_state(name, State::Reading(reading));
+            }
+            State::Bound => {
+                let mut held = Held { client, batches: VecDeque::new() };
+                let source = Source::Prepared(&text);
+                let done = self
+                    .statement(source, planned, parameters, more, &mut held, interrupts)
+                    .await?;
+                let waiting = held.batches;
+                let reading = Reading { query: None, waiting, tag: Some(done.tag) };
+                self.set_state(name, State::Reading(reading));
+            }
+        }
+        self.read_portal(name, limit, client, interrupts).await
+    }
+
+    /// A statement may have ended the transaction and its portals with it.
+    fn set_state(&mut self, name: &str, state: State) {
+        if let Some(portal) = self.portals.by_name.get_mut(name) {
+            portal.state = state;
+        }
+    }
+
+    /// Opens a query in the session's transaction, which begins here where there is none.
+    async fn open_portal(
+        &mut self,
+        text: &PreparedText,
+        planned: Rc<Planned>,
+        parameters: Arc<[Value]>,
+        interrupts: &dyn Interrupts,
+    ) -> Result<Reading, SqlError> {
+        match block::decide(self.standing, Step::Work { more: true }) {
+            Decision::BeginImplicit => self.begin(Standing::Implicit),
+            Decision::Refuse(refusal) => return Err(refusal.to_error()),
+            _ => {}
+        }
+        let timeout = self.settings.statement_timeout();
+        let cancel = self.cancel.clone();
+        let admitted = self.admit(Source::Prepared(text), planned);
+        // The pass is the transaction's.
+        let (planned, _) = guarded(admitted, interrupts, &cancel.requested, timeout).await?;
+        let (transaction, now) = match &self.open {
+            Some(open) => (Some(&open.transaction), open.began_micros),
+            None => (None, now_micros()),
+        };
+        let identity = self.identity.clone();
+        let statement = Statement { planned: &planned, parameters, now_micros: now, identity };
+        let query = self.host.router.open_query(&statement, transaction)?;
+        Ok(Reading { query: Some(query), waiting: VecDeque::new(), tag: None })
+    }
+
+    /// Sends the next rows of a portal that is being read.
+    async fn read_portal(
+        &mut self,
+        name: &str,
+        limit: Option<NonZeroU64>,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<Progress, SqlError> {
+        let (name, mut portal) = self.portals.take(name)?;
+        let State::Reading(reading) = &mut portal.state else {
+            return Err(SqlError::internal("a portal without rows is read"));
+        };
+        let timeout = self.settings.statement_timeout();
+        let sent = reading.send(limit, client);
+        let (rows, progress) = guarded(sent, interrupts, &self.cancel.requested, timeout).await?;
+        if progress == Progress::Complete {
+            let tag = reading.tag.take().unwrap_or_else(|| portal.planned.tag(rows));
+            client.complete(self.standing, rows, &tag, true);
+            portal.state = State::Done;
+        }
+        self.portals.by_name.insert(name, portal);
+        Ok(progress)
+    }
+
+    /// The end of a client's request: what was done since the last is committed, unless a block
+    /// is open. Portals that are in no block end.
+    ///
+    /// # Errors
+    /// Those of the commit.
+    pub async fn sync(&mut self) -> Result<(), SqlError> {
+        let committed = match self.standing {
+            Standing::Implicit => self.commit_open().await,
+            _ => Ok(()),
+        };
+        if self.standing == Standing::Idle {
+            self.portals.clear();
+        }
+        committed
+    }
+}
+
+impl Reading {
+    /// Sends up to `limit` rows; how many they were.
+    async fn send(
+        &mut self,
+        limit: Option<NonZeroU64>,
+        client: &mut dyn Client,
+    ) -> Result<(u64, Progress), SqlError> {
+        let limit = limit.map_or(u64::MAX, NonZeroU64::get);
+        let mut rows = 0;
+        while let Some(mut batch) = self.next().await? {
+            let room = usize::try_from(limit - rows).unwrap_or(usize::MAX);
+            if batch.rows() > room {
+                let (head, tail) = split(&batch, room);
+                self.waiting.push_front(tail);
+                batch = head;
+            }
+            rows += batch.rows() as u64;
+            client.rows(batch).await?;
+            if rows == limit {
+                return Ok((rows, Progress::Suspended));
+            }
+        }
+        Ok((rows, Progress::Complete))
+    }
+
+    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
+        if let Some(batch) = self.waiting.pop_front() {
+            return Ok(Some(batch));
+        }
+        match &mut self.query {
+            Some(query) => query.next().await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// The first `at` rows and the others.
+fn split(batch: &Batch, at: usize) -> (Batch, Batch) {
+    let numbers: Vec<u32> = (0..batch.rows() as u32).collect();
+    (batch.take(&numbers[..at]), batch.take(&numbers[at..]))
+}
+
+/// Keeps the rows of a change for later; the rest goes to the client.
+struct Held<'a> {
+    client: &'a mut dyn Client,
+    batches: VecDeque<Batch>,
+}
+
+impl RowSink for Held<'_> {
+    fn rows(&mut self, batch: Batch) -> LocalBoxFuture<'_, Result<(), SqlError>> {
+        self.batches.push_back(batch);
+        Box::pin(ready(Ok(())))
+    }
+}
+
+impl Client for Held<'_> {
+    fn columns(&mut self, columns: &[OutputColumn]) {
+        self.client.columns(columns);
+    }
+
+    fn notice(&mut self, weight: Weight, standing: Standing, notice: SqlError) {
+        self.client.notice(weight, standing, notice);
+    }
+
+    fn complete(&mut self, standing: Standing, rows: u64, tag: &str, last: bool) {
+        self.client.complete(standing, rows, tag, last);
+    }
+}
