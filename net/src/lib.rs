@@ -5,6 +5,7 @@
 //! * [`frame`] cuts chunks into checked frames and writes frames;
 //! * [`codec`], [`value`], [`rows`], [`message`] say what a payload means. They know no I/O, so
 //!   the Rust client shares them;
+//! * [`scram`] is the log-in with a password, both sides, without I/O;
 //! * `server` (feature `server`) runs a connection over the runtime's sockets: reading, the
 //!   handshake, flow control, limits, gathered writes;
 //! * [`fuzzing`] holds one function a decoder of untrusted bytes, for the fuzz targets and for an
@@ -18,6 +19,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod message;
 pub mod rows;
+pub mod scram;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod value;

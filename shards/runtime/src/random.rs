@@ -1,4 +1,4 @@
-//! Random numbers, not for secrets.
+//! Random numbers. Only those of [`fill_secret`] are for secrets.
 //!
 //! On a real core or a plain thread: one xoshiro256++ stream a thread, seeded by the operating
 //! system. In the simulator: the run's seeded stream.
@@ -75,10 +75,18 @@ thread_local! {
 /// A seed from the operating system.
 fn os_seed() -> u64 {
     let mut seed = [0u8; 8];
-    // SAFETY: the pointer and length describe `seed`.
-    let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
-    assert_eq!(got, 8, "the kernel gives no random bytes");
+    fill_from_os(&mut seed);
     u64::from_le_bytes(seed)
+}
+
+/// Fills a few bytes from the operating system: up to 256 come whole.
+fn fill_from_os(out: &mut [u8]) {
+    const WHOLE_MAX: usize = 256;
+    for chunk in out.chunks_mut(WHOLE_MAX) {
+        // SAFETY: the pointer and length describe `chunk`.
+        let got = unsafe { libc::getrandom(chunk.as_mut_ptr().cast(), chunk.len(), 0) };
+        assert_eq!(usize::try_from(got), Ok(chunk.len()), "the kernel gives no random bytes");
+    }
 }
 
 fn with<T>(f: impl FnOnce(&mut Rng) -> T) -> T {
@@ -108,9 +116,29 @@ pub fn fill(out: &mut [u8]) {
     with(|rng| rng.fill(out));
 }
 
+/// Fills `out` with bytes that nobody can guess: nonces, salts, keys. They come from the operating
+/// system; in the simulator from the seeded stream, as everything does. Works on every thread.
+pub fn fill_secret(out: &mut [u8]) {
+    match world::current() {
+        World::None | World::Glommio => fill_from_os(out),
+        World::Sim => fill(out),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_differ() {
+        let draw = || {
+            let mut out = [0u8; 300];
+            fill_secret(&mut out);
+            out
+        };
+        assert_ne!(draw(), draw());
+        assert_ne!(draw()[..22], draw()[278..]);
+    }
 
     #[test]
     fn a_seed_names_its_stream() {
