@@ -5,9 +5,11 @@
 use crate::codec::{Malformed, Reader, Wire, put_bytes};
 use bigdecimal::num_bigint::BigInt;
 use bytes::{BufMut, BytesMut};
+use model::array::{Array, DIMENSIONS_MAX, Dimension};
 use model::numeric::Numeric;
-use model::types::{DataType, NumericLimits};
+use model::types::{DataType, NumericLimits, RegKind};
 use model::value::{Interval, Value, ValueRef};
+use std::sync::Arc;
 
 /// Most digits behind the point of a `numeric`, as in PostgreSQL.
 pub const NUMERIC_SCALE_MAX: u16 = 16_383;
@@ -27,6 +29,7 @@ const TIME: u8 = 8;
 const TIMESTAMP: u8 = 9;
 const INTERVAL: u8 = 10;
 const UUID: u8 = 11;
+const ARRAY: u8 = 12;
 
 /// Appends a value.
 pub fn put_value(out: &mut BytesMut, value: &ValueRef<'_>) {
@@ -60,7 +63,41 @@ pub fn put_value(out: &mut BytesMut, value: &ValueRef<'_>) {
             out.put_u8(UUID);
             out.extend_from_slice(v);
         }
+        ValueRef::Array(v) => put_array(out, v),
     }
+}
+
+fn put_array(out: &mut BytesMut, array: &Array) {
+    // At most six dimensions.
+    out.extend_from_slice(&[ARRAY, array.dimensions().len() as u8]);
+    for dimension in array.dimensions() {
+        out.put_u32_le(dimension.length);
+        out.put_i32_le(dimension.lower);
+    }
+    array.elements().iter().for_each(|element| put_value(out, &element.as_ref()));
+}
+
+fn take_array(input: &mut Reader<'_>) -> Result<Array, Malformed> {
+    const SHAPE: Malformed = Malformed::OutOfRange("an array's shape");
+    let dimensions = usize::from(u8::decode(input)?);
+    if dimensions == 0 {
+        return Ok(Array::default());
+    }
+    if dimensions > DIMENSIONS_MAX {
+        return Err(SHAPE);
+    }
+    let dimensions = (0..dimensions)
+        .map(|_| Ok(Dimension { length: u32::decode(input)?, lower: i32::decode(input)? }))
+        .collect::<Result<Vec<_>, Malformed>>()?;
+    // Every element takes a byte at least: no more are made room for than can be there.
+    let count = Array::count(&dimensions).filter(|count| *count <= input.remaining());
+    let elements = (0..count.ok_or(SHAPE)?)
+        .map(|_| match take_value(input)? {
+            ValueRef::Array(_) => Err(Malformed::OutOfRange("an array's element")),
+            element => Ok(element.to_value()),
+        })
+        .collect::<Result<Vec<_>, Malformed>>()?;
+    Array::new(dimensions, elements).ok_or(SHAPE)
 }
 
 /// One append for tag and body: this is the hot path of rows of numbers.
@@ -108,6 +145,7 @@ pub fn take_value<'a>(input: &mut Reader<'a>) -> Result<ValueRef<'a>, Malformed>
             micros: i64::decode(input)?,
         }),
         UUID => ValueRef::Uuid(input.array()?),
+        ARRAY => ValueRef::Array(Arc::new(take_array(input)?)),
         _ => return Err(Malformed::OutOfRange("a value's tag")),
     })
 }
@@ -157,17 +195,34 @@ impl Wire for DataType {
             DataType::TimestampTz => (15, 0),
             DataType::Interval => (16, 0),
             DataType::Uuid => (17, 0),
+            DataType::Oid => (18, 0),
+            DataType::Name => (19, 0),
+            DataType::InternalChar => (20, 0),
+            DataType::Reg(kind) => (21, reg_modifier(kind)),
+            DataType::Json => (22, 0),
+            DataType::Void => (23, 0),
+            DataType::Int2Vector => (24, 0),
+            DataType::OidVector => (25, 0),
+            DataType::Array(element) => {
+                out.put_u8(ARRAY_OF);
+                return element.data_type().encode(out);
+            }
         };
         out.put_u8(tag);
         out.put_u32_le(modifier);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let (tag, modifier) = (u8::decode(input)?, u32::decode(input)?);
+        let tag = u8::decode(input)?;
+        if tag == ARRAY_OF {
+            return array_type(input);
+        }
+        let modifier = u32::decode(input)?;
         let plain = match tag {
             7 => return numeric_type(modifier),
             9 if modifier > 0 => return Ok(DataType::Varchar(modifier)),
             10 if modifier > 0 => return Ok(DataType::Char(modifier)),
+            21 => return reg_type(modifier),
             0 => DataType::Unknown,
             1 => DataType::Bool,
             2 => DataType::Int2,
@@ -183,10 +238,51 @@ impl Wire for DataType {
             15 => DataType::TimestampTz,
             16 => DataType::Interval,
             17 => DataType::Uuid,
+            18 => DataType::Oid,
+            19 => DataType::Name,
+            20 => DataType::InternalChar,
+            22 => DataType::Json,
+            23 => DataType::Void,
+            24 => DataType::Int2Vector,
+            25 => DataType::OidVector,
             _ => return Err(Malformed::OutOfRange("a type's tag")),
         };
         if modifier == 0 { Ok(plain) } else { Err(Malformed::OutOfRange("a type's modifier")) }
     }
+}
+
+/// Before the type of an array's elements.
+const ARRAY_OF: u8 = 128;
+
+fn array_type(input: &mut Reader<'_>) -> Result<DataType, Malformed> {
+    // Not the recursion that a row of array tags would ask for.
+    if input.peek() == Some(ARRAY_OF) {
+        return Err(Malformed::OutOfRange("an array's element type"));
+    }
+    let element = DataType::decode(input)?;
+    element.array().ok_or(Malformed::OutOfRange("an array's element type"))
+}
+
+fn reg_modifier(kind: RegKind) -> u32 {
+    match kind {
+        RegKind::Class => 0,
+        RegKind::Type => 1,
+        RegKind::Proc => 2,
+        RegKind::Procedure => 3,
+        RegKind::Namespace => 4,
+        RegKind::Role => 5,
+        RegKind::Collation => 6,
+        RegKind::Oper => 7,
+        RegKind::Operator => 8,
+    }
+}
+
+fn reg_type(modifier: u32) -> Result<DataType, Malformed> {
+    RegKind::ALL
+        .into_iter()
+        .find(|kind| reg_modifier(*kind) == modifier)
+        .map(DataType::Reg)
+        .ok_or(Malformed::OutOfRange("a type's modifier"))
 }
 
 fn numeric_type(modifier: u32) -> Result<DataType, Malformed> {
@@ -237,6 +333,14 @@ mod tests {
     }
 
     #[test]
+    fn an_array_that_claims_more_than_the_message_holds_is_refused() {
+        let claim = [ARRAY, 1, 0xff, 0xff, 0xff, 0x07, 1, 0, 0, 0, NULL];
+        assert_eq!(decode_all::<Value>(&claim), Err(Malformed::OutOfRange("an array's shape")));
+        let nested = [ARRAY, 1, 1, 0, 0, 0, 1, 0, 0, 0, ARRAY, 0];
+        assert!(decode_all::<Value>(&nested).is_err());
+    }
+
+    #[test]
     fn types_refuse_modifiers_they_do_not_have() {
         assert!(decode_all::<DataType>(&[4, 1, 0, 0, 0]).is_err());
         assert!(decode_all::<DataType>(&[9, 0, 0, 0, 0]).is_err());
@@ -244,6 +348,12 @@ mod tests {
         let limits = NumericLimits { precision: 10, scale: 2 };
         for t in [DataType::Numeric(Some(limits)), DataType::Varchar(7), DataType::Uuid] {
             assert_eq!(round_trip(&t), t);
+            assert_eq!(t.array().map(|array| round_trip(&array)), t.array());
         }
+        for t in RegKind::ALL.map(DataType::Reg) {
+            assert_eq!(round_trip(&t), t);
+        }
+        assert!(decode_all::<DataType>(&[128, 128, 4, 0, 0, 0, 0]).is_err(), "no array of arrays");
+        assert!(decode_all::<DataType>(&[128, 0, 0, 0, 0, 0]).is_err(), "no array of unknown");
     }
 }

@@ -3,11 +3,14 @@
 //!
 //! `COPY ... BINARY`, binary parameters and binary result columns all pass through here.
 
+mod array;
+
 use bytes::{BufMut, BytesMut};
 use model::error::{SqlError, SqlState};
 use model::numeric::Numeric;
 use model::types::DataType;
 use model::value::{Interval, Value, ValueRef};
+use shards::exec::input;
 use std::str;
 
 /// Decimal digits in one digit of a binary `numeric`.
@@ -29,6 +32,7 @@ pub fn encode(out: &mut BytesMut, value: &ValueRef<'_>, data_type: DataType) {
             // The type bounds the value.
             DataType::Int2 => out.put_i16(*number as i16),
             DataType::Int4 => out.put_i32(*number as i32),
+            DataType::Oid | DataType::Reg(_) => out.put_u32(*number as u32),
             _ => out.put_i64(*number),
         },
         ValueRef::Float(number) if data_type == DataType::Float4 => out.put_f32(*number as f32),
@@ -44,6 +48,9 @@ pub fn encode(out: &mut BytesMut, value: &ValueRef<'_>, data_type: DataType) {
             out.put_i32(interval.months);
         }
         ValueRef::Uuid(bytes) => out.put_slice(bytes),
+        ValueRef::Array(array) => {
+            array::encode_array(out, array, data_type.element().unwrap_or(DataType::Text));
+        }
     }
 }
 
@@ -112,8 +119,19 @@ pub fn decode(bytes: &[u8], data_type: DataType) -> Result<Value, SqlError> {
         }
         DataType::Float8 => bytes.try_into().ok().map(|b| Value::Float(f64::from_be_bytes(b))),
         DataType::Numeric(_) => decode_numeric(bytes)?,
-        DataType::Unknown | DataType::Text | DataType::Varchar(_) | DataType::Char(_) => {
-            Some(Value::text(text(bytes)?))
+        DataType::Unknown
+        | DataType::Text
+        | DataType::Varchar(_)
+        | DataType::Char(_)
+        | DataType::Void => Some(Value::text(text(bytes)?)),
+        DataType::Name | DataType::InternalChar | DataType::Json => {
+            Some(input::parse(text(bytes)?, data_type, 0)?)
+        }
+        DataType::Oid | DataType::Reg(_) => {
+            bytes.try_into().ok().map(|b| Value::Int(u32::from_be_bytes(b).into()))
+        }
+        DataType::Int2Vector | DataType::OidVector | DataType::Array(_) => {
+            Some(array::decode_array(bytes, data_type)?)
         }
         DataType::Bytea => Some(Value::Bytes(bytes.into())),
         DataType::Date => bytes.try_into().ok().map(|b| Value::Date(i32::from_be_bytes(b))),
@@ -260,6 +278,8 @@ mod tests {
             (Value::Timestamp(-1), DataType::TimestampTz),
             (Value::Interval(Interval { months: -3, days: 2, micros: 1 }), DataType::Interval),
             (Value::Uuid([7; 16]), DataType::Uuid),
+            (Value::Int(i64::from(u32::MAX)), DataType::Oid),
+            (Value::text("item"), DataType::Name),
         ];
         for (value, data_type) in table {
             let bytes = encoded(&value, data_type);

@@ -9,7 +9,7 @@ use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::plan::{Access, Exchange, Plan, Target};
 use model::schema::{Placement, Table};
-use model::types::DataType;
+use model::types::{DataType, ElementType};
 use model::value::Value;
 use shards::exec::cast::cast;
 use std::collections::HashMap;
@@ -332,6 +332,13 @@ fn kind(value: &Value) -> DataType {
         Value::Timestamp(_) => DataType::Timestamp,
         Value::Interval(_) => DataType::Interval,
         Value::Uuid(_) => DataType::Uuid,
+        // Its elements say what they are when they are cast, each one on its own.
+        Value::Array(array) => array
+            .elements()
+            .iter()
+            .find(|element| !element.is_null())
+            .and_then(|element| kind(element).array())
+            .unwrap_or(DataType::Array(ElementType::Text)),
     }
 }
 

@@ -149,7 +149,7 @@ impl<'a> Binder<'a> {
             )
             .hint("You will need to rewrite or cast the expression."));
         }
-        Ok(cast(expression, target, false))
+        Ok(self.cast(expression, target, false))
     }
 
     /// Gives an expression of unknown type one.
@@ -157,14 +157,20 @@ impl<'a> Binder<'a> {
         match expression {
             Expression::Parameter { index, .. } => {
                 let mut parameters = self.parameters.borrow_mut();
-                let known = *parameters[index].get_or_insert(target.base());
+                // A name is looked up when the statement runs: it comes as text.
+                let wanted = match target {
+                    DataType::Reg(_) => DataType::Text,
+                    other => other.base(),
+                };
+                let known = *parameters[index].get_or_insert(wanted);
+                drop(parameters);
                 let parameter = Expression::Parameter { index, data_type: known };
-                if known == target { parameter } else { cast(parameter, target, false) }
+                if known == target { parameter } else { self.cast(parameter, target, false) }
             }
             Expression::Literal(model::value::Value::Null, _) => {
                 Expression::Literal(model::value::Value::Null, target)
             }
-            other => cast(other, target, false),
+            other => self.cast(other, target, false),
         }
     }
 
@@ -202,6 +208,7 @@ pub(super) fn cast(expression: Expression, data_type: DataType, explicit: bool) 
 fn is_assignment_cast(from: DataType, target: DataType) -> bool {
     let (from, target) = (from.base(), target.base());
     from.is_number() && target.is_number()
+        || from.is_oid() && target.is_integer()
         || target.is_text()
         || matches!(
             (from, target),

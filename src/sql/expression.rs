@@ -44,7 +44,7 @@ impl Binder<'_> {
                     return Err(unsupported(expression));
                 };
                 let literal = Expression::literal(text.as_str(), DataType::Unknown);
-                Ok(cast(literal, data_type(&typed.data_type)?, true))
+                Ok(self.cast(literal, data_type(&typed.data_type)?, true))
             }
             Expr::Interval(interval) => self.bind_interval(interval, scope, slots),
             Expr::Cast { expr, data_type: target, .. } => {
@@ -53,7 +53,7 @@ impl Binder<'_> {
                 if let Expression::Parameter { data_type: DataType::Unknown, .. } = operand {
                     return Ok(self.decide(operand, target));
                 }
-                Ok(cast(operand, target, true))
+                Ok(self.cast(operand, target, true))
             }
             Expr::UnaryOp { op, expr } => self.bind_unary(*op, expr, scope, slots),
             Expr::BinaryOp { left, op, right } => self.bind_chain(left, op, right, scope, slots),
@@ -281,7 +281,7 @@ impl Binder<'_> {
         match operand.data_type() {
             from if from == target || from.base() == target => operand,
             DataType::Unknown => self.decide(operand, target),
-            _ => cast(operand, target, false),
+            _ => self.cast(operand, target, false),
         }
     }
 

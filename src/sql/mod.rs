@@ -36,6 +36,7 @@ mod names;
 mod parse;
 mod physical;
 mod query;
+mod reg;
 pub mod rules;
 mod scope;
 mod select;
@@ -49,11 +50,12 @@ mod types;
 pub use dml::{DeletePlan, InsertPlan, InsertSource, UpdatePlan, WriteTarget};
 pub use parse::{ParsedStatement, STATEMENT_BYTES_MAX, parse};
 pub use query::BoundQuery;
+pub use reg::{NamedObject, catalog_objects};
 pub use statement::{Planned, PlannedKind, PointRead, QueryPlan, SetStatement, plan};
 pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
 
 use crate::catalog::Catalog;
-use model::types::DataType;
+use model::types::{DataType, RegKind};
 use model::value::Value;
 
 /// A column of a result.
@@ -93,6 +95,16 @@ pub trait VirtualTables {
         catalog: &Catalog,
         settings: &SessionSettings,
     ) -> Option<VirtualTable>;
+
+    /// The objects of the session's database that the values of a `reg*` type name.
+    fn objects(
+        &self,
+        kind: RegKind,
+        catalog: &Catalog,
+        settings: &SessionSettings,
+    ) -> Vec<NamedObject> {
+        catalog_objects(kind, catalog, settings)
+    }
 }
 
 /// No virtual tables: for views and table expressions.

@@ -434,23 +434,7 @@ fn output_name(expression: &Expr) -> String {
 
 /// PostgreSQL's internal name of a type, which names the column of a cast.
 fn short_type_name(data_type: model::types::DataType) -> String {
-    use model::types::DataType as T;
-    let name = match data_type {
-        T::Bool => "bool",
-        T::Int2 => "int2",
-        T::Int4 => "int4",
-        T::Int8 => "int8",
-        T::Float4 => "float4",
-        T::Float8 => "float8",
-        T::Numeric(_) => "numeric",
-        T::Varchar(_) => "varchar",
-        T::Char(_) => "bpchar",
-        T::Timestamp => "timestamp",
-        T::TimestampTz => "timestamptz",
-        T::Time => "time",
-        other => return other.to_string(),
-    };
-    name.to_owned()
+    model::types::oid::entry_of(data_type).name.to_owned()
 }
 
 fn refuse_wildcard_options(options: &ast::WildcardAdditionalOptions) -> Result<(), SqlError> {

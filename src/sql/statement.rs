@@ -131,7 +131,7 @@ fn bind_statement(
     let without_rows = |kind| Ok((kind, Vec::new()));
     match statement {
         Statement::Query(query) => {
-            let BoundQuery { plan, columns } = binder.bind_query(query, None)?;
+            let BoundQuery { plan, columns } = binder.printable(binder.bind_query(query, None)?);
             Ok((PlannedKind::Query(query_plan(physical(rules::optimize(plan)))), columns))
         }
         Statement::Insert(insert) => {

@@ -1,7 +1,7 @@
 //! Type names.
 
 use model::error::{SqlError, SqlState};
-use model::types::{DataType, NumericLimits};
+use model::types::{DataType, NumericLimits, RegKind, oid};
 use sqlparser::ast::{self, CharacterLength, ExactNumberInfo, TimezoneInfo};
 
 /// Longest `varchar(n)` and `char(n)`, as in PostgreSQL.
@@ -40,14 +40,48 @@ pub fn data_type(name: &ast::DataType) -> Result<DataType, SqlError> {
         },
         Ast::Interval { fields: None, precision: None } => DataType::Interval,
         Ast::Uuid => DataType::Uuid,
+        Ast::Regclass => DataType::Reg(RegKind::Class),
+        Ast::JSON => DataType::Json,
+        Ast::JSONB => return Err(SqlError::unsupported("the type jsonb")),
+        Ast::Array(
+            ast::ArrayElemTypeDef::SquareBracket(element, _)
+            | ast::ArrayElemTypeDef::Qualified(element, _),
+        ) => array_of(data_type(element)?)?,
         Ast::Custom(name, modifiers) if modifiers.is_empty() => custom(&name.to_string())?,
         other => return Err(unknown(&other.to_string())),
     })
 }
 
+/// However many brackets there are, the type is the same, as in PostgreSQL.
+fn array_of(element: DataType) -> Result<DataType, SqlError> {
+    match element {
+        DataType::Array(_) => Ok(element),
+        _ => element.array().ok_or_else(|| unknown(&format!("{element}[]"))),
+    }
+}
+
 fn custom(name: &str) -> Result<DataType, SqlError> {
-    match name.to_lowercase().as_str() {
-        "bpchar" => Ok(DataType::Char(1)),
+    let lower = name.to_lowercase();
+    let bare = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
+    if bare == "\"char\"" {
+        return Ok(DataType::InternalChar);
+    }
+    // An internal name may stand in quotes too.
+    let bare = bare.trim_matches('"');
+    if let Some(entry) = oid::TYPES.iter().find(|entry| entry.name == bare && bare != "char") {
+        return oid::from_oid(entry.oid, -1).ok_or_else(|| unknown(name));
+    }
+    if let Some(element) = bare.strip_prefix('_')
+        && let Some(entry) = oid::TYPES.iter().find(|entry| entry.name == element)
+    {
+        return oid::from_oid(entry.array_oid, -1).ok_or_else(|| unknown(name));
+    }
+    match bare {
+        "jsonb" => Err(SqlError::unsupported("the type jsonb")),
+        "integer" | "int" => Ok(DataType::Int4),
+        "smallint" => Ok(DataType::Int2),
+        "bigint" => Ok(DataType::Int8),
+        "boolean" => Ok(DataType::Bool),
         "serial" | "bigserial" | "smallserial" => {
             Err(SqlError::unsupported(format!("the type {name}"))
                 .hint("Declare the column integer or bigint and give its values."))

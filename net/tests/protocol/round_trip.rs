@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use model::error::{ErrorFields, SqlError, SqlState};
-use model::types::{DataType, NumericLimits};
+use model::types::{DataType, ElementType, NumericLimits};
 use model::value::{Interval, Value};
 use net::frame::{Frame, FrameDecoder, StreamId};
 use net::message::{
@@ -31,6 +31,8 @@ fn value() -> impl Strategy<Value = Value> {
         (any::<i32>(), any::<i32>(), any::<i64>())
             .prop_map(|(months, days, micros)| Value::Interval(Interval { months, days, micros })),
         any::<[u8; 16]>().prop_map(Value::Uuid),
+        vec(option::of(any::<i64>()), 0..5)
+            .prop_map(|numbers| Value::array(numbers.into_iter().map(Value::from).collect())),
     ]
 }
 
@@ -49,6 +51,8 @@ fn data_type() -> impl Strategy<Value = DataType> {
         (1..u32::MAX).prop_map(DataType::Char),
         Just(DataType::TimestampTz),
         Just(DataType::Uuid),
+        Just(DataType::Oid),
+        (1..u32::MAX).prop_map(|length| DataType::Array(ElementType::Varchar(length))),
     ]
 }
 

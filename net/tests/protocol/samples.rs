@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use model::error::{ErrorFields, SqlError, SqlState};
-use model::types::{DataType, NumericLimits};
+use model::types::{DataType, ElementType, NumericLimits, RegKind};
 use model::value::{Interval, Value};
 use net::frame::StreamId;
 use net::message::{
@@ -33,6 +33,7 @@ pub fn values() -> Vec<Value> {
         Value::Timestamp(1),
         Value::Interval(Interval { months: 1, days: -2, micros: 3 }),
         Value::Uuid(*b"0123456789abcdef"),
+        Value::array(vec![Value::Int(7), Value::Null]),
     ]
 }
 
@@ -58,6 +59,15 @@ pub fn types() -> Vec<DataType> {
         DataType::TimestampTz,
         DataType::Interval,
         DataType::Uuid,
+        DataType::Oid,
+        DataType::Name,
+        DataType::InternalChar,
+        DataType::Reg(RegKind::Class),
+        DataType::Json,
+        DataType::Void,
+        DataType::Int2Vector,
+        DataType::OidVector,
+        DataType::Array(ElementType::Varchar(20)),
     ]
 }
 

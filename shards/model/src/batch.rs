@@ -24,7 +24,7 @@ pub struct Batch {
 /// What the integers of an integer column stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntKind {
-    /// `smallint`, `integer`, `bigint`
+    /// `smallint`, `integer`, `bigint`, oids
     Int,
     /// Days since 2000-01-01.
     Date,
@@ -58,20 +58,29 @@ impl Column {
     pub fn with_capacity(data_type: DataType, capacity: usize) -> Column {
         let ints = |kind| Data::Ints(kind, Vec::with_capacity(capacity));
         let data = match data_type {
-            DataType::Int2 | DataType::Int4 | DataType::Int8 => ints(IntKind::Int),
+            DataType::Int2 | DataType::Int4 | DataType::Int8 | DataType::Oid | DataType::Reg(_) => {
+                ints(IntKind::Int)
+            }
             DataType::Date => ints(IntKind::Date),
             DataType::Time => ints(IntKind::Time),
             DataType::Timestamp | DataType::TimestampTz => ints(IntKind::Timestamp),
             DataType::Float4 | DataType::Float8 => Data::Floats(Vec::with_capacity(capacity)),
             DataType::Bool => Data::Bools(Vec::with_capacity(capacity)),
-            DataType::Text | DataType::Varchar(_) | DataType::Char(_) => {
-                Data::Texts(String::new(), Vec::with_capacity(capacity))
-            }
+            DataType::Text
+            | DataType::Varchar(_)
+            | DataType::Char(_)
+            | DataType::Name
+            | DataType::InternalChar
+            | DataType::Json
+            | DataType::Void => Data::Texts(String::new(), Vec::with_capacity(capacity)),
             DataType::Unknown
             | DataType::Numeric(_)
             | DataType::Bytea
             | DataType::Interval
-            | DataType::Uuid => Data::Values(Vec::with_capacity(capacity)),
+            | DataType::Uuid
+            | DataType::Int2Vector
+            | DataType::OidVector
+            | DataType::Array(_) => Data::Values(Vec::with_capacity(capacity)),
         };
         Column { data, nulls: Vec::new() }
     }

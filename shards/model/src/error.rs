@@ -47,6 +47,12 @@ states! {
     INVALID_TEXT_REPRESENTATION = b"22P02";
     /// invalid_binary_representation
     INVALID_BINARY_REPRESENTATION = b"22P03";
+    /// array_subscript_error
+    ARRAY_SUBSCRIPT_ERROR = b"2202E";
+    /// invalid_regular_expression
+    INVALID_REGULAR_EXPRESSION = b"2201B";
+    /// invalid_name
+    INVALID_NAME = b"42602";
     /// invalid_row_count_in_limit_clause
     INVALID_ROW_COUNT_IN_LIMIT_CLAUSE = b"2201W";
     /// invalid_row_count_in_result_offset_clause

@@ -1,5 +1,6 @@
 //! Bound expressions: names resolved, types decided, casts explicit.
 
+use crate::lookup::LookupTable;
 use crate::types::DataType;
 use crate::value::Value;
 use std::sync::Arc;
@@ -99,6 +100,16 @@ pub enum Expression {
         /// Its arguments, cast to the signature's types.
         arguments: Vec<Expression>,
         /// Type of the result.
+        data_type: DataType,
+    },
+    /// What a table that was made when the statement was bound holds for the arguments: names for
+    /// oids, and what else depends on the catalog.
+    Lookup {
+        /// The answers.
+        table: Arc<LookupTable>,
+        /// One a column of the table's keys, each of that column's kind of value.
+        arguments: Vec<Expression>,
+        /// Type of the answers.
         data_type: DataType,
     },
 }
@@ -218,7 +229,8 @@ impl Expression {
             | Expression::Binary { data_type, .. }
             | Expression::Cast { data_type, .. }
             | Expression::Case { data_type, .. }
-            | Expression::Function { data_type, .. } => *data_type,
+            | Expression::Function { data_type, .. }
+            | Expression::Lookup { data_type, .. } => *data_type,
             Expression::Unary { operator: UnaryOperator::Not, .. }
             | Expression::IsNull { .. }
             | Expression::InList { .. }
@@ -258,7 +270,9 @@ impl Expression {
                 visit(operand);
                 visit(pattern);
             }
-            Expression::Function { arguments, .. } => arguments.iter().for_each(visit),
+            Expression::Function { arguments, .. } | Expression::Lookup { arguments, .. } => {
+                arguments.iter().for_each(visit);
+            }
         }
     }
 
@@ -293,7 +307,9 @@ impl Expression {
                 change(operand);
                 change(pattern);
             }
-            Expression::Function { arguments, .. } => arguments.iter_mut().for_each(change),
+            Expression::Function { arguments, .. } | Expression::Lookup { arguments, .. } => {
+                arguments.iter_mut().for_each(change);
+            }
         }
     }
 

@@ -12,10 +12,12 @@
 //! | numeric | sign (0, 1, 2), then for non-zero: exponent (as an integer), digits + 1 a byte, 0; all but the sign inverted where negative |
 //! | interval | its comparable length as a 16-byte integer, then its three parts |
 //! | uuid | sixteen bytes |
+//! | array | its elements as columns, 0, how many dimensions (one byte), their lengths, their lower bounds (as integers) |
 //!
 //! A descending column has all its bytes inverted, tag included. The full layout with examples
 //! stands in `docs/formats/key.md`.
 
+use crate::array::Array;
 use crate::id::ObjectId;
 use crate::numeric::Numeric;
 use crate::value::Value;
@@ -66,7 +68,20 @@ fn push_body(out: &mut Vec<u8>, value: &Value) {
             push_integer(out, v.micros);
         }
         Value::Uuid(v) => out.extend_from_slice(v),
+        Value::Array(v) => push_array(out, v),
     }
+}
+
+/// The byte that ends an array's elements: less than the tag of another one.
+const ARRAY_END: u8 = 0;
+
+fn push_array(out: &mut Vec<u8>, array: &Array) {
+    array.elements().iter().for_each(|element| push_value(out, element, false));
+    let dimensions = array.dimensions();
+    // At most six dimensions.
+    out.extend_from_slice(&[ARRAY_END, dimensions.len() as u8]);
+    dimensions.iter().for_each(|dimension| push_integer(out, i64::from(dimension.length)));
+    dimensions.iter().for_each(|dimension| push_integer(out, i64::from(dimension.lower)));
 }
 
 fn push_integer(out: &mut Vec<u8>, value: i64) {
@@ -167,6 +182,7 @@ impl KeyRange {
 mod tests {
     use super::*;
     use crate::value::Interval;
+    use std::sync::Arc;
 
     fn encoded(value: &Value, descending: bool) -> Vec<u8> {
         let mut out = Vec::new();
@@ -216,6 +232,14 @@ mod tests {
                 Value::Interval(Interval::default()),
                 Value::Interval(Interval { months: 0, days: 29, micros: 0 }),
                 Value::Interval(Interval { months: 1, days: 1, micros: 0 }),
+            ],
+            vec![
+                Value::array(Vec::new()),
+                Value::Array(Arc::new(Array::starting_at(0, vec![Value::Int(1)]))),
+                Value::array(vec![Value::Int(1)]),
+                Value::array(vec![Value::Int(1), Value::Int(-5)]),
+                Value::array(vec![Value::Int(2)]),
+                Value::array(vec![Value::Null]),
             ],
         ]
     }

@@ -2,21 +2,23 @@
 //! each other. No I/O, no async, no clock: everything here is a value.
 //!
 //! * [`id`], [`time`]: who and when. Every identifier is a type of its own.
-//! * [`types`], [`value`], [`row`], [`key`]: what is stored. A row is encoded once (rkyv) and read
+//! * [`types`], [`value`], [`array`], [`row`], [`key`]: what is stored. A row is encoded once (rkyv) and read
 //!   in place; a key is encoded so that comparing bytes compares values.
 //! * [`schema`], [`placement`]: how rows are described and which partition holds them.
-//! * [`expression`], [`plan`], [`batch`]: bound expressions, physical operators and the batches
+//! * [`expression`], [`lookup`], [`plan`], [`batch`]: bound expressions, physical operators and the batches
 //!   that flow between them. Fragments and the router's gather trees are made of the same nodes.
 //! * [`command`]: what a router asks of a partition, and what a partition writes to its log.
 //! * [`text`]: how values are printed, as PostgreSQL does.
 //! * [`error`]: what a statement's failure looks like, in PostgreSQL's terms.
 
+pub mod array;
 pub mod batch;
 pub mod command;
 pub mod error;
 pub mod expression;
 pub mod id;
 pub mod key;
+pub mod lookup;
 pub mod numeric;
 pub mod placement;
 pub mod plan;

@@ -5,10 +5,12 @@
 //! (rkyv's `unaligned`), so they can lie anywhere in a block. Integrity comes from the checksum of
 //! the block or record that carries them, never from validation at each read.
 
+use crate::array::{Array, Dimension};
 use crate::numeric::Numeric;
 use crate::value::{Interval, Value, ValueRef};
 use bigdecimal::num_bigint::BigInt;
 use rkyv::{Archive, Serialize, rancor};
+use std::sync::Arc;
 
 #[derive(Archive, Serialize)]
 struct StoredRow {
@@ -30,6 +32,20 @@ enum StoredValue {
     Timestamp(i64),
     Interval(Box<StoredInterval>),
     Uuid(Box<[u8; 16]>),
+    Array(Box<StoredArray>),
+}
+
+/// An array's elements are a row of their own.
+#[derive(Archive, Serialize)]
+struct StoredArray {
+    dimensions: Vec<StoredDimension>,
+    elements: Vec<u8>,
+}
+
+#[derive(Archive, Serialize)]
+struct StoredDimension {
+    length: u32,
+    lower: i32,
 }
 
 #[derive(Archive, Serialize)]
@@ -70,6 +86,16 @@ impl From<&Value> for StoredValue {
                 micros: v.micros,
             })),
             Value::Uuid(v) => StoredValue::Uuid(Box::new(*v)),
+            Value::Array(v) => {
+                let stored = |dimension: &Dimension| StoredDimension {
+                    length: dimension.length,
+                    lower: dimension.lower,
+                };
+                StoredValue::Array(Box::new(StoredArray {
+                    dimensions: v.dimensions().iter().map(stored).collect(),
+                    elements: encode(v.elements()),
+                }))
+            }
         }
     }
 }
@@ -122,6 +148,18 @@ impl<'a> Row<'a> {
     }
 }
 
+fn array(stored: &ArchivedStoredArray) -> Array {
+    // SAFETY: `encode` made these bytes, and they lie inside a row whose bytes the maker of the
+    // enclosing `Row` vouched for.
+    let elements = unsafe { Row::from_bytes(&stored.elements) };
+    let dimension = |stored: &ArchivedStoredDimension| Dimension {
+        length: stored.length.to_native(),
+        lower: stored.lower.to_native(),
+    };
+    Array::new(stored.dimensions.iter().map(dimension).collect(), elements.to_values())
+        .expect("a stored array had a shape when it was stored")
+}
+
 fn view(value: &ArchivedStoredValue) -> ValueRef<'_> {
     match value {
         ArchivedStoredValue::Null => ValueRef::Null,
@@ -143,6 +181,7 @@ fn view(value: &ArchivedStoredValue) -> ValueRef<'_> {
             micros: v.micros.to_native(),
         }),
         ArchivedStoredValue::Uuid(v) => ValueRef::Uuid(*v.get()),
+        ArchivedStoredValue::Array(v) => ValueRef::Array(Arc::new(array(v))),
     }
 }
 
@@ -166,6 +205,9 @@ mod tests {
             Value::Timestamp(i64::MAX),
             Value::Interval(Interval { months: -1, days: 2, micros: 3 }),
             Value::Uuid([7; 16]),
+            Value::array(vec![Value::Int(1), Value::Null, Value::from("a string, not inline")]),
+            Value::Array(Arc::new(Array::starting_at(0, vec![Value::Uuid([1; 16])]))),
+            Value::array(Vec::new()),
         ];
         let bytes = encode(&values);
         // An odd offset: the archive must not depend on alignment.

@@ -5,8 +5,9 @@
 //! `double precision`, `timestamptz` has a zone. Casts to text, error messages, the shell and the
 //! exports all print through here.
 
+use crate::array::Array;
 use crate::types::DataType;
-use crate::value::{Interval, ValueRef};
+use crate::value::{Interval, Value, ValueRef};
 use std::fmt::{self, Write};
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
@@ -33,6 +34,8 @@ fn write_text(out: &mut String, value: &ValueRef<'_>, data_type: DataType) -> fm
     match value {
         ValueRef::Null => Ok(()),
         ValueRef::Bool(truth) => out.write_str(if *truth { "t" } else { "f" }),
+        // No object: what PostgreSQL prints for an oid of 0 that names something.
+        ValueRef::Int(0) if matches!(data_type, DataType::Reg(_)) => out.write_char('-'),
         ValueRef::Int(number) => write!(out, "{number}"),
         ValueRef::Float(number) if data_type == DataType::Float4 => {
             write_float(out, &format!("{:e}", *number as f32), FLOAT4_DIGITS)
@@ -57,6 +60,7 @@ fn write_text(out: &mut String, value: &ValueRef<'_>, data_type: DataType) -> fm
         }
         ValueRef::Interval(interval) => write_interval(out, *interval),
         ValueRef::Uuid(bytes) => write_uuid(out, bytes),
+        ValueRef::Array(array) => write_array(out, array, data_type),
     }
 }
 
@@ -93,6 +97,69 @@ fn write_float(out: &mut String, scientific: &str, digits_max: i32) -> fmt::Resu
         return write!(out, "{digits}{}", "0".repeat(whole - digits.len()));
     }
     write!(out, "{}.{}", &digits[..whole], &digits[whole..])
+}
+
+fn write_array(out: &mut String, array: &Array, data_type: DataType) -> fmt::Result {
+    let element = data_type.element().unwrap_or(DataType::Text);
+    if matches!(data_type, DataType::Int2Vector | DataType::OidVector) {
+        for (position, value) in array.elements().iter().enumerate() {
+            if position > 0 {
+                out.write_char(' ')?;
+            }
+            write_text(out, &value.as_ref(), element)?;
+        }
+        return Ok(());
+    }
+    if array.elements().is_empty() {
+        return out.write_str("{}");
+    }
+    if array.dimensions().iter().any(|dimension| dimension.lower != 1) {
+        for dimension in array.dimensions() {
+            write!(out, "[{}:{}]", dimension.lower, dimension.upper())?;
+        }
+        out.write_char('=')?;
+    }
+    // After how many elements a brace of each dimension closes, outermost first.
+    let mut spans: Vec<usize> = Vec::with_capacity(array.dimensions().len());
+    for dimension in array.dimensions().iter().rev() {
+        spans.insert(0, spans.first().copied().unwrap_or(1) * dimension.length as usize);
+    }
+    for (position, value) in array.elements().iter().enumerate() {
+        if position > 0 {
+            out.write_char(',')?;
+        }
+        spans
+            .iter()
+            .filter(|span| position.is_multiple_of(**span))
+            .try_for_each(|_| out.write_char('{'))?;
+        write_element(out, value, element)?;
+        spans
+            .iter()
+            .filter(|span| (position + 1).is_multiple_of(**span))
+            .try_for_each(|_| out.write_char('}'))?;
+    }
+    Ok(())
+}
+
+fn write_element(out: &mut String, value: &Value, data_type: DataType) -> fmt::Result {
+    let Some(text) = to_text(&value.as_ref(), data_type) else { return out.write_str("NULL") };
+    let is_special = |c: char| matches!(c, '{' | '}' | ',' | '"' | '\\') || is_array_space(c);
+    if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(is_special) {
+        return out.write_str(&text);
+    }
+    out.write_char('"')?;
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            out.write_char('\\')?;
+        }
+        out.write_char(c)?;
+    }
+    out.write_char('"')
+}
+
+/// What an array's text form takes for a space.
+pub fn is_array_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
 
 fn write_bytes(out: &mut String, bytes: &[u8]) -> fmt::Result {
@@ -195,7 +262,6 @@ pub fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::Value;
 
     fn check(value: Value, data_type: DataType, expected: &str) {
         assert_eq!(to_text(&value.as_ref(), data_type).as_deref(), Some(expected));

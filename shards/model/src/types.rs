@@ -1,7 +1,16 @@
 //! The types of SQL values.
+//!
+//! An array's type holds its elements' type as an [`ElementType`]: every type but arrays
+//! themselves, so that a [`DataType`] stays small and `Copy`. What PostgreSQL's catalog and wire
+//! protocol say of a type (its oid, its length, how its modifier is written) stands in [`oid`].
+
+mod element;
+pub mod oid;
 
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
+
+pub use element::ElementType;
 
 /// A column's or expression's type, with its modifiers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
@@ -42,6 +51,80 @@ pub enum DataType {
     Interval,
     /// `uuid`
     Uuid,
+    /// `oid`: an object's number, 32 bits without a sign.
+    Oid,
+    /// `name`: an identifier, at most [`NAME_BYTES_MAX`] bytes.
+    Name,
+    /// `"char"`: at most one byte, PostgreSQL's own catalog's.
+    InternalChar,
+    /// `regclass` and its kin: an oid that reads and prints as its object's name.
+    Reg(RegKind),
+    /// `json`: text that has been checked to be JSON.
+    Json,
+    /// `void`: what a function without a result answers.
+    Void,
+    /// `int2vector`: an array of `smallint` from 0, with a text form of its own.
+    Int2Vector,
+    /// `oidvector`: an array of `oid` from 0, with a text form of its own.
+    OidVector,
+    /// `type[]`, of any number of dimensions.
+    Array(ElementType),
+}
+
+/// Longest value of type `name` in bytes, as in PostgreSQL.
+pub const NAME_BYTES_MAX: usize = 63;
+
+/// What kind of object the oid of a `reg*` type names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+pub enum RegKind {
+    /// `regclass`: relations.
+    Class,
+    /// `regtype`: types.
+    Type,
+    /// `regproc`: functions by name.
+    Proc,
+    /// `regprocedure`: functions with their arguments.
+    Procedure,
+    /// `regnamespace`: schemas.
+    Namespace,
+    /// `regrole`: roles.
+    Role,
+    /// `regcollation`: collations.
+    Collation,
+    /// `regoper`: operators by name.
+    Oper,
+    /// `regoperator`: operators with their operands.
+    Operator,
+}
+
+impl RegKind {
+    /// All of them.
+    pub const ALL: [RegKind; 9] = [
+        RegKind::Class,
+        RegKind::Type,
+        RegKind::Proc,
+        RegKind::Procedure,
+        RegKind::Namespace,
+        RegKind::Role,
+        RegKind::Collation,
+        RegKind::Oper,
+        RegKind::Operator,
+    ];
+
+    /// The type's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            RegKind::Class => "regclass",
+            RegKind::Type => "regtype",
+            RegKind::Proc => "regproc",
+            RegKind::Procedure => "regprocedure",
+            RegKind::Namespace => "regnamespace",
+            RegKind::Role => "regrole",
+            RegKind::Collation => "regcollation",
+            RegKind::Oper => "regoper",
+            RegKind::Operator => "regoperator",
+        }
+    }
 }
 
 /// Declared limits of a `numeric` column.
@@ -67,7 +150,34 @@ impl DataType {
 
     /// Whether values are character strings.
     pub fn is_text(self) -> bool {
-        matches!(self, DataType::Text | DataType::Varchar(_) | DataType::Char(_))
+        matches!(
+            self,
+            DataType::Text
+                | DataType::Varchar(_)
+                | DataType::Char(_)
+                | DataType::Name
+                | DataType::InternalChar
+        )
+    }
+
+    /// Whether values are oids: `oid` itself and the `reg*` types.
+    pub fn is_oid(self) -> bool {
+        matches!(self, DataType::Oid | DataType::Reg(_))
+    }
+
+    /// The type of an array's elements; `None` of what is no array.
+    pub fn element(self) -> Option<DataType> {
+        match self {
+            DataType::Array(element) => Some(element.data_type()),
+            DataType::Int2Vector => Some(DataType::Int2),
+            DataType::OidVector => Some(DataType::Oid),
+            _ => None,
+        }
+    }
+
+    /// The type of arrays of this type; `None` where there is none.
+    pub fn array(self) -> Option<DataType> {
+        ElementType::of(self).map(DataType::Array)
     }
 
     /// The same type without its modifiers, as operators see it.
@@ -75,6 +185,8 @@ impl DataType {
         match self {
             DataType::Numeric(_) => DataType::Numeric(None),
             DataType::Varchar(_) => DataType::Text,
+            DataType::Array(ElementType::Numeric(_)) => DataType::Array(ElementType::Numeric(None)),
+            DataType::Array(ElementType::Varchar(_)) => DataType::Array(ElementType::Text),
             other => other,
         }
     }
@@ -105,6 +217,15 @@ impl fmt::Display for DataType {
             DataType::TimestampTz => f.write_str("timestamp with time zone"),
             DataType::Interval => f.write_str("interval"),
             DataType::Uuid => f.write_str("uuid"),
+            DataType::Oid => f.write_str("oid"),
+            DataType::Name => f.write_str("name"),
+            DataType::InternalChar => f.write_str("\"char\""),
+            DataType::Reg(kind) => f.write_str(kind.name()),
+            DataType::Json => f.write_str("json"),
+            DataType::Void => f.write_str("void"),
+            DataType::Int2Vector => f.write_str("int2vector"),
+            DataType::OidVector => f.write_str("oidvector"),
+            DataType::Array(element) => write!(f, "{}[]", element.data_type()),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! float a [`Value::Float`], every string a [`Value::Text`]. The plan knows the exact type of each
 //! column, and range and length are checked where a value is cast or stored.
 
+use crate::array::Array;
 use crate::numeric::Numeric;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub enum Value {
     Interval(Interval),
     /// `uuid`
     Uuid([u8; 16]),
+    /// An array of any element type.
+    Array(Arc<Array>),
 }
 
 /// A span of time in PostgreSQL's three parts, which have no fixed ratio.
@@ -85,9 +88,16 @@ pub enum ValueRef<'a> {
     Interval(Interval),
     /// `uuid`
     Uuid([u8; 16]),
+    /// An array; shared, because its elements are not read in place.
+    Array(Arc<Array>),
 }
 
 impl Value {
+    /// An array of one dimension that starts at 1.
+    pub fn array(elements: Vec<Value>) -> Value {
+        Value::Array(Arc::new(Array::vector(elements)))
+    }
+
     /// A string value.
     pub fn text(text: impl Into<Arc<str>>) -> Value {
         Value::Text(text.into())
@@ -111,6 +121,7 @@ impl Value {
             Value::Text(text) => text.len() + 16,
             Value::Bytes(bytes) => bytes.len() + 16,
             Value::Numeric(_) => NUMERIC_BYTES,
+            Value::Array(array) => array.memory_bytes(),
             _ => 0,
         };
         size_of::<Value>() + heap
@@ -131,6 +142,7 @@ impl Value {
             Value::Timestamp(v) => ValueRef::Timestamp(*v),
             Value::Interval(v) => ValueRef::Interval(*v),
             Value::Uuid(v) => ValueRef::Uuid(*v),
+            Value::Array(v) => ValueRef::Array(Arc::clone(v)),
         }
     }
 
@@ -149,6 +161,7 @@ impl Value {
             (Value::Time(a), Value::Time(b)) => a.cmp(b),
             (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
             (Value::Uuid(a), Value::Uuid(b)) => a.cmp(b),
+            (Value::Array(a), Value::Array(b)) => a.sort_order(b),
             (Value::Interval(a), Value::Interval(b)) => {
                 a.comparable_micros().cmp(&b.comparable_micros())
             }
@@ -179,6 +192,7 @@ impl Value {
             Value::Timestamp(_) => 8,
             Value::Interval(_) => 9,
             Value::Uuid(_) => 10,
+            Value::Array(_) => 11,
             Value::Null => u8::MAX,
         }
     }
@@ -253,6 +267,7 @@ impl ValueRef<'_> {
             ValueRef::Timestamp(v) => Value::Timestamp(*v),
             ValueRef::Interval(v) => Value::Interval(*v),
             ValueRef::Uuid(v) => Value::Uuid(*v),
+            ValueRef::Array(v) => Value::Array(Arc::clone(v)),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use super::decimal;
 use super::input::{self, integer_bounds};
+use model::array::Array;
 use model::error::{SqlError, SqlState};
 use model::numeric::Numeric;
 use model::text;
 use model::types::DataType;
 use model::value::{Interval, Value};
+use std::sync::Arc;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -23,12 +25,22 @@ pub fn cast(
         (Value::Null, _) => Ok(Value::Null),
         (_, DataType::Unknown) => Ok(value.clone()),
         (_, to) if to.is_text() => to_string(value, from, to, explicit),
+        (Value::Text(text), DataType::Array(element)) => {
+            let mut read = |element_text: &str| {
+                let element_text = Value::text(element_text);
+                cast(&element_text, DataType::Text, element.data_type(), explicit, now_micros)
+            };
+            input::parse_array(text, &mut read).map(|array| Value::Array(Arc::new(array)))
+        }
+        (Value::Array(array), to) => elements(array, from, to, explicit, now_micros),
+        (Value::Text(_), DataType::Json) if from == DataType::Json => Ok(value.clone()),
         (Value::Text(text), to) => {
             let parsed = input::parse(text, to, now_micros)?;
             modify(parsed, to)
         }
         (Value::Bool(truth), to) if to.is_integer() => Ok(Value::Int(i64::from(*truth))),
         (Value::Int(number), DataType::Bool) => Ok(Value::Bool(*number != 0)),
+        (Value::Int(number), to) if to.is_oid() => oid(*number),
         (Value::Int(_) | Value::Float(_) | Value::Numeric(_), to) if to.is_number() => {
             number(value, from, to)
         }
@@ -36,6 +48,38 @@ pub fn cast(
             SqlError::new(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}"))
         })?,
     }
+}
+
+/// Negative integers wrap around, as in PostgreSQL.
+fn oid(number: i64) -> Result<Value, SqlError> {
+    match u32::try_from(number).or_else(|_error| i32::try_from(number).map(|n| n as u32)) {
+        Ok(number) => Ok(Value::Int(i64::from(number))),
+        Err(_) => Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "OID out of range")),
+    }
+}
+
+/// An array with each element cast; its shape stays.
+fn elements(
+    array: &Arc<Array>,
+    from: DataType,
+    to: DataType,
+    explicit: bool,
+    now_micros: i64,
+) -> Result<Value, SqlError> {
+    let (Some(from), Some(to)) = (from.element(), to.element()) else {
+        return Err(SqlError::new(
+            SqlState::CANNOT_COERCE,
+            format!("cannot cast type {from} to {to}"),
+        ));
+    };
+    if from == to {
+        return Ok(Value::Array(Arc::clone(array)));
+    }
+    let values = array.elements().iter().map(|v| cast(v, from, to, explicit, now_micros));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    Array::new(array.dimensions().to_vec(), values)
+        .map(|array| Value::Array(Arc::new(array)))
+        .ok_or_else(|| SqlError::internal("an array lost its shape"))
 }
 
 /// Whether a cast exists at all; the binder refuses others with 42846 before anything runs.
@@ -54,6 +98,11 @@ pub fn exists(from: DataType, to: DataType, explicit: bool) -> bool {
     match (from, to) {
         (from, to) if from.is_number() && to.is_number() => true,
         (Bool, DataType::Int4) | (DataType::Int4, Bool) => explicit,
+        (from, to) if from.is_oid() => to.is_oid() || to.is_integer(),
+        (from, to) if from.element().is_some() && to.element().is_some() => {
+            let elements = from.element().zip(to.element());
+            elements.is_some_and(|(from, to)| exists(from, to, explicit))
+        }
         (Timestamp | TimestampTz, Date | Time | Timestamp) | (Interval, Time) => true,
         _ => false,
     }
@@ -88,6 +137,7 @@ fn to_string(
     let Value::Text(string) = &text else { return Ok(text) };
     let length = match to {
         DataType::Varchar(length) | DataType::Char(length) => length as usize,
+        DataType::Name | DataType::InternalChar => return input::parse(string, to, 0),
         _ => return Ok(text),
     };
     // Bytes are at least as many as characters: most strings need no counting.

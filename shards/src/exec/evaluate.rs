@@ -11,6 +11,7 @@ mod arithmetic;
 mod comparison;
 mod like;
 mod logic;
+mod lookup;
 mod operand;
 pub mod temporal;
 
@@ -148,6 +149,9 @@ fn operand<'a>(
             let text = operand(inner, batch, context)?;
             let pattern = operand(pattern, batch, context)?;
             like::like(&text, &pattern, *escape, *case_insensitive, *negated, batch.rows())
+        }
+        Expression::Lookup { table, arguments, data_type } => {
+            lookup::lookup(table, arguments, *data_type, batch, context).map(Operand::owned)
         }
         Expression::Function { function, arguments, data_type } => {
             functions::evaluate_call(function, arguments, *data_type, batch, context)

@@ -9,6 +9,7 @@ mod conditional;
 mod date;
 mod format;
 mod math;
+mod names;
 mod registry;
 mod string;
 mod system;
@@ -23,6 +24,7 @@ use model::value::Value;
 
 pub use aggregate::{ResolvedAggregate, resolve_aggregate};
 pub(super) use math::{float_power, numeric_power};
+pub use names::quote_identifier;
 
 /// How often a function may be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

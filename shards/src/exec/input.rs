@@ -1,14 +1,16 @@
 //! Text to values: PostgreSQL's input functions.
 
+mod array;
 mod interval;
 mod moment;
 
 use super::decimal;
 use model::error::{SqlError, SqlState};
-use model::types::DataType;
+use model::types::{DataType, NAME_BYTES_MAX};
 use model::value::Value;
 use std::sync::Arc;
 
+pub use array::{parse_array, parse_vector};
 pub use interval::parse_interval;
 pub use moment::{parse_date, parse_time, parse_timestamp};
 
@@ -17,8 +19,26 @@ pub use moment::{parse_date, parse_time, parse_timestamp};
 pub fn parse(text: &str, data_type: DataType, now_micros: i64) -> Result<Value, SqlError> {
     let trimmed = text.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     match data_type {
-        DataType::Unknown | DataType::Text | DataType::Varchar(_) | DataType::Char(_) => {
-            Ok(Value::text(text))
+        DataType::Unknown
+        | DataType::Text
+        | DataType::Varchar(_)
+        | DataType::Char(_)
+        | DataType::Void => Ok(Value::text(text)),
+        DataType::Name => Ok(Value::text(cut(text, NAME_BYTES_MAX))),
+        DataType::InternalChar => Ok(Value::text(cut(text, 1))),
+        DataType::Json => parse_json(text),
+        DataType::Oid => parse_oid(trimmed, text),
+        // A name is looked up by the binder, which knows the catalog.
+        DataType::Reg(_) if trimmed == "-" => Ok(Value::Int(0)),
+        DataType::Reg(_) => parse_oid(trimmed, text).map_err(|_error| invalid(data_type, text)),
+        DataType::Int2Vector | DataType::OidVector | DataType::Array(_) => {
+            let element = data_type.element().unwrap_or(DataType::Text);
+            let mut read = |text: &str| parse(text, element, now_micros);
+            let array = match data_type {
+                DataType::Array(_) => parse_array(text, &mut read)?,
+                _ => parse_vector(text, &mut read)?,
+            };
+            Ok(Value::Array(Arc::new(array)))
         }
         DataType::Bool => {
             parse_bool(trimmed).map(Value::Bool).ok_or_else(|| invalid(data_type, text))
@@ -49,6 +69,40 @@ fn invalid(data_type: DataType, text: &str) -> SqlError {
         SqlState::INVALID_TEXT_REPRESENTATION,
         format!("invalid input syntax for type {data_type}: \"{text}\""),
     )
+}
+
+/// The longest beginning of at most so many bytes that is whole characters.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// 32 bits without a sign; a negative number wraps around, as in PostgreSQL.
+fn parse_oid(trimmed: &str, text: &str) -> Result<Value, SqlError> {
+    let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(invalid(DataType::Oid, text));
+    }
+    match trimmed.parse::<i64>() {
+        Ok(number) if (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(&number) => {
+            Ok(Value::Int(i64::from(number as u32)))
+        }
+        _ => Err(SqlError::new(
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("value \"{text}\" is out of range for type oid"),
+        )),
+    }
+}
+
+/// Keeps the text as it is; only checks it.
+fn parse_json(text: &str) -> Result<Value, SqlError> {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(Value::text(text)),
+        Err(error) => Err(SqlError::new(
+            SqlState::INVALID_TEXT_REPRESENTATION,
+            "invalid input syntax for type json",
+        )
+        .detail(format!("The text is no JSON: {error}."))),
+    }
 }
 
 fn is_special_number(text: &str) -> bool {

@@ -3,7 +3,7 @@
 
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, UnaryOperator};
-use model::types::DataType;
+use model::types::{DataType, ElementType, RegKind};
 
 /// How an operator of two operands is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,14 @@ pub fn is_implicit_cast(from: DataType, to: DataType) -> bool {
     }
     match (from, to) {
         (from, to) if from.is_text() && to.is_text() => true,
+        // Any integer, and any name of an object, is an oid; texts become `regclass` only.
+        (from, to) if to.is_oid() && (from.is_integer() || from.is_oid()) => true,
+        (from, DataType::Reg(RegKind::Class)) if from.is_text() => true,
+        (DataType::Int2Vector, DataType::Array(ElementType::Int2))
+        | (DataType::OidVector, DataType::Array(ElementType::Oid)) => true,
+        (DataType::Array(from), DataType::Array(to)) => {
+            is_implicit_cast(from.data_type(), to.data_type())
+        }
         (DataType::Date, DataType::Timestamp | DataType::TimestampTz)
         | (DataType::Timestamp, DataType::TimestampTz)
         | (DataType::Time, DataType::Interval) => true,
@@ -112,6 +120,10 @@ fn number_rank(data_type: DataType) -> Option<u8> {
 
 /// The type both become, where an implicit cast leads there.
 fn promote(left: DataType, right: DataType) -> Option<DataType> {
+    if left != right && (left.is_oid() || right.is_oid()) {
+        let oid = |t: DataType| t.is_oid() || t.is_integer();
+        return (oid(left) && oid(right)).then_some(DataType::Oid);
+    }
     if left.is_text() && right.is_text() {
         return Some(if left == right { left } else { DataType::Text });
     }

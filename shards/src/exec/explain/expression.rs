@@ -60,6 +60,9 @@ pub fn with_names(expression: &Expression, names: &[&str]) -> String {
             let name = function.0.split('(').next().unwrap_or_default();
             format!("{name}({})", list(arguments))
         }
+        Expression::Lookup { table, arguments, .. } => {
+            format!("{}({})", table.name, list(arguments))
+        }
     }
 }
 

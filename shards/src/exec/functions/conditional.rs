@@ -10,6 +10,7 @@ use model::error::SqlError;
 use model::expression::{BinaryOperator, Expression, FunctionReference};
 use model::text;
 use model::types::DataType;
+use model::types::oid::format_type;
 use model::value::Value;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -86,22 +87,13 @@ pub(super) fn body(reference: &FunctionReference) -> Option<Body> {
         "concat_ws" => concat_with_separator,
         "num_nulls" => |call| Ok(Value::Int(nulls(call))),
         "num_nonnulls" => |call| Ok(Value::Int(call.values.len() as i64 - nulls(call))),
-        "pg_typeof" => |call| Ok(Value::text(unmodified_name(call.types[0]))),
+        "pg_typeof" => |call| Ok(Value::text(format_type(call.types[0]))),
         _ => return None,
     })
 }
 
 fn nulls(call: &Call<'_>) -> i64 {
     call.values.iter().filter(|value| value.is_null()).count() as i64
-}
-
-/// `pg_typeof` knows no modifiers.
-fn unmodified_name(data_type: DataType) -> String {
-    match data_type {
-        DataType::Varchar(_) => "character varying".to_owned(),
-        DataType::Char(_) => "character".to_owned(),
-        other => other.base().to_string(),
-    }
 }
 
 /// Nulls are passed over; only nulls make one.

@@ -1,6 +1,6 @@
 //! The table of all functions and the rules by which a call finds its overload.
 
-use super::{Function, Signature, date, format, math, string, system};
+use super::{Function, Signature, date, format, math, names, string, system};
 use crate::exec::operators::is_implicit_cast;
 use model::error::{SqlError, SqlState};
 use model::expression::FunctionReference;
@@ -17,8 +17,14 @@ struct Table {
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut table = Table { by_reference: HashMap::new(), by_name: HashMap::new() };
-    let families =
-        [string::FUNCTIONS, math::FUNCTIONS, date::FUNCTIONS, format::FUNCTIONS, system::FUNCTIONS];
+    let families = [
+        string::FUNCTIONS,
+        math::FUNCTIONS,
+        date::FUNCTIONS,
+        format::FUNCTIONS,
+        names::FUNCTIONS,
+        system::FUNCTIONS,
+    ];
     for function in families.into_iter().flatten() {
         let earlier = table.by_reference.insert(reference_of(function), function);
         assert!(earlier.is_none(), "two functions {}", reference_of(function));

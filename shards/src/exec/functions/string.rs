@@ -64,7 +64,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("to_hex", &[DataType::Int8], Text, |c| {
         Ok(Value::text(format!("{:x}", c.int(0)?)))
     }),
-    text1("quote_ident", |c| Ok(Value::text(quote_ident(c.text(0)?)))),
     text1("quote_literal", |c| Ok(Value::text(quote_literal(c.text(0)?)))),
 ];
 
@@ -254,12 +253,6 @@ fn chr(call: &Call<'_>) -> Result<Value, SqlError> {
                 format!("requested character too large for encoding: {code}"),
             )
         })
-}
-
-fn quote_ident(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 fn quote_literal(text: &str) -> String {

@@ -1,0 +1,236 @@
+//! Names of objects as oids: `regclass`, `regtype` and their kin.
+//!
+//! A `reg*` value is an oid. What it reads from and prints as depends on the catalog, so the casts
+//! to and from text are lookups in tables that are made here, from the catalog the statement is
+//! bound with. A cast of a constant is folded to its oid when the statement is planned.
+
+use super::binder::{Binder, cast};
+use super::{OutputColumn, SessionSettings};
+use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation};
+use model::error::SqlState;
+use model::expression::{Expression, FunctionReference};
+use model::lookup::{LookupTable, Missing};
+use model::types::{DataType, ElementType, RegKind, oid};
+use model::value::Value;
+use shards::exec::functions::quote_identifier;
+use std::sync::Arc;
+
+use super::query::BoundQuery;
+
+/// An object that a `reg*` value can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedObject {
+    /// Its oid.
+    pub oid: u32,
+    /// The schema it is in; none of what is in no schema.
+    pub schema: Option<String>,
+    /// Its name, without quotes.
+    pub name: String,
+    /// Whether it is found, and prints, without its schema.
+    pub visible: bool,
+}
+
+/// The objects that the catalog itself knows: relations, their indexes, schemas and types.
+pub fn catalog_objects(
+    kind: RegKind,
+    catalog: &Catalog,
+    settings: &SessionSettings,
+) -> Vec<NamedObject> {
+    match kind {
+        RegKind::Class => relations(catalog, settings),
+        RegKind::Namespace => {
+            let schemas = catalog.database(&settings.database).into_iter().flat_map(|d| &d.schemas);
+            schemas
+                .map(|(name, schema)| NamedObject {
+                    oid: schema.id.0,
+                    schema: None,
+                    name: name.clone(),
+                    visible: true,
+                })
+                .collect()
+        }
+        RegKind::Type => types(),
+        _ => Vec::new(),
+    }
+}
+
+fn relations(catalog: &Catalog, settings: &SessionSettings) -> Vec<NamedObject> {
+    let mut objects = Vec::new();
+    for (schema, relation) in catalog.relations(&settings.database) {
+        let mut add = |oid, name: &str| {
+            objects.push(NamedObject {
+                oid,
+                schema: Some(schema.to_owned()),
+                name: name.to_owned(),
+                visible: schema == DEFAULT_SCHEMA,
+            });
+        };
+        add(relation.id().0, relation.name());
+        if let Relation::Table(table) = relation {
+            table.indexes.iter().for_each(|index| add(index.id.0, &index.name));
+        }
+    }
+    objects
+}
+
+/// Every type under its internal name and the names of the standard; the latter print.
+fn types() -> Vec<NamedObject> {
+    let named = |oid, name: String| NamedObject {
+        oid,
+        schema: Some("pg_catalog".to_owned()),
+        name,
+        visible: true,
+    };
+    let mut objects = Vec::with_capacity(oid::TYPES.len() * 4);
+    for entry in oid::TYPES {
+        let shown = oid::format_type(entry.data_type);
+        objects.push(named(entry.oid, shown.clone()));
+        if entry.array_oid != 0 {
+            objects.push(named(entry.array_oid, format!("{shown}[]")));
+            objects.push(named(entry.array_oid, format!("{}[]", entry.name)));
+            objects.push(named(entry.array_oid, format!("_{}", entry.name)));
+        }
+        objects.push(named(entry.oid, entry.name.to_owned()));
+    }
+    // Other spellings of the grammar.
+    for (name, of) in [
+        ("int", DataType::Int4),
+        ("decimal", DataType::Numeric(None)),
+        ("char", DataType::Char(1)),
+        ("float", DataType::Float8),
+    ] {
+        objects.push(named(oid::oid(of), name.to_owned()));
+        objects.push(named(oid::array_oid(of), format!("{name}[]")));
+    }
+    objects
+}
+
+impl Binder<'_> {
+    /// A cast; of a `reg*` value to text, and of text to one, by a lookup.
+    pub(super) fn cast(&self, operand: Expression, target: DataType, explicit: bool) -> Expression {
+        let from = operand.data_type();
+        match (from, target) {
+            (DataType::Reg(kind), target) if target.is_text() => {
+                let text = self.reg_text(kind, operand);
+                if target == DataType::Text { text } else { cast(text, target, explicit) }
+            }
+            (from, DataType::Reg(kind)) if from.is_text() || from == DataType::Unknown => {
+                self.reg_from_text(kind, operand)
+            }
+            _ => cast(operand, target, explicit),
+        }
+    }
+
+    /// The text of a `reg*` value.
+    pub(super) fn reg_text(&self, kind: RegKind, operand: Expression) -> Expression {
+        let mut table = LookupTable::new(kind.name(), Missing::Input);
+        table.insert(&[Value::Int(0)], Value::text("-"));
+        for object in self.named_objects(kind) {
+            let text = printed(kind, &object);
+            table.insert(&[Value::Int(i64::from(object.oid))], Value::text(text));
+        }
+        self.lookup(table, vec![operand], DataType::Text)
+    }
+
+    /// The `reg*` value that a text names; an error where it names nothing.
+    fn reg_from_text(&self, kind: RegKind, operand: Expression) -> Expression {
+        if let Expression::Literal(Value::Text(text), _) = &operand
+            && (text.as_ref() == "-" || text.bytes().all(|byte| byte.is_ascii_digit()))
+        {
+            return cast(operand, DataType::Reg(kind), true);
+        }
+        if let Expression::Literal(Value::Null, _) = operand {
+            return Expression::Literal(Value::Null, DataType::Reg(kind));
+        }
+        let missing = missing(kind);
+        self.reg_oid(kind, self.decided(operand), missing)
+    }
+
+    /// The oid of the object that a text names, and what comes of a name of nothing.
+    pub(super) fn reg_oid(&self, kind: RegKind, name: Expression, missing: Missing) -> Expression {
+        let mut table = LookupTable::new(kind.name(), missing);
+        for object in self.named_objects(kind) {
+            let oid = Value::Int(i64::from(object.oid));
+            let name = Value::text(object.name);
+            if object.visible {
+                table.insert(&[Value::array(vec![name.clone()])], oid.clone());
+            }
+            if let Some(schema) = object.schema {
+                table.insert(&[Value::array(vec![Value::text(schema), name])], oid);
+            }
+        }
+        // Type names have spaces and brackets; all others are identifiers with dots between.
+        let reader = match kind {
+            RegKind::Type => "type name",
+            _ => "object name",
+        };
+        let parts = Expression::Function {
+            function: FunctionReference(Arc::from(format!("{reader}(text)"))),
+            arguments: vec![name],
+            data_type: DataType::Array(ElementType::Text),
+        };
+        self.lookup(table, vec![parts], DataType::Reg(kind))
+    }
+
+    /// A lookup of `arguments` in a table made from this catalog: the plan is not kept.
+    pub(super) fn lookup(
+        &self,
+        table: LookupTable,
+        arguments: Vec<Expression>,
+        data_type: DataType,
+    ) -> Expression {
+        self.uncacheable.set(true);
+        Expression::Lookup { table: Arc::new(table), arguments, data_type }
+    }
+
+    fn named_objects(&self, kind: RegKind) -> Vec<NamedObject> {
+        self.virtual_tables.objects(kind, self.catalog, self.settings)
+    }
+
+    /// The query with its `reg*` columns as the text that clients see.
+    pub(super) fn printable(&self, query: BoundQuery) -> BoundQuery {
+        let is_reg = |column: &OutputColumn| matches!(column.data_type, DataType::Reg(_));
+        if !query.columns.iter().any(is_reg) {
+            return query;
+        }
+        let BoundQuery { plan, mut columns } = query;
+        let mut expressions = Vec::with_capacity(columns.len());
+        for (index, column) in columns.iter_mut().enumerate() {
+            let value = Expression::column(index, column.data_type);
+            expressions.push(match column.data_type {
+                DataType::Reg(kind) => {
+                    column.data_type = DataType::Text;
+                    self.reg_text(kind, value)
+                }
+                _ => value,
+            });
+        }
+        BoundQuery { plan: plan.project(expressions), columns }
+    }
+}
+
+fn printed(kind: RegKind, object: &NamedObject) -> String {
+    // A type's name is no identifier, and a function's arguments are not either.
+    let quoted = match kind {
+        RegKind::Type | RegKind::Procedure | RegKind::Operator => object.name.clone(),
+        _ => quote_identifier(&object.name),
+    };
+    match &object.schema {
+        Some(schema) if !object.visible => format!("{}.{quoted}", quote_identifier(schema)),
+        _ => quoted,
+    }
+}
+
+/// PostgreSQL's error for a name of nothing.
+fn missing(kind: RegKind) -> Missing {
+    let (state, before) = match kind {
+        RegKind::Class => (SqlState::UNDEFINED_TABLE, "relation \""),
+        RegKind::Type => (SqlState::UNDEFINED_OBJECT, "type \""),
+        RegKind::Proc | RegKind::Procedure => (SqlState::UNDEFINED_FUNCTION, "function \""),
+        RegKind::Namespace => (SqlState::INVALID_SCHEMA_NAME, "schema \""),
+        RegKind::Role => (SqlState::UNDEFINED_OBJECT, "role \""),
+        RegKind::Collation => (SqlState::UNDEFINED_OBJECT, "collation \""),
+        RegKind::Oper | RegKind::Operator => (SqlState::UNDEFINED_FUNCTION, "operator \""),
+    };
+    Missing::Error { state, before: before.into(), after: "\" does not exist".into() }
+}
