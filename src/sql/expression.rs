@@ -10,6 +10,7 @@ use model::expression::{BinaryOperator, Expression, UnaryOperator};
 use model::plan::ApplyKind;
 use model::types::DataType;
 use model::value::Value;
+use shards::exec::functions::array;
 use shards::exec::operators;
 use sqlparser::ast::{self, Expr};
 
@@ -105,8 +106,14 @@ impl Binder<'_> {
                 self.bind_case(operand.as_deref(), conditions, else_result.as_deref(), scope, slots)
             }
             Expr::Function(call) => self.bind_function(call, scope, slots),
-            Expr::Collate { expr, .. } => Err(SqlError::unsupported("COLLATE")
-                .hint(format!("Strings compare by their bytes; write {expr} alone."))),
+            Expr::Collate { expr, collation } => {
+                check_collation(collation)?;
+                self.bind(expr, scope, slots)
+            }
+            Expr::Array(elements) => self.bind_array(&elements.elem, scope, slots),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.bind_subscripts(root, access_chain, scope, slots)
+            }
             _ => match self.bind_special_function(expression, scope, slots)? {
                 Some(bound) => Ok(bound),
                 None => self.bind_subquery_expression(expression, scope, slots),
@@ -232,6 +239,11 @@ impl Binder<'_> {
         right: Expression,
     ) -> Result<Expression, SqlError> {
         use ast::BinaryOperator as Ast;
+        if *operator == Ast::StringConcat
+            && let Some(name) = array::concatenation(left.data_type(), right.data_type())
+        {
+            return self.call(name, vec![left, right]);
+        }
         if let Some(operator) = binary_operator(operator) {
             return self.typed_binary(left, operator, right);
         }
@@ -240,6 +252,18 @@ impl Binder<'_> {
             Ast::PGNotLikeMatch => (true, false),
             Ast::PGILikeMatch => (false, true),
             Ast::PGNotILikeMatch => (true, true),
+            Ast::PGRegexMatch => return self.call("textregexeq", vec![left, right]),
+            Ast::PGRegexIMatch => return self.call("texticregexeq", vec![left, right]),
+            Ast::PGRegexNotMatch => return Ok(not(self.call("textregexeq", vec![left, right])?)),
+            Ast::PGRegexNotIMatch => {
+                return Ok(not(self.call("texticregexeq", vec![left, right])?));
+            }
+            Ast::AtArrow => return self.call("arraycontains", vec![left, right]),
+            Ast::ArrowAt => return self.call("arraycontained", vec![left, right]),
+            Ast::PGOverlap => return self.call("arrayoverlap", vec![left, right]),
+            Ast::PGCustomBinaryOperator(name) => {
+                return self.bind_operator(left, &qualified_operator(name)?, right);
+            }
             other => return Err(SqlError::unsupported(format!("the operator {other}"))),
         };
         self.like(left, right, Some('\\'), (negated, case_insensitive))
@@ -305,7 +329,7 @@ impl Binder<'_> {
         self.typed_binary(operand, operator, Expression::literal(value, DataType::Bool))
     }
 
-    fn bind_in_list(
+    pub(super) fn bind_in_list(
         &self,
         operand: &Expr,
         list: &[Expr],
@@ -424,12 +448,20 @@ impl Binder<'_> {
                 Ok(if *negated { not(any) } else { any })
             }
             Expr::AnyOp { left, compare_op, right, .. } => {
-                let (operator, query) = quantified(compare_op, right)?;
-                self.bind_any(left, operator, query, scope, slots)
+                let operator = quantifiable(compare_op)?;
+                match unnested(right) {
+                    Expr::Subquery(query) => self.bind_any(left, operator, query, scope, slots),
+                    array => self.bind_quantified(left, operator, array, false, scope, slots),
+                }
             }
             Expr::AllOp { left, compare_op, right } => {
-                let (operator, query) = quantified(compare_op, right)?;
-                Ok(not(self.bind_any(left, negation(operator), query, scope, slots)?))
+                let operator = quantifiable(compare_op)?;
+                match unnested(right) {
+                    Expr::Subquery(query) => {
+                        Ok(not(self.bind_any(left, negation(operator), query, scope, slots)?))
+                    }
+                    array => self.bind_quantified(left, operator, array, true, scope, slots),
+                }
             }
             other => Err(unsupported(other)),
         }
@@ -456,7 +488,7 @@ impl Binder<'_> {
         Ok(slots.subquery(SubquerySlot { plan, kind: ApplyKind::Any { operand, operator } }))
     }
 
-    fn bind_subquery(
+    pub(super) fn bind_subquery(
         &self,
         query: &ast::Query,
         scope: &Scope<'_>,
@@ -524,19 +556,78 @@ fn binary_operator(operator: &ast::BinaryOperator) -> Option<BinaryOperator> {
     })
 }
 
-fn quantified<'q>(
-    operator: &ast::BinaryOperator,
-    right: &'q Expr,
-) -> Result<(BinaryOperator, &'q ast::Query), SqlError> {
-    let mut right = right;
-    while let Expr::Nested(inner) = right {
-        right = inner;
+fn quantifiable(operator: &ast::BinaryOperator) -> Result<BinaryOperator, SqlError> {
+    let named = match operator {
+        ast::BinaryOperator::PGCustomBinaryOperator(name) => &qualified_operator(name)?,
+        other => other,
+    };
+    binary_operator(named)
+        .filter(|operator| operator.is_comparison())
+        .ok_or_else(|| SqlError::unsupported(format!("the operator {operator} before ANY or ALL")))
+}
+
+fn unnested(mut expression: &Expr) -> &Expr {
+    while let Expr::Nested(inner) = expression {
+        expression = inner;
     }
-    let Expr::Subquery(query) = right else { return Err(unsupported(right)) };
-    match binary_operator(operator).filter(|operator| operator.is_comparison()) {
-        Some(operator) => Ok((operator, query)),
-        None => Err(SqlError::unsupported(format!("the operator {operator} before ANY or ALL"))),
+    expression
+}
+
+/// `OPERATOR(pg_catalog.=)`
+fn qualified_operator(name: &[String]) -> Result<ast::BinaryOperator, SqlError> {
+    use ast::BinaryOperator as Ast;
+    let symbol = match name {
+        [symbol] => symbol,
+        [schema, symbol] if schema.eq_ignore_ascii_case("pg_catalog") => symbol,
+        _ => return Err(unknown_operator(name)),
+    };
+    Ok(match symbol.as_str() {
+        "=" => Ast::Eq,
+        "<>" | "!=" => Ast::NotEq,
+        "<" => Ast::Lt,
+        "<=" => Ast::LtEq,
+        ">" => Ast::Gt,
+        ">=" => Ast::GtEq,
+        "+" => Ast::Plus,
+        "-" => Ast::Minus,
+        "*" => Ast::Multiply,
+        "/" => Ast::Divide,
+        "%" => Ast::Modulo,
+        "||" => Ast::StringConcat,
+        "~" => Ast::PGRegexMatch,
+        "~*" => Ast::PGRegexIMatch,
+        "!~" => Ast::PGRegexNotMatch,
+        "!~*" => Ast::PGRegexNotIMatch,
+        "~~" => Ast::PGLikeMatch,
+        "~~*" => Ast::PGILikeMatch,
+        "!~~" => Ast::PGNotLikeMatch,
+        "!~~*" => Ast::PGNotILikeMatch,
+        "@>" => Ast::AtArrow,
+        "<@" => Ast::ArrowAt,
+        "&&" => Ast::PGOverlap,
+        _ => return Err(unknown_operator(name)),
+    })
+}
+
+fn unknown_operator(name: &[String]) -> SqlError {
+    SqlError::new(
+        SqlState::UNDEFINED_FUNCTION,
+        format!("operator does not exist: {}", name.join(".")),
+    )
+}
+
+/// Strings compare by their bytes: only the collations that say so exist.
+fn check_collation(name: &ast::ObjectName) -> Result<(), SqlError> {
+    let (schema, collation) = crate::sql::names::relation_name(name)?;
+    let known = schema.is_none_or(|schema| schema == "pg_catalog")
+        && matches!(collation.as_str(), "C" | "POSIX" | "default" | "ucs_basic");
+    if known {
+        return Ok(());
     }
+    Err(SqlError::new(
+        SqlState::UNDEFINED_OBJECT,
+        format!("collation \"{collation}\" for encoding \"UTF8\" does not exist"),
+    ))
 }
 
 fn negation(operator: BinaryOperator) -> BinaryOperator {

@@ -19,6 +19,8 @@ struct Call<'q> {
     /// `count(*)`
     star: bool,
     distinct: bool,
+    /// `ORDER BY` among the arguments of an aggregate.
+    order: &'q [ast::OrderByExpr],
 }
 
 impl Binder<'_> {
@@ -28,6 +30,11 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
+        if let FunctionArguments::Subquery(query) = &function.args
+            && call_name(function)? == "array"
+        {
+            return self.bind_array_subquery(query, scope, slots);
+        }
         let call = parts(function)?;
         if let Some(window) = &function.over {
             return self.bind_window(&call, function, window, scope, slots);
@@ -41,7 +48,7 @@ impl Binder<'_> {
                 format!("window function {} requires an OVER clause", call.name),
             ));
         }
-        if call.star || call.distinct || function.filter.is_some() {
+        if call.star || call.distinct || function.filter.is_some() || !call.order.is_empty() {
             return Err(SqlError::new(
                 SqlState::WRONG_OBJECT_TYPE,
                 format!("{} is not an aggregate function", call.name),
@@ -90,8 +97,31 @@ impl Binder<'_> {
         slots.refusals.aggregates = Some("the arguments of another");
         slots.refusals.windows = Some("the arguments of an aggregate");
         let bound = self.aggregate_call(call, function, filter, scope, slots);
+        let order = self.aggregate_order(call, scope, slots);
         slots.refusals = outer;
+        let order = order?;
+        if !order.is_empty() {
+            if slots.aggregate_order.as_ref().is_some_and(|known| *known != order) {
+                return Err(SqlError::unsupported(
+                    "aggregates with different ORDER BY in one query",
+                ));
+            }
+            slots.aggregate_order = Some(order);
+        }
         Ok(slots.aggregate(bound?))
+    }
+
+    fn aggregate_order(
+        &self,
+        call: &Call<'_>,
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Vec<SortKey>, SqlError> {
+        let key = |key: &ast::OrderByExpr| {
+            let bound = self.bind(&key.expr, scope, slots)?;
+            sort_key(self.decided(bound), &key.options)
+        };
+        call.order.iter().map(key).collect()
     }
 
     fn aggregate_call(
@@ -165,8 +195,8 @@ impl Binder<'_> {
         if specification.window_frame.is_some() || specification.window_name.is_some() {
             return Err(SqlError::unsupported("a window frame other than the default"));
         }
-        if call.distinct || function.filter.is_some() {
-            return Err(SqlError::unsupported("DISTINCT or FILTER of a window function"));
+        if call.distinct || function.filter.is_some() || !call.order.is_empty() {
+            return Err(SqlError::unsupported("DISTINCT, FILTER or ORDER BY of a window function"));
         }
         let outer = slots.refusals;
         slots.refusals.windows = Some("a window definition");
@@ -313,7 +343,7 @@ pub(super) fn sort_key(
 
 fn parts(function: &ast::Function) -> Result<Call<'_>, SqlError> {
     let name = call_name(function)?;
-    let mut call = Call { name, arguments: Vec::new(), star: false, distinct: false };
+    let mut call = Call { name, arguments: Vec::new(), star: false, distinct: false, order: &[] };
     if !function.within_group.is_empty() || function.null_treatment.is_some() {
         return Err(SqlError::unsupported(format!("this form of {}", call.name)));
     }
@@ -324,8 +354,13 @@ fn parts(function: &ast::Function) -> Result<Call<'_>, SqlError> {
         }
         FunctionArguments::List(list) => list,
     };
-    if !list.clauses.is_empty() {
-        return Err(SqlError::unsupported(format!("a clause in the arguments of {}", call.name)));
+    match list.clauses.as_slice() {
+        [] => {}
+        [ast::FunctionArgumentClause::OrderBy(order)] => call.order = order,
+        _ => {
+            let clause = format!("a clause in the arguments of {}", call.name);
+            return Err(SqlError::unsupported(clause));
+        }
     }
     call.distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
     for argument in &list.args {
@@ -350,6 +385,7 @@ fn aggregate_function(name: &str) -> Option<AggregateFunction> {
         "bool_and" | "every" => AggregateFunction::BoolAnd,
         "bool_or" => AggregateFunction::BoolOr,
         "string_agg" => AggregateFunction::StringAgg,
+        "array_agg" => AggregateFunction::ArrayAgg,
         "stddev" | "stddev_samp" => AggregateFunction::StddevSamp,
         "stddev_pop" => AggregateFunction::StddevPop,
         "variance" | "var_samp" => AggregateFunction::VarSamp,

@@ -5,7 +5,7 @@ use super::scope::Scope;
 use super::slots::{Slot, Slots, collect, slot_of};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
-use model::plan::{AggregateCall, AggregateFunction, ApplyKind};
+use model::plan::{AggregateCall, AggregateFunction, ApplyKind, SortKey};
 
 /// An aggregation that is being put together.
 pub(super) struct Grouping {
@@ -111,7 +111,7 @@ impl Grouping {
         scope: &Scope<'_>,
         input: &Logical,
     ) -> Result<(), SqlError> {
-        let below = self.slots_below();
+        let below = self.slots_below(slots.aggregate_order.as_deref());
         for position in 0..slots.subqueries.len() {
             if below.contains(&Slot::Subquery(position)) {
                 continue;
@@ -138,12 +138,15 @@ impl Grouping {
     }
 
     /// The slots in the arguments and filters of aggregates.
-    fn slots_below(&self) -> Vec<Slot> {
+    fn slots_below(&self, order: Option<&[SortKey]>) -> Vec<Slot> {
         let mut below = Vec::new();
         for call in &self.aggregates {
             for expression in call.arguments.iter().chain(&call.filter) {
                 collect(expression, &mut below);
             }
+        }
+        for key in order.unwrap_or_default() {
+            collect(&key.expression, &mut below);
         }
         below
     }
@@ -151,9 +154,15 @@ impl Grouping {
     /// Puts the aggregation on top of its input.
     pub(super) fn place(mut self, input: Logical, slots: &Slots) -> Logical {
         let calls = self.aggregates.iter_mut();
+        let mut order = slots.aggregate_order.clone().unwrap_or_default();
         let mut used: Vec<&mut Expression> =
             calls.flat_map(|call| call.arguments.iter_mut().chain(&mut call.filter)).collect();
-        let input = slots.place_subqueries(input, &mut used);
+        used.extend(order.iter_mut().map(|key| &mut key.expression));
+        let mut input = slots.place_subqueries(input, &mut used);
+        if !order.is_empty() {
+            // Groups take their rows in the order of the input.
+            input = Logical::Sort { input: Box::new(input), keys: order, limit: None };
+        }
         Logical::Aggregate {
             input: Box::new(input),
             groups: self.groups,

@@ -23,6 +23,7 @@
 //! may be kept and run again as long as the catalog is the same.
 
 mod access;
+mod arrays;
 mod binder;
 pub mod ddl;
 mod dml;

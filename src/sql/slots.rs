@@ -53,6 +53,9 @@ pub struct Refusals {
 pub struct Slots {
     /// Aggregates, each once.
     pub aggregates: Vec<AggregateCall>,
+    /// The order in which the aggregates take their rows, where one of them asks for it. All
+    /// share it: what does not ask takes any.
+    pub aggregate_order: Option<Vec<SortKey>>,
     /// Window functions.
     pub windows: Vec<WindowSlot>,
     /// Subqueries.

@@ -47,6 +47,8 @@ states! {
     INVALID_TEXT_REPRESENTATION = b"22P02";
     /// invalid_binary_representation
     INVALID_BINARY_REPRESENTATION = b"22P03";
+    /// null_value_not_allowed
+    NULL_VALUE_NOT_ALLOWED = b"22004";
     /// array_subscript_error
     ARRAY_SUBSCRIPT_ERROR = b"2202E";
     /// invalid_regular_expression

@@ -212,6 +212,8 @@ pub enum AggregateFunction {
     BoolOr,
     /// `string_agg(x, separator)`
     StringAgg,
+    /// `array_agg(x)`, nulls included
+    ArrayAgg,
     /// `stddev_samp`, `stddev`
     StddevSamp,
     /// `stddev_pop`

@@ -5,11 +5,13 @@
 //! their bare name.
 
 mod aggregate;
+pub mod array;
 mod conditional;
 mod date;
 mod format;
 mod math;
 mod names;
+mod regex;
 mod registry;
 mod string;
 mod system;
@@ -58,12 +60,18 @@ pub fn resolve(name: &str, arguments: &[DataType]) -> Result<Signature, SqlError
     if let Some(signature) = conditional::resolve(name, arguments) {
         return signature;
     }
+    if let Some(signature) = array::resolve(name, arguments) {
+        return signature;
+    }
     registry::resolve(name, arguments)
 }
 
 /// How often a resolved function may be evaluated. Those over arguments of any type (such as
 /// `coalesce`) are taken as volatile here: what they are made of is folded on its own.
 pub fn volatility(reference: &FunctionReference) -> Volatility {
+    if array::body(reference).is_some() {
+        return Volatility::Immutable;
+    }
     registry::find(reference).map_or(Volatility::Volatile, |function| function.volatility)
 }
 
@@ -153,7 +161,7 @@ pub(super) fn evaluate_call(
     if conditional::is_coalesce(reference) {
         return conditional::coalesce(arguments, data_type, batch, context);
     }
-    let (body, strict) = match conditional::body(reference) {
+    let (body, strict) = match conditional::body(reference).or_else(|| array::body(reference)) {
         Some(body) => (body, false),
         None => {
             let function = registry::find(reference)

@@ -36,6 +36,7 @@ enum States {
     Best(Vec<Value>, Ordering),
     Truths(Vec<Option<bool>>, bool),
     Strings(Vec<Option<(String, String)>>),
+    Arrays(Vec<Option<Vec<Value>>>),
     ExactMoments(Vec<ExactMoments>),
     FloatMoments(Vec<FloatMoments>),
 }
@@ -59,11 +60,16 @@ pub fn state_types(call: &AggregateCall) -> Vec<DataType> {
             DataType::Int8,
         ],
         A::StringAgg => vec![DataType::Text, DataType::Text],
+        A::ArrayAgg => vec![call.data_type],
         A::StddevSamp | A::StddevPop | A::VarSamp | A::VarPop => {
             let sum = if is_float(argument) { DataType::Float8 } else { exact };
             vec![DataType::Int8, sum, sum]
         }
     }
+}
+
+fn array_of(elements: &Option<Vec<Value>>) -> Value {
+    elements.as_ref().map_or(Value::Null, |elements| Value::array(elements.clone()))
 }
 
 fn is_float(data_type: DataType) -> bool {
@@ -90,6 +96,7 @@ impl Accumulator {
             A::BoolAnd => States::Truths(Vec::new(), true),
             A::BoolOr => States::Truths(Vec::new(), false),
             A::StringAgg => States::Strings(Vec::new()),
+            A::ArrayAgg => States::Arrays(Vec::new()),
             A::StddevSamp | A::StddevPop | A::VarSamp | A::VarPop => {
                 let values = if merges {
                     call.arguments.get(1).map(|a| a.data_type())
@@ -116,6 +123,7 @@ impl Accumulator {
             States::Best(states, _) => states.len(),
             States::Truths(states, _) => states.len(),
             States::Strings(states) => states.len(),
+            States::Arrays(states) => states.len(),
             States::ExactMoments(states) => states.len(),
             States::FloatMoments(states) => states.len(),
         }
@@ -132,6 +140,7 @@ impl Accumulator {
             States::Best(states, _) => states.resize(groups, Value::Null),
             States::Truths(states, _) => states.resize(groups, None),
             States::Strings(states) => states.resize(groups, None),
+            States::Arrays(states) => states.resize(groups, None),
             States::ExactMoments(states) => states.resize_with(groups, ExactMoments::default),
             States::FloatMoments(states) => states.resize(groups, FloatMoments::default()),
         }
@@ -163,7 +172,8 @@ impl Accumulator {
             return Ok(());
         }
         for (row, &group) in groups.iter().enumerate() {
-            if !argument.is_null(row) {
+            let takes_nulls = matches!(self.states, States::Arrays(_)) && !self.merges;
+            if takes_nulls || !argument.is_null(row) {
                 self.update_one(group as usize, row, arguments, memory)?;
             }
         }
@@ -240,6 +250,16 @@ impl Accumulator {
                     empty => *empty = Some((value.to_owned(), separator.to_owned())),
                 }
             }
+            (States::Arrays(arrays), ValueRef::Array(part)) if self.merges => {
+                memory.grow(part.memory_bytes())?;
+                let known = arrays[group].get_or_insert_default();
+                known.extend_from_slice(part.elements());
+            }
+            (States::Arrays(arrays), value) => {
+                let value = value.to_value();
+                memory.grow(value.memory_bytes())?;
+                arrays[group].get_or_insert_default().push(value);
+            }
             (States::ExactMoments(states), _) if self.merges => {
                 states[group].merge(arguments, row)?;
             }
@@ -298,6 +318,7 @@ impl Accumulator {
             States::Strings(strings) => strings[group]
                 .as_ref()
                 .map_or(Value::Null, |(string, _)| Value::text(string.as_str())),
+            States::Arrays(arrays) => array_of(&arrays[group]),
             States::ExactMoments(states) => states[group].result(call.function)?,
             States::FloatMoments(states) => states[group].result(call.function),
         })
@@ -349,6 +370,7 @@ impl Accumulator {
                 }
                 None => vec![Value::Null, Value::Null],
             },
+            States::Arrays(arrays) => vec![array_of(&arrays[group])],
             States::ExactMoments(states) => states[group].state(),
             States::FloatMoments(states) => states[group].state(),
         }

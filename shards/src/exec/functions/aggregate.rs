@@ -32,6 +32,7 @@ pub fn resolve_aggregate(
         "bool_and" | "every" => A::BoolAnd,
         "bool_or" => A::BoolOr,
         "string_agg" => A::StringAgg,
+        "array_agg" => A::ArrayAgg,
         "stddev" | "stddev_samp" => A::StddevSamp,
         "stddev_pop" => A::StddevPop,
         "variance" | "var_samp" => A::VarSamp,
@@ -84,6 +85,8 @@ fn one(function: AggregateFunction, argument: DataType) -> Option<(DataType, Dat
             number if number.is_number() => (exact, exact),
             _ => return None,
         },
+        (A::ArrayAgg, DataType::Unknown) => (DataType::Text, DataType::Text.array()?),
+        (A::ArrayAgg, element) => (element, element.array()?),
         (A::First, other) => (other, other),
         _ => return None,
     })
