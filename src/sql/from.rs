@@ -5,6 +5,7 @@ use super::logical::Logical;
 use super::names::{fold, relation_name};
 use super::query::BoundQuery;
 use super::scope::{Scope, ScopeColumn};
+use super::set_functions::table_call;
 use super::slots::{Refusals, Slots};
 use crate::catalog::{Relation, SYSTEM_SCHEMA, View};
 use model::error::{SqlError, SqlState};
@@ -35,11 +36,8 @@ impl Binder<'_> {
                 None => self.bind_joins(item, outer)?,
                 Some(left) => {
                     check_alias(&left.columns, &item.relation)?;
-                    if is_lateral(&item.relation) {
-                        if !item.joins.is_empty() {
-                            return Err(SqlError::unsupported("a join behind LATERAL"));
-                        }
-                        self.bind_lateral(left, &item.relation, false, outer)?
+                    if let Some(beside) = self.bind_beside(&left, &item.relation, false, outer)? {
+                        self.bind_joins_behind(beside, &item.joins, outer)?
                     } else {
                         let right = self.bind_joins(item, outer)?;
                         check_distinct(&left.columns, &right.columns)?;
@@ -56,11 +54,53 @@ impl Binder<'_> {
         item: &ast::TableWithJoins,
         outer: Option<&'s Scope<'s>>,
     ) -> Result<Source, SqlError> {
-        let mut left = self.bind_factor(&item.relation, outer)?;
-        for join in &item.joins {
-            left = self.nested(|| self.bind_join(left, join, outer))?;
+        let left = self.bind_factor(&item.relation, outer)?;
+        item.joins
+            .iter()
+            .try_fold(left, |left, join| self.nested(|| self.bind_join(left, join, outer)))
+    }
+
+    /// The joins behind an item that sees those before it: to be joined with all of them is the
+    /// same, as long as only rows of the right side are missing.
+    fn bind_joins_behind<'s>(
+        &self,
+        left: Source,
+        joins: &[ast::Join],
+        outer: Option<&'s Scope<'s>>,
+    ) -> Result<Source, SqlError> {
+        let one_sided = |join: &ast::Join| {
+            !matches!(
+                join.join_operator,
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_)
+            )
+        };
+        if !joins.iter().all(one_sided) {
+            return Err(SqlError::unsupported("a right or full join behind LATERAL"));
         }
-        Ok(left)
+        joins.iter().try_fold(left, |left, join| self.nested(|| self.bind_join(left, join, outer)))
+    }
+
+    /// An item that sees the columns of those before it, beside them: `LATERAL`, and a function
+    /// that reads them. `None` where it is joined like a table.
+    fn bind_beside<'s>(
+        &self,
+        left: &Source,
+        factor: &TableFactor,
+        keep: bool,
+        outer: Option<&'s Scope<'s>>,
+    ) -> Result<Option<Source>, SqlError> {
+        let copy = || Source { plan: left.plan.clone(), columns: left.columns.clone() };
+        if is_lateral(factor) {
+            return self.bind_lateral(copy(), factor, keep, outer).map(Some);
+        }
+        let Some(call) = table_call(factor)? else { return Ok(None) };
+        let scope = Scope { columns: left.columns.clone(), parent: outer };
+        if !self.reads_columns(&call, &scope)? {
+            return Ok(None);
+        }
+        let beside = self.bind_table_call(copy(), &call, keep, outer)?;
+        check_distinct(&left.columns, &beside.columns[left.columns.len()..])?;
+        Ok(Some(beside))
     }
 
     fn bind_join<'s>(
@@ -77,14 +117,10 @@ impl Binder<'_> {
             JoinOperator::FullOuter(c) => (JoinKind::Full, c),
             _ => return Err(SqlError::unsupported(format!("the join {join}"))),
         };
-        if is_lateral(&join.relation) {
-            let always = matches!(constraint, JoinConstraint::None)
-                || matches!(constraint, JoinConstraint::On(ast::Expr::Value(v)) if v.value == ast::Value::Boolean(true));
-            if !always || !matches!(kind, JoinKind::Inner | JoinKind::Left) {
-                return Err(SqlError::unsupported("a condition on a LATERAL join")
-                    .hint("Put the condition into the subquery and join ON true."));
-            }
-            return self.bind_lateral(left, &join.relation, kind == JoinKind::Left, outer);
+        if let Some(beside) =
+            self.bind_beside(&left, &join.relation, kind == JoinKind::Left, outer)?
+        {
+            return self.lateral_condition(beside, kind, constraint, outer);
         }
         let right = self.bind_factor(&join.relation, outer)?;
         check_distinct(&left.columns, &right.columns)?;
@@ -137,6 +173,38 @@ impl Binder<'_> {
             }
             JoinConstraint::None => Ok(cross(left, right)),
         }
+    }
+
+    /// The condition of a lateral join: of an inner one a filter above it.
+    fn lateral_condition<'s>(
+        &self,
+        beside: Source,
+        kind: JoinKind,
+        constraint: &JoinConstraint,
+        outer: Option<&'s Scope<'s>>,
+    ) -> Result<Source, SqlError> {
+        let condition = match (constraint, kind) {
+            (JoinConstraint::None, JoinKind::Inner | JoinKind::Left) => return Ok(beside),
+            (JoinConstraint::On(ast::Expr::Value(v)), JoinKind::Inner | JoinKind::Left)
+                if v.value == ast::Value::Boolean(true) =>
+            {
+                return Ok(beside);
+            }
+            (JoinConstraint::On(condition), JoinKind::Inner) => condition,
+            _ => {
+                return Err(SqlError::unsupported("this condition on a LATERAL join")
+                    .hint("Put the condition into the subquery and join ON true."));
+            }
+        };
+        let scope = Scope { columns: beside.columns, parent: outer };
+        let mut slots = Slots::refusing(Refusals {
+            aggregates: Some("JOIN conditions"),
+            windows: Some("JOIN conditions"),
+            subqueries: Some("a LATERAL join's condition"),
+        });
+        let bound = self.bind(condition, &scope, &mut slots)?;
+        let condition = self.condition(bound, "JOIN/ON")?;
+        Ok(Source { plan: beside.plan.filter(condition), columns: scope.columns })
     }
 
     /// `USING`: each named column stands once, first, and the two behind it only with their
@@ -235,6 +303,10 @@ impl Binder<'_> {
         factor: &TableFactor,
         outer: Option<&'s Scope<'s>>,
     ) -> Result<Source, SqlError> {
+        if let Some(call) = table_call(factor)? {
+            let nothing = Source { plan: Logical::one_row(), columns: Vec::new() };
+            return self.bind_table_call(nothing, &call, false, outer);
+        }
         match factor {
             TableFactor::Table {
                 name,

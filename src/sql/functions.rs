@@ -54,6 +54,9 @@ impl Binder<'_> {
                 format!("{} is not an aggregate function", call.name),
             ));
         }
+        if functions::is_set_function(&call.name) {
+            return self.bind_set_call(function, &call.arguments, scope, slots);
+        }
         let arguments: Vec<Expression> =
             call.arguments.iter().map(|a| self.bind(a, scope, slots)).collect::<Result<_, _>>()?;
         self.call(&call.name, arguments)
@@ -94,11 +97,13 @@ impl Binder<'_> {
             ));
         }
         let outer = slots.refusals;
+        let takes_sets = std::mem::take(&mut slots.takes_sets);
         slots.refusals.aggregates = Some("the arguments of another");
         slots.refusals.windows = Some("the arguments of an aggregate");
         let bound = self.aggregate_call(call, function, filter, scope, slots);
         let order = self.aggregate_order(call, scope, slots);
         slots.refusals = outer;
+        slots.takes_sets = takes_sets;
         let order = order?;
         if !order.is_empty() {
             if slots.aggregate_order.as_ref().is_some_and(|known| *known != order) {

@@ -35,7 +35,7 @@ impl Grouping {
             let data_type = column.data_type;
             let index = match slot_of(*column) {
                 Some(Slot::Aggregate(position)) => self.groups.len() + position,
-                Some(Slot::Window(_) | Slot::Subquery(_)) => return Ok(()),
+                Some(Slot::Window(_) | Slot::Subquery(_) | Slot::Set(_)) => return Ok(()),
                 None => self.determined_column(column.index, scope, input)?,
             };
             *expression = Expression::column(index, data_type);

@@ -5,7 +5,9 @@
 //! its plan sees the input's row as `Outer` columns.
 
 use model::expression::Expression;
-use model::plan::{AggregateCall, ApplyKind, JoinKind, SetOperationKind, SortKey, WindowCall};
+use model::plan::{
+    AggregateCall, ApplyKind, JoinKind, SetCall, SetOperationKind, SortKey, WindowCall,
+};
 use model::schema::Table;
 use model::types::DataType;
 use std::sync::Arc;
@@ -117,6 +119,18 @@ pub enum Logical {
         /// The calls.
         calls: Vec<WindowCall>,
     },
+    /// Functions that answer several rows: the input's columns, a column a call, and the number
+    /// of the row among those of its input row where asked.
+    ProjectSet {
+        /// The input.
+        input: Box<Logical>,
+        /// The calls.
+        calls: Vec<SetCall>,
+        /// `WITH ORDINALITY`
+        ordinality: bool,
+        /// Keep input rows for which no call answers.
+        outer: bool,
+    },
 }
 
 impl Logical {
@@ -177,6 +191,12 @@ impl Logical {
                 types.extend(calls.iter().map(|call| call.data_type));
                 types
             }
+            Logical::ProjectSet { input, calls, ordinality, .. } => {
+                let mut types = input.types();
+                types.extend(calls.iter().map(|call| call.data_type));
+                types.extend(ordinality.then_some(DataType::Int8));
+                types
+            }
         }
     }
 
@@ -202,7 +222,8 @@ impl Logical {
             | Logical::Aggregate { input, .. }
             | Logical::Sort { input, .. }
             | Logical::Limit { input, .. }
-            | Logical::Window { input, .. } => visit(input, false),
+            | Logical::Window { input, .. }
+            | Logical::ProjectSet { input, .. } => visit(input, false),
             Logical::Join { left, right, .. } | Logical::SetOperation { left, right, .. } => {
                 visit(left, false);
                 visit(right, false);
@@ -224,7 +245,8 @@ impl Logical {
             | Logical::Aggregate { input, .. }
             | Logical::Sort { input, .. }
             | Logical::Limit { input, .. }
-            | Logical::Window { input, .. } => change(input, false),
+            | Logical::Window { input, .. }
+            | Logical::ProjectSet { input, .. } => change(input, false),
             Logical::Join { left, right, .. } | Logical::SetOperation { left, right, .. } => {
                 change(left, false);
                 change(right, false);
@@ -262,6 +284,9 @@ impl Logical {
                 order_by.iter().for_each(|key| visit(&key.expression));
                 calls.iter().flat_map(|call| &call.arguments).for_each(visit);
             }
+            Logical::ProjectSet { calls, .. } => {
+                calls.iter().flat_map(|call| &call.arguments).for_each(visit);
+            }
             Logical::Apply { .. } | Logical::Append { .. } | Logical::SetOperation { .. } => {}
         }
     }
@@ -291,6 +316,9 @@ impl Logical {
             Logical::Window { partition_by, order_by, calls, .. } => {
                 partition_by.iter_mut().for_each(&mut change);
                 order_by.iter_mut().for_each(|key| change(&mut key.expression));
+                calls.iter_mut().flat_map(|call| &mut call.arguments).for_each(change);
+            }
+            Logical::ProjectSet { calls, .. } => {
                 calls.iter_mut().flat_map(|call| &mut call.arguments).for_each(change);
             }
             Logical::Apply { .. } | Logical::Append { .. } | Logical::SetOperation { .. } => {}

@@ -41,6 +41,7 @@ mod reg;
 pub mod rules;
 mod scope;
 mod select;
+mod set_functions;
 mod slots;
 mod statement;
 mod stored_text;

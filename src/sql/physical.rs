@@ -12,8 +12,8 @@ use super::logical::{Logical, columns_of, conjunction, conjuncts, map_columns};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{
     Access, Aggregate, AggregateCall, Append, Apply, Exchange, Filter, HashJoin, JoinKind, Limit,
-    Materialize, NestedLoopJoin, Phase, Plan, Project, Scan, SetOperation, Sort, SortKey, Target,
-    Values, Window,
+    Materialize, NestedLoopJoin, Phase, Plan, Project, ProjectSet, Scan, SetCall, SetOperation,
+    Sort, SortKey, Target, Values, Window,
 };
 use model::types::DataType;
 use shards::exec::state_types;
@@ -96,6 +96,9 @@ fn place(logical: Logical) -> Placed {
             let (left, right) = (Box::new(gather(place(*left))), Box::new(gather(place(*right))));
             Placed::Router(Plan::SetOperation(SetOperation { left, right, kind, all }))
         }
+        Logical::ProjectSet { input, calls, ordinality, outer } => {
+            project_set(place(*input), calls, ordinality, outer)
+        }
         Logical::Window { input, partition_by, order_by, calls } => {
             let keys = order_by.iter().map(|key| &key.expression);
             let used = calls.iter().flat_map(|call| &call.arguments);
@@ -173,6 +176,18 @@ fn project(input: Placed, expressions: Vec<Expression>) -> Placed {
         Placed::Router(plan) => {
             Placed::Router(Plan::Project(Project { input: Box::new(plan), expressions }))
         }
+    }
+}
+
+/// Rows are multiplied where they are: the input's columns keep their places.
+fn project_set(input: Placed, calls: Vec<SetCall>, ordinality: bool, outer: bool) -> Placed {
+    let set = |input, calls| Plan::ProjectSet(ProjectSet { input, calls, ordinality, outer });
+    match free_of_outer(input, calls.iter().flat_map(|call| &call.arguments)) {
+        Placed::Fragment(mut fragment) => {
+            fragment.plan = set(Box::new(fragment.plan), calls);
+            Placed::Fragment(fragment)
+        }
+        Placed::Router(plan) => Placed::Router(set(Box::new(plan), calls)),
     }
 }
 
@@ -438,6 +453,7 @@ fn keep_uncorrelated(plan: &mut Plan) {
         | Plan::Sort(Sort { input, .. })
         | Plan::Limit(Limit { input, .. })
         | Plan::Window(Window { input, .. })
+        | Plan::ProjectSet(ProjectSet { input, .. })
         | Plan::Apply(Apply { input, .. }) => keep_uncorrelated(input),
         Plan::HashJoin(HashJoin { left, right, .. })
         | Plan::NestedLoopJoin(NestedLoopJoin { left, right, .. })
@@ -460,7 +476,8 @@ fn is_outer_lookup(plan: &Plan) -> bool {
         | Plan::Aggregate(Aggregate { input, .. })
         | Plan::Sort(Sort { input, .. })
         | Plan::Limit(Limit { input, .. })
-        | Plan::Window(Window { input, .. }) => is_outer_lookup(input),
+        | Plan::Window(Window { input, .. })
+        | Plan::ProjectSet(ProjectSet { input, .. }) => is_outer_lookup(input),
         Plan::HashJoin(HashJoin { left, right, .. })
         | Plan::NestedLoopJoin(NestedLoopJoin { left, right, .. }) => {
             is_outer_lookup(left) || is_outer_lookup(right)

@@ -44,8 +44,9 @@ impl Binder<'_> {
         let Source { plan, columns } = self.bind_from(&select.from, outer)?;
         let scope = Scope { columns, parent: outer };
         let mut plan = self.bind_where(plan, select.selection.as_ref(), &scope)?;
-        let mut slots = Slots::default();
+        let mut slots = Slots { takes_sets: true, ..Slots::default() };
         let items = self.bind_items(&select.projection, &scope, &mut slots)?;
+        slots.takes_sets = false;
         let groups = self.bind_groups(&select.group_by, &items, &select.projection, &scope)?;
         let having = match &select.having {
             None => None,
@@ -56,6 +57,7 @@ impl Binder<'_> {
                 Some(self.condition(bound, "HAVING")?)
             }
         };
+        slots.takes_sets = true;
         let order = self.bind_order(order, &items, &scope, &mut slots)?;
         let mut clauses = Clauses { items, having, order };
         let grouped =
@@ -248,6 +250,7 @@ impl Binder<'_> {
         let mut expressions: Vec<Expression> =
             clauses.items.into_iter().map(|(_, value)| value).chain(extra).collect();
         let mut used: Vec<&mut Expression> = expressions.iter_mut().collect();
+        plan = slots.place_sets(plan, &mut used);
         plan = slots.place_subqueries(plan, &mut used);
         let width = expressions.len();
         plan = plan.project(expressions);
@@ -284,6 +287,9 @@ fn group(
         for expression in window.arguments.iter_mut().chain(&mut window.partition_by).chain(order) {
             grouping.regroup(expression, scope, &plan)?;
         }
+    }
+    for argument in slots.sets.iter_mut().flat_map(|call| &mut call.arguments) {
+        grouping.regroup(argument, scope, &plan)?;
     }
     grouping.regroup_subqueries(slots, scope, &plan)?;
     let mut plan = grouping.place(plan, slots);
@@ -369,6 +375,9 @@ fn refuse_slots(expression: &Expression) -> Result<Expression, SqlError> {
         Some(Slot::Aggregate(_)) => "aggregate functions are not allowed in GROUP BY",
         Some(Slot::Window(_)) => "window functions are not allowed in GROUP BY",
         Some(Slot::Subquery(_)) => return Err(SqlError::unsupported("a subquery in GROUP BY")),
+        Some(Slot::Set(_)) => {
+            return Err(SqlError::unsupported("a set-returning function in GROUP BY"));
+        }
     };
     Err(SqlError::new(SqlState::GROUPING_ERROR, refused))
 }

@@ -6,12 +6,13 @@
 
 use super::logical::Logical;
 use model::expression::{ColumnReference, Expression};
-use model::plan::{AggregateCall, ApplyKind, SortKey, WindowFunction};
+use model::plan::{AggregateCall, ApplyKind, SetCall, SortKey, WindowFunction};
 use model::types::DataType;
 
 const AGGREGATES: usize = 1 << 40;
 const WINDOWS: usize = 1 << 41;
 const SUBQUERIES: usize = 1 << 42;
+const SETS: usize = 1 << 43;
 
 /// A window function call with its window.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +61,10 @@ pub struct Slots {
     pub windows: Vec<WindowSlot>,
     /// Subqueries.
     pub subqueries: Vec<SubquerySlot>,
+    /// Functions that answer several rows.
+    pub sets: Vec<SetCall>,
+    /// Whether the clause at hand takes such functions.
+    pub takes_sets: bool,
     /// What the clause at hand refuses.
     pub refusals: Refusals,
 }
@@ -73,6 +78,8 @@ pub enum Slot {
     Window(usize),
     /// Position in [`Slots::subqueries`].
     Subquery(usize),
+    /// Position in [`Slots::sets`].
+    Set(usize),
 }
 
 impl Slots {
@@ -97,6 +104,36 @@ impl Slots {
         let data_type = slot.data_type;
         self.windows.push(slot);
         Expression::column(WINDOWS + self.windows.len() - 1, data_type)
+    }
+
+    /// The slot of a function that answers several rows; the same call shares one.
+    pub fn set(&mut self, call: SetCall) -> Expression {
+        let data_type = call.data_type;
+        let known = self.sets.iter().position(|other| *other == call);
+        let position = known.unwrap_or_else(|| {
+            self.sets.push(call);
+            self.sets.len() - 1
+        });
+        Expression::column(SETS + position, data_type)
+    }
+
+    /// Adds the set functions to `input`, and puts their columns into the expressions.
+    pub fn place_sets(&self, input: Logical, expressions: &mut [&mut Expression]) -> Logical {
+        if self.sets.is_empty() {
+            return input;
+        }
+        let mut calls = self.sets.clone();
+        let mut used: Vec<&mut Expression> =
+            calls.iter_mut().flat_map(|call| &mut call.arguments).collect();
+        let input = self.place_subqueries(input, &mut used);
+        let width = input.width();
+        for expression in expressions {
+            replace_slots(expression, &mut |slot| match slot {
+                Slot::Set(position) => Some(width + position),
+                _ => None,
+            });
+        }
+        Logical::ProjectSet { input: Box::new(input), calls, ordinality: false, outer: false }
     }
 
     /// The slot of a subquery.
@@ -146,7 +183,9 @@ impl Slots {
 /// The slot that a column is, if it is one.
 pub fn slot_of(column: ColumnReference) -> Option<Slot> {
     let index = column.index;
-    if index >= SUBQUERIES {
+    if index >= SETS {
+        Some(Slot::Set(index - SETS))
+    } else if index >= SUBQUERIES {
         Some(Slot::Subquery(index - SUBQUERIES))
     } else if index >= WINDOWS {
         Some(Slot::Window(index - WINDOWS))

@@ -41,6 +41,8 @@ pub enum Plan {
     SetOperation(SetOperation),
     /// Window functions.
     Window(Window),
+    /// Calls functions that answer several rows.
+    ProjectSet(ProjectSet),
     /// Keeps its input's rows, so that an enclosing `Apply` runs it once.
     Materialize(Materialize),
     /// Changes a table's rows in this partition.
@@ -409,6 +411,45 @@ pub enum WindowFunction {
     DenseRank,
     /// An aggregate over the frame.
     Aggregate(AggregateFunction),
+}
+
+/// Calls functions that answer several rows, for each row of the input. Output: the input's
+/// columns, a column a call, and the number of the row among those of its input row where asked.
+/// The calls run side by side; the shorter ones end in nulls.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProjectSet {
+    /// The input.
+    pub input: Box<Plan>,
+    /// What is called.
+    pub calls: Vec<SetCall>,
+    /// `WITH ORDINALITY`
+    pub ordinality: bool,
+    /// Keep input rows for which no call answers.
+    pub outer: bool,
+}
+
+/// A call of a function that answers several rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetCall {
+    /// The function.
+    pub function: SetFunction,
+    /// Its arguments, cast to the types it takes.
+    pub arguments: Vec<Expression>,
+    /// Type of its column.
+    pub data_type: DataType,
+}
+
+/// A function that answers several rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SetFunction {
+    /// `unnest(array)`: its elements.
+    Unnest,
+    /// `generate_series(start, stop[, step])`: of integers, numerics or timestamps.
+    Series,
+    /// `generate_subscripts(array, dimension[, reverse])`
+    Subscripts,
+    /// Its argument, once: an ordinary function in `FROM`.
+    Scalar,
 }
 
 /// Keeps its input's rows.

@@ -2,6 +2,7 @@
 
 mod expression;
 
+use super::project_set;
 pub use expression::expression;
 use model::plan::{
     Access, Aggregate, ApplyKind, Bound, Change, Exchange, JoinKind, KeyBounds, Phase, Plan, Scan,
@@ -117,6 +118,12 @@ fn describe(plan: &Plan, partitions: u32) -> Description<'_> {
                 properties.push(format!("Order By: {}", sort_keys(&node.order_by)));
             }
             ("WindowAgg".to_owned(), vec![&node.input])
+        }
+        Plan::ProjectSet(node) => {
+            let calls: Vec<String> =
+                node.calls.iter().map(|call| project_set::shown(call, expression)).collect();
+            properties.push(format!("Calls: {}", calls.join(", ")));
+            ("ProjectSet".to_owned(), vec![&node.input])
         }
         Plan::Materialize(node) => ("Materialize".to_owned(), vec![&node.input]),
         Plan::Modify(node) => {

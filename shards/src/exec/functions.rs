@@ -13,6 +13,7 @@ mod math;
 mod names;
 mod regex;
 mod registry;
+mod set;
 mod string;
 mod system;
 
@@ -27,6 +28,7 @@ use model::value::Value;
 pub use aggregate::{ResolvedAggregate, resolve_aggregate};
 pub(super) use math::{float_power, numeric_power};
 pub use names::quote_identifier;
+pub use set::{ResolvedSet, is_set_function, resolve_set};
 
 /// How often a function may be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

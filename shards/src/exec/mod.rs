@@ -55,6 +55,7 @@ mod open;
 pub mod operators;
 mod outer;
 mod project;
+mod project_set;
 mod scan;
 mod set_operation;
 mod shape;

@@ -10,6 +10,7 @@ use super::join::{JoinOperator, JoinPlan};
 use super::limit::LimitOperator;
 use super::materialize::MaterializeOperator;
 use super::project::ProjectOperator;
+use super::project_set::ProjectSetOperator;
 use super::scan::ScanOperator;
 use super::set_operation::SetOperator;
 use super::shape::output_types;
@@ -85,6 +86,11 @@ pub fn open(plan: &Plan, context: &Rc<ExecContext>) -> Result<Box<dyn Operator>,
             let input = open(&node.input, context)?;
             let sorted = SortOperator::new(&sort, input, types, context)?;
             Box::new(WindowOperator::new(node, Box::new(sorted), context))
+        }
+        Plan::ProjectSet(node) => {
+            let types = output_types(&node.input);
+            let input = open(&node.input, context)?;
+            Box::new(ProjectSetOperator::new(node, input, types, context))
         }
         Plan::Materialize(node) => Box::new(MaterializeOperator {
             // The address names the node: it is the same for each outer row, and the plan

@@ -84,6 +84,7 @@ fn for_each_input(plan: &mut Plan, visit: &mut impl FnMut(&mut Plan)) {
             visit(&mut node.right);
         }
         Plan::Window(node) => visit(&mut node.input),
+        Plan::ProjectSet(node) => visit(&mut node.input),
         Plan::Materialize(node) => visit(&mut node.input),
         Plan::Modify(node) => visit(&mut node.input),
     }
@@ -128,6 +129,9 @@ fn for_each_expression(plan: &mut Plan, visit: &mut impl FnMut(&mut Expression))
             if let ApplyKind::Any { operand, .. } = &mut node.kind {
                 visit(operand);
             }
+        }
+        Plan::ProjectSet(node) => {
+            node.calls.iter_mut().flat_map(|call| &mut call.arguments).for_each(visit);
         }
         Plan::Append(_) | Plan::SetOperation(_) | Plan::Materialize(_) | Plan::Modify(_) => {}
         Plan::Window(node) => {

@@ -49,6 +49,12 @@ pub fn output_types(plan: &Plan) -> Vec<DataType> {
             types.extend(window.calls.iter().map(|call| call.data_type));
             types
         }
+        Plan::ProjectSet(node) => {
+            let mut types = output_types(&node.input);
+            types.extend(node.calls.iter().map(|call| call.data_type));
+            types.extend(node.ordinality.then_some(DataType::Int8));
+            types
+        }
         Plan::Materialize(materialize) => output_types(&materialize.input),
         Plan::Modify(modify) => modify.returning.as_deref().map_or(Vec::new(), types_of),
     }

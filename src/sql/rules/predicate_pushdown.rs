@@ -78,6 +78,12 @@ fn push(plan: Logical, mut conditions: Vec<Expression>) -> Logical {
             let subplan = Box::new(push(*subplan, Vec::new()));
             filtered(Logical::Apply { input, subplan, kind }, stay)
         }
+        Logical::ProjectSet { input, calls, ordinality, outer } => {
+            let width = input.width();
+            let (down, stay) = conditions.into_iter().partition(|c| reads_below(c, width));
+            let input = Box::new(push(*input, down));
+            filtered(Logical::ProjectSet { input, calls, ordinality, outer }, stay)
+        }
         mut other => {
             map_inputs(&mut other, &|input| push(input, Vec::new()));
             filtered(other, conditions)

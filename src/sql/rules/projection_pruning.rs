@@ -133,6 +133,18 @@ fn prune(plan: Logical, needed: &[bool]) -> Pruned {
         Logical::Join { .. } => prune_join(plan, needed),
         Logical::Apply { .. } => prune_apply(plan, needed),
         Logical::Window { .. } => prune_window(plan, needed),
+        Logical::ProjectSet { input, mut calls, ordinality, outer } => {
+            // Every call decides how many rows there are.
+            let width = input.width();
+            let mut read = needed[..width].to_vec();
+            note(calls.iter().flat_map(|call| &call.arguments), &mut read);
+            let input = prune(*input, &read);
+            calls.iter_mut().flat_map(|call| &mut call.arguments).for_each(|e| input.remap(e));
+            let mut kept = input.kept;
+            kept.extend(width..needed.len());
+            let input = Box::new(input.plan);
+            Pruned { plan: Logical::ProjectSet { input, calls, ordinality, outer }, kept }
+        }
         // Rows are compared whole.
         Logical::SetOperation { left, right, kind, all } => {
             let every = vec![true; needed.len()];
