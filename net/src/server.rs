@@ -25,6 +25,7 @@
 
 mod handshake;
 mod outgoing;
+mod outlet;
 mod reader;
 mod requests;
 mod responder;
@@ -32,6 +33,7 @@ mod shared;
 mod writer;
 
 pub use handshake::{Handshake, SessionInfo};
+pub use outlet::Outlet;
 pub use requests::{Request, RequestKind, Requests};
 pub use responder::{Interrupted, Responder, RowTooLong};
 

@@ -84,7 +84,7 @@ fn end(shared: &Shared, reason: &Ended) {
         shared.queue_error(CONNECTION, TransactionStatus::Idle, error);
     }
     shared.end(reason.clone());
-    shared.close();
+    shared.outlet.close();
 }
 
 fn negotiate(hello: &Hello) -> Result<u16, Ended> {
@@ -140,7 +140,7 @@ impl Handshake {
     pub async fn password(&mut self) -> Result<Bytes, Ended> {
         let ask = Authenticate { method: Authenticate::PASSWORD, data: Bytes::new() };
         self.shared.queue(|out| ServerMessage::Authenticate(ask).write(out, CONNECTION, false));
-        self.shared.to_write.notify_one();
+        self.shared.outlet.flush();
         let answer = match next_message(&mut self.reader, &self.shared, self.began).await {
             Ok(ClientMessage::Authentication(password)) => return Ok(password),
             Ok(_) => Ended::OutOfPlace("a second hello"),
@@ -154,7 +154,7 @@ impl Handshake {
     pub fn refuse(self, error: SqlError) {
         self.shared.queue_error(CONNECTION, TransactionStatus::Idle, error);
         self.shared.end(Ended::ByServer);
-        self.shared.close();
+        self.shared.outlet.close();
     }
 
     /// Lets the client in. Requests sent behind the hello are already on their way.
@@ -173,7 +173,7 @@ impl Handshake {
             placement: info.placement.clone(),
         };
         shared.queue(|out| ServerMessage::Welcome(welcome).write(out, CONNECTION, false));
-        shared.to_write.notify_one();
+        shared.outlet.flush();
         reader.set_payload_max(options.frame_max);
         let reader = task::spawn("connection reader", reader.run());
         (Requests::new(Rc::clone(&shared), reader), Responder::new(shared))

@@ -102,8 +102,8 @@ impl FrameReader {
                 Ok(answered) => {
                     if answered {
                         // Refusals and pongs must not pile up for a client that never reads.
-                        self.shared.to_write.notify_one();
-                        self.shared.room().await;
+                        self.shared.outlet.flush();
+                        self.shared.outlet.room().await;
                     }
                 }
                 Err(reason) => break reason,
@@ -175,14 +175,14 @@ impl FrameReader {
         if let Some(open) = self.shared.streams.borrow_mut().get_mut(&stream) {
             open.cancelled = true;
         }
-        self.shared.progress.notify_all();
+        self.shared.outlet.progress().notify_all();
     }
 
     fn credit(&self, stream: StreamId, bytes: u32) {
         if let Some(open) = self.shared.streams.borrow_mut().get_mut(&stream) {
             open.window = open.window.saturating_add(i64::from(bytes)).min(WINDOW_MAX);
         }
-        self.shared.progress.notify_all();
+        self.shared.outlet.progress().notify_all();
     }
 }
 

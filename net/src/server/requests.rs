@@ -61,18 +61,18 @@ impl Requests {
         // A client that always has the next request in flight must not keep the core for itself.
         task::yield_if_due().await;
         loop {
-            if self.shared.gone.get() {
+            if self.shared.outlet.is_gone() {
                 return Err(self.end_reason());
             }
-            if self.shared.is_full() {
-                self.shared.room().await;
+            if self.shared.outlet.is_full() {
+                self.shared.outlet.room().await;
                 continue;
             }
             if self.take_queued(batch) {
                 return Ok(());
             }
-            if self.shared.outgoing.borrow().bytes() > 0 {
-                self.shared.to_write.notify_one();
+            if self.shared.outlet.bytes() > 0 {
+                self.shared.outlet.flush();
             }
             if self.shared.ended.borrow().is_some() {
                 return Err(self.end_reason());
@@ -104,6 +104,6 @@ impl Drop for Requests {
             self.shared.queue_error(CONNECTION, TransactionStatus::Idle, error);
         }
         self.shared.end(Ended::ByServer);
-        self.shared.close();
+        self.shared.outlet.close();
     }
 }

@@ -7,6 +7,7 @@ use crate::message::{
     Column, Complete, Placement, Prepared, Report, ServerMessage, Severity, TransactionStatus,
 };
 use crate::rows::{EMPTY_ROWS_MAX, RowsWriter};
+use bytes::BytesMut;
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::value::ValueRef;
@@ -66,6 +67,32 @@ impl RowTooLong {
     }
 }
 
+/// Appends one frame of rows, as many as it holds; its bytes.
+fn rows_frame<'v, R>(
+    out: &mut BytesMut,
+    stream: StreamId,
+    columns: u16,
+    rows: &mut impl Iterator<Item = R>,
+    max: u32,
+) -> Result<usize, RowTooLong>
+where
+    R: IntoIterator<Item = ValueRef<'v>>,
+{
+    let mut frame = RowsWriter::begin(out, stream, columns);
+    while frame.payload_bytes(out) < ROWS_FRAME_BYTES && frame.rows() < EMPTY_ROWS_MAX {
+        let Some(row) = rows.next() else { break };
+        let before = frame.payload_bytes(out);
+        frame.row(out, row.into_iter());
+        let after = frame.payload_bytes(out);
+        // A frame begun below its usual size passes unless this one row is too long.
+        if after > max as usize {
+            frame.abandon(out);
+            return Err(RowTooLong { bytes: after - before, max });
+        }
+    }
+    Ok(frame.finish(out))
+}
+
 impl Responder {
     pub(super) fn new(shared: Rc<Shared>) -> Responder {
         Responder { shared }
@@ -91,28 +118,15 @@ impl Responder {
     where
         R: IntoIterator<Item = ValueRef<'v>>,
     {
-        if self.shared.gone.get() {
-            return Ok(());
-        }
         let max = self.shared.options.frame_max;
         let mut rows = rows.into_iter().peekable();
         let mut sent = 0;
         while rows.peek().is_some() {
-            let mut outgoing = self.shared.outgoing.borrow_mut();
-            let out = outgoing.buffer();
-            let mut frame = RowsWriter::begin(out, stream, columns);
-            while frame.payload_bytes(out) < ROWS_FRAME_BYTES && frame.rows() < EMPTY_ROWS_MAX {
-                let Some(row) = rows.next() else { break };
-                let before = frame.payload_bytes(out);
-                frame.row(out, row.into_iter());
-                let after = frame.payload_bytes(out);
-                // A frame begun below its usual size passes unless this one row is too long.
-                if after > max as usize {
-                    frame.abandon(out);
-                    return Err(RowTooLong { bytes: after - before, max });
-                }
+            let frame = |out: &mut BytesMut| rows_frame(out, stream, columns, &mut rows, max);
+            match self.shared.outlet.queue(frame) {
+                Some(bytes) => sent += bytes?,
+                None => return Ok(()),
             }
-            sent += frame.finish(out);
         }
         self.take_window(stream, sent);
         Ok(())
@@ -193,7 +207,7 @@ impl Responder {
 
     /// Lets everything queued leave. Does not wait.
     pub fn flush(&self) {
-        self.shared.to_write.notify_one();
+        self.shared.outlet.flush();
     }
 
     /// Flushes, and waits until the stream's window and the outgoing queue take more rows.
@@ -204,11 +218,11 @@ impl Responder {
         loop {
             self.interruption(stream).map_or(Ok(()), Err)?;
             let open = self.shared.streams.borrow().get(&stream).is_none_or(|s| s.window > 0);
-            if open && !self.shared.is_full() {
+            if open && !self.shared.outlet.is_full() {
                 return Ok(());
             }
             self.flush();
-            self.shared.progress.notified().await;
+            self.shared.outlet.progress().notified().await;
         }
     }
 
@@ -227,14 +241,14 @@ impl Responder {
             if let Some(interrupted) = self.interruption(stream) {
                 return interrupted;
             }
-            self.shared.progress.notified().await;
+            self.shared.outlet.progress().notified().await;
         }
     }
 
     /// Whether nothing reaches the client any more, or it vanished without a goodbye. (A client
     /// that closed its end properly still reads its answers.)
     pub fn is_gone(&self) -> bool {
-        self.shared.gone.get()
+        self.shared.outlet.is_gone()
             || matches!(
                 &*self.shared.ended.borrow(),
                 Some(reason) if !matches!(reason, Ended::Closed | Ended::ByServer)
@@ -245,6 +259,6 @@ impl Responder {
     pub fn fatal(&self, error: SqlError) {
         self.shared.queue_error(CONNECTION, TransactionStatus::Idle, error);
         self.shared.end(Ended::ByServer);
-        self.shared.close();
+        self.shared.outlet.close();
     }
 }

@@ -1,6 +1,6 @@
 //! What the reader, the writer and the session of one connection have in common.
 
-use super::outgoing::Outgoing;
+use super::outlet::Outlet;
 use super::{Ended, Meter, Options, Request, Server, add, subtract};
 use crate::frame::{CONNECTION, StreamId};
 use crate::message::{Report, ServerMessage, Severity, TransactionStatus};
@@ -33,17 +33,10 @@ pub(super) struct Shared {
     pub(super) requests: RefCell<VecDeque<Request>>,
     /// A request arrived, or none will any more.
     pub(super) arrived: Notify,
-    pub(super) outgoing: RefCell<Outgoing>,
-    /// There is something to write, or nothing will be any more.
-    pub(super) to_write: Notify,
-    /// Something a session may wait for has changed: window, room, cancel, end.
-    pub(super) progress: Notify,
+    /// Its progress tells of all that a session may wait for: window, room, cancel, end.
+    pub(super) outlet: Outlet,
     /// No more requests will arrive, and why.
     pub(super) ended: RefCell<Option<Ended>>,
-    /// The writer sends what is queued and then closes.
-    pub(super) closing: Cell<bool>,
-    /// Nothing can be sent any more.
-    pub(super) gone: Cell<bool>,
 }
 
 impl Shared {
@@ -58,12 +51,8 @@ impl Shared {
             request_bytes: Cell::new(0),
             requests: RefCell::default(),
             arrived: Notify::new(),
-            outgoing: RefCell::default(),
-            to_write: Notify::new(),
-            progress: Notify::new(),
+            outlet: Outlet::new(server.options.outgoing_bytes_high),
             ended: RefCell::new(None),
-            closing: Cell::new(false),
-            gone: Cell::new(false),
         })
     }
 
@@ -125,9 +114,8 @@ impl Shared {
 
     /// Appends frames for the client; nothing once it is gone.
     pub(super) fn queue(&self, write: impl FnOnce(&mut BytesMut)) {
-        if !self.gone.get() {
-            write(self.outgoing.borrow_mut().buffer());
-        }
+        // A client that is gone needs nothing.
+        let _gone = self.outlet.queue(write);
     }
 
     /// Queues an error that closes `stream`; on [`CONNECTION`] it is fatal.
@@ -148,34 +136,7 @@ impl Shared {
             *ended = Some(reason);
         }
         self.arrived.notify_one();
-        self.progress.notify_all();
-    }
-
-    /// The writer is to send what is queued and then close.
-    pub(super) fn close(&self) {
-        self.closing.set(true);
-        self.to_write.notify_one();
-    }
-
-    /// The client can be sent nothing any more.
-    pub(super) fn lose(&self, reason: Ended) {
-        self.gone.set(true);
-        self.outgoing.borrow_mut().clear();
-        self.end(reason);
-    }
-
-    /// Whether so much is queued that more should wait.
-    pub(super) fn is_full(&self) -> bool {
-        !self.gone.get() && self.outgoing.borrow().bytes() >= self.options.outgoing_bytes_high
-    }
-
-    /// Waits until less is queued than the high mark.
-    pub(super) async fn room(&self) {
-        while self.is_full() {
-            let changed = self.progress.notified();
-            self.to_write.notify_one();
-            changed.await;
-        }
+        self.outlet.progress().notify_all();
     }
 }
 
