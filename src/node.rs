@@ -56,6 +56,8 @@ pub struct Addresses {
     pub native: SocketAddr,
     /// Each core's own native door, by core.
     pub cores: Vec<SocketAddr>,
+    /// The PostgreSQL door that all cores share, if it is open.
+    pub pg: Option<SocketAddr>,
 }
 
 /// Why a node did not start, or ended.

@@ -16,6 +16,8 @@ use crate::{
 pub const CORE_PORT_FIRST: u16 = 7500;
 /// The native port.
 pub const NATIVE_PORT: u16 = 7430;
+/// The port of the PostgreSQL protocol when nothing else is said.
+pub const POSTGRES_PORT: u16 = 7432;
 /// Partitions a core when nothing else is said: enough to spread a table evenly, few enough
 /// that each has a memtable worth flushing.
 pub const PARTITIONS_PER_CORE: u32 = 4;
@@ -114,6 +116,11 @@ impl Config {
             values.derived(Setting::CoreListen, "from listen".into());
             HostPort::new(listen.host.clone(), if listen.port == 0 { 0 } else { CORE_PORT_FIRST })
         });
+        let pg_listen = values.take(Setting::PgListen, door).unwrap_or_else(|| {
+            values.derived(Setting::PgListen, "from listen".into());
+            let port = if listen.port == 0 { 0 } else { POSTGRES_PORT };
+            Some(HostPort::new(listen.host.clone(), port))
+        });
         let cores = values.take(Setting::Cores, |text| number(text, 1..=64)).map_or_else(
             || {
                 values.derived(Setting::Cores, "the processors this process may use".into());
@@ -136,7 +143,7 @@ impl Config {
                 .flatten()
                 .unwrap_or_else(|| "phantom-data".into()),
             core_listen,
-            pg_listen: values.take(Setting::PgListen, door).flatten(),
+            pg_listen,
             http_listen: values.take(Setting::HttpListen, door).flatten(),
             listen,
             cores,

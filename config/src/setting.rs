@@ -76,7 +76,7 @@ pub const SETTINGS: [Description; 17] = [
     Description {
         setting: Setting::PgListen,
         name: "pg-listen",
-        default: "off",
+        default: "host of listen, port 7432 (0 when listen has port 0)",
         help: "Address of the PostgreSQL protocol, or off",
     },
     Description {

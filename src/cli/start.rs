@@ -50,7 +50,8 @@ pub fn run(args: &StartArgs) -> Result<Exit, Failure> {
         Failure::failed(format!("the node does not start: {error}"))
     })?;
     let addresses = running.addresses();
-    log::info!(node = node_id, native = addresses.native.to_string(), cores = addresses.cores.len(); "serving");
+    let pg = addresses.pg.map_or_else(|| "off".to_owned(), |pg| pg.to_string());
+    log::info!(node = node_id, native = addresses.native.to_string(), pg = pg, cores = addresses.cores.len(); "serving");
     if let Some(path) = &ready_file {
         write_ready_file(path, node_id, addresses).map_err(Failure::failed)?;
     }
@@ -113,15 +114,12 @@ fn refuse_what_is_missing(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// These doors are named in the design and not built yet: they stay closed, which the ready file
-/// shows by leaving them out.
+/// This door is named in the design and not built yet: it stays closed, which the ready file shows
+/// by leaving it out.
 fn warn_of_closed_doors(config: &Config) {
-    for (door, setting) in
-        [(&config.pg_listen, Setting::PgListen), (&config.http_listen, Setting::HttpListen)]
-    {
-        if door.is_some() {
-            log::warn!("{} is not served by this version: the door stays closed", setting.name());
-        }
+    if config.http_listen.is_some() {
+        let setting = Setting::HttpListen.name();
+        log::warn!("{setting} is not served by this version: the door stays closed");
     }
 }
 
@@ -143,7 +141,10 @@ fn stop_signal() -> io::Result<flume::Receiver<i32>> {
 /// Writes the file in one piece: who sees it sees all of it.
 fn write_ready_file(path: &Path, node: u16, addresses: &Addresses) -> io::Result<()> {
     let cores: Vec<String> = addresses.cores.iter().map(ToString::to_string).collect();
-    let ready = json!({ "node": node, "native": addresses.native.to_string(), "cores": cores });
+    let mut ready = json!({ "node": node, "native": addresses.native.to_string(), "cores": cores });
+    if let Some(pg) = addresses.pg {
+        ready["pg"] = json!(pg.to_string());
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     fs_err::write(&beside, format!("{ready}\n"))?;

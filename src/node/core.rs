@@ -4,6 +4,7 @@ use super::crew::{Crew, Notice, OtherFailed, Stage};
 use super::doors::{self, Connections};
 use super::memory::{self, CoreMemory};
 use super::{Addresses, Assembly, NodeError, NodeOptions};
+use crate::pg;
 use crate::router::peers::Peers;
 use crate::router::virtual_tables::NodeTables;
 use crate::router::{Router, RouterOptions};
@@ -29,6 +30,8 @@ use std::time::Duration;
 const STATEMENT_PART: u64 = 2;
 /// A core's log asks tables to be written when it holds so many segments.
 const LIVE_SEGMENTS: u64 = 8;
+/// Doors that share what a core may hold of requests.
+const REQUEST_DOORS: u64 = 2;
 /// How often a core looks for stalls.
 const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -87,10 +90,18 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
     let (listeners, addresses) = listen(&assembly, core, crew).await?;
     let host = open_sessions(&options, &router, &addresses, &placement, &memory);
     let door = Rc::new(native_door(&options, core, &host, &addresses, &placement, &memory));
-    let accepting = listeners.map(|listener| {
+    let accept_native = |listener| {
         let connections = Connections::new(&assembly);
         task::spawn("accept", doors::accept(listener, door.clone(), connections))
-    });
+    };
+    let accepting = (
+        listeners.native.map(accept_native),
+        listeners.pg.map(|listener| {
+            let door = Rc::new(pg_door(&options, &host, &memory));
+            let connections = Connections::new(&assembly);
+            task::spawn("accept", doors::accept(listener, door, connections))
+        }),
+    );
     let _watch = task::spawn("watchdog", watch(core));
     let served = serve(&assembly, core, crew, addresses).await;
     drop(accepting);
@@ -226,7 +237,7 @@ fn native_door(
     memory: &CoreMemory,
 ) -> Door {
     let limits = net::server::Options {
-        core_request_bytes_max: memory.requests as u64,
+        core_request_bytes_max: memory.requests as u64 / REQUEST_DOORS,
         ..net::server::Options::default()
     };
     let address = |place: Place| {
@@ -243,27 +254,58 @@ fn native_door(
     }
 }
 
+fn pg_door(options: &NodeOptions, host: &Rc<Host>, memory: &CoreMemory) -> pg::Door {
+    let limits = pg::Limits {
+        held_bytes_max: memory.requests as u64 / REQUEST_DOORS,
+        ..pg::Limits::default()
+    };
+    pg::Door::new(host.clone(), limits, options.trust_other_hosts)
+}
+
+/// The listening sockets of a core.
+struct Listeners {
+    /// The native doors: the one that all cores share, and the core's own.
+    native: [Listener; 2],
+    /// The PostgreSQL door that all cores share.
+    pg: Option<Listener>,
+}
+
 /// Opens the doors, in step with the other cores; nothing is accepted yet.
 async fn listen(
     assembly: &Assembly,
     core: CoreId,
     crew: &mut Crew,
-) -> Result<([Listener; 2], Addresses), Halt> {
-    let first = match core.0 {
-        0 => Some(doors::open_first(assembly).await?),
-        _ => None,
-    };
-    let native = crew.meet(Stage::Loaded, first.as_ref().map(Listener::local_addr)).await?;
-    let native = native.first().copied().flatten().ok_or(Halt::Other)?;
-    let shared = match first {
-        Some(first) => first,
-        None => doors::open_shared(native).await?,
-    };
+) -> Result<(Listeners, Addresses), Halt> {
+    let options = &assembly.options;
+    let shared = open_shared(Some(options.listen), Stage::Loaded, core, crew).await?;
+    let (shared, native) = shared.ok_or(Halt::Other)?;
+    let pg = open_shared(options.pg_listen, Stage::Shared, core, crew).await?;
+    let (pg, pg_address) = pg.unzip();
     let own = doors::open_own(assembly, core.0).await?;
     let cores = crew.meet(Stage::Listening, Some(own.local_addr())).await?;
     let cores: Option<Vec<SocketAddr>> = cores.iter().copied().collect();
     let cores = cores.ok_or(Halt::Other)?;
-    Ok(([shared, own], Addresses { native, cores }))
+    Ok((Listeners { native: [shared, own], pg }, Addresses { native, cores, pg: pg_address }))
+}
+
+/// Opens a door that all cores share, if it is to be open: core 0 finds the port.
+async fn open_shared(
+    address: Option<SocketAddr>,
+    stage: Stage,
+    core: CoreId,
+    crew: &mut Crew,
+) -> Result<Option<(Listener, SocketAddr)>, Halt> {
+    let first = match (core.0, address) {
+        (0, Some(address)) => Some(doors::open_first(address).await?),
+        _ => None,
+    };
+    let found = crew.meet(stage, first.as_ref().map(Listener::local_addr)).await?;
+    let Some(address) = found.first().copied().flatten() else { return Ok(None) };
+    let listener = match first {
+        Some(first) => first,
+        None => doors::open_shared(address).await?,
+    };
+    Ok(Some((listener, address)))
 }
 
 /// Logs when steps of this core's tasks took too long.

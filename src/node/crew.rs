@@ -27,6 +27,8 @@ pub(super) enum Stage {
     Opened,
     /// Every router knows the catalog; core 0 listens.
     Loaded,
+    /// Every core listens at the shared native door; core 0 at the PostgreSQL door.
+    Shared,
     /// Every core listens.
     Listening,
     /// No core has a session any more.

@@ -1,8 +1,9 @@
 //! The doors of a core: the one it shares with the others, and its own.
 
 use super::{Assembly, NodeError};
-use crate::session::native::Door;
-use runtime::net::Listener;
+use crate::pg;
+use crate::session::native;
+use runtime::net::{Listener, Stream};
 use runtime::{task, time};
 use std::cell::Cell;
 use std::io;
@@ -17,9 +18,36 @@ const TURNED_AWAY_MAX: u32 = 64;
 /// A pause after an accept that failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes the node's shared address for core 0, and finds the port where any would do.
-pub(super) async fn open_first(assembly: &Assembly) -> Result<Listener, NodeError> {
-    let address = assembly.options.listen;
+/// A door of a core, whatever protocol is spoken there.
+pub(super) trait Door {
+    /// Serves a connection to its end.
+    fn serve(self: Rc<Self>, stream: Stream) -> impl Future<Output = ()>;
+    /// Tells a client that there are too many.
+    fn turn_away(self: Rc<Self>, stream: Stream, max: u32) -> impl Future<Output = ()>;
+}
+
+impl Door for native::Door {
+    fn serve(self: Rc<Self>, stream: Stream) -> impl Future<Output = ()> {
+        native::Door::serve(self, stream)
+    }
+
+    fn turn_away(self: Rc<Self>, stream: Stream, max: u32) -> impl Future<Output = ()> {
+        native::Door::turn_away(self, stream, max)
+    }
+}
+
+impl Door for pg::Door {
+    fn serve(self: Rc<Self>, stream: Stream) -> impl Future<Output = ()> {
+        pg::Door::serve(self, stream)
+    }
+
+    fn turn_away(self: Rc<Self>, stream: Stream, max: u32) -> impl Future<Output = ()> {
+        pg::Door::turn_away(self, stream, max)
+    }
+}
+
+/// Takes a shared address for core 0, and finds the port where any would do.
+pub(super) async fn open_first(address: SocketAddr) -> Result<Listener, NodeError> {
     if address.port() != 0 {
         // Sharing a port would let a second node of the same user in silently.
         drop(bind(address, false).await?);
@@ -90,7 +118,11 @@ impl Drop for Seat {
 }
 
 /// Accepts connections until it is dropped.
-pub(super) async fn accept(listener: Listener, door: Rc<Door>, connections: Connections) {
+pub(super) async fn accept<D: Door + 'static>(
+    listener: Listener,
+    door: Rc<D>,
+    connections: Connections,
+) {
     loop {
         let stream = match listener.accept().await {
             Ok(stream) => stream,

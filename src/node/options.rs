@@ -23,6 +23,8 @@ pub struct NodeOptions {
     /// Core 0's own native door; core `k` has the `k`-th port after it, or any free one where it
     /// is 0.
     pub core_listen: SocketAddr,
+    /// The PostgreSQL door that all cores share, if there is one; port 0 picks a free one.
+    pub pg_listen: Option<SocketAddr>,
     /// Memory budget of the whole node, in bytes.
     pub memory_bytes: u64,
     /// Connections at one time, node-wide.
@@ -51,6 +53,7 @@ impl NodeOptions {
             partitions: config.partitions,
             listen: config.listen.resolve()?,
             core_listen: config.core_listen.resolve()?,
+            pg_listen: config.pg_listen.as_ref().map(|at| at.resolve()).transpose()?,
             memory_bytes: config.memory.as_u64(),
             connections_max: config.connections_max,
             lock_timeout: config.lock_timeout,

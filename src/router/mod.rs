@@ -92,10 +92,16 @@ struct Inner {
     memory: MemoryAccount,
     catalog: RefCell<Arc<Catalog>>,
     last_row_id: Cell<i64>,
-    sessions: RefCell<HashMap<peers::SessionNumber, Weak<dyn Cancel>>>,
+    sessions: RefCell<HashMap<peers::SessionNumber, Registered>>,
     /// On core 0: the right to change the schema.
     schema_turn: runtime::sync::Semaphore,
     schema_permit: RefCell<Option<runtime::sync::Permit>>,
+}
+
+/// A session that can be cancelled.
+struct Registered {
+    key: peers::CancelKey,
+    session: Weak<dyn Cancel>,
 }
 
 /// What a session does when it is cancelled from elsewhere.
@@ -157,9 +163,14 @@ impl Router {
     }
 
     /// Notes a session, so that it can be cancelled from elsewhere until it is dropped.
-    pub fn register(&self, number: peers::SessionNumber, session: Weak<dyn Cancel>) {
+    pub fn register(
+        &self,
+        number: peers::SessionNumber,
+        key: peers::CancelKey,
+        session: Weak<dyn Cancel>,
+    ) {
         let mut sessions = self.inner.sessions.borrow_mut();
-        sessions.insert(number, session);
+        sessions.insert(number, Registered { key, session });
     }
 
     /// Forgets a session.
@@ -171,14 +182,26 @@ impl Router {
     pub async fn handle(&self, call: Call) -> Result<Answer, SqlError> {
         match call {
             Call::Cancel(number) => {
-                let session = self.inner.sessions.borrow().get(&number).and_then(Weak::upgrade);
-                if let Some(session) = session {
-                    session.cancel();
-                }
+                self.cancel(|sessions| sessions.get(&number));
+                Ok(Answer::Done)
+            }
+            Call::CancelByKey(key) => {
+                // Cancels are rare, and a core's sessions few thousands.
+                self.cancel(|sessions| sessions.values().find(|session| session.key == key));
                 Ok(Answer::Done)
             }
             Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
             other => self.handle_schema_call(other).await,
+        }
+    }
+
+    fn cancel(
+        &self,
+        find: impl FnOnce(&HashMap<peers::SessionNumber, Registered>) -> Option<&Registered>,
+    ) {
+        let session = find(&self.inner.sessions.borrow()).and_then(|found| found.session.upgrade());
+        if let Some(session) = session {
+            session.cancel();
         }
     }
 

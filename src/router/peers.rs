@@ -48,6 +48,8 @@ pub enum Call {
     Publish(Arc<Catalog>),
     /// Stop what this session is doing.
     Cancel(SessionNumber),
+    /// Stop what the session with this key is doing.
+    CancelByKey(CancelKey),
     /// How many sessions are there?
     CountSessions,
 }
@@ -55,6 +57,42 @@ pub enum Call {
 /// A session of a node, as cancels name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionNumber(pub u64);
+
+/// Where the core stands in the number of a session's process: no core has so many sessions in
+/// its life that the older of two with the same number is still there.
+const PROCESS_BITS: u32 = 24;
+
+/// Where the core stands in a session's number.
+const NUMBER_BITS: u32 = 48;
+
+impl SessionNumber {
+    /// The session that is the `count`-th of its core.
+    pub fn new(core: CoreId, count: u64) -> SessionNumber {
+        SessionNumber(u64::from(core.0) << NUMBER_BITS | count)
+    }
+
+    /// The number as the PostgreSQL protocol and `pg_backend_pid` have it: positive in 32 bits.
+    pub fn process(self) -> u32 {
+        let core = (self.0 >> NUMBER_BITS) as u32;
+        core << PROCESS_BITS | self.0 as u32 & ((1 << PROCESS_BITS) - 1)
+    }
+}
+
+/// What a client must know to cancel a session from another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CancelKey {
+    /// [`SessionNumber::process`] of the session.
+    pub process: u32,
+    /// Known to the session's client only.
+    pub secret: u32,
+}
+
+impl CancelKey {
+    /// The core that the session lives on.
+    pub fn core(self) -> CoreId {
+        CoreId((self.process >> PROCESS_BITS) as u16)
+    }
+}
 
 /// What a router answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -439,7 +439,7 @@ impl Router {
             }
             Call::OpenGates(tables) => inner.gates.open(&tables),
             Call::Publish(catalog) => drop(inner.catalog.replace(catalog)),
-            Call::Cancel(_) | Call::CountSessions => {
+            Call::Cancel(_) | Call::CancelByKey(_) | Call::CountSessions => {
                 return Err(SqlError::internal("no call about the schema"));
             }
         }

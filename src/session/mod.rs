@@ -41,13 +41,15 @@ mod run;
 mod settings;
 
 pub use block::Standing;
-pub use portals::Progress;
+pub use portals::{Portal, Progress};
+pub use prepared::read_text;
 pub use prepared::{Described, Name};
 pub use settings::Settings;
 
 use crate::catalog::DEFAULT_DATABASE;
 use crate::router::gates::Pass;
-use crate::router::peers::SessionNumber;
+pub use crate::router::peers::CancelKey;
+use crate::router::peers::{Call, SessionNumber};
 use crate::router::{Cancel, Router, RowSink};
 use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
 use crate::txn::Transaction;
@@ -66,9 +68,6 @@ use std::sync::Arc;
 
 /// The user that exists from the start.
 pub const DEFAULT_USER: &str = "phantom";
-
-/// Bits of a session's number below the core's.
-const NUMBER_BITS: u32 = 48;
 
 /// How much a notice weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +93,12 @@ pub trait Interrupts {
     /// Waits until then, for the error to give up with. Called when the statement waits for the
     /// first time: what was answered before may be sent now.
     fn wait(&self) -> LocalBoxFuture<'static, SqlError>;
+}
+
+/// Why sessions end with the node.
+pub fn shutting_down() -> SqlError {
+    SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+        .hint("The node is shutting down; connect again, or to another node.")
 }
 
 /// What the sessions of one core share. One per core.
@@ -158,10 +163,32 @@ impl Host {
         }
     }
 
+    /// Waits until the sessions are to end as soon as they have no transaction open.
+    pub async fn draining(&self) {
+        self.draining.wait().await;
+    }
+
+    /// Waits until the sessions are to end where they are.
+    pub async fn closing(&self) {
+        self.closing.wait().await;
+    }
+
+    /// Stops what the session with this key is doing, on whichever core it lives.
+    ///
+    /// # Errors
+    /// The session's core is stopping. That there is no such session is no error.
+    pub async fn cancel(&self, key: CancelKey) -> Result<(), SqlError> {
+        let peers = self.router.peers();
+        let core = key.core();
+        if !peers.cores().any(|known| known == core) {
+            return Ok(());
+        }
+        peers.call(core, Call::CancelByKey(key)).await.map(drop)
+    }
+
     fn number(&self) -> SessionNumber {
         let count = self.next_number.replace(self.next_number.get() + 1);
-        let core = u64::from(self.router.engine().core().0);
-        SessionNumber(core << NUMBER_BITS | count)
+        SessionNumber::new(self.router.engine().core(), count)
     }
 }
 
@@ -201,6 +228,8 @@ pub struct Session {
     prepared: PreparedStatements,
     portals: Portals,
     cancel: Rc<CancelFlag>,
+    /// What a client must know to cancel it from another connection.
+    cancel_key: CancelKey,
     ahead: LookAhead,
 }
 
@@ -227,7 +256,9 @@ impl Session {
         let number = host.number();
         let cancel = Rc::new(CancelFlag::default());
         let weak: Weak<dyn Cancel> = Rc::downgrade(&(cancel.clone() as Rc<dyn Cancel>));
-        host.router.register(number, weak);
+        let secret = runtime::random::below(1 << 32) as u32;
+        let cancel_key = CancelKey { process: number.process(), secret };
+        host.router.register(number, cancel_key, weak);
         host.live.set(host.live.get() + 1);
         Ok(Session {
             host: host.clone(),
@@ -240,6 +271,7 @@ impl Session {
             prepared: PreparedStatements::default(),
             portals: Portals::default(),
             cancel,
+            cancel_key,
             ahead: LookAhead::default(),
         })
     }
@@ -247,6 +279,19 @@ impl Session {
     /// Its number, unique in the node until it restarts.
     pub fn number(&self) -> SessionNumber {
         self.number
+    }
+
+    /// What cancels it from another connection.
+    pub fn cancel_key(&self) -> CancelKey {
+        self.cancel_key
+    }
+
+    /// The settings that clients of the PostgreSQL protocol are told of, under the names they
+    /// know, always in the same order.
+    pub fn reported(&self) -> Vec<(&'static str, String)> {
+        let mut reported = self.settings.reported();
+        reported.push(("session_authorization", self.identity.user.to_string()));
+        reported
     }
 
     /// Where it stands between statements.

@@ -1,6 +1,6 @@
 //! The native protocol's side of a session.
 
-use super::{Client, Host, Interrupts, Name, Session, Standing, Weight};
+use super::{Client, Host, Interrupts, Name, Session, Standing, Weight, shutting_down};
 use crate::router::RowSink;
 use crate::sql::OutputColumn;
 use futures::FutureExt;
@@ -135,11 +135,6 @@ async fn serve(host: &Host, session: &mut Session, mut requests: Requests, respo
 
 fn in_block(standing: Standing) -> bool {
     matches!(standing, Standing::Open | Standing::Failed)
-}
-
-fn shutting_down() -> SqlError {
-    SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
-        .hint("The node is shutting down; connect again, or to another node.")
 }
 
 /// Answers a batch of requests; whether the session can go on.

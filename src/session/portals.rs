@@ -36,14 +36,23 @@ const PORTALS_MAX: usize = 1024;
 #[derive(Default)]
 pub(super) struct Portals {
     /// Never iterated: the order of its hashes shows nowhere.
-    by_name: HashMap<Box<str>, Portal>,
+    by_name: HashMap<Box<str>, Bound>,
 }
 
-struct Portal {
+struct Bound {
     text: Rc<PreparedText>,
-    planned: Rc<Planned>,
+    portal: Portal,
     parameters: Arc<[Value]>,
     state: State,
+}
+
+/// What a client may know of a portal.
+#[derive(Debug, Clone)]
+pub struct Portal {
+    /// Its statement.
+    pub planned: Rc<Planned>,
+    /// Which of the result's columns the client wants in binary form; empty where none.
+    pub binary: Rc<[bool]>,
 }
 
 enum State {
@@ -80,11 +89,11 @@ impl Portals {
         }
     }
 
-    fn get(&self, name: &str) -> Result<&Portal, SqlError> {
+    fn get(&self, name: &str) -> Result<&Bound, SqlError> {
         self.by_name.get(name).ok_or_else(|| unknown(name))
     }
 
-    fn take(&mut self, name: &str) -> Result<(Box<str>, Portal), SqlError> {
+    fn take(&mut self, name: &str) -> Result<(Box<str>, Bound), SqlError> {
         self.by_name.remove_entry(name).ok_or_else(|| unknown(name))
     }
 
@@ -112,7 +121,7 @@ fn unknown(name: &str) -> SqlError {
 
 impl Session {
     /// Binds a prepared statement to its parameters, as the portal `portal`; the unnamed one
-    /// replaces the last.
+    /// replaces the last. `binary` is kept for the client ([`Portal::binary`]).
     ///
     /// # Errors
     /// Those of [`Session::prepared`], 42P03 for a name that is taken, 53400 at the bound, and
@@ -122,8 +131,9 @@ impl Session {
         portal: &str,
         statement: Name<'_>,
         parameters: Vec<Value>,
+        binary: Vec<bool>,
     ) -> Result<(), SqlError> {
-        let bound = self.bind_known(portal, statement, parameters);
+        let bound = self.bind_known(portal, statement, parameters, binary);
         if bound.is_err() {
             self.fail().await;
         }
@@ -135,6 +145,7 @@ impl Session {
         name: &str,
         statement: Name<'_>,
         parameters: Vec<Value>,
+        binary: Vec<bool>,
     ) -> Result<(), SqlError> {
         let (text, planned) = self.current(statement)?;
         self.refuse_planned_if_failed(&planned)?;
@@ -143,17 +154,18 @@ impl Session {
         }
         self.portals.check_room(name)?;
         let parameters = fitted(&planned, parameters)?;
-        let portal = Portal { text, planned, parameters, state: State::Bound };
-        self.portals.by_name.insert(name.into(), portal);
+        let portal = Portal { planned, binary: binary.into() };
+        let bound = Bound { text, portal, parameters, state: State::Bound };
+        self.portals.by_name.insert(name.into(), bound);
         Ok(())
     }
 
-    /// The plan of a portal's statement.
+    /// A portal's statement and formats.
     ///
     /// # Errors
     /// 34000 for an unknown name.
-    pub fn portal(&self, name: &str) -> Result<Rc<Planned>, SqlError> {
-        Ok(self.portals.get(name)?.planned.clone())
+    pub fn portal(&self, name: &str) -> Result<Portal, SqlError> {
+        Ok(self.portals.get(name)?.portal.clone())
     }
 
     /// Forgets a portal; one that is not there is no error.
@@ -191,11 +203,11 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<Progress, SqlError> {
-        let portal = self.portals.get(name)?;
-        let (text, planned) = (portal.text.clone(), portal.planned.clone());
-        let parameters = portal.parameters.clone();
+        let bound = self.portals.get(name)?;
+        let (text, planned) = (bound.text.clone(), bound.portal.planned.clone());
+        let parameters = bound.parameters.clone();
         let is_query = matches!(planned.kind, PlannedKind::Query(_));
-        match &portal.state {
+        match &bound.state {
             State::Done if is_query => {
                 client.complete(self.standing, 0, &planned.tag(0), true);
                 return Ok(Progress::Complete);
@@ -276,19 +288,19 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<Progress, SqlError> {
-        let (name, mut portal) = self.portals.take(name)?;
-        let State::Reading(reading) = &mut portal.state else {
+        let (name, mut bound) = self.portals.take(name)?;
+        let State::Reading(reading) = &mut bound.state else {
             return Err(SqlError::internal("a portal without rows is read"));
         };
         let timeout = self.settings.statement_timeout();
         let sent = reading.send(limit, client);
         let (rows, progress) = guarded(sent, interrupts, &self.cancel.requested, timeout).await?;
         if progress == Progress::Complete {
-            let tag = reading.tag.take().unwrap_or_else(|| portal.planned.tag(rows));
+            let tag = reading.tag.take().unwrap_or_else(|| bound.portal.planned.tag(rows));
             client.complete(self.standing, rows, &tag, true);
-            portal.state = State::Done;
+            bound.state = State::Done;
         }
-        self.portals.by_name.insert(name, portal);
+        self.portals.by_name.insert(name, bound);
         Ok(progress)
     }
 

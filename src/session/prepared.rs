@@ -277,14 +277,15 @@ impl Session {
             return Ok(planned);
         }
         let statements = parse(text)?;
-        let [statement] = statements.as_slice() else {
-            return Err(SqlError::new(
-                SqlState::SYNTAX_ERROR,
-                match statements.is_empty() {
-                    true => "there is no statement to prepare",
-                    false => "cannot insert multiple commands into a prepared statement",
-                },
-            ));
+        let statement = match statements.as_slice() {
+            [statement] => statement,
+            [] => return Ok(Rc::new(Planned::empty(host.router.catalog_version()))),
+            _ => {
+                return Err(SqlError::new(
+                    SqlState::SYNTAX_ERROR,
+                    "cannot insert multiple commands into a prepared statement",
+                ));
+            }
         };
         let catalog = host.router.catalog();
         let planned = plan(statement, &catalog, &self.scope, &*host.tables, declared)?;
@@ -304,6 +305,17 @@ pub(super) fn fitted(planned: &Planned, given: Vec<Value>) -> Result<Arc<[Value]
         }
     }
     Ok(parameters.into())
+}
+
+/// The value of `data_type` that `text` is, as a client writes a parameter.
+///
+/// # Errors
+/// It is none.
+pub fn read_text(text: &str, data_type: DataType) -> Result<Value, SqlError> {
+    match data_type {
+        DataType::Text | DataType::Unknown => Ok(Value::text(text)),
+        _ => cast(&Value::text(text), DataType::Unknown, data_type, false, run::now_micros()),
+    }
 }
 
 /// Whether the value is one of the type as it is.

@@ -7,7 +7,7 @@ use super::prepared::PreparedText;
 use super::{Client, Interrupts, Open, Session, Weight, explain};
 use crate::router::Statement;
 use crate::router::gates::Pass;
-use crate::sql::{OutputColumn, ParsedStatement, Planned, PlannedKind, SetStatement, parse, plan};
+use crate::sql::{ParsedStatement, Planned, PlannedKind, SetStatement, parse, plan};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
@@ -250,6 +250,7 @@ impl Session {
         client: &mut dyn Client,
     ) -> Result<Done, SqlError> {
         match &planned.kind {
+            PlannedKind::Empty => Ok(Done::tagged(&planned.tag(0))),
             PlannedKind::Set(set) => {
                 self.change_setting(set)?;
                 Ok(Done::tagged(&planned.tag(0)))
@@ -403,10 +404,8 @@ impl Session {
 
 /// Tells the client the columns of a statement that has rows.
 fn describe(planned: &Planned, client: &mut dyn Client) {
-    let columns: &[OutputColumn] = &planned.columns;
-    // A query may have no columns and has rows nevertheless.
-    if !columns.is_empty() || matches!(planned.kind, PlannedKind::Query(_)) {
-        client.columns(columns);
+    if planned.has_rows() {
+        client.columns(&planned.columns);
     }
 }
 

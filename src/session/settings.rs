@@ -103,6 +103,20 @@ const ROWS: [Row; 16] = [
     row("phantomdb_version", env!("CARGO_PKG_VERSION"), Takes::Nothing, "Version of this server."),
 ];
 
+/// What clients of the PostgreSQL protocol are told at the start and after each change, as they
+/// spell it.
+const REPORTED: [&str; 9] = [
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "integer_datetimes",
+    "IntervalStyle",
+    "server_encoding",
+    "server_version",
+    "standard_conforming_strings",
+    "TimeZone",
+];
+
 /// Names that mean another one.
 const ALIASES: [(&str, &str); 3] =
     [("names", "client_encoding"), ("time_zone", "timezone"), ("time zone", "timezone")];
@@ -164,6 +178,12 @@ impl Settings {
     pub(super) fn show_all(&self) -> Vec<Shown> {
         let line = |(index, row): (usize, &Row)| (row.name, self.value(index).to_owned(), row.help);
         ROWS.iter().enumerate().map(line).collect()
+    }
+
+    /// The settings that clients are told of, always in the same order.
+    pub(super) fn reported(&self) -> Vec<(&'static str, String)> {
+        let value = |name: &str| find(name).map_or("", |index| self.value(index)).to_owned();
+        REPORTED.iter().map(|name| (*name, value(name))).collect()
     }
 
     /// How long a statement may take; `None` is for ever.

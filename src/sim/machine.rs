@@ -39,6 +39,7 @@ impl<'a> Machine<'a> {
             partitions: pick(&PARTITIONS),
             listen: SocketAddr::new(host, PORT),
             core_listen: SocketAddr::new(host, CORE_PORT),
+            pg_listen: None,
             memory_bytes: pick(&MEMORY_BYTES),
             connections_max: 64,
             lock_timeout: Duration::from_secs(1 + random::below(4)),

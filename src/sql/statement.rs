@@ -38,6 +38,8 @@ pub struct Planned {
 /// What a statement does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PlannedKind {
+    /// Nothing at all: a text without a statement, prepared.
+    Empty,
     /// Reads.
     Query(QueryPlan),
     /// `INSERT`
@@ -297,9 +299,27 @@ fn residual(scan: &model::plan::Scan) -> Option<Expression> {
 }
 
 impl Planned {
+    /// The plan of a text without a statement.
+    pub fn empty(catalog_version: CatalogVersion) -> Planned {
+        Planned {
+            parameters: Vec::new(),
+            columns: Vec::new(),
+            catalog_version,
+            tables: Vec::new(),
+            cacheable: true,
+            kind: PlannedKind::Empty,
+        }
+    }
+
+    /// Whether it returns rows, be they without columns.
+    pub fn has_rows(&self) -> bool {
+        !self.columns.is_empty() || matches!(self.kind, PlannedKind::Query(_))
+    }
+
     /// The command tag, once `rows` rows were returned or changed.
     pub fn tag(&self, rows: u64) -> String {
         match &self.kind {
+            PlannedKind::Empty => String::new(),
             PlannedKind::Query(_) => format!("SELECT {rows}"),
             PlannedKind::Insert(_) => format!("INSERT 0 {rows}"),
             PlannedKind::Update(_) => format!("UPDATE {rows}"),

@@ -1,0 +1,196 @@
+//! From a connection's first packet to a session.
+//!
+//! ```text
+//!   SSLRequest, GSSENCRequest ──► one byte: no         (any number of times before the start)
+//!   CancelRequest ──► the session is cancelled; closed without a word
+//!   StartupMessage ──► who may come in ──► settings ──► session, its parameters and cancel key
+//! ```
+
+use super::answer::Ends;
+use super::inlet::{Ended, Inlet, read_packet};
+use super::wire::backend::{self, Severity};
+use super::wire::startup::{self, Packet, Startup};
+use super::{Door, Limits};
+use crate::session::{CancelKey, Session};
+use bytes::{Bytes, BytesMut};
+use model::error::{SqlError, SqlState};
+use net::server::Outlet;
+use runtime::net::{ReadHalf, Stream, WriteHalf};
+use runtime::task::{self, Task};
+use runtime::time::{self, Instant};
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// A client that is let in.
+pub(super) struct Greeted {
+    pub(super) session: Session,
+    pub(super) ends: Ends,
+    /// Cancelled with the conversation.
+    _reader: Task<()>,
+}
+
+/// A connection before its ends have tasks of their own.
+struct Raw {
+    read: ReadHalf,
+    write: WriteHalf,
+    buffer: BytesMut,
+    peer: IpAddr,
+    began: Instant,
+}
+
+/// Takes a connection to its session; `None` where there is none, which the client has been told.
+/// Where the node is `full` (of so many connections), nobody is let in.
+pub(super) async fn greet(door: &Rc<Door>, stream: Stream, full: Option<u32>) -> Option<Greeted> {
+    let peer = stream.peer_addr().ip().to_canonical();
+    let (read, write) = stream.split();
+    let mut raw = Raw { read, write, buffer: BytesMut::new(), peer, began: time::now() };
+    let startup = match first_packets(door, &mut raw).await {
+        Ok(Some(startup)) => startup,
+        Ok(None) => return None,
+        Err(ended) => {
+            if let Some(error) = ended.farewell() {
+                refuse(raw.write, &door.limits, error).await;
+            }
+            return None;
+        }
+    };
+    if let Some(connections_max) = full {
+        refuse(raw.write, &door.limits, too_many(connections_max)).await;
+        return None;
+    }
+    let Raw { read, write, buffer, peer, .. } = raw;
+    let inlet = Rc::new(Inlet::new(door.limits.clone(), door.meter.clone(), buffer));
+    let outlet = Rc::new(Outlet::new(door.limits.outgoing_bytes_high));
+    let (writing, write_timeout) = (outlet.clone(), door.limits.write_timeout);
+    let writer = async move {
+        // Whoever waits for room learns from the outlet that the client is gone.
+        let _reason = writing.run(write, write_timeout, |_bytes| {}).await;
+    };
+    task::spawn("postgres writer", writer).detach();
+    let reading = inlet.clone();
+    let reader = task::spawn("postgres reader", async move { reading.run(read).await });
+    let ends = Ends { inlet, outlet };
+    match admit(door, &startup, peer) {
+        Ok(session) => {
+            welcome(&ends.outlet, &session, &startup);
+            Some(Greeted { session, ends, _reader: reader })
+        }
+        Err(error) => {
+            farewell(&ends.outlet, &error);
+            None
+        }
+    }
+}
+
+/// Answers packets up to the start; `None` where the connection was for something else.
+async fn first_packets(door: &Door, raw: &mut Raw) -> Result<Option<Startup>, Ended> {
+    loop {
+        match read_packet(&mut raw.read, &mut raw.buffer, raw.began, &door.limits).await? {
+            Packet::EncryptTls | Packet::EncryptGss => {
+                send(&mut raw.write, &door.limits, Bytes::from_static(b"N")).await?;
+            }
+            Packet::Cancel { process, secret } => {
+                // Whether there was such a session is nobody's business.
+                let _unknown = door.host.cancel(CancelKey { process, secret }).await;
+                raw.write.shutdown().await;
+                return Ok(None);
+            }
+            Packet::Startup(startup) => return Ok(Some(startup)),
+        }
+    }
+}
+
+async fn send(write: &mut WriteHalf, limits: &Limits, bytes: Bytes) -> io::Result<()> {
+    let mut bytes = vec![bytes];
+    match time::timeout(limits.write_timeout, write.write_all(&mut bytes)).await {
+        Ok(sent) => sent,
+        Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Tells a client that was not let in why, and closes.
+async fn refuse(mut write: WriteHalf, limits: &Limits, error: SqlError) {
+    let mut out = BytesMut::new();
+    backend::report(&mut out, Severity::Fatal, &error);
+    if send(&mut write, limits, out.freeze()).await.is_ok() {
+        write.shutdown().await;
+    }
+}
+
+/// Tells the client why the connection ends, and ends it when that has been sent.
+pub(super) fn farewell(outlet: &Outlet, error: &SqlError) {
+    // One who is gone needs no farewell.
+    let _gone = outlet.queue(|out| backend::report(out, Severity::Fatal, error));
+    outlet.close();
+}
+
+fn too_many(connections_max: u32) -> SqlError {
+    SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+        .detail(format!("The node holds at most {connections_max} connections."))
+        .hint("Close connections that are not needed, or raise connections-max.")
+}
+
+/// Opens the session that the start-up packet asks for.
+fn admit(door: &Door, startup: &Startup, peer: IpAddr) -> Result<Session, SqlError> {
+    let user = startup.parameter("user").filter(|user| !user.is_empty()).ok_or_else(|| {
+        SqlError::new(
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            "no PostgreSQL user name specified in startup packet",
+        )
+    })?;
+    if !door.trust_other_hosts && !peer.is_loopback() {
+        return Err(SqlError::new(
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            format!("no password is set for user \"{user}\""),
+        )
+        .detail("Without a password a user is let in from the node's own host only."));
+    }
+    let database = startup.parameter("database").filter(|name| !name.is_empty()).unwrap_or(user);
+    let mut session = Session::new(&door.host, user, database)?;
+    settings(&mut session, startup)?;
+    Ok(session)
+}
+
+/// Sets what the start-up packet sets.
+fn settings(session: &mut Session, startup: &Startup) -> Result<(), SqlError> {
+    for (name, value) in &startup.parameters {
+        match &**name {
+            "user" | "database" => {}
+            "options" => {
+                let options = startup::settings(value).map_err(|word| {
+                    SqlError::new(
+                        SqlState::SYNTAX_ERROR,
+                        format!("invalid command-line argument for server process: {word}"),
+                    )
+                })?;
+                for (name, value) in options {
+                    session.set(&name, &value)?;
+                }
+            }
+            "replication" if matches!(&**value, "false" | "off" | "no" | "0") => {}
+            "replication" => return Err(SqlError::unsupported("the replication protocol")),
+            protocol if protocol.starts_with("_pq_.") => {}
+            name => session.set(name, value)?,
+        }
+    }
+    Ok(())
+}
+
+/// Tells the client that it is in, and what it should know.
+fn welcome(outlet: &Outlet, session: &Session, startup: &Startup) {
+    let CancelKey { process, secret } = session.cancel_key();
+    let _gone = outlet.queue(|out| {
+        let unknown: Vec<&str> = startup.protocol_options().collect();
+        if startup.minor > 0 || !unknown.is_empty() {
+            backend::negotiate_protocol_version(out, unknown.into_iter());
+        }
+        backend::authentication_ok(out);
+        for (name, value) in session.reported() {
+            backend::parameter_status(out, name, &value);
+        }
+        backend::backend_key_data(out, process, secret);
+        backend::ready_for_query(out, session.standing());
+    });
+    outlet.flush();
+}
