@@ -2,17 +2,17 @@
 
 use super::Door;
 use super::answer::Answer;
+use super::binary;
 use super::greeting::{Greeted, farewell};
 use super::inlet::Ended;
 use super::wire::backend::{self, Severity};
 use super::wire::frontend::{Bind, Message, Object, Parse};
-use super::{binary, types};
 use crate::session::{Name, Portal, Progress, Standing, shutting_down};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use model::error::{SqlError, SqlState};
-use model::types::DataType;
+use model::types::{DataType, oid};
 use model::value::Value;
 use runtime::task;
 use std::num::NonZeroU64;
@@ -279,10 +279,17 @@ fn in_block(standing: Standing) -> bool {
     matches!(standing, Standing::Open | Standing::Failed)
 }
 
+/// The type that a client declares a parameter to be.
 fn declared(oid: u32) -> Result<DataType, SqlError> {
-    types::declared(oid).ok_or_else(|| {
-        SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} does not exist"))
-    })
+    /// `bpchar`: of no certain length, it is text.
+    const BLANK_PADDED: u32 = 1042;
+    match oid {
+        0 => Ok(DataType::Unknown),
+        BLANK_PADDED => Ok(DataType::Text),
+        oid => oid::from_oid(oid, -1).ok_or_else(|| {
+            SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} does not exist"))
+        }),
+    }
 }
 
 fn violation(message: String) -> SqlError {

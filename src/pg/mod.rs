@@ -28,7 +28,6 @@ pub mod binary;
 mod conversation;
 mod greeting;
 mod inlet;
-pub mod types;
 pub mod wire;
 
 use crate::session::Host;

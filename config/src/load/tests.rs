@@ -59,13 +59,15 @@ fn defaults_follow_from_the_host() {
         config.source(Setting::Memory).to_string(),
         "default: half of 4096MiB, the RAM of this host"
     );
-    assert_eq!((config.pg_listen, config.http_listen, config.ready_file), (None, None, None));
+    assert_eq!(config.pg_listen, Some(HostPort::new("127.0.0.1", 7432)));
+    assert_eq!((config.http_listen, config.ready_file), (None, None));
 }
 
 #[test]
-fn a_free_native_port_asks_for_free_core_ports() {
+fn a_free_native_port_asks_for_free_ports_everywhere() {
     let config = load(None, &[], &[(Setting::Listen, "127.0.0.2:0")]).expect("a configuration");
     assert_eq!(config.core_listen, HostPort::new("127.0.0.2", 0));
+    assert_eq!(config.pg_listen, Some(HostPort::new("127.0.0.2", 0)));
 }
 
 #[test]

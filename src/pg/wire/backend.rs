@@ -1,14 +1,13 @@
 //! What the server sends. Each function appends one message, or the rows of a batch.
 
 use crate::pg::binary;
-use crate::pg::types;
 use crate::session::Standing;
 use crate::sql::OutputColumn;
 use bytes::{BufMut, BytesMut};
 use model::batch::Batch;
 use model::error::SqlError;
 use model::text::push_text;
-use model::types::DataType;
+use model::types::{DataType, oid};
 use model::value::ValueRef;
 
 /// How bad a report is, in PostgreSQL's words.
@@ -147,7 +146,7 @@ pub fn complete(out: &mut BytesMut, tag: &str) {
 pub fn parameter_description(out: &mut BytesMut, parameters: &[DataType]) {
     message(out, b't', |out| {
         count(out, parameters.len());
-        parameters.iter().for_each(|data_type| out.put_u32(types::oid(*data_type)));
+        parameters.iter().for_each(|data_type| out.put_u32(oid::oid(*data_type)));
     });
 }
 
@@ -161,9 +160,9 @@ pub fn row_description(out: &mut BytesMut, columns: &[OutputColumn], binary: &[b
             // Which table and which column of it, where it is one: not told.
             out.put_u32(0);
             out.put_u16(0);
-            out.put_u32(types::oid(column.data_type));
-            out.put_i16(types::length(column.data_type));
-            out.put_i32(types::modifier(column.data_type));
+            out.put_u32(oid::oid(column.data_type));
+            out.put_i16(oid::length(column.data_type));
+            out.put_i32(oid::modifier(column.data_type));
             out.put_u16(u16::from(is_binary(binary, index)));
         }
     });
