@@ -1,6 +1,7 @@
 //! Binding of expressions.
 
 use super::binder::{Binder, NESTING_MAX, cast, too_complex};
+use super::rows::row_parts;
 use super::scope::Scope;
 use super::slots::{Slots, SubquerySlot};
 use crate::sql::names::{fold, function_name};
@@ -215,9 +216,18 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
+        if let (Some(parts), Some(others)) = (row_parts(left), row_parts(right)) {
+            let operator = quantifiable(operator)?;
+            let left = self.bind_parts(&parts, scope, slots)?;
+            return self.compare_rows(left, operator, self.bind_parts(&others, scope, slots)?);
+        }
         let mut chain = vec![(operator, right)];
         let mut first = left;
         while let Expr::BinaryOp { left, op, right } = first {
+            // Rows are compared with each other, not with what the chain has made.
+            if row_parts(left).is_some() {
+                break;
+            }
             chain.push((op, right));
             first = left;
         }
@@ -277,6 +287,10 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
+        if let (Some(parts), Some(others)) = (row_parts(left), row_parts(right)) {
+            let left = self.bind_parts(&parts, scope, slots)?;
+            return self.compare_rows(left, operator, self.bind_parts(&others, scope, slots)?);
+        }
         let left = self.bind(left, scope, slots)?;
         let right = self.bind(right, scope, slots)?;
         self.typed_binary(left, operator, right)
@@ -337,6 +351,9 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
+        if let Some(parts) = row_parts(operand) {
+            return self.bind_row_in_list(&parts, list, negated, scope, slots);
+        }
         let operand = self.bind(operand, scope, slots)?;
         let list: Vec<Expression> =
             list.iter().map(|item| self.bind(item, scope, slots)).collect::<Result<_, _>>()?;
@@ -664,7 +681,8 @@ pub(super) fn not(operand: Expression) -> Expression {
     Expression::Unary { operator: UnaryOperator::Not, operand: Box::new(operand) }
 }
 
-fn logical(operator: BinaryOperator, left: Expression, right: Expression) -> Expression {
+/// `left AND right`, `left OR right`
+pub(super) fn logical(operator: BinaryOperator, left: Expression, right: Expression) -> Expression {
     let (left, right) = (Box::new(left), Box::new(right));
     Expression::Binary { operator, left, right, data_type: DataType::Bool }
 }

@@ -38,6 +38,7 @@ mod parse;
 mod physical;
 mod query;
 mod reg;
+mod rows;
 pub mod rules;
 mod scope;
 mod select;

@@ -450,6 +450,8 @@ pub enum SetFunction {
     Subscripts,
     /// Its argument, once: an ordinary function in `FROM`.
     Scalar,
+    /// `pg_sleep(seconds)`: one row, after that time.
+    Sleep,
 }
 
 /// Keeps its input's rows.

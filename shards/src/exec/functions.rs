@@ -9,6 +9,7 @@ pub mod array;
 mod conditional;
 mod date;
 mod format;
+mod format_text;
 mod math;
 mod names;
 mod regex;

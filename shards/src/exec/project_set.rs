@@ -16,9 +16,15 @@ use model::expression::Expression;
 use model::numeric::Numeric;
 use model::plan::{ProjectSet, SetCall, SetFunction};
 use model::types::DataType;
-use model::value::{Interval, Value};
+use model::value::{Interval, Value, ValueRef};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How soon a sleeping statement sees that it has been cancelled.
+const SLEEP_SLICE: Duration = Duration::from_millis(10);
+/// Longest sleep: a year.
+const SLEEP_SECONDS_MAX: f64 = 31_536_000.0;
 
 pub(super) struct ProjectSetOperator {
     plan: ProjectSet,
@@ -60,13 +66,37 @@ impl ProjectSetOperator {
         Ok(Position { batch, arguments, row: 0, running: None, answered: 0 })
     }
 
+    /// Waits as long as this row's calls of `pg_sleep` ask; in slices, to be cancelled soon.
+    async fn sleep(&self, arguments: &[Vec<Column>], row: usize) -> Result<(), SqlError> {
+        for (call, columns) in self.plan.calls.iter().zip(arguments) {
+            let (SetFunction::Sleep, [seconds]) = (call.function, columns.as_slice()) else {
+                continue;
+            };
+            let ValueRef::Float(seconds) = seconds.get(row) else { continue };
+            if seconds.is_nan() {
+                continue;
+            }
+            let seconds = seconds.clamp(0.0, SLEEP_SECONDS_MAX);
+            let wanted = Duration::from_secs_f64(seconds);
+            let begun = runtime::time::now();
+            while let Some(left) = wanted.checked_sub(begun.elapsed()).filter(|l| !l.is_zero()) {
+                runtime::time::sleep(left.min(SLEEP_SLICE)).await;
+                self.context.check_cancelled()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Answers rows until the output is full or the input batch is done.
-    fn fill(&self, at: &mut Position, out: &mut [Column]) -> Result<(), SqlError> {
+    async fn fill(&self, at: &mut Position, out: &mut [Column]) -> Result<(), SqlError> {
         let width = self.input_types.len();
         while at.row < at.batch.rows() && out.first().is_none_or(|c| c.len() < BATCH_ROWS) {
             let running = match &mut at.running {
                 Some(running) => running,
-                none => none.insert(start(&self.plan.calls, &at.arguments, at.row)?),
+                none => {
+                    self.sleep(&at.arguments, at.row).await?;
+                    none.insert(start(&self.plan.calls, &at.arguments, at.row)?)
+                }
             };
             let mut answered = Vec::with_capacity(running.len());
             for answers in running.iter_mut() {
@@ -109,7 +139,7 @@ impl Operator for ProjectSetOperator {
                         None => break,
                     },
                 };
-                self.fill(&mut at, &mut out)?;
+                self.fill(&mut at, &mut out).await?;
                 if at.row < at.batch.rows() {
                     self.at = Some(at);
                     break;
@@ -147,6 +177,13 @@ fn start(
 fn answers(call: &SetCall, values: &[Value]) -> Result<Answers, SqlError> {
     if call.function == SetFunction::Scalar {
         return Ok(Answers::Once(values.first().cloned()));
+    }
+    if call.function == SetFunction::Sleep {
+        let nothing = |seconds: &Value| match seconds {
+            Value::Null => Value::Null,
+            _ => Value::text(""),
+        };
+        return Ok(Answers::Once(values.first().map(nothing)));
     }
     if values.iter().any(Value::is_null) {
         return Ok(Answers::Once(None));
@@ -246,5 +283,6 @@ pub(super) fn shown(call: &SetCall, expression: impl Fn(&Expression) -> String) 
         SetFunction::Series => format!("generate_series({arguments})"),
         SetFunction::Subscripts => format!("generate_subscripts({arguments})"),
         SetFunction::Scalar => arguments,
+        SetFunction::Sleep => format!("pg_sleep({arguments})"),
     }
 }

@@ -1,5 +1,5 @@
 //! Functions over arguments of any type: `coalesce`, `nullif`, `greatest`, `least`, `concat`,
-//! `concat_ws`, `num_nulls`, `num_nonnulls`, `pg_typeof`.
+//! `concat_ws`, `format`, `num_nulls`, `num_nonnulls`, `pg_typeof`.
 
 use super::{Body, Call, Signature, Volatility, registry};
 use crate::exec::context::ExecContext;
@@ -24,7 +24,7 @@ pub(super) fn resolve(name: &str, arguments: &[DataType]) -> Option<Result<Signa
         Ok(Signature { reference, argument_types, return_type, volatility, strict: false })
     };
     let least_arguments = match name {
-        COALESCE | "greatest" | "least" | "concat" | "num_nulls" | "num_nonnulls" => 1,
+        COALESCE | "greatest" | "least" | "concat" | "format" | "num_nulls" | "num_nonnulls" => 1,
         "nullif" | "concat_ws" => 2,
         "pg_typeof" => 1,
         _ => return None,
@@ -52,9 +52,9 @@ pub(super) fn resolve(name: &str, arguments: &[DataType]) -> Option<Result<Signa
                 signature(vec![first, equality.right], first, Volatility::Immutable)
             })
         }
-        "concat" | "concat_ws" => {
+        "concat" | "concat_ws" | "format" => {
             let mut types: Vec<DataType> = arguments.iter().map(known).collect();
-            if name == "concat_ws" {
+            if name != "concat" {
                 types[0] = DataType::Text;
             }
             signature(types, DataType::Text, Volatility::Stable)
@@ -85,6 +85,7 @@ pub(super) fn body(reference: &FunctionReference) -> Option<Body> {
             Ok(Value::text(out))
         },
         "concat_ws" => concat_with_separator,
+        "format" => super::format_text::format,
         "num_nulls" => |call| Ok(Value::Int(nulls(call))),
         "num_nonnulls" => |call| Ok(Value::Int(call.values.len() as i64 - nulls(call))),
         "pg_typeof" => |call| Ok(Value::text(format_type(call.types[0]))),

@@ -1,4 +1,5 @@
-//! Names and types of the functions that answer several rows.
+//! Names and types of the functions that answer several rows, and of `pg_sleep`, which has to
+//! wait: they run in a node of their own.
 
 use super::registry;
 use crate::exec::operators::{common_type, is_implicit_cast};
@@ -26,6 +27,7 @@ pub fn is_set_function(name: &str) -> bool {
             | "generate_subscripts"
             | "string_to_table"
             | "regexp_split_to_table"
+            | "pg_sleep"
     )
 }
 
@@ -41,6 +43,9 @@ pub fn resolve_set(name: &str, arguments: &[DataType]) -> Result<ResolvedSet, Sq
             let mut types = vec![*array, DataType::Int4];
             types.extend(rest.iter().map(|_| DataType::Bool));
             Some((SetFunction::Subscripts, types, DataType::Int4))
+        }
+        ("pg_sleep", [seconds]) if is_implicit_cast(*seconds, DataType::Float8) => {
+            Some((SetFunction::Sleep, vec![DataType::Float8], DataType::Void))
         }
         ("generate_series", [_, _] | [_, _, _]) => series(arguments),
         _ => None,

@@ -64,6 +64,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("to_hex", &[DataType::Int8], Text, |c| {
         Ok(Value::text(format!("{:x}", c.int(0)?)))
     }),
+    Function {
+        strict: false,
+        ..text1("quote_nullable", |c| {
+            Ok(match &c.values[0] {
+                Value::Text(text) => Value::text(quote_literal(text)),
+                _ => Value::text("NULL"),
+            })
+        })
+    },
     text1("quote_literal", |c| Ok(Value::text(quote_literal(c.text(0)?)))),
 ];
 
@@ -255,7 +264,8 @@ fn chr(call: &Call<'_>) -> Result<Value, SqlError> {
         })
 }
 
-fn quote_literal(text: &str) -> String {
+/// The string as SQL has to write it.
+pub(super) fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') {
         return format!("E'{}'", quoted.replace('\\', "\\\\"));

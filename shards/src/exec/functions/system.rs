@@ -3,7 +3,13 @@
 use super::Function;
 use crate::exec::cast;
 use model::types::DataType::{self, Int4, Text, Uuid};
+use model::types::ElementType;
 use model::value::Value;
+
+/// The only encoding, and PostgreSQL's number of it.
+const ENCODING: &str = "UTF8";
+const ENCODING_NUMBER: i64 = 6;
+const NAMES: DataType = DataType::Array(ElementType::Name);
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("version", &[], Text, |_| {
@@ -28,6 +34,27 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("session_user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone())))
         .stable(),
     Function::new("user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone()))).stable(),
+    Function::new("current_schemas", &[DataType::Bool], NAMES, |c| {
+        let implicit = matches!(c.values[0], Value::Bool(true));
+        let schemas = implicit.then_some("pg_catalog").into_iter().chain(["public"]);
+        Ok(Value::array(schemas.map(Value::text).collect()))
+    })
+    .stable(),
+    Function::new("pg_client_encoding", &[], DataType::Name, |_| Ok(Value::text(ENCODING)))
+        .stable(),
+    Function::new("pg_encoding_to_char", &[Int4], DataType::Name, |c| {
+        Ok(Value::text(if c.int(0)? == ENCODING_NUMBER { ENCODING } else { "" }))
+    }),
+    Function::new("pg_char_to_encoding", &[DataType::Name], Int4, |c| {
+        let known = matches!(c.text(0)?.to_ascii_lowercase().as_str(), "utf8" | "utf-8");
+        Ok(Value::Int(if known { ENCODING_NUMBER } else { -1 }))
+    }),
+    Function::new("pg_is_in_recovery", &[], DataType::Bool, |_| Ok(Value::Bool(false))).stable(),
+    // Addresses are not told: as of a session over a local socket.
+    Function::new("inet_server_addr", &[], Text, |_| Ok(Value::Null)).stable(),
+    Function::new("inet_server_port", &[], Int4, |_| Ok(Value::Null)).stable(),
+    Function::new("inet_client_addr", &[], Text, |_| Ok(Value::Null)).stable(),
+    Function::new("inet_client_port", &[], Int4, |_| Ok(Value::Null)).stable(),
     Function::new("gen_random_uuid", &[], Uuid, |_| {
         let mut bytes = [0; 16];
         runtime::random::fill(&mut bytes);
