@@ -56,6 +56,12 @@ pub fn with_names(expression: &Expression, names: &[&str]) -> String {
             let operator = if *case_insensitive { "ILIKE" } else { "LIKE" };
             format!("({} {}{operator} {})", inner(operand), not(*negated), inner(pattern))
         }
+        Expression::Function { function, arguments, .. }
+            if function.0.ends_with(" ANY") || function.0.ends_with(" ALL") =>
+        {
+            let operands: Vec<String> = arguments.iter().map(inner).collect();
+            format!("({})", operands.join(&format!(" {} ", function.0)))
+        }
         Expression::Function { function, arguments, .. } => {
             let name = function.0.split('(').next().unwrap_or_default();
             format!("{name}({})", list(arguments))
