@@ -1,10 +1,12 @@
 //! What a session answers, on its way to the client.
 
-use super::inlet::Inlet;
+use super::inlet::{Ended, Inlet};
 use super::wire::backend::{self, RowFormat, Severity};
+use super::wire::frontend::Message;
 use crate::router::RowSink;
 use crate::session::{Client, Interrupts, Standing, Weight};
 use crate::sql::OutputColumn;
+use bytes::Bytes;
 use futures::future::{LocalBoxFuture, select};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
@@ -45,6 +47,33 @@ impl Answer {
         }
         Ok(())
     }
+
+    /// The next piece of a copy's data; `None` at its end.
+    async fn read_copy(&self) -> Result<Option<Bytes>, SqlError> {
+        self.ends.outlet.flush();
+        loop {
+            match self.ends.inlet.next().await.map_err(lost)? {
+                Message::CopyData(data) => return Ok(Some(data)),
+                Message::CopyDone => return Ok(None),
+                Message::CopyFail(why) => {
+                    let message = format!("COPY from stdin failed: {}", &*why);
+                    return Err(SqlError::new(SqlState::QUERY_CANCELED, message));
+                }
+                // Of a client that sends its request whole, without a look at the answer.
+                Message::Sync | Message::Flush => {}
+                _ => {
+                    return Err(SqlError::new(
+                        SqlState::PROTOCOL_VIOLATION,
+                        "unexpected message type during COPY from stdin",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn lost(ended: Ended) -> SqlError {
+    ended.farewell().unwrap_or_else(gone)
 }
 
 fn gone() -> SqlError {
@@ -74,6 +103,30 @@ impl Client for Answer {
 
     fn complete(&mut self, _standing: Standing, _rows: u64, tag: &str, _last: bool) {
         let _gone = self.ends.outlet.queue(|out| backend::complete(out, tag));
+    }
+
+    fn copy_in(&mut self, binary: bool, columns: u16) -> Result<(), SqlError> {
+        self.ends.outlet.queue(|out| backend::copy_in(out, binary, columns)).ok_or_else(gone)
+    }
+
+    fn copy_read(&mut self) -> LocalBoxFuture<'_, Result<Option<Bytes>, SqlError>> {
+        Box::pin(self.read_copy())
+    }
+
+    fn copy_out(&mut self, binary: bool, columns: u16) -> Result<(), SqlError> {
+        self.ends.outlet.queue(|out| backend::copy_out(out, binary, columns)).ok_or_else(gone)
+    }
+
+    fn copy_data(&mut self, data: Bytes) -> LocalBoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(async move {
+            let outlet = &self.ends.outlet;
+            outlet.room().await;
+            outlet.queue(|out| backend::copy_data(out, &data)).ok_or_else(gone)
+        })
+    }
+
+    fn copy_done(&mut self) {
+        let _gone = self.ends.outlet.queue(backend::copy_done);
     }
 }
 

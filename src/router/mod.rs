@@ -15,6 +15,7 @@
 //!
 //! What it does not know: sessions, settings, wire formats.
 
+mod copy;
 pub mod gates;
 mod gather;
 pub mod peers;

@@ -81,6 +81,18 @@ impl Router {
     }
 }
 
+impl<'a> Writer<'a> {
+    /// For a statement that shares its transaction with others.
+    pub(super) fn new(
+        router: &'a Router,
+        statement: &'a Statement<'a>,
+        transaction: &'a mut Transaction,
+    ) -> Writer<'a> {
+        let context = router.context(statement, Some(transaction.id));
+        Writer { router, statement, transaction, context, alone: false }
+    }
+}
+
 impl Writer<'_> {
     async fn insert(&mut self, insert: &InsertPlan) -> Result<Changed, SqlError> {
         match &insert.source {
@@ -138,11 +150,16 @@ impl Writer<'_> {
     }
 
     fn constants(&self, row: &[Expression]) -> Result<Vec<Value>, SqlError> {
-        row.iter().map(|value| evaluate::evaluate_constant(value, &self.context)).collect()
+        row.iter().map(|value| self.constant(value)).collect()
+    }
+
+    /// The value of an expression without columns.
+    pub(super) fn constant(&self, value: &Expression) -> Result<Value, SqlError> {
+        evaluate::evaluate_constant(value, &self.context)
     }
 
     /// Inserts complete rows.
-    async fn insert_rows(
+    pub(super) async fn insert_rows(
         &mut self,
         insert: &InsertPlan,
         mut rows: Vec<Vec<Value>>,

@@ -17,6 +17,9 @@
 //! otherwise. Unlike there, a schema change is always a transaction of its own: what stands before
 //! it in the text is committed first, and inside a block it is refused.
 //!
+//! **`COPY`** ([`copy`]) moves rows between client and router in one transaction. A protocol takes
+//! part through the [`Client`]'s functions of that name; the native one does not.
+//!
 //! **Interruptions**: a cancel, the statement's timeout or the end of the node drop the
 //! statement where it waits; its transaction is rolled back. A `COMMIT` that has begun is not
 //! interrupted, and neither is a schema change, which runs to its end on its own. Of a change that
@@ -31,6 +34,7 @@
 
 mod ahead;
 mod block;
+mod copy;
 mod explain;
 pub mod native;
 mod planner;
@@ -54,7 +58,8 @@ use crate::router::{Cancel, Router, RowSink};
 use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
 use crate::txn::Transaction;
 use ahead::LookAhead;
-use futures::future::LocalBoxFuture;
+use bytes::Bytes;
+use futures::future::{LocalBoxFuture, ready};
 use model::error::{SqlError, SqlState};
 use planner::Planner;
 use plans::PlanCache;
@@ -86,6 +91,30 @@ pub trait Client: RowSink {
     fn notice(&mut self, weight: Weight, standing: Standing, notice: SqlError);
     /// A statement is done; `last` where it is the request's last one.
     fn complete(&mut self, standing: Standing, rows: u64, tag: &str, last: bool);
+
+    /// Asks for the data of a `COPY` of so many columns. A protocol without `COPY` refuses.
+    fn copy_in(&mut self, _binary: bool, _columns: u16) -> Result<(), SqlError> {
+        Err(copy::unsupported())
+    }
+
+    /// The next piece of that data, of any size; `None` at its end. Giving up is an error (57014).
+    fn copy_read(&mut self) -> LocalBoxFuture<'_, Result<Option<Bytes>, SqlError>> {
+        Box::pin(ready(Err(copy::unsupported())))
+    }
+
+    /// Announces the data of a `COPY` of so many columns. A protocol without `COPY` refuses.
+    fn copy_out(&mut self, _binary: bool, _columns: u16) -> Result<(), SqlError> {
+        Err(copy::unsupported())
+    }
+
+    /// One row of that data, or what stands before or behind the rows; waits while the client has
+    /// no room.
+    fn copy_data(&mut self, _data: Bytes) -> LocalBoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(ready(Err(copy::unsupported())))
+    }
+
+    /// That data is complete.
+    fn copy_done(&mut self) {}
 }
 
 /// Tells when a request is to be given up.

@@ -220,6 +220,9 @@ impl Session {
         let parameters = fitted(&planned, parameters)?;
         let source = Source::Prepared(&text);
         let done = self.statement(source, planned, parameters, false, client, interrupts).await?;
+        if self.standing == Standing::Implicit {
+            self.commit_open().await?;
+        }
         client.complete(self.standing, done.rows, &done.tag, true);
         Ok(())
     }

@@ -59,6 +59,8 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Commit => Step::Commit,
         PlannedKind::Rollback => Step::Rollback,
         PlannedKind::Ddl(_) => Step::SchemaChange,
+        // Its rows come in pieces, which are one transaction.
+        PlannedKind::CopyIn(_) => Step::Work { more: true },
         _ => Step::Work { more },
     }
 }
@@ -145,6 +147,9 @@ impl Session {
         describe(&planned, client);
         let (source, nothing) = (Source::Text(text), Arc::from([]));
         let done = self.statement(source, planned, nothing, false, client, interrupts).await?;
+        if self.standing == Standing::Implicit {
+            self.commit_open().await?;
+        }
         client.complete(self.standing, done.rows, &done.tag, true);
         Ok(())
     }
@@ -311,6 +316,8 @@ impl Session {
         let statement =
             Statement { planned, parameters, now_micros: now, identity: self.identity.clone() };
         match &planned.kind {
+            PlannedKind::CopyIn(copy) => self.copy_in(planned, copy, client).await,
+            PlannedKind::CopyOut(copy) => self.copy_out(copy, client).await,
             PlannedKind::Explain { inner, analyze } => {
                 explain::run(&host.router, inner, *analyze, statement, transaction, client).await
             }

@@ -93,7 +93,7 @@ pub(super) struct BoundChange<T> {
 
 impl Binder<'_> {
     /// The table that a change names.
-    fn changed_table(&self, name: &ast::ObjectName) -> Result<Arc<Table>, SqlError> {
+    pub(super) fn changed_table(&self, name: &ast::ObjectName) -> Result<Arc<Table>, SqlError> {
         let (schema, name) = relation_name(name)?;
         if schema.as_deref() == Some(SYSTEM_SCHEMA) {
             return Err(SqlError::new(
@@ -149,7 +149,7 @@ impl Binder<'_> {
     }
 
     /// Ordinals of the columns an insert names, or all visible ones.
-    fn insert_columns(
+    pub(super) fn insert_columns(
         &self,
         table: &Table,
         names: &[ast::ObjectName],
@@ -237,7 +237,7 @@ impl Binder<'_> {
     }
 
     /// A whole row in the table's order: the given values, converted, and defaults.
-    fn complete_row(
+    pub(super) fn complete_row(
         &self,
         table: &Table,
         targets: &[usize],
@@ -568,7 +568,7 @@ fn is_default(value: &Expr) -> bool {
     matches!(value, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 
-fn column_ordinal(table: &Table, name: &str) -> Result<usize, SqlError> {
+pub(super) fn column_ordinal(table: &Table, name: &str) -> Result<usize, SqlError> {
     let found = table.ordinal(name).filter(|&ordinal| !table.columns[ordinal].hidden);
     found.ok_or_else(|| {
         SqlError::new(

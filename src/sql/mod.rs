@@ -25,6 +25,7 @@
 mod access;
 mod arrays;
 mod binder;
+mod copy;
 pub mod ddl;
 mod dml;
 mod expression;
@@ -50,6 +51,7 @@ mod stored_text;
 mod tests;
 mod types;
 
+pub use copy::{CopyFormat, CopyIn, CopyOptions, CopyOut, Header};
 pub use dml::{DeletePlan, InsertPlan, InsertSource, UpdatePlan, WriteTarget};
 pub use parse::{ParsedStatement, STATEMENT_BYTES_MAX, parse};
 pub use query::BoundQuery;

@@ -1,12 +1,15 @@
 //! Text to syntax trees.
 
 use super::binder::{NESTING_MAX, too_complex};
+use super::copy::CopyStatement;
 use model::error::{SqlError, SqlState};
 use sqlparser::ast::{Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+mod copy;
 
 /// Longest statement text, in bytes.
 pub const STATEMENT_BYTES_MAX: usize = 32 << 20;
@@ -17,21 +20,55 @@ const PARSER_DEPTH: usize = 300;
 #[derive(Debug, Clone)]
 pub struct ParsedStatement {
     /// The tree.
-    pub ast: Statement,
+    pub syntax: Syntax,
+}
+
+/// A statement's tree.
+#[derive(Debug, Clone)]
+pub enum Syntax {
+    /// As the parser makes it.
+    Standard(Box<Statement>),
+    /// `COPY`, whose grammar is PostgreSQL's and not the parser's.
+    Copy(Box<CopyStatement>),
 }
 
 impl ParsedStatement {
     /// Whether it ends a transaction block: all that a failed one takes.
     pub fn ends_block(&self) -> bool {
-        matches!(self.ast, Statement::Commit { .. } | Statement::Rollback { savepoint: None, .. })
+        let Syntax::Standard(statement) = &self.syntax else { return false };
+        matches!(
+            **statement,
+            Statement::Commit { .. } | Statement::Rollback { savepoint: None, .. }
+        )
     }
 }
 
 /// Parses statements separated by semicolons; empty ones are left out.
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     let mut parser = parser(text)?;
-    let statements = parser.parse_statements().map_err(|error| syntax_error(error, text))?;
-    Ok(statements.into_iter().map(|ast| ParsedStatement { ast }).collect())
+    parse_all(&mut parser).map_err(|error| syntax_error(error, text))
+}
+
+fn parse_all(parser: &mut Parser<'_>) -> Result<Vec<ParsedStatement>, ParserError> {
+    let mut statements = Vec::new();
+    loop {
+        let mut delimited = statements.is_empty();
+        while parser.consume_token(&Token::SemiColon) {
+            delimited = true;
+        }
+        let next = parser.peek_token();
+        if next.token == Token::EOF {
+            return Ok(statements);
+        }
+        if !delimited {
+            return parser.expected("end of statement", next);
+        }
+        let syntax = match copy::statement(parser)? {
+            Some(statement) => Syntax::Copy(Box::new(statement)),
+            None => Syntax::Standard(Box::new(parser.parse_statement()?)),
+        };
+        statements.push(ParsedStatement { syntax });
+    }
 }
 
 /// Parses a query, as the catalog keeps a view's.

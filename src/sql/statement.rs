@@ -1,9 +1,10 @@
 //! From a parsed statement to what the router and the session carry out.
 
 use super::binder::Binder;
+use super::copy::{CopyIn, CopyOut};
 use super::ddl::{self, DdlStatement};
 use super::dml::{BoundChange, DeletePlan, InsertPlan, UpdatePlan};
-use super::parse::ParsedStatement;
+use super::parse::{ParsedStatement, Syntax};
 use super::physical::physical;
 use super::query::BoundQuery;
 use super::rules;
@@ -48,6 +49,10 @@ pub enum PlannedKind {
     Update(UpdatePlan),
     /// `DELETE`
     Delete(DeletePlan),
+    /// `COPY ... FROM STDIN`
+    CopyIn(CopyIn),
+    /// `COPY ... TO STDOUT`
+    CopyOut(CopyOut),
     /// Changes the schema.
     Ddl(DdlStatement),
     /// `BEGIN`
@@ -114,7 +119,10 @@ pub fn plan(
     parameter_types: &[Option<DataType>],
 ) -> Result<Planned, SqlError> {
     let binder = Binder::new(catalog, settings, virtual_tables, parameter_types);
-    let (kind, columns) = bind_statement(&binder, &statement.ast, settings)?;
+    let (kind, columns) = match &statement.syntax {
+        Syntax::Standard(statement) => bind_statement(&binder, statement, settings)?,
+        Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
+    };
     Ok(Planned {
         parameters: binder.parameter_types(),
         columns,
@@ -125,7 +133,7 @@ pub fn plan(
     })
 }
 
-fn bind_statement(
+pub(super) fn bind_statement(
     binder: &Binder<'_>,
     statement: &Statement,
     settings: &SessionSettings,
@@ -324,6 +332,7 @@ impl Planned {
             PlannedKind::Insert(_) => format!("INSERT 0 {rows}"),
             PlannedKind::Update(_) => format!("UPDATE {rows}"),
             PlannedKind::Delete(_) => format!("DELETE {rows}"),
+            PlannedKind::CopyIn(_) | PlannedKind::CopyOut(_) => format!("COPY {rows}"),
             PlannedKind::Ddl(ddl) => ddl.tag().to_owned(),
             PlannedKind::Begin => "BEGIN".to_owned(),
             PlannedKind::Commit => "COMMIT".to_owned(),

@@ -140,6 +140,7 @@ impl Wire for Report {
             table: Wire::decode(input)?,
             column: Wire::decode(input)?,
             constraint: Wire::decode(input)?,
+            context: None,
         });
         Ok(Report { severity, retryable, transaction, error })
     }

@@ -83,6 +83,7 @@ fn report() -> impl Strategy<Value = Report> {
                 table: texts.pop().unwrap(),
                 column: texts.pop().unwrap(),
                 constraint: texts.pop().unwrap(),
+                context: None,
             })
         },
     );

@@ -91,6 +91,7 @@ fn report(severity: Severity) -> Report {
         table: Some("item".to_owned()),
         column: None,
         constraint: Some("item_pkey".to_owned()),
+        context: None,
     });
     Report::new(severity, TransactionStatus::Failed, error)
 }

@@ -55,6 +55,8 @@ states! {
     INVALID_REGULAR_EXPRESSION = b"2201B";
     /// invalid_name
     INVALID_NAME = b"42602";
+    /// bad_copy_file_format
+    BAD_COPY_FILE_FORMAT = b"22P04";
     /// invalid_row_count_in_limit_clause
     INVALID_ROW_COUNT_IN_LIMIT_CLAUSE = b"2201W";
     /// invalid_row_count_in_result_offset_clause
@@ -230,6 +232,8 @@ pub struct ErrorFields {
     pub column: Option<String>,
     /// Constraint concerned.
     pub constraint: Option<String>,
+    /// Where in the statement's input: a line of `COPY`. The native protocol does not carry it.
+    pub context: Option<String>,
 }
 
 impl SqlError {
@@ -245,6 +249,7 @@ impl SqlError {
             table: None,
             column: None,
             constraint: None,
+            context: None,
         }))
     }
 
@@ -303,6 +308,13 @@ impl SqlError {
     #[must_use]
     pub fn constraint(mut self, constraint: impl Into<String>) -> SqlError {
         self.0.constraint = Some(constraint.into());
+        self
+    }
+
+    /// Adds where in the statement's input it happened, unless that is known more closely.
+    #[must_use]
+    pub fn context(mut self, context: impl FnOnce() -> String) -> SqlError {
+        self.0.context.get_or_insert_with(context);
         self
     }
 

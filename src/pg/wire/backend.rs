@@ -142,6 +142,34 @@ pub fn complete(out: &mut BytesMut, tag: &str) {
     }
 }
 
+/// The client may send the data of a copy of so many columns.
+pub fn copy_in(out: &mut BytesMut, binary: bool, columns: u16) {
+    copy_response(out, b'G', binary, columns);
+}
+
+/// The data of a copy of so many columns follows.
+pub fn copy_out(out: &mut BytesMut, binary: bool, columns: u16) {
+    copy_response(out, b'H', binary, columns);
+}
+
+fn copy_response(out: &mut BytesMut, kind: u8, binary: bool, columns: u16) {
+    message(out, kind, |out| {
+        out.put_u8(u8::from(binary));
+        out.put_u16(columns);
+        (0..columns).for_each(|_| out.put_u16(u16::from(binary)));
+    });
+}
+
+/// A piece of a copy's data.
+pub fn copy_data(out: &mut BytesMut, data: &[u8]) {
+    message(out, b'd', |out| out.put_slice(data));
+}
+
+/// The end of a copy's data.
+pub fn copy_done(out: &mut BytesMut) {
+    message(out, b'c', |_| {});
+}
+
 /// Types of a statement's parameters.
 pub fn parameter_description(out: &mut BytesMut, parameters: &[DataType]) {
     message(out, b't', |out| {
@@ -253,6 +281,7 @@ pub fn report(out: &mut BytesMut, severity: Severity, error: &SqlError) {
             (b't', &fields.table),
             (b'c', &fields.column),
             (b'n', &fields.constraint),
+            (b'W', &fields.context),
         ];
         for (kind, value) in optional {
             if let Some(value) = value {
@@ -280,6 +309,13 @@ mod tests {
         assert_eq!(written(|out| complete(out, "SELECT 1")), b"C\0\0\0\x0dSELECT 1\0");
         assert_eq!(written(|out| complete(out, "")), b"I\0\0\0\x04");
         assert_eq!(written(|out| ready_for_query(out, Standing::Failed)), b"Z\0\0\0\x05E");
+    }
+
+    #[test]
+    fn a_copy_says_the_format_of_each_column() {
+        assert_eq!(written(|out| copy_in(out, false, 1)), b"G\0\0\0\x09\0\0\x01\0\0");
+        assert_eq!(written(|out| copy_out(out, true, 1)), b"H\0\0\0\x09\x01\0\x01\0\x01");
+        assert_eq!(written(|out| copy_data(out, b"1\n")), b"d\0\0\0\x061\n");
     }
 
     #[test]
