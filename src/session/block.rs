@@ -66,6 +66,9 @@ pub(super) enum Decision {
     Alone,
     /// Commit what is open, then run the statement as a transaction of its own.
     CommitThenAlone,
+    /// Commit what the block has done so far, run the statement as a transaction of its own, and
+    /// go on in a block whose transaction is new.
+    CommitAround,
     /// Begin an implicit transaction and run the statement in it.
     BeginImplicit,
     /// Run the statement in the transaction that is open.
@@ -81,6 +84,8 @@ pub(super) enum Warning {
     AlreadyOpen,
     /// `COMMIT` or `ROLLBACK` outside.
     NoneOpen,
+    /// A schema change inside a block.
+    CommittedBySchemaChange,
 }
 
 /// Why a statement has no place here.
@@ -88,8 +93,6 @@ pub(super) enum Warning {
 pub(super) enum Refusal {
     /// The block has failed.
     Failed,
-    /// A schema change inside a block.
-    SchemaChangeInBlock,
 }
 
 /// What to do with a statement.
@@ -107,7 +110,7 @@ pub(super) fn decide(standing: Standing, step: Step) -> Decision {
         (Standing::Failed, _) => Decision::Refuse(Refusal::Failed),
         (Standing::Idle, Step::SchemaChange) => Decision::Alone,
         (Standing::Implicit, Step::SchemaChange) => Decision::CommitThenAlone,
-        (Standing::Open, Step::SchemaChange) => Decision::Refuse(Refusal::SchemaChangeInBlock),
+        (Standing::Open, Step::SchemaChange) => Decision::CommitAround,
         (Standing::Idle, Step::Work { more: false }) => Decision::Alone,
         (Standing::Idle, Step::Work { more: true }) => Decision::BeginImplicit,
         (Standing::Implicit | Standing::Open, Step::Work { .. }) => Decision::Inside,
@@ -125,6 +128,11 @@ impl Warning {
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "there is no transaction in progress",
             ),
+            Warning::CommittedBySchemaChange => SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "the schema change has committed the transaction block so far",
+            )
+            .detail("The block goes on with a new transaction. ROLLBACK does not undo the change."),
         }
     }
 }
@@ -136,10 +144,6 @@ impl Refusal {
                 SqlState::IN_FAILED_SQL_TRANSACTION,
                 "current transaction is aborted, commands ignored until end of transaction block",
             ),
-            Refusal::SchemaChangeInBlock => {
-                SqlError::unsupported("a schema change inside a transaction block")
-                    .hint("Commit first: a schema change is a transaction of its own.")
-            }
         }
     }
 }
@@ -170,7 +174,7 @@ mod tests {
             (Open, Begin, Decision::Warn(Warning::AlreadyOpen)),
             (Open, Commit, Decision::Commit(None)),
             (Open, Rollback, Decision::Rollback(None)),
-            (Open, SchemaChange, Decision::Refuse(Refusal::SchemaChangeInBlock)),
+            (Open, SchemaChange, Decision::CommitAround),
             (Open, ALONE, Decision::Inside),
             (Open, AMONG, Decision::Inside),
             (Failed, Begin, Decision::Refuse(Refusal::Failed)),

@@ -15,7 +15,8 @@
 //!
 //! **One text with several statements** is one transaction, as in PostgreSQL, unless it says
 //! otherwise. Unlike there, a schema change is always a transaction of its own: what stands before
-//! it in the text is committed first, and inside a block it is refused.
+//! it in the text or in the block is committed first, which a block is warned of; the block goes on
+//! with a new transaction, and its `ROLLBACK` does not undo the change.
 //!
 //! **`COPY`** ([`copy`]) moves rows between client and router in one transaction. A protocol takes
 //! part through the [`Client`]'s functions of that name; the native one does not.

@@ -223,6 +223,10 @@ impl Session {
                 return Ok(Done::tagged("ROLLBACK"));
             }
             Decision::CommitThenAlone => self.commit_open().await?,
+            Decision::CommitAround => {
+                self.commit_around().await?;
+                self.warn(Some(Warning::CommittedBySchemaChange), client);
+            }
             Decision::BeginImplicit => self.begin(Standing::Implicit),
             Decision::Alone | Decision::Inside => {}
         }
@@ -384,6 +388,17 @@ impl Session {
         drop(pass);
         if let (Err(_), Some(before)) = (&committed, settings_before) {
             self.settings = before;
+        }
+        committed
+    }
+
+    /// Commits what the block has done so far and goes on in a new transaction; where that fails,
+    /// the block has failed.
+    async fn commit_around(&mut self) -> Result<(), SqlError> {
+        let committed = self.commit_open().await;
+        match committed {
+            Ok(()) => self.begin(Standing::Open),
+            Err(_) => self.standing = Standing::Failed,
         }
         committed
     }

@@ -72,8 +72,25 @@ fn odd_ends_are_warned_of() {
     assert_eq!(warning("BEGIN"), None);
     assert_eq!(warning("BEGIN"), Some(SqlState::ACTIVE_SQL_TRANSACTION));
     assert_eq!(warning("ROLLBACK"), None);
+    shop.node.stop().unwrap();
+}
+
+#[test]
+fn a_schema_change_commits_the_block_so_far_and_the_block_goes_on() {
+    let shop = shop();
+    let mut client = connect(&shop.node);
+    tags(&mut client, "BEGIN; INSERT INTO t VALUES (1, 'before')");
+    let outcomes = client.run("CREATE TABLE v (a int)").unwrap();
+    let notices: Vec<_> = outcomes.iter().flat_map(|outcome| outcome.notices.iter()).collect();
+    assert_eq!(notices[0].error.state(), SqlState::ACTIVE_SQL_TRANSACTION);
+    assert_eq!(client.transaction(), TransactionStatus::Open);
+    tags(&mut client, "INSERT INTO t VALUES (2, 'after'); INSERT INTO v VALUES (1)");
+    tags(&mut client, "ROLLBACK");
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 1);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM v"), 0);
+    // One that fails leaves a failed block, as any statement does.
     tags(&mut client, "BEGIN");
-    assert_eq!(state(&mut client, "CREATE TABLE v (a int)"), SqlState::FEATURE_NOT_SUPPORTED);
+    assert_eq!(state(&mut client, "CREATE TABLE v (a int)"), SqlState::DUPLICATE_TABLE);
     assert_eq!(client.transaction(), TransactionStatus::Failed);
     tags(&mut client, "ROLLBACK");
     shop.node.stop().unwrap();
