@@ -16,6 +16,7 @@ use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint}
 pub(crate) use super::names::NAME_BYTES_MAX;
 
 mod alter;
+mod storage;
 
 /// A change of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -385,11 +386,11 @@ fn new_table(create: &ast::CreateTable, settings: &SessionSettings) -> Result<Ne
         (create.like.is_some(), "CREATE TABLE LIKE"),
         (create.inherits.is_some(), "INHERITS"),
         (create.partition_of.is_some(), "PARTITION OF"),
-        (!matches!(create.table_options, ast::CreateTableOptions::None), "a table option"),
     ];
     if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
         return Err(SqlError::unsupported(what));
     }
+    storage::check(&create.table_options)?;
     let name = qualified(&create.name, settings)?;
     check_new(&name.name)?;
     let mut columns = Vec::with_capacity(create.columns.len());
