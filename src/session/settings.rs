@@ -22,6 +22,8 @@ enum Takes {
     OneOf(&'static [&'static str]),
     /// The default only, in any of these spellings.
     Only(&'static [&'static str]),
+    /// The name of an encoding that is UTF-8. As in PostgreSQL, only its letters and digits count.
+    Utf8,
     /// It cannot be changed.
     Nothing,
 }
@@ -44,7 +46,7 @@ const ROWS: [Row; 16] = [
     row(
         "client_encoding",
         "UTF8",
-        Takes::Only(&["UTF8", "UTF-8", "unicode"]),
+        Takes::Utf8,
         "Encoding of text on the wire.",
     ),
     row(
@@ -239,6 +241,13 @@ fn check(row: &Row, value: &str) -> Result<String, SqlError> {
                 false => Err(invalid(format!("It is always {}.", row.default))),
             }
         }
+        Takes::Utf8 => {
+            let name: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+            match matches!(&*name.to_ascii_lowercase(), "utf8" | "unicode") {
+                true => Ok(row.default.to_owned()),
+                false => Err(invalid(format!("It is always {}.", row.default))),
+            }
+        }
         Takes::Nothing => Err(SqlError::new(
             SqlState::INVALID_PARAMETER_VALUE,
             format!("parameter \"{}\" cannot be changed", row.name),
@@ -300,6 +309,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.set("time zone", "etc/utc").unwrap();
         settings.set("NAMES", "utf-8").unwrap();
+        settings.set("client_encoding", "'utf-8'").unwrap();
         assert_eq!(settings.show("timezone").as_deref(), Ok("UTC"));
         assert_eq!(settings.show("client_encoding").as_deref(), Ok("UTF8"));
     }
