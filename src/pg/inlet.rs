@@ -181,17 +181,10 @@ impl Inlet {
         self.buffer.borrow().first() == Some(&b'S')
     }
 
-    /// Waits until the client is gone, or has said goodbye, and nothing it asked for is left: what
-    /// runs for it now is in vain.
+    /// Waits until the client has vanished: what runs for it now is in vain. One that has said
+    /// goodbye behind its request wants it carried out.
     pub(super) async fn left(&self) {
-        loop {
-            let in_vain = match self.buffer.borrow().first() {
-                None => self.ended.borrow().is_some(),
-                Some(kind) => *kind == b'X',
-            };
-            if in_vain {
-                return;
-            }
+        while self.ended.borrow().is_none() || !self.buffer.borrow().is_empty() {
             self.arrived.notified().await;
         }
     }

@@ -43,12 +43,7 @@ const fn row(name: &'static str, default: &'static str, takes: Takes, help: &'st
 /// In the order of `SHOW ALL`.
 const ROWS: [Row; 16] = [
     row("application_name", "", Takes::Text, "What the client calls itself."),
-    row(
-        "client_encoding",
-        "UTF8",
-        Takes::Utf8,
-        "Encoding of text on the wire.",
-    ),
+    row("client_encoding", "UTF8", Takes::Utf8, "Encoding of text on the wire."),
     row(
         "client_min_messages",
         "notice",

@@ -4,6 +4,7 @@
 //! types of its parameters, which are inferred from where they stand.
 
 use super::logical::Logical;
+use super::positions::Lines;
 use super::scope::ScopeColumn;
 use super::{SessionSettings, VirtualTables};
 use crate::catalog::Catalog;
@@ -34,6 +35,8 @@ pub struct Binder<'a> {
     pub(super) ctes: RefCell<Vec<CommonTable>>,
     nesting: Cell<usize>,
     pub(super) uncacheable: Cell<bool>,
+    /// Of the text that is bound; none of a text that the client has not sent.
+    pub(super) lines: RefCell<Option<Lines>>,
 }
 
 /// A common table expression in sight.
@@ -70,6 +73,7 @@ impl<'a> Binder<'a> {
             ctes: RefCell::default(),
             nesting: Cell::new(0),
             uncacheable: Cell::new(false),
+            lines: RefCell::new(None),
         }
     }
 

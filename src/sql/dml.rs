@@ -127,7 +127,7 @@ impl Binder<'_> {
         let ast::TableObject::TableName(name) = &insert.table else {
             return Err(SqlError::unsupported("INSERT into anything but a table"));
         };
-        let table = self.changed_table(name)?;
+        let table = self.changed_table(name).map_err(|error| self.at_name(error, name))?;
         let targets = self.insert_columns(&table, &insert.columns)?;
         let source = match &insert.source {
             None => InsertSource::Values(vec![self.complete_row(&table, &[], Vec::new())?]),
@@ -463,7 +463,7 @@ impl Binder<'_> {
         let ast::TableFactor::Table { name, alias, args: None, .. } = factor else {
             return Err(SqlError::unsupported(format!("changing {factor}")));
         };
-        let table = self.changed_table(name)?;
+        let table = self.changed_table(name).map_err(|error| self.at_name(error, name))?;
         let source = rename(table_source(&table), Some(&table.name), alias.as_ref())?;
         let name = alias.as_ref().map_or_else(|| table.name.clone(), |alias| fold(&alias.name));
         Ok((table, name, source))

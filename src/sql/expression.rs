@@ -24,6 +24,7 @@ impl Binder<'_> {
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
         self.nested(|| self.bind_node(expression, scope, slots))
+            .map_err(|error| self.at_expression(error, expression))
     }
 
     fn bind_node(

@@ -319,9 +319,11 @@ impl Binder<'_> {
                 with_ordinality: false,
                 ..
             } if with_hints.is_empty() && partitions.is_empty() => {
-                let (schema, name) = relation_name(name)?;
-                let source = self.bind_relation(schema.as_deref(), &name)?;
-                rename(source, Some(&name), alias.as_ref())
+                let (schema, relation) = relation_name(name)?;
+                let source = self
+                    .bind_relation(schema.as_deref(), &relation)
+                    .map_err(|error| self.at_name(error, name))?;
+                rename(source, Some(&relation), alias.as_ref())
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
                 let query = self.bind_query(subquery, outer)?;
@@ -379,12 +381,13 @@ impl Binder<'_> {
     /// A view's query sees nothing of the query that names the view.
     fn bind_view_reference(&self, view: &Arc<View>) -> Result<Source, SqlError> {
         self.depends_on(view.id);
-        let outer_ctes = self.ctes.take();
+        let (outer_ctes, outer_lines) = (self.ctes.take(), self.lines.take());
         let bound = self.nested(|| {
             let query = super::parse::parse_query(&view.text)?;
             self.bind_query(&query, None)
         });
         self.ctes.replace(outer_ctes);
+        self.lines.replace(outer_lines);
         let bound = bound?;
         let columns = bound
             .columns

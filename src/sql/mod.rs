@@ -37,6 +37,7 @@ pub mod logical;
 mod names;
 mod parse;
 mod physical;
+mod positions;
 mod query;
 mod reg;
 mod rows;

@@ -2,6 +2,7 @@
 
 use super::binder::{NESTING_MAX, too_complex};
 use super::copy::CopyStatement;
+use super::positions::Lines;
 use model::error::{SqlError, SqlState};
 use sqlparser::ast::{Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -21,6 +22,8 @@ const PARSER_DEPTH: usize = 300;
 pub struct ParsedStatement {
     /// The tree.
     pub syntax: Syntax,
+    /// Where the lines of the text begin that it stands in.
+    pub lines: Lines,
 }
 
 /// A statement's tree.
@@ -46,10 +49,10 @@ impl ParsedStatement {
 /// Parses statements separated by semicolons; empty ones are left out.
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     let mut parser = parser(text)?;
-    parse_all(&mut parser).map_err(|error| syntax_error(error, text))
+    parse_all(&mut parser, &Lines::of(text)).map_err(|error| syntax_error(error, text))
 }
 
-fn parse_all(parser: &mut Parser<'_>) -> Result<Vec<ParsedStatement>, ParserError> {
+fn parse_all(parser: &mut Parser<'_>, lines: &Lines) -> Result<Vec<ParsedStatement>, ParserError> {
     let mut statements = Vec::new();
     loop {
         let mut delimited = statements.is_empty();
@@ -67,7 +70,7 @@ fn parse_all(parser: &mut Parser<'_>) -> Result<Vec<ParsedStatement>, ParserErro
             Some(statement) => Syntax::Copy(Box::new(statement)),
             None => Syntax::Standard(Box::new(parser.parse_statement()?)),
         };
-        statements.push(ParsedStatement { syntax });
+        statements.push(ParsedStatement { syntax, lines: lines.clone() });
     }
 }
 
@@ -94,7 +97,7 @@ fn parser(text: &str) -> Result<Parser<'static>, SqlError> {
         .detail(format!("At most {STATEMENT_BYTES_MAX} bytes are allowed.")));
     }
     let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
-        let position = position_of(error.location, text);
+        let position = Lines::of(text).position(error.location);
         with_position(SqlError::new(SqlState::SYNTAX_ERROR, lower_first(&error.message)), position)
     })?;
     check_chains(&tokens)?;
@@ -160,7 +163,7 @@ fn syntax_error(error: ParserError, text: &str) -> SqlError {
         }
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
             let (message, location) = split_location(&message);
-            let position = location.and_then(|location| position_of(location, text));
+            let position = location.and_then(|location| Lines::of(text).position(location));
             let message = lower_first(message);
             with_position(SqlError::new(SqlState::SYNTAX_ERROR, message), position)
         }
@@ -174,13 +177,6 @@ fn split_location(message: &str) -> (&str, Option<Location>) {
         Some(Location { line: line.parse().ok()?, column: column.parse().ok()? })
     });
     (text, parsed)
-}
-
-/// Characters from the start of the text, from 1.
-fn position_of(location: Location, text: &str) -> Option<u32> {
-    let line = usize::try_from(location.line).ok()?.checked_sub(1)?;
-    let before: usize = text.split('\n').take(line).map(|l| l.chars().count() + 1).sum();
-    u32::try_from(before + usize::try_from(location.column).ok()?).ok()
 }
 
 fn with_position(error: SqlError, position: Option<u32>) -> SqlError {

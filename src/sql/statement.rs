@@ -119,6 +119,7 @@ pub fn plan(
     parameter_types: &[Option<DataType>],
 ) -> Result<Planned, SqlError> {
     let binder = Binder::new(catalog, settings, virtual_tables, parameter_types);
+    binder.lines.replace(Some(statement.lines.clone()));
     let (kind, columns) = match &statement.syntax {
         Syntax::Standard(statement) => bind_statement(&binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),

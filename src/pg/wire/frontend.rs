@@ -6,6 +6,9 @@ use bytes::{Buf, Bytes, BytesMut};
 /// The kind and the length.
 pub const HEADER_BYTES: usize = 5;
 
+/// First bytes of the messages.
+const KINDS: &[u8] = b"QPBDECSHdcfpFX";
+
 /// A message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
@@ -83,8 +86,13 @@ pub enum Object {
 /// header is there.
 ///
 /// # Errors
-/// The length is none, or the payload longer than `payload_max`.
+/// It is no message's beginning: told by the first byte, or by a length that none has or that is
+/// over `payload_max`.
 pub fn length(buffer: &[u8], payload_max: usize) -> Result<Option<usize>, WireError> {
+    match buffer.first() {
+        Some(kind) if !KINDS.contains(kind) => return Err(WireError::Kind(*kind)),
+        _ => {}
+    }
     let Some(header) = buffer.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
     let [_, length @ ..] = *header;
     let length = i32::from_be_bytes(length);
@@ -235,7 +243,7 @@ mod tests {
 
         #[test]
         fn no_payload_makes_it_panic(
-            kind in proptest::sample::select(b"QPBDECSHdcfpFX".to_vec()),
+            kind in proptest::sample::select(KINDS.to_vec()),
             payload in proptest::collection::vec(any::<u8>(), 0..100),
         ) {
             let _either = cut(&mut framed(kind, &payload), 100);

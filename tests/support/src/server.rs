@@ -23,6 +23,8 @@ pub struct Ready {
     pub native: String,
     /// Addresses of the single cores.
     pub cores: Vec<String>,
+    /// Address of the PostgreSQL door, if it is open.
+    pub pg: Option<String>,
 }
 
 /// How to start a server.
@@ -132,6 +134,11 @@ impl Server {
     /// The address clients connect to.
     pub fn address(&self) -> &str {
         &self.ready().native
+    }
+
+    /// The address that PostgreSQL's clients connect to.
+    pub fn pg_address(&self) -> &str {
+        self.ready().pg.as_deref().expect("the PostgreSQL door is open")
     }
 
     /// A URL of the default database.
