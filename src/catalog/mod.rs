@@ -9,6 +9,7 @@
 
 mod build;
 pub mod change;
+pub mod oids;
 pub mod stored;
 mod system;
 

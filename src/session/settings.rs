@@ -115,8 +115,13 @@ const REPORTED: [&str; 9] = [
 ];
 
 /// Names that mean another one.
-const ALIASES: [(&str, &str); 3] =
-    [("names", "client_encoding"), ("time_zone", "timezone"), ("time zone", "timezone")];
+const ALIASES: [(&str, &str); 4] = [
+    ("names", "client_encoding"),
+    ("time_zone", "timezone"),
+    ("time zone", "timezone"),
+    // SHOW TRANSACTION ISOLATION LEVEL
+    ("transaction_isolation_level", "transaction_isolation"),
+];
 
 /// The settings of one session. Empty, and without memory, until something is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

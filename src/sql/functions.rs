@@ -68,6 +68,10 @@ impl Binder<'_> {
         name: &str,
         arguments: Vec<Expression>,
     ) -> Result<Expression, SqlError> {
+        let arguments = match self.catalog_call(name, arguments)? {
+            Ok(call) => return Ok(call),
+            Err(arguments) => arguments,
+        };
         let types: Vec<DataType> = arguments.iter().map(Expression::data_type).collect();
         let signature = functions::resolve(name, &types)?;
         let arguments = arguments

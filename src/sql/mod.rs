@@ -25,6 +25,7 @@
 mod access;
 mod arrays;
 mod binder;
+mod catalog_functions;
 mod copy;
 pub mod ddl;
 mod dml;
@@ -52,6 +53,7 @@ mod stored_text;
 mod tests;
 mod types;
 
+pub use catalog_functions::CatalogFunction;
 pub use copy::{CopyFormat, CopyIn, CopyOptions, CopyOut, Header};
 pub use dml::{DeletePlan, InsertPlan, InsertSource, UpdatePlan, WriteTarget};
 pub use parse::{ParsedStatement, STATEMENT_BYTES_MAX, parse};
@@ -110,6 +112,18 @@ pub trait VirtualTables {
         settings: &SessionSettings,
     ) -> Vec<NamedObject> {
         catalog_objects(kind, catalog, settings)
+    }
+
+    /// The function over the catalog of that name that takes so many arguments; `None` where there
+    /// is none.
+    fn function(
+        &self,
+        _name: &str,
+        _arguments: usize,
+        _catalog: &Catalog,
+        _settings: &SessionSettings,
+    ) -> Option<CatalogFunction> {
+        None
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::binder::{Binder, cast};
 use super::{OutputColumn, SessionSettings};
-use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation};
+use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, oids};
 use model::error::SqlState;
 use model::expression::{Expression, FunctionReference};
 use model::lookup::{LookupTable, Missing};
@@ -42,7 +42,7 @@ pub fn catalog_objects(
             let schemas = catalog.database(&settings.database).into_iter().flat_map(|d| &d.schemas);
             schemas
                 .map(|(name, schema)| NamedObject {
-                    oid: schema.id.0,
+                    oid: oids::schema(name, schema.id),
                     schema: None,
                     name: name.clone(),
                     visible: true,
@@ -65,9 +65,12 @@ fn relations(catalog: &Catalog, settings: &SessionSettings) -> Vec<NamedObject> 
                 visible: schema == DEFAULT_SCHEMA,
             });
         };
-        add(relation.id().0, relation.name());
+        add(oids::object(relation.id()), relation.name());
         if let Relation::Table(table) = relation {
-            table.indexes.iter().for_each(|index| add(index.id.0, &index.name));
+            if let Some(name) = &table.primary_key_name {
+                add(oids::primary_key(table.id), name);
+            }
+            table.indexes.iter().for_each(|index| add(oids::object(index.id), &index.name));
         }
     }
     objects

@@ -11,7 +11,8 @@ use super::slots::{Refusals, Slots};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::plan::{SetCall, SetFunction};
-use model::types::DataType;
+use model::types::{DataType, ElementType, RegKind};
+use model::value::Value;
 use shards::exec::functions::{is_set_function, resolve_set};
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, TableAlias, TableFactor};
 
@@ -91,6 +92,11 @@ impl Binder<'_> {
             "string_to_table" => ("unnest", vec![self.call("string_to_array", arguments)?]),
             "regexp_split_to_table" => {
                 ("unnest", vec![self.call("regexp_split_to_array", arguments)?])
+            }
+            // No table has partitions that PostgreSQL would call so.
+            "pg_partition_ancestors" if arguments.len() == 1 => {
+                let none = DataType::Array(ElementType::Reg(RegKind::Class));
+                ("unnest", vec![Expression::Literal(Value::Null, none)])
             }
             other => (other, arguments),
         };

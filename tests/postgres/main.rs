@@ -3,6 +3,7 @@
 
 mod bounds;
 mod protocol;
+mod psql;
 mod speaker;
 
 use std::path::Path;

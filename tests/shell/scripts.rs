@@ -156,7 +156,7 @@ fn meta_commands_describe_the_database() {
     for part in [
         "id,integer,,NO,",
         "name,character varying,20,NO,",
-        "by_name,CREATE INDEX by_name ON public.people (name)",
+        "by_name,CREATE INDEX by_name ON public.people USING btree (name)",
         "PRIMARY KEY (id)",
         "CHECK (",
     ] {

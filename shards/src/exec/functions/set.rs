@@ -28,6 +28,7 @@ pub fn is_set_function(name: &str) -> bool {
             | "string_to_table"
             | "regexp_split_to_table"
             | "pg_sleep"
+            | "pg_partition_ancestors"
     )
 }
 

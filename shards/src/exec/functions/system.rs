@@ -3,13 +3,29 @@
 use super::Function;
 use crate::exec::cast;
 use model::types::DataType::{self, Int4, Text, Uuid};
-use model::types::ElementType;
+use model::types::{ElementType, oid};
 use model::value::Value;
 
 /// The only encoding, and PostgreSQL's number of it.
 const ENCODING: &str = "UTF8";
 const ENCODING_NUMBER: i64 = 6;
 const NAMES: DataType = DataType::Array(ElementType::Name);
+
+/// PostgreSQL's `format_type`: the type of this oid with this modifier (-1: none).
+fn type_name(number: i64, modifier: i64) -> String {
+    let (Ok(number), Ok(modifier)) = (u32::try_from(number), i32::try_from(modifier)) else {
+        return "???".to_owned();
+    };
+    // `varchar` without a length is `text` here, and prints under its own name there.
+    let varchar = oid::oid(DataType::Varchar(1));
+    match oid::from_oid(number, modifier) {
+        _ if number == 0 => "-".to_owned(),
+        None => "???".to_owned(),
+        Some(Text) if number == varchar => oid::format_type(DataType::Varchar(1)),
+        Some(data_type) if modifier < 0 => oid::format_type(data_type),
+        Some(data_type) => data_type.to_string(),
+    }
+}
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("version", &[], Text, |_| {
@@ -48,6 +64,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("pg_char_to_encoding", &[DataType::Name], Int4, |c| {
         let known = matches!(c.text(0)?.to_ascii_lowercase().as_str(), "utf8" | "utf-8");
         Ok(Value::Int(if known { ENCODING_NUMBER } else { -1 }))
+    }),
+    Function::new("format_type", &[DataType::Oid, Int4], Text, |c| {
+        Ok(Value::text(type_name(c.int(0)?, c.int(1)?)))
     }),
     Function::new("pg_is_in_recovery", &[], DataType::Bool, |_| Ok(Value::Bool(false))).stable(),
     // Addresses are not told: as of a session over a local socket.

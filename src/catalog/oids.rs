@@ -1,0 +1,80 @@
+//! The numbers by which PostgreSQL's catalog knows objects.
+//!
+//! ```text
+//!  below 16384              PostgreSQL's own objects, with its own oids, and what PhantomDB starts with
+//!  16384 ..                 an object of the catalog: its id, moved up
+//!  PRIMARY_KEYS + table     the index of a table's primary key, which is the table itself here
+//!  DERIVED + hash           what has no id: constraints, defaults, rules
+//! ```
+//!
+//! All are stable as long as the object keeps its name, and none reaches 2^31, which some clients
+//! take for a sign.
+
+use super::system::{DEFAULT_DATABASE_ID, FIRST_USER_OBJECT};
+use super::{DEFAULT_SCHEMA, SYSTEM_SCHEMA};
+use model::id::ObjectId;
+
+/// The schema `pg_catalog`.
+pub const PG_CATALOG: u32 = 11;
+/// The schema `information_schema`.
+pub const INFORMATION_SCHEMA: u32 = 12_900;
+/// The schema `public`, in every database.
+pub const PUBLIC: u32 = 2200;
+/// The schema of PhantomDB's own tables.
+pub const PHANTOM: u32 = 12_901;
+/// The user that exists from the start.
+pub const SUPERUSER: u32 = 10;
+
+const FIRST_DATABASE: u32 = 5;
+const FIRST_USER_OID: u32 = 16_384;
+const PRIMARY_KEYS: u32 = 0x2000_0000;
+const DERIVED: u32 = 0x4000_0000;
+
+/// The oid of a relation, an index or a database.
+pub fn object(id: ObjectId) -> u32 {
+    if id == DEFAULT_DATABASE_ID {
+        return FIRST_DATABASE;
+    }
+    (id.0.wrapping_sub(FIRST_USER_OBJECT.0).wrapping_add(FIRST_USER_OID)) % PRIMARY_KEYS
+}
+
+/// The oid of a schema.
+pub fn schema(name: &str, id: ObjectId) -> u32 {
+    match name {
+        DEFAULT_SCHEMA => PUBLIC,
+        SYSTEM_SCHEMA => PHANTOM,
+        _ => object(id),
+    }
+}
+
+/// The oid of the index of a table's primary key.
+pub fn primary_key(table: ObjectId) -> u32 {
+    PRIMARY_KEYS + object(table)
+}
+
+/// The oid of a part of a relation that has a name there but no id (FNV-1a of both).
+pub fn part(relation: ObjectId, name: &str) -> u32 {
+    let seed = relation.0.to_le_bytes();
+    let hash = seed
+        .iter()
+        .chain(name.as_bytes())
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    // Room above, for those that have to step aside.
+    DERIVED + hash % (DERIVED - 0x1_0000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oids_do_not_meet() {
+        assert_eq!(object(FIRST_USER_OBJECT), FIRST_USER_OID);
+        assert_eq!(object(ObjectId(1259)), 16_643, "pg_class is 1259");
+        assert_eq!(schema("public", ObjectId(2)), PUBLIC);
+        assert_eq!(schema("public", ObjectId(4711)), PUBLIC);
+        assert!(primary_key(ObjectId(u32::MAX)) < DERIVED);
+        assert_ne!(part(ObjectId(1000), "a_check"), part(ObjectId(1001), "a_check"));
+        assert!(part(ObjectId(1000), "a_check") < 1 << 31);
+    }
+}

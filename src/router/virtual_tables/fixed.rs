@@ -1,0 +1,143 @@
+//! What is the same in every database, or the same everywhere: schemas, databases, the user,
+//! types, access methods, collations.
+
+use super::shape::{Rows, Shape, number};
+use super::{OWNER, relations};
+use crate::catalog::{Catalog, SYSTEM_SCHEMA, oids};
+use crate::sql::VirtualTable;
+use model::types::{DataType, oid};
+use model::value::Value;
+
+/// The table of that name in `pg_catalog`, where it is one of these.
+pub(super) fn table(
+    shape: &'static Shape,
+    catalog: &Catalog,
+    database: &str,
+) -> Option<VirtualTable> {
+    let mut rows = Rows::of(shape);
+    match shape.name {
+        "pg_namespace" => namespaces(&mut rows, catalog, database),
+        "pg_database" => databases(&mut rows, catalog),
+        "pg_type" => types(&mut rows),
+        "pg_authid" | "pg_roles" => {
+            rows.push([("oid", number(oids::SUPERUSER)), ("rolname", Value::text(OWNER))]);
+        }
+        "pg_user" | "pg_shadow" => {
+            rows.push([("usesysid", number(oids::SUPERUSER)), ("usename", Value::text(OWNER))]);
+        }
+        "pg_am" => {
+            for (oid, name, kind) in
+                [(relations::HEAP, "heap", "t"), (relations::BTREE, "btree", "i")]
+            {
+                rows.push([
+                    ("oid", number(oid)),
+                    ("amname", Value::text(name)),
+                    ("amtype", Value::text(kind)),
+                ]);
+            }
+        }
+        "pg_tablespace" => {
+            for (oid, name) in [(1663, "pg_default"), (1664, "pg_global")] {
+                rows.push([("oid", number(oid)), ("spcname", Value::text(name))]);
+            }
+        }
+        "pg_language" => {
+            for (oid, name) in [(12, "internal"), (13, "c"), (14, "sql")] {
+                rows.push([("oid", number(oid)), ("lanname", Value::text(name))]);
+            }
+        }
+        "pg_collation" => collations(&mut rows),
+        _ => return None,
+    }
+    Some(rows.done())
+}
+
+/// The schemas of a database and their oids, those of the system last.
+pub(super) fn schemas(catalog: &Catalog, database: &str) -> Vec<(String, u32)> {
+    let own = catalog.database(database).into_iter().flat_map(|known| &known.schemas);
+    let own = own.map(|(name, schema)| (name.clone(), oids::schema(name, schema.id)));
+    let fixed = [
+        ("information_schema", oids::INFORMATION_SCHEMA),
+        ("pg_catalog", oids::PG_CATALOG),
+        (SYSTEM_SCHEMA, oids::PHANTOM),
+    ];
+    own.chain(fixed.map(|(name, oid)| (name.to_owned(), oid))).collect()
+}
+
+fn namespaces(rows: &mut Rows, catalog: &Catalog, database: &str) {
+    for (name, oid) in schemas(catalog, database) {
+        rows.push([("oid", number(oid)), ("nspname", Value::text(name))]);
+    }
+}
+
+fn databases(rows: &mut Rows, catalog: &Catalog) {
+    for (name, database) in catalog.databases() {
+        let oid = number(oids::object(database.id));
+        rows.push([("oid", oid), ("datname", Value::text(name.as_str()))]);
+    }
+}
+
+fn types(rows: &mut Rows) {
+    for entry in oid::TYPES {
+        let preferred = matches!(
+            entry.data_type,
+            DataType::Bool
+                | DataType::Text
+                | DataType::Float8
+                | DataType::Oid
+                | DataType::TimestampTz
+                | DataType::Interval
+        );
+        let element = match entry.data_type {
+            DataType::Int2Vector | DataType::OidVector | DataType::Name => {
+                let of = entry.data_type.element().unwrap_or(DataType::InternalChar);
+                oid::oid(of)
+            }
+            _ => 0,
+        };
+        let pseudo = matches!(entry.data_type, DataType::Unknown | DataType::Void);
+        rows.push([
+            ("oid", number(entry.oid)),
+            ("typname", Value::text(entry.name)),
+            ("typlen", Value::Int(i64::from(entry.length))),
+            ("typbyval", Value::Bool(matches!(entry.length, 1 | 2 | 4 | 8))),
+            ("typtype", Value::text(if pseudo { "p" } else { "b" })),
+            ("typcategory", Value::text(entry.category.to_string())),
+            ("typispreferred", Value::Bool(preferred)),
+            ("typelem", number(element)),
+            ("typarray", number(entry.array_oid)),
+            ("typalign", Value::text(relations::alignment(entry.length))),
+            ("typstorage", Value::text(relations::storage(entry.data_type))),
+            ("typcollation", number(relations::collation(entry.data_type))),
+        ]);
+        if entry.array_oid != 0 {
+            rows.push([
+                ("oid", number(entry.array_oid)),
+                ("typname", Value::text(format!("_{}", entry.name))),
+                ("typlen", Value::Int(-1)),
+                ("typbyval", Value::Bool(false)),
+                ("typcategory", Value::text("A")),
+                ("typelem", number(entry.oid)),
+                ("typstorage", Value::text("x")),
+                ("typcollation", number(relations::collation(entry.data_type))),
+            ]);
+        }
+    }
+}
+
+/// The collations there are: all compare bytes.
+pub(super) const COLLATIONS: [(u32, &str); 3] = [(100, "default"), (950, "C"), (951, "POSIX")];
+
+fn collations(rows: &mut Rows) {
+    for (oid, name) in COLLATIONS {
+        let is_default = name == "default";
+        let locale = (!is_default).then_some(name);
+        rows.push([
+            ("oid", number(oid)),
+            ("collname", Value::text(name)),
+            ("collprovider", Value::text(if is_default { "d" } else { "c" })),
+            ("collcollate", Value::from(locale)),
+            ("collctype", Value::from(locale)),
+        ]);
+    }
+}

@@ -1,0 +1,167 @@
+//! The functions over the catalog, as tables of all their answers.
+
+use super::relations::{all_indexes, view_definitions};
+use super::{OWNER, constraints, shape};
+use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, oids};
+use crate::sql::CatalogFunction;
+use model::lookup::{LookupTable, Missing};
+use model::types::DataType::{self, Bool, Int2, Int4, Name, Oid, Text};
+use model::types::{RegKind, oid};
+use model::value::Value;
+
+/// The function of that name that takes so many arguments.
+pub(super) fn function(
+    name: &str,
+    arguments: usize,
+    catalog: &Catalog,
+    database: &str,
+) -> Option<CatalogFunction> {
+    let (types, return_type) = signature(name, arguments)?;
+    let missing = match name {
+        "pg_get_userbyid" => Missing::Value(Value::text("unknown")),
+        _ if name.starts_with("has_") || name == "pg_has_role" => Missing::Value(Value::Bool(true)),
+        _ => Missing::Null,
+    };
+    let mut table = LookupTable::new(name.to_owned(), missing);
+    answers(&mut table, name, types.len(), catalog, database);
+    Some(CatalogFunction { table, argument_types: types, return_type })
+}
+
+/// Argument types and result.
+fn signature(name: &str, arguments: usize) -> Option<(Vec<DataType>, DataType)> {
+    let (types, result): (&[DataType], DataType) = match (name, arguments) {
+        ("pg_get_userbyid", 1) => (&[Oid], Name),
+        (
+            "pg_table_is_visible"
+            | "pg_type_is_visible"
+            | "pg_function_is_visible"
+            | "pg_operator_is_visible"
+            | "pg_opclass_is_visible"
+            | "pg_collation_is_visible"
+            | "pg_statistics_obj_is_visible",
+            1,
+        ) => (&[Oid], Bool),
+        ("pg_relation_is_publishable", 1) => (&[DataType::Reg(RegKind::Class)], Bool),
+        ("pg_get_indexdef", 3) => (&[Oid, Int4, Bool], Text),
+        ("pg_get_constraintdef" | "pg_get_viewdef" | "pg_get_triggerdef" | "pg_get_ruledef", 2) => {
+            (&[Oid, Bool], Text)
+        }
+        (
+            "pg_get_indexdef"
+            | "pg_get_constraintdef"
+            | "pg_get_viewdef"
+            | "pg_get_triggerdef"
+            | "pg_get_ruledef"
+            | "pg_get_partkeydef"
+            | "pg_get_statisticsobjdef_columns"
+            | "pg_get_function_result"
+            | "pg_get_function_arguments"
+            | "pg_get_function_identity_arguments"
+            | "pg_get_functiondef"
+            | "obj_description",
+            1,
+        ) => (&[Oid], Text),
+        ("obj_description" | "shobj_description", 2) => (&[Oid, Name], Text),
+        ("col_description", 2) => (&[Oid, Int4], Text),
+        ("has_schema_privilege" | "has_database_privilege" | "has_table_privilege", 2) => {
+            // An object by its name or its oid: the answer is the same.
+            (&[Text, Text], Bool)
+        }
+        ("has_schema_privilege" | "has_database_privilege" | "has_table_privilege", 3) => {
+            (&[Text, Text, Text], Bool)
+        }
+        ("has_column_privilege", 3) => (&[Text, Text, Text], Bool),
+        ("pg_index_column_has_property", 3) => (&[Oid, Int2, Text], Bool),
+        _ => return None,
+    };
+    Some((types.to_vec(), result))
+}
+
+/// Fills in what there is to answer.
+fn answers(
+    table: &mut LookupTable,
+    name: &str,
+    arguments: usize,
+    catalog: &Catalog,
+    database: &str,
+) {
+    match name {
+        "pg_get_userbyid" => {
+            table.insert(&[shape::number(oids::SUPERUSER)], Value::text(OWNER));
+        }
+        "pg_table_is_visible" => visible_relations(table, catalog, database),
+        "pg_type_is_visible" => {
+            for entry in oid::TYPES {
+                table.insert(&[shape::number(entry.oid)], Value::Bool(true));
+                table.insert(&[shape::number(entry.array_oid)], Value::Bool(true));
+            }
+        }
+        "pg_collation_is_visible" => {
+            for (oid, _) in super::fixed::COLLATIONS {
+                table.insert(&[shape::number(oid)], Value::Bool(true));
+            }
+        }
+        "pg_relation_is_publishable" => {
+            for (_, relation) in catalog.relations(database) {
+                let publishable = matches!(relation, Relation::Table(_));
+                let oid = oids::object(relation.id());
+                table.insert(&[shape::number(oid)], Value::Bool(publishable));
+            }
+        }
+        "pg_get_constraintdef" => {
+            for constraint in constraints::all(catalog, database) {
+                let text = |pretty| Value::text(constraint.definition(catalog, pretty));
+                insert_texts(table, constraint.oid, arguments, text);
+            }
+        }
+        "pg_get_viewdef" => {
+            for (view, text) in view_definitions(catalog, database) {
+                insert_texts(table, oids::object(view), arguments, |_| Value::text(text.as_str()));
+            }
+        }
+        "pg_get_indexdef" => index_definitions(table, arguments, catalog, database),
+        _ => {}
+    }
+}
+
+/// The answers for an oid, alone or with `pretty` behind it.
+fn insert_texts(table: &mut LookupTable, oid: u32, arguments: usize, text: impl Fn(bool) -> Value) {
+    if arguments == 1 {
+        return table.insert(&[shape::number(oid)], text(false));
+    }
+    for pretty in [false, true] {
+        table.insert(&[shape::number(oid), Value::Bool(pretty)], text(pretty));
+    }
+}
+
+fn visible_relations(table: &mut LookupTable, catalog: &Catalog, database: &str) {
+    let mut insert = |oid, visible| table.insert(&[shape::number(oid)], Value::Bool(visible));
+    for (schema, relation) in catalog.relations(database) {
+        insert(oids::object(relation.id()), schema == DEFAULT_SCHEMA);
+    }
+    for index in all_indexes(catalog, database) {
+        insert(index.oid, index.schema == DEFAULT_SCHEMA);
+    }
+    for shape in shape::all() {
+        insert(shape.oid, shape.namespace == oids::PG_CATALOG);
+    }
+}
+
+/// Column 0 is the whole definition.
+fn index_definitions(table: &mut LookupTable, arguments: usize, catalog: &Catalog, database: &str) {
+    for index in all_indexes(catalog, database) {
+        let oid = shape::number(index.oid);
+        if arguments == 1 {
+            table.insert(&[oid], Value::text(index.definition(false)));
+            continue;
+        }
+        for pretty in [false, true] {
+            let mut insert = |column: i64, text: String| {
+                let key = [oid.clone(), Value::Int(column), Value::Bool(pretty)];
+                table.insert(&key, Value::text(text));
+            };
+            insert(0, index.definition(pretty));
+            (1..).zip(index.column_names()).for_each(|(column, name)| insert(column, name));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `phantom`: the node's own state.
+
+use super::{NodeTables, constraints};
+use crate::catalog::Catalog;
+use crate::sql::VirtualTable;
+use model::id::CoreId;
+use model::types::DataType;
+use model::value::Value;
+
+/// The table of that name.
+pub(super) fn table(
+    node: &NodeTables,
+    name: &str,
+    catalog: &Catalog,
+    database: &str,
+) -> Option<VirtualTable> {
+    match name {
+        "nodes" => Some(nodes(node)),
+        "partitions" => Some(partitions(node)),
+        "constraints" => Some(definitions(catalog, database)),
+        _ => None,
+    }
+}
+
+fn nodes(node: &NodeTables) -> VirtualTable {
+    let columns = [
+        ("id", DataType::Int4),
+        ("address", DataType::Text),
+        ("state", DataType::Text),
+        ("cores", DataType::Int4),
+        ("partitions", DataType::Int4),
+        ("leaders", DataType::Int4),
+    ];
+    let here = |place: &&model::placement::Place| place.node == node.node;
+    let leaders = node.placement.leaders.iter().filter(here).count();
+    let row = vec![
+        Value::Int(i64::from(node.node.0)),
+        Value::text(node.address.as_str()),
+        Value::text("alive"),
+        Value::Int(i64::from(node.cores)),
+        Value::Int(node.placement.leaders.len() as i64),
+        Value::Int(leaders as i64),
+    ];
+    made(&columns, vec![row])
+}
+
+fn partitions(node: &NodeTables) -> VirtualTable {
+    let columns = [
+        ("id", DataType::Int4),
+        ("leader_node", DataType::Int4),
+        ("leader_core", DataType::Int4),
+        ("holds", DataType::Text),
+    ];
+    let rows = node.placement.leaders.iter().enumerate().map(|(id, place)| {
+        let CoreId(core) = place.core;
+        vec![
+            Value::Int(id as i64),
+            Value::Int(i64::from(place.node.0)),
+            Value::Int(i64::from(core)),
+            Value::text(if id == 0 { "system" } else { "rows" }),
+        ]
+    });
+    made(&columns, rows.collect())
+}
+
+/// The constraints as `CREATE TABLE` would write them.
+fn definitions(catalog: &Catalog, database: &str) -> VirtualTable {
+    let columns = ["table_schema", "table_name", "name", "definition"];
+    let columns = columns.map(|name| (name, DataType::Text));
+    let rows = constraints::all(catalog, database).into_iter().map(|constraint| {
+        let definition = constraint.definition(catalog, true);
+        [constraint.schema, &constraint.table.name, constraint.name, &definition]
+            .map(Value::text)
+            .into()
+    });
+    made(&columns, rows.collect())
+}
+
+fn made(columns: &[(&str, DataType)], rows: Vec<Vec<Value>>) -> VirtualTable {
+    let columns = columns.iter().map(|(name, t)| ((*name).to_owned(), *t)).collect();
+    VirtualTable { columns, rows }
+}

@@ -1,0 +1,94 @@
+//! Calls of functions over the catalog: `pg_get_indexdef`, `format_type`, `to_regclass`.
+//!
+//! Most are lookups in a table of all their answers, which the knower of the virtual tables makes.
+
+use super::binder::Binder;
+use model::error::SqlError;
+use model::expression::Expression;
+use model::lookup::{LookupTable, Missing};
+use model::types::{DataType, RegKind};
+use shards::exec::operators::is_implicit_cast;
+
+/// A function over the catalog, with all that it answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CatalogFunction {
+    /// Its answers by its arguments.
+    pub table: LookupTable,
+    /// What it takes.
+    pub argument_types: Vec<DataType>,
+    /// What it answers.
+    pub return_type: DataType,
+}
+
+impl Binder<'_> {
+    /// A call of a function over the catalog; the arguments are given back where it is none.
+    pub(super) fn catalog_call(
+        &self,
+        name: &str,
+        mut arguments: Vec<Expression>,
+    ) -> Result<Result<Expression, Vec<Expression>>, SqlError> {
+        match (name, arguments.len()) {
+            ("to_regclass", 1) => Ok(self.to_reg(RegKind::Class, arguments)),
+            ("to_regtype", 1) => Ok(self.to_reg(RegKind::Type, arguments)),
+            ("to_regnamespace", 1) => Ok(self.to_reg(RegKind::Namespace, arguments)),
+            ("to_regrole", 1) => Ok(self.to_reg(RegKind::Role, arguments)),
+            // Without a modifier the type is named without one.
+            ("format_type", 2) => {
+                let none = Expression::literal(-1, DataType::Int4);
+                let modifier = arguments.pop().into_iter().chain([none]).collect();
+                arguments.push(self.call("coalesce", modifier)?);
+                Ok(Err(arguments))
+            }
+            // A stored expression is the text that it prints as.
+            ("pg_get_expr", 2 | 3) if arguments[0].data_type().is_text() => {
+                Ok(Ok(arguments.swap_remove(0)))
+            }
+            _ => Ok(self.listed_call(name, arguments)),
+        }
+    }
+
+    fn to_reg(
+        &self,
+        kind: RegKind,
+        mut arguments: Vec<Expression>,
+    ) -> Result<Expression, Vec<Expression>> {
+        let name = match arguments.pop() {
+            Some(name) => self.decided(name),
+            None => return Err(arguments),
+        };
+        if !name.data_type().is_text() {
+            return Err(vec![name]);
+        }
+        Ok(self.reg_oid(kind, name, Missing::Null))
+    }
+
+    fn listed_call(
+        &self,
+        name: &str,
+        arguments: Vec<Expression>,
+    ) -> Result<Expression, Vec<Expression>> {
+        let (count, tables) = (arguments.len(), self.virtual_tables);
+        let Some(function) = tables.function(name, count, self.catalog, self.settings) else {
+            return Err(arguments);
+        };
+        let fits = |(argument, &target): (&Expression, &DataType)| {
+            let from = argument.data_type();
+            from == DataType::Unknown
+                || from.base() == target
+                || target == DataType::Text
+                || is_implicit_cast(from, target)
+        };
+        if !arguments.iter().zip(&function.argument_types).all(fits) {
+            return Err(arguments);
+        }
+        let given =
+            arguments.into_iter().zip(&function.argument_types).map(|(given, &target)| match given
+                .data_type()
+            {
+                DataType::Unknown => self.decide(given, target),
+                from if from == target => given,
+                _ => self.cast(given, target, false),
+            });
+        Ok(self.lookup(function.table, given.collect(), function.return_type))
+    }
+}

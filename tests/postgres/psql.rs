@@ -1,0 +1,56 @@
+//! The real psql, describing what there is: what it prints is kept beside this file.
+//!
+//! The expected text is PostgreSQL 15's but for this: a check and a view print as they were
+//! written, the schema `phantom` and only one database are there, `public` belongs to the user,
+//! and no language is an extension.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use test_support::Server;
+
+/// A script that lies beside this file.
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres/psql").join(name)
+}
+
+/// What psql prints of a script, and then what it complains about; `None` where there is no psql.
+fn psql(server: &Server, script: &str) -> Option<String> {
+    let address = server.ready().pg.as_deref().expect("a PostgreSQL door");
+    let (host, port) = address.rsplit_once(':').expect("a host and a port");
+    let output = Command::new("psql")
+        .args(["-X", "-q", "-h", host, "-p", port, "-U", "phantom", "-d", "phantom", "-f", script])
+        .current_dir(beside(""))
+        .env("PGCLIENTENCODING", "UTF8")
+        .env("LC_ALL", "C")
+        .output();
+    match output {
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            Some(String::from_utf8(text).expect("psql prints UTF-8"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("passed over: psql is not installed");
+            None
+        }
+        Err(error) => panic!("running psql: {error}"),
+    }
+}
+
+#[test]
+fn psql_describes_what_there_is() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = crate::start(&data.path().join("data"), &["--cores", "1"]);
+    let Some(made) = psql(&server, "schema.sql") else { return };
+    assert_eq!(made, "", "the schema is made without a word");
+    let printed = psql(&server, "describe.sql").expect("psql is there");
+    let expected = std::fs::read_to_string(beside("describe.expected")).expect("what is expected");
+    assert_same_lines(&printed, &expected);
+}
+
+/// Compares line by line, so that a failure names the first one that differs.
+fn assert_same_lines(printed: &str, expected: &str) {
+    for (number, (printed, expected)) in (1..).zip(printed.lines().zip(expected.lines())) {
+        assert_eq!(printed, expected, "line {number}");
+    }
+    assert_eq!(printed.lines().count(), expected.lines().count(), "so many lines:\n{printed}");
+}
