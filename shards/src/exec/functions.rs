@@ -10,6 +10,7 @@ mod conditional;
 mod date;
 mod format;
 mod format_text;
+mod json_build;
 mod math;
 mod names;
 mod regex;

@@ -5,7 +5,7 @@ use super::{OWNER, constraints, shape};
 use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, oids};
 use crate::sql::CatalogFunction;
 use model::lookup::{LookupTable, Missing};
-use model::types::DataType::{self, Bool, Int2, Int4, Name, Oid, Text};
+use model::types::DataType::{self, Bool, Int2, Int4, Int8, Name, Oid, Text};
 use model::types::{RegKind, oid};
 use model::value::Value;
 
@@ -18,6 +18,7 @@ pub(super) fn function(
 ) -> Option<CatalogFunction> {
     let (types, return_type) = signature(name, arguments)?;
     let missing = match name {
+        "pg_tablespace_location" => Missing::Value(Value::text("")),
         "pg_get_userbyid" => Missing::Value(Value::text("unknown")),
         _ if name.starts_with("has_") || name == "pg_has_role" => Missing::Value(Value::Bool(true)),
         _ => Missing::Null,
@@ -38,9 +39,26 @@ fn signature(name: &str, arguments: usize) -> Option<(Vec<DataType>, DataType)> 
             | "pg_operator_is_visible"
             | "pg_opclass_is_visible"
             | "pg_collation_is_visible"
-            | "pg_statistics_obj_is_visible",
+            | "pg_statistics_obj_is_visible"
+            | "pg_conversion_is_visible"
+            | "pg_opfamily_is_visible"
+            | "pg_ts_config_is_visible"
+            | "pg_ts_dict_is_visible"
+            | "pg_ts_parser_is_visible"
+            | "pg_ts_template_is_visible",
             1,
         ) => (&[Oid], Bool),
+        // How many bytes an object takes is not known: its rows are in many trees.
+        (
+            "pg_table_size" | "pg_indexes_size" | "pg_total_relation_size" | "pg_relation_size",
+            1,
+        ) => (&[DataType::Reg(RegKind::Class)], Int8),
+        ("pg_relation_size", 2) => (&[DataType::Reg(RegKind::Class), Text], Int8),
+        // A database by its name or its oid.
+        ("pg_database_size" | "pg_tablespace_size", 1) => (&[Text], Int8),
+        ("pg_tablespace_location", 1) => (&[Oid], Text),
+        // No column is filled from a sequence of its own.
+        ("pg_get_serial_sequence", 2) => (&[Text, Text], Text),
         ("pg_relation_is_publishable", 1) => (&[DataType::Reg(RegKind::Class)], Bool),
         ("pg_get_indexdef", 3) => (&[Oid, Int4, Bool], Text),
         ("pg_get_constraintdef" | "pg_get_viewdef" | "pg_get_triggerdef" | "pg_get_ruledef", 2) => {

@@ -1,5 +1,5 @@
 //! Functions over arguments of any type: `coalesce`, `nullif`, `greatest`, `least`, `concat`,
-//! `concat_ws`, `format`, `num_nulls`, `num_nonnulls`, `pg_typeof`.
+//! `concat_ws`, `format`, `num_nulls`, `num_nonnulls`, `pg_typeof`, `json_build_object`.
 
 use super::{Body, Call, Signature, Volatility, registry};
 use crate::exec::context::ExecContext;
@@ -27,6 +27,7 @@ pub(super) fn resolve(name: &str, arguments: &[DataType]) -> Option<Result<Signa
         COALESCE | "greatest" | "least" | "concat" | "format" | "num_nulls" | "num_nonnulls" => 1,
         "nullif" | "concat_ws" => 2,
         "pg_typeof" => 1,
+        "json_build_object" => 0,
         _ => return None,
     };
     let exactly = matches!(name, "nullif" | "pg_typeof");
@@ -59,6 +60,9 @@ pub(super) fn resolve(name: &str, arguments: &[DataType]) -> Option<Result<Signa
             }
             signature(types, DataType::Text, Volatility::Stable)
         }
+        "json_build_object" => {
+            signature(arguments.iter().map(known).collect(), DataType::Json, Volatility::Stable)
+        }
         "pg_typeof" => signature(arguments.to_vec(), DataType::Text, Volatility::Stable),
         _ => signature(arguments.to_vec(), DataType::Int4, Volatility::Immutable),
     })
@@ -88,6 +92,7 @@ pub(super) fn body(reference: &FunctionReference) -> Option<Body> {
         "format" => super::format_text::format,
         "num_nulls" => |call| Ok(Value::Int(nulls(call))),
         "num_nonnulls" => |call| Ok(Value::Int(call.values.len() as i64 - nulls(call))),
+        "json_build_object" => super::json_build::build_object,
         "pg_typeof" => |call| Ok(Value::text(format_type(call.types[0]))),
         _ => return None,
     })

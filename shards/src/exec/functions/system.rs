@@ -2,7 +2,7 @@
 
 use super::Function;
 use crate::exec::cast;
-use model::types::DataType::{self, Int4, Text, Uuid};
+use model::types::DataType::{self, Int4, Int8, Text, Uuid};
 use model::types::{ElementType, oid};
 use model::value::Value;
 
@@ -10,6 +10,24 @@ use model::value::Value;
 const ENCODING: &str = "UTF8";
 const ENCODING_NUMBER: i64 = 6;
 const NAMES: DataType = DataType::Array(ElementType::Name);
+
+/// A number of bytes in the greatest unit that leaves four or five digits, as PostgreSQL rounds it.
+fn pretty_size(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    const BYTES_MAX: u64 = 10 * 1024;
+    if bytes.unsigned_abs() < BYTES_MAX {
+        return format!("{bytes} bytes");
+    }
+    // Twice the size in the unit, so that the half can be rounded.
+    let mut twice = bytes / 512;
+    for unit in UNITS {
+        if twice.unsigned_abs() < 2 * BYTES_MAX - 1 || unit == "PB" {
+            return format!("{} {unit}", (twice + twice.signum()) / 2);
+        }
+        twice /= 1024;
+    }
+    unreachable!("the last unit takes every size")
+}
 
 /// PostgreSQL's `format_type`: the type of this oid with this modifier (-1: none).
 fn type_name(number: i64, modifier: i64) -> String {
@@ -65,6 +83,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let known = matches!(c.text(0)?.to_ascii_lowercase().as_str(), "utf8" | "utf-8");
         Ok(Value::Int(if known { ENCODING_NUMBER } else { -1 }))
     }),
+    Function::new("getdatabaseencoding", &[], DataType::Name, |_| Ok(Value::text(ENCODING)))
+        .stable(),
+    Function::new("pg_size_pretty", &[Int8], Text, |c| Ok(Value::text(pretty_size(c.int(0)?)))),
     Function::new("format_type", &[DataType::Oid, Int4], Text, |c| {
         Ok(Value::text(type_name(c.int(0)?, c.int(1)?)))
     }),
