@@ -283,6 +283,7 @@ impl Session {
                 format!("database \"{database}\" does not exist"),
             ));
         }
+        let settings = Settings::default();
         let number = host.number();
         let cancel = Rc::new(CancelFlag::default());
         let weak: Weak<dyn Cancel> = Rc::downgrade(&(cancel.clone() as Rc<dyn Cancel>));
@@ -294,8 +295,12 @@ impl Session {
             host: host.clone(),
             number,
             identity: SessionIdentity { user: user.into(), database: database.into() },
-            scope: SessionSettings { database: database.to_owned(), user: user.to_owned() },
-            settings: Settings::default(),
+            scope: SessionSettings {
+                database: database.to_owned(),
+                user: user.to_owned(),
+                values: settings.values(),
+            },
+            settings,
             standing: Standing::Idle,
             open: None,
             prepared: PreparedStatements::default(),
@@ -334,7 +339,15 @@ impl Session {
     /// # Errors
     /// Those of [`Settings::set`].
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
-        self.settings.set(name, value)
+        self.settings.set(name, value)?;
+        self.scope.values = self.settings.values();
+        Ok(())
+    }
+
+    /// Gives the settings back as they were.
+    fn restore_settings(&mut self, before: Settings) {
+        self.settings = before;
+        self.scope.values = self.settings.values();
     }
 
     /// Ends the session: what is open is rolled back.

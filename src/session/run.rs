@@ -342,9 +342,11 @@ impl Session {
             open.settings_before = Some(self.settings.clone());
         }
         match &set.value {
-            Some(value) => self.settings.set(&set.name, value),
-            None => self.settings.reset(&set.name),
+            Some(value) => self.settings.set(&set.name, value)?,
+            None => self.settings.reset(&set.name)?,
         }
+        self.scope.values = self.settings.values();
+        Ok(())
     }
 
     async fn show(
@@ -387,7 +389,7 @@ impl Session {
         let committed = self.host.router.commit(transaction).await;
         drop(pass);
         if let (Err(_), Some(before)) = (&committed, settings_before) {
-            self.settings = before;
+            self.restore_settings(before);
         }
         committed
     }
@@ -408,7 +410,7 @@ impl Session {
         self.portals.clear();
         let Some(open) = self.open.take() else { return };
         if let Some(before) = open.settings_before {
-            self.settings = before;
+            self.restore_settings(before);
         }
         // What cannot be told is rolled back by the partitions themselves after a while.
         let _told = self.host.router.rollback(open.transaction).await;

@@ -5,7 +5,9 @@
 //! makes sense here. Anything else is an error, so that no one believes in a setting that does
 //! nothing.
 
+use crate::sql::SettingValues;
 use model::error::{SqlError, SqlState};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Longest text of a setting, in bytes.
@@ -41,7 +43,7 @@ const fn row(name: &'static str, default: &'static str, takes: Takes, help: &'st
 }
 
 /// In the order of `SHOW ALL`.
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 18] = [
     row("application_name", "", Takes::Text, "What the client calls itself."),
     row("client_encoding", "UTF8", Takes::Utf8, "Encoding of text on the wire."),
     row(
@@ -55,6 +57,12 @@ const ROWS: [Row; 16] = [
         "ISO, MDY",
         Takes::Only(&["ISO", "ISO, MDY", "ISO,MDY"]),
         "Format of dates in text.",
+    ),
+    row(
+        "default_table_access_method",
+        "heap",
+        Takes::Only(&["heap"]),
+        "What PostgreSQL would keep tables in.",
     ),
     row(
         "default_transaction_isolation",
@@ -73,6 +81,7 @@ const ROWS: [Row; 16] = [
     ),
     row("server_encoding", "UTF8", Takes::Nothing, "Encoding of stored text."),
     row("server_version", "15.0", Takes::Nothing, "The PostgreSQL version whose SQL is followed."),
+    row("server_version_num", "150000", Takes::Nothing, "The same as a number."),
     row(
         "standard_conforming_strings",
         "on",
@@ -182,6 +191,13 @@ impl Settings {
         ROWS.iter().enumerate().map(line).collect()
     }
 
+    /// All values, for planning. Sessions that have changed nothing share them.
+    pub(super) fn values(&self) -> SettingValues {
+        static DEFAULTS: LazyLock<SettingValues> =
+            LazyLock::new(|| all_values(&Settings::default()));
+        if self.changed.is_empty() { DEFAULTS.clone() } else { all_values(self) }
+    }
+
     /// The settings that clients are told of, always in the same order.
     pub(super) fn reported(&self) -> Vec<(&'static str, String)> {
         let value = |name: &str| find(name).map_or("", |index| self.value(index)).to_owned();
@@ -197,6 +213,10 @@ impl Settings {
         let changed = self.changed.iter().find(|(changed, _)| *changed == index);
         changed.map_or(ROWS[index].default, |(_, value)| value)
     }
+}
+
+fn all_values(settings: &Settings) -> SettingValues {
+    settings.show_all().into_iter().map(|(name, value, _)| (name, value)).collect()
 }
 
 fn find(name: &str) -> Result<usize, SqlError> {

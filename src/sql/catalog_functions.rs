@@ -3,10 +3,11 @@
 //! Most are lookups in a table of all their answers, which the knower of the virtual tables makes.
 
 use super::binder::Binder;
-use model::error::SqlError;
+use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::lookup::{LookupTable, Missing};
 use model::types::{DataType, RegKind};
+use model::value::Value;
 use shards::exec::operators::is_implicit_cast;
 
 /// A function over the catalog, with all that it answers.
@@ -32,6 +33,7 @@ impl Binder<'_> {
             ("to_regtype", 1) => Ok(self.to_reg(RegKind::Type, arguments)),
             ("to_regnamespace", 1) => Ok(self.to_reg(RegKind::Namespace, arguments)),
             ("to_regrole", 1) => Ok(self.to_reg(RegKind::Role, arguments)),
+            ("current_setting", 1 | 2) => self.current_setting(arguments),
             // Without a modifier the type is named without one.
             ("format_type", 2) => {
                 let none = Expression::literal(-1, DataType::Int4);
@@ -62,6 +64,50 @@ impl Binder<'_> {
         Ok(self.reg_oid(kind, name, Missing::Null))
     }
 
+    /// `current_setting(name [, missing_ok])`. A name that is written out is looked up at once, so
+    /// that clients learn that it is none before they run anything.
+    fn current_setting(
+        &self,
+        mut arguments: Vec<Expression>,
+    ) -> Result<Result<Expression, Vec<Expression>>, SqlError> {
+        let missing_ok = match arguments.get(1) {
+            None => false,
+            Some(Expression::Literal(Value::Bool(truth), _)) => *truth,
+            Some(_) => {
+                return Err(SqlError::unsupported("current_setting with a computed missing_ok"));
+            }
+        };
+        let given = arguments[0].data_type();
+        if !given.is_text() && given != DataType::Unknown {
+            return Ok(Err(arguments));
+        }
+        let missing = if missing_ok {
+            Missing::Null
+        } else {
+            Missing::Error {
+                state: SqlState::UNDEFINED_OBJECT,
+                before: "unrecognized configuration parameter \"".into(),
+                after: "\"".into(),
+            }
+        };
+        let mut table = LookupTable::new("current_setting", missing);
+        for (name, value) in self.settings.values.iter() {
+            table.insert(&[Value::text(*name)], Value::text(value.as_str()));
+        }
+        let name = self.decided(arguments.swap_remove(0));
+        if let Expression::Literal(Value::Text(written), _) = unconverted(&name)
+            && !missing_ok
+            && table.get(&[Value::text(written.to_lowercase())]).is_none()
+        {
+            return Err(SqlError::new(
+                SqlState::UNDEFINED_OBJECT,
+                format!("unrecognized configuration parameter \"{written}\""),
+            ));
+        }
+        let name = self.call("lower", vec![name])?;
+        Ok(Ok(self.lookup(table, vec![name], DataType::Text)))
+    }
+
     fn listed_call(
         &self,
         name: &str,
@@ -90,5 +136,13 @@ impl Binder<'_> {
                 _ => self.cast(given, target, false),
             });
         Ok(self.lookup(function.table, given.collect(), function.return_type))
+    }
+}
+
+/// A literal that was given a type is a cast until the plan is folded.
+fn unconverted(expression: &Expression) -> &Expression {
+    match expression {
+        Expression::Cast { operand, .. } => unconverted(operand),
+        other => other,
     }
 }

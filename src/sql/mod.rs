@@ -65,6 +65,7 @@ pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
 use crate::catalog::Catalog;
 use model::types::{DataType, RegKind};
 use model::value::Value;
+use std::sync::Arc;
 
 /// A column of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +83,12 @@ pub struct SessionSettings {
     pub database: String,
     /// Its user.
     pub user: String,
+    /// The values of its settings by their names in lower case; shared until one changes.
+    pub values: SettingValues,
 }
+
+/// Names and values of settings.
+pub type SettingValues = Arc<[(&'static str, String)]>;
 
 /// A table whose rows are made when it is named: the node's own state.
 #[derive(Debug, Clone, PartialEq)]

@@ -31,7 +31,7 @@ fn alone<T>(bind: impl FnOnce(&Binder<'_>) -> Result<T, SqlError>) -> Result<T, 
 }
 
 fn no_session(database: &str) -> SessionSettings {
-    SessionSettings { database: database.to_owned(), user: String::new() }
+    SessionSettings { database: database.to_owned(), user: String::new(), values: [].into() }
 }
 
 fn refusing(clause: &'static str) -> Slots {

@@ -91,7 +91,11 @@ fn write_error(out: &mut String, error: &SqlError) {
 }
 
 fn answer(statement: &str, catalog: &mut Catalog) -> Result<Vec<String>, SqlError> {
-    let settings = SessionSettings { database: "phantom".to_owned(), user: "phantom".to_owned() };
+    let settings = SessionSettings {
+        database: "phantom".to_owned(),
+        user: "phantom".to_owned(),
+        values: [].into(),
+    };
     let mut lines = Vec::new();
     for parsed in parse(statement)? {
         let planned = plan(&parsed, catalog, &settings, &NoVirtualTables, &[])?;

@@ -21,8 +21,11 @@ impl Changing {
 
     /// Runs the statements of `text`; the last change is returned.
     fn run(&mut self, text: &str) -> Result<CatalogChange, SqlError> {
-        let settings =
-            SessionSettings { database: "phantom".to_owned(), user: "phantom".to_owned() };
+        let settings = SessionSettings {
+            database: "phantom".to_owned(),
+            user: "phantom".to_owned(),
+            values: [].into(),
+        };
         let mut last = None;
         for statement in parse(text)? {
             let planned = plan(&statement, &self.catalog, &settings, &NoVirtualTables, &[])?;

@@ -32,6 +32,7 @@ use model::id::NodeId;
 use model::placement::PlacementMap;
 use model::schema::Table;
 use model::types::RegKind;
+use model::value::Value;
 use std::sync::Arc;
 
 /// Who owns everything.
@@ -68,7 +69,10 @@ impl VirtualTables for NodeTables {
             // PostgreSQL, too, looks there first.
             Some("pg_catalog") | None => {
                 let shape = shape::find(oids::PG_CATALOG, name)?;
-                Some(pg_table(shape, catalog, database))
+                Some(match name {
+                    "pg_settings" => setting_rows(shape, settings),
+                    _ => pg_table(shape, catalog, database),
+                })
             }
             Some(_) => None,
         }
@@ -117,6 +121,15 @@ impl VirtualTables for NodeTables {
     ) -> Option<CatalogFunction> {
         functions::function(name, arguments, catalog, &settings.database)
     }
+}
+
+/// `pg_settings`
+fn setting_rows(shape: &'static shape::Shape, settings: &SessionSettings) -> VirtualTable {
+    let mut rows = shape::Rows::of(shape);
+    for (name, value) in settings.values.iter() {
+        rows.push([("name", Value::text(*name)), ("setting", Value::text(value.as_str()))]);
+    }
+    rows.done()
 }
 
 fn pg_table(shape: &'static shape::Shape, catalog: &Catalog, database: &str) -> VirtualTable {

@@ -18,7 +18,11 @@ use model::types::DataType;
 use model::value::Value;
 
 fn planned(text: &str) -> PlannedKind {
-    let settings = SessionSettings { database: "phantom".to_owned(), user: "phantom".to_owned() };
+    let settings = SessionSettings {
+        database: "phantom".to_owned(),
+        user: "phantom".to_owned(),
+        values: [].into(),
+    };
     let mut catalog = Catalog::bootstrap();
     let table = "CREATE TABLE t (a int, b text, c numeric(6, 2), d varchar(3), e bytea)";
     for text in [table, text] {

@@ -57,8 +57,11 @@ mod tests {
     use crate::sql::{NoVirtualTables, SessionSettings, parse, plan};
 
     fn create(options: &str) -> Result<(), String> {
-        let settings =
-            SessionSettings { database: "phantom".to_owned(), user: "phantom".to_owned() };
+        let settings = SessionSettings {
+            database: "phantom".to_owned(),
+            user: "phantom".to_owned(),
+            values: [].into(),
+        };
         let statement = parse(&format!("CREATE TABLE t (a int) WITH ({options})")).unwrap();
         plan(&statement[0], &Catalog::bootstrap(), &settings, &NoVirtualTables, &[])
             .map(drop)
