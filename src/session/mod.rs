@@ -294,7 +294,11 @@ impl Session {
         Ok(Session {
             host: host.clone(),
             number,
-            identity: SessionIdentity { user: user.into(), database: database.into() },
+            identity: SessionIdentity {
+                user: user.into(),
+                database: database.into(),
+                process: number.process(),
+            },
             scope: SessionSettings {
                 database: database.to_owned(),
                 user: user.to_owned(),

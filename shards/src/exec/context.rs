@@ -43,11 +43,13 @@ pub struct SessionIdentity {
     pub user: Arc<str>,
     /// `current_database()`
     pub database: Arc<str>,
+    /// `pg_backend_pid()`: the session's number as the PostgreSQL protocol has it.
+    pub process: u32,
 }
 
 impl Default for SessionIdentity {
     fn default() -> SessionIdentity {
-        SessionIdentity { user: Arc::from("phantom"), database: Arc::from("phantom") }
+        SessionIdentity { user: Arc::from("phantom"), database: Arc::from("phantom"), process: 0 }
     }
 }
 

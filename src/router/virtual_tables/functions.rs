@@ -5,7 +5,7 @@ use super::{OWNER, constraints, shape};
 use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, oids};
 use crate::sql::CatalogFunction;
 use model::lookup::{LookupTable, Missing};
-use model::types::DataType::{self, Bool, Int2, Int4, Int8, Name, Oid, Text};
+use model::types::DataType::{self, Bool, Int4, Int8, Name, Oid, Text};
 use model::types::{RegKind, oid};
 use model::value::Value;
 
@@ -20,7 +20,9 @@ pub(super) fn function(
     let missing = match name {
         "pg_tablespace_location" => Missing::Value(Value::text("")),
         "pg_get_userbyid" => Missing::Value(Value::text("unknown")),
-        _ if name.starts_with("has_") || name == "pg_has_role" => Missing::Value(Value::Bool(true)),
+        // The only user may do everything.
+        "has_column_privilege" => Missing::Value(Value::Bool(true)),
+        name if PRIVILEGES.contains(&name) => Missing::Value(Value::Bool(true)),
         _ => Missing::Null,
     };
     let mut table = LookupTable::new(name.to_owned(), missing);
@@ -28,68 +30,85 @@ pub(super) fn function(
     Some(CatalogFunction { table, argument_types: types, return_type })
 }
 
+/// `(oid) -> boolean`: whether an object is found without its schema.
+const VISIBLE: [&str; 13] = [
+    "pg_table_is_visible",
+    "pg_type_is_visible",
+    "pg_function_is_visible",
+    "pg_operator_is_visible",
+    "pg_opclass_is_visible",
+    "pg_opfamily_is_visible",
+    "pg_collation_is_visible",
+    "pg_conversion_is_visible",
+    "pg_statistics_obj_is_visible",
+    "pg_ts_config_is_visible",
+    "pg_ts_dict_is_visible",
+    "pg_ts_parser_is_visible",
+    "pg_ts_template_is_visible",
+];
+
+/// `(oid) -> text`: an object as a statement would write it, or what is said of it.
+const TEXTS: [&str; 12] = [
+    "pg_get_indexdef",
+    "pg_get_constraintdef",
+    "pg_get_viewdef",
+    "pg_get_triggerdef",
+    "pg_get_ruledef",
+    "pg_get_partkeydef",
+    "pg_get_statisticsobjdef_columns",
+    "pg_get_function_result",
+    "pg_get_function_arguments",
+    "pg_get_function_identity_arguments",
+    "pg_get_functiondef",
+    "obj_description",
+];
+
+/// `([user,] object, privilege) -> boolean`
+const PRIVILEGES: [&str; 10] = [
+    "has_schema_privilege",
+    "has_database_privilege",
+    "has_table_privilege",
+    "has_sequence_privilege",
+    "has_function_privilege",
+    "has_type_privilege",
+    "has_language_privilege",
+    "has_tablespace_privilege",
+    "has_any_column_privilege",
+    "pg_has_role",
+];
+
+/// `(regclass) -> bigint`. How many bytes an object takes is not known: it lies in many trees.
+const SIZES: [&str; 4] =
+    ["pg_table_size", "pg_indexes_size", "pg_total_relation_size", "pg_relation_size"];
+
+const CLASS: DataType = DataType::Reg(RegKind::Class);
+
 /// Argument types and result.
 fn signature(name: &str, arguments: usize) -> Option<(Vec<DataType>, DataType)> {
     let (types, result): (&[DataType], DataType) = match (name, arguments) {
+        (name, 1) if VISIBLE.contains(&name) => (&[Oid], Bool),
+        (name, 1) if TEXTS.contains(&name) => (&[Oid], Text),
+        (name, 1) if SIZES.contains(&name) => (&[CLASS], Int8),
+        // An object by its name or its oid: the answer is the same.
+        (name, 2) if PRIVILEGES.contains(&name) => (&[Text, Text], Bool),
+        (name, 3) if PRIVILEGES.contains(&name) => (&[Text, Text, Text], Bool),
+        ("has_column_privilege", 3) => (&[Text, Text, Text], Bool),
+        ("has_column_privilege", 4) => (&[Text, Text, Text, Text], Bool),
         ("pg_get_userbyid", 1) => (&[Oid], Name),
-        (
-            "pg_table_is_visible"
-            | "pg_type_is_visible"
-            | "pg_function_is_visible"
-            | "pg_operator_is_visible"
-            | "pg_opclass_is_visible"
-            | "pg_collation_is_visible"
-            | "pg_statistics_obj_is_visible"
-            | "pg_conversion_is_visible"
-            | "pg_opfamily_is_visible"
-            | "pg_ts_config_is_visible"
-            | "pg_ts_dict_is_visible"
-            | "pg_ts_parser_is_visible"
-            | "pg_ts_template_is_visible",
-            1,
-        ) => (&[Oid], Bool),
-        // How many bytes an object takes is not known: its rows are in many trees.
-        (
-            "pg_table_size" | "pg_indexes_size" | "pg_total_relation_size" | "pg_relation_size",
-            1,
-        ) => (&[DataType::Reg(RegKind::Class)], Int8),
-        ("pg_relation_size", 2) => (&[DataType::Reg(RegKind::Class), Text], Int8),
+        ("pg_relation_is_publishable", 1) => (&[CLASS], Bool),
+        ("pg_relation_size", 2) => (&[CLASS, Text], Int8),
         // A database by its name or its oid.
         ("pg_database_size" | "pg_tablespace_size", 1) => (&[Text], Int8),
         ("pg_tablespace_location", 1) => (&[Oid], Text),
         // No column is filled from a sequence of its own.
         ("pg_get_serial_sequence", 2) => (&[Text, Text], Text),
-        ("pg_relation_is_publishable", 1) => (&[DataType::Reg(RegKind::Class)], Bool),
         ("pg_get_indexdef", 3) => (&[Oid, Int4, Bool], Text),
         ("pg_get_constraintdef" | "pg_get_viewdef" | "pg_get_triggerdef" | "pg_get_ruledef", 2) => {
             (&[Oid, Bool], Text)
         }
-        (
-            "pg_get_indexdef"
-            | "pg_get_constraintdef"
-            | "pg_get_viewdef"
-            | "pg_get_triggerdef"
-            | "pg_get_ruledef"
-            | "pg_get_partkeydef"
-            | "pg_get_statisticsobjdef_columns"
-            | "pg_get_function_result"
-            | "pg_get_function_arguments"
-            | "pg_get_function_identity_arguments"
-            | "pg_get_functiondef"
-            | "obj_description",
-            1,
-        ) => (&[Oid], Text),
         ("obj_description" | "shobj_description", 2) => (&[Oid, Name], Text),
         ("col_description", 2) => (&[Oid, Int4], Text),
-        ("has_schema_privilege" | "has_database_privilege" | "has_table_privilege", 2) => {
-            // An object by its name or its oid: the answer is the same.
-            (&[Text, Text], Bool)
-        }
-        ("has_schema_privilege" | "has_database_privilege" | "has_table_privilege", 3) => {
-            (&[Text, Text, Text], Bool)
-        }
-        ("has_column_privilege", 3) => (&[Text, Text, Text], Bool),
-        ("pg_index_column_has_property", 3) => (&[Oid, Int2, Text], Bool),
+        ("pg_index_column_has_property", 3) => (&[Oid, Int4, Text], Bool),
         _ => return None,
     };
     Some((types.to_vec(), result))

@@ -83,6 +83,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let known = matches!(c.text(0)?.to_ascii_lowercase().as_str(), "utf8" | "utf-8");
         Ok(Value::Int(if known { ENCODING_NUMBER } else { -1 }))
     }),
+    Function::new("pg_backend_pid", &[], Int4, |c| {
+        Ok(Value::Int(i64::from(c.context.identity.process)))
+    })
+    .stable(),
     Function::new("getdatabaseencoding", &[], DataType::Name, |_| Ok(Value::text(ENCODING)))
         .stable(),
     Function::new("pg_size_pretty", &[Int8], Text, |c| Ok(Value::text(pretty_size(c.int(0)?)))),
