@@ -1,6 +1,8 @@
 //! Opening a tree: from any state that a crash can leave behind.
 //!
-//! The manifest says what is part of the tree. Table files it does not name are orphans of a flush
+//! The manifest says what is part of the tree. What is read of it may be in the cache only, if the
+//! process died between writing and syncing: before anything acts on it (a file that goes, a log
+//! that is cut) it is made to last, by a manifest that is written anew. Table files it does not name are orphans of a flush
 //! or compaction that did not end, and go; a `MANIFEST.new` is an unfinished rotation, and goes. A
 //! table that the manifest names must be there with the length it had. Table files are not read:
 //! their blocks are checked when they are.
@@ -88,16 +90,19 @@ async fn open_existing(
         let offset = files.get(&meta.number.file_name()).copied().unwrap_or(0);
         return Err(Corruption { file, offset, damage }.into());
     }
-    remove_orphans(directory, files, &replayed.tables).await?;
-    let tables = replayed.tables.into_values().map(|(level, meta)| {
+    let tables = replayed.tables.values().map(|(level, meta)| {
         let path = directory.join(meta.number.file_name());
-        (level, Rc::new(Table::new(meta, core.next_slot(), path)))
+        (*level, Rc::new(Table::new(meta.clone(), core.next_slot(), path)))
     });
+    let version = Version::default().edited(&[], tables);
+    let mut manifest = opened.manifest;
+    manifest.renew(&version.snapshot(replayed.durable_index, replayed.next_number)).await?;
+    remove_orphans(directory, files, &replayed.tables).await?;
     Ok(Opening {
         partition,
         directory: directory.to_owned(),
-        manifest: opened.manifest,
-        version: Version::default().edited(&[], tables),
+        manifest,
+        version,
         flushed: replayed.durable_index,
         next_number: replayed.next_number,
     })

@@ -161,6 +161,21 @@ impl Manifest {
         }
     }
 
+    /// Makes what was read last, whatever of it an earlier life had synced: `snapshot` is written
+    /// as a new file. Syncing the old one is not enough where an earlier sync of it failed; on a
+    /// full disk it is all that can be done, and the next edit that fits makes up for it.
+    pub(crate) async fn renew(&mut self, snapshot: &Edit) -> Result<(), StorageError> {
+        match self.rotate(snapshot).await {
+            Err(StorageError::OutOfSpace { .. }) => {}
+            renewed => return renewed,
+        }
+        self.must_rotate = true;
+        let path = self.directory.join(FILE_NAME);
+        self.file.sync().await.map_err(|error| poisoned(&path, error))?;
+        let synced = fs::sync_dir(&self.directory).await;
+        synced.map_err(|error| poisoned(&self.directory, error))
+    }
+
     async fn rotate(&mut self, snapshot: &Edit) -> Result<(), StorageError> {
         let (file, header, end) =
             write_file(&self.directory, self.header.partition, snapshot).await?;

@@ -66,7 +66,7 @@ async fn live(outside: Rc<RefCell<Outside>>, seed: u64) {
     }
 }
 
-fn crash_repeatedly(seed: u64, loss: Loss) {
+fn crash_repeatedly(seed: u64, losses: &[Loss]) {
     let sim = Sim::new(Options::new(seed));
     let mut rng = Rng::seeded(seed);
     let outside = Rc::new(RefCell::new(Outside::default()));
@@ -77,7 +77,7 @@ fn crash_repeatedly(seed: u64, loss: Loss) {
         sim.start_node(NODE, 1, move |_| Box::pin(live(Rc::clone(&world), life_seed)));
         sim.run_for(Duration::from_micros(200 + rng.below(40_000))).expect("time goes on");
         assert!(sim.panics().is_empty(), "seed {seed}, life {life}: {:?}", sim.panics());
-        sim.crash(NODE, loss);
+        sim.crash(NODE, losses[rng.below(losses.len() as u64) as usize]);
         // What the log had not made durable is gone.
         let kept = {
             let outside = outside.borrow();
@@ -90,14 +90,63 @@ fn crash_repeatedly(seed: u64, loss: Loss) {
 #[test]
 fn after_a_power_loss_the_tree_is_a_prefix_of_the_log() {
     for seed in 0..60 {
-        crash_repeatedly(seed, Loss::Power);
+        crash_repeatedly(seed, &[Loss::Power]);
+    }
+}
+
+/// What a life that ended with its process had written is seen by the next one, and may be gone
+/// for the one after that: nobody may act on it before it lasts.
+#[test]
+fn after_losses_of_both_kinds_the_tree_is_a_prefix_of_the_log() {
+    for seed in 2_000..2_150 {
+        crash_repeatedly(seed, &[Loss::Process, Loss::Power]);
     }
 }
 
 #[test]
 fn after_the_process_dies_the_tree_is_a_prefix_of_the_log() {
     for seed in 1_000..1_020 {
-        crash_repeatedly(seed, Loss::Process);
+        crash_repeatedly(seed, &[Loss::Process]);
+    }
+}
+
+/// An edit whose sync failed, or was never done, is read from the cache by the next life. What
+/// that life believes, and tells the log, must be there in the one after.
+#[test]
+fn what_a_life_reads_of_the_manifest_lasts() {
+    use runtime::sim::{DiskError, DiskFault, Operations};
+    for seed in 0..40 {
+        let sim = Sim::new(Options::new(seed));
+        sim.disk(NODE).create_dir_all("/data/partitions").expect("the disk is empty");
+        let model = Rc::new(RefCell::new(Model::default()));
+        let (shared, disk) = (Rc::clone(&model), Rc::new(sim.disk(NODE)));
+        run_node(&sim, move || {
+            let (model, disk) = (Rc::clone(&shared), Rc::clone(&disk));
+            async move {
+                let pair = Pair::open(tiny(), &model).await;
+                let fault = DiskFault::new(Operations::SYNC, DiskError::InputOutput);
+                disk.fail(fault.on_path("MANIFEST").once());
+                pair.apply(&mut Rng::seeded(seed));
+                pair.tree.set_log_durable(LogIndex(1));
+                let failed = pair.tree.flush().await.expect_err("the edit is not synced");
+                assert!(matches!(failed, StorageError::Poisoned { .. }), "{failed}");
+            }
+        });
+        let believed = Rc::new(RefCell::new(LogIndex(0)));
+        for last in [false, true] {
+            let told = Rc::clone(&believed);
+            run_node(&sim, move || {
+                let told = Rc::clone(&told);
+                async move {
+                    let storage = Storage::new(tiny());
+                    let tree = storage.open_tree(PARTITION, directory()).await.expect("it opens");
+                    let before = told.replace(tree.durable_index());
+                    assert!(!last || tree.durable_index() >= before, "what was believed is gone");
+                    tree.verify().await.expect("the tree is whole");
+                }
+            });
+            sim.crash(NODE, Loss::Power);
+        }
     }
 }
 
