@@ -75,7 +75,7 @@ pub enum NodeError {
         what: String,
     },
     /// The catalog cannot be read.
-    #[error("core {core}: the catalog cannot be read: {what}")]
+    #[error("core {core}: the catalog cannot be read: {}", in_full(what))]
     Catalog {
         /// Which core tried.
         core: CoreId,
@@ -93,6 +93,14 @@ pub enum NodeError {
     /// A core ended in a panic.
     #[error("a core ended unexpectedly")]
     CoreEnded,
+}
+
+/// An error with its detail, which names the file where one is damaged.
+fn in_full(error: &model::error::SqlError) -> String {
+    match &error.fields().detail {
+        Some(detail) => format!("{error}: {detail}"),
+        None => error.to_string(),
+    }
 }
 
 /// All that a core needs to become a part of the node. One clone goes to each core.

@@ -40,6 +40,8 @@ pub(crate) async fn open(
     } else {
         create(partition, directory).await?
     };
+    // The directory itself may be an earlier life's that did not come to this.
+    sync_parent(directory).await?;
     let tree = Tree::new(Rc::clone(core), opening);
     core.trees.borrow_mut().push(Rc::downgrade(&tree.inner));
     core.compaction_work.notify_one();
@@ -48,15 +50,6 @@ pub(crate) async fn open(
 
 async fn create(partition: PartitionId, directory: &Path) -> Result<Opening, StorageError> {
     let manifest = Manifest::create(directory, partition).await?;
-    let parent = match directory.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => directory,
-    };
-    fs::sync_dir(parent).await.map_err(|error| StorageError::Poisoned {
-        file: parent.to_owned(),
-        source: Rc::new(error),
-    })?;
     Ok(Opening {
         partition,
         directory: directory.to_owned(),
@@ -65,6 +58,18 @@ async fn create(partition: PartitionId, directory: &Path) -> Result<Opening, Sto
         flushed: LogIndex(0),
         next_number: TableNumber(1),
     })
+}
+
+/// Makes a directory's own name last.
+async fn sync_parent(directory: &Path) -> Result<(), StorageError> {
+    let parent = match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => directory,
+    };
+    fs::sync_dir(parent)
+        .await
+        .map_err(|error| StorageError::Poisoned { file: parent.to_owned(), source: Rc::new(error) })
 }
 
 async fn open_existing(
