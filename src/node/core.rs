@@ -82,11 +82,11 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
         }
         _ => (None, crew.prepared().await?),
     };
-    let engine = open_engine(&assembly, core, &placement, &memory).await?;
+    let engine = crew.unless_one_fails(open_engine(&assembly, core, &placement, &memory)).await??;
     assembly.clock_base.fetch_max(engine.clock_base().0, Ordering::Relaxed);
     crew.meet(Stage::Opened, None).await?;
     engine.raise_clock_base(ClockBase(assembly.clock_base.load(Ordering::Relaxed)));
-    let router = open_router(&assembly, core, &engine, &memory).await?;
+    let router = crew.unless_one_fails(open_router(&assembly, core, &engine, &memory)).await??;
     let (listeners, addresses) = listen(&assembly, core, crew).await?;
     let host = open_sessions(&options, &router, &addresses, &placement, &memory);
     let door = Rc::new(native_door(&options, core, &host, &addresses, &placement, &memory));

@@ -7,11 +7,13 @@
 //! A core that fails says so and leaves; a core that panicked has left its inbox closed. Either
 //! way the others learn of it and stop.
 
+use futures::future::{Either, select};
 use model::placement::PlacementMap;
 use runtime::mesh::{Mesh, MeshBuilder};
 use runtime::time;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +108,25 @@ impl Crew {
                 }
             }
         }
+    }
+
+    /// Does `work`, which may wait for other cores, unless one of them fails: it would wait for
+    /// ever then.
+    pub(super) async fn unless_one_fails<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, OtherFailed> {
+        let mut work = pin!(work);
+        let mut others = Vec::new();
+        let done = loop {
+            match select(work.as_mut(), pin!(self.next())).await {
+                Either::Left((done, _)) => break done,
+                Either::Right((notice, _)) => others.push(notice?),
+            }
+        };
+        // What the others said meanwhile is for the next who asks.
+        others.into_iter().rev().for_each(|notice| self.received.push_front(notice));
+        Ok(done)
     }
 
     /// Waits for the placement that core 0 announces.
