@@ -106,7 +106,7 @@ fn types(rows: &mut Rows) {
             ("typispreferred", Value::Bool(preferred)),
             ("typelem", number(element)),
             ("typarray", number(entry.array_oid)),
-            ("typalign", Value::text(relations::alignment(entry.length))),
+            ("typalign", Value::text(relations::alignment(entry.data_type))),
             ("typstorage", Value::text(relations::storage(entry.data_type))),
             ("typcollation", number(relations::collation(entry.data_type))),
         ]);

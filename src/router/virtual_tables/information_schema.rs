@@ -1,7 +1,7 @@
 //! `information_schema`: the standard's views of the catalog.
 
 use super::constraints::{self, Constraint, Kind, action_name};
-use super::relations::{attributes_of, default_text, view_definitions};
+use super::relations::{attributes_of, default_of, default_text, view_definitions};
 use super::shape::{Rows, Shape};
 use super::{OWNER, fixed};
 use crate::catalog::{Catalog, Relation, oids};
@@ -76,7 +76,7 @@ fn columns(rows: &mut Rows, catalog: &Catalog, database: &str) {
     for (schema, relation) in catalog.relations(database) {
         for attribute in attributes_of(catalog, database, relation) {
             let column = attribute.column;
-            let default = column.and_then(|column| column.default.as_ref()).map(default_text);
+            let default = column.and_then(default_of).map(default_text);
             let mut row = vec![
                 ("table_catalog", Value::text(database)),
                 ("table_schema", Value::text(schema)),

@@ -215,7 +215,7 @@ fn attributes(rows: &mut Rows, catalog: &Catalog, database: &str) {
                 attribute_row(owner, attribute.number, attribute.name, attribute.data_type);
             if let Some(column) = attribute.column {
                 row.push(("attnotnull", Value::Bool(!column.nullable)));
-                row.push(("atthasdef", Value::Bool(column.default.is_some())));
+                row.push(("atthasdef", Value::Bool(default_of(column).is_some())));
             }
             rows.push(row);
         }
@@ -244,7 +244,7 @@ fn attribute_row(
         ("attnum", Value::Int(position)),
         ("atttypmod", Value::Int(i64::from(oid::modifier(data_type)))),
         ("attbyval", Value::Bool(by_value)),
-        ("attalign", Value::text(alignment(length))),
+        ("attalign", Value::text(alignment(data_type))),
         ("attstorage", Value::text(storage(data_type))),
         ("attcollation", number(collation(data_type))),
     ];
@@ -254,12 +254,12 @@ fn attribute_row(
     row
 }
 
-/// `typalign` of a type of this length.
-pub(super) fn alignment(length: i16) -> &'static str {
-    match length {
-        1 | 64 => "c",
-        2 => "s",
-        8 | 16 => "d",
+/// `typalign`
+pub(super) fn alignment(data_type: DataType) -> &'static str {
+    match (data_type, oid::length(data_type)) {
+        (DataType::Uuid | DataType::Name, _) | (_, 1 | -2) => "c",
+        (_, 2) => "s",
+        (_, 8 | 16) => "d",
         _ => "i",
     }
 }
@@ -285,6 +285,12 @@ pub(super) fn collation(data_type: DataType) -> u32 {
     }
 }
 
+/// A column's default; `DEFAULT NULL` is none.
+pub(super) fn default_of(column: &Column) -> Option<&Expression> {
+    let is_null = |default: &&Expression| matches!(default, Expression::Literal(Value::Null, _));
+    column.default.as_ref().filter(|default| !is_null(default))
+}
+
 /// A default as PostgreSQL would write it.
 pub(super) fn default_text(default: &Expression) -> String {
     match default {
@@ -293,10 +299,16 @@ pub(super) fn default_text(default: &Expression) -> String {
             other => default_text(other),
         },
         Expression::Literal(Value::Text(text), data_type) => quoted(text, *data_type),
+        // A sign alone would be an operator.
+        Expression::Literal(value, data_type) if data_type.is_number() => {
+            let text = value.to_text(*data_type);
+            if text.starts_with('-') { quoted(&text, *data_type) } else { text }
+        }
         other => explain::expression(other),
     }
 }
 
+/// A literal with its type.
 fn quoted(text: &str, data_type: DataType) -> String {
     format!("'{}'::{}", text.replace('\'', "''"), oid::format_type(data_type))
 }
@@ -305,7 +317,7 @@ fn defaults(rows: &mut Rows, catalog: &Catalog, database: &str) {
     for (_, table) in real_tables(catalog, database) {
         for ordinal in table.visible() {
             let column = &table.columns[ordinal];
-            let Some(default) = &column.default else { continue };
+            let Some(default) = default_of(column) else { continue };
             rows.push([
                 ("oid", number(oids::part(table.id, &column.name))),
                 ("adrelid", number(oids::object(table.id))),
