@@ -40,6 +40,11 @@ pub(super) enum Step {
     Rollback,
     /// A schema change.
     SchemaChange,
+    /// `VACUUM`, which stands by itself. `more`: other statements share its text.
+    Vacuum {
+        /// Whether it shares its text.
+        more: bool,
+    },
     /// Anything else. `more`: other statements of the same text stand before or after it.
     Work {
         /// Whether it shares its text.
@@ -93,6 +98,8 @@ pub(super) enum Warning {
 pub(super) enum Refusal {
     /// The block has failed.
     Failed,
+    /// `VACUUM` inside a block.
+    VacuumInside,
 }
 
 /// What to do with a statement.
@@ -111,6 +118,8 @@ pub(super) fn decide(standing: Standing, step: Step) -> Decision {
         (Standing::Idle, Step::SchemaChange) => Decision::Alone,
         (Standing::Implicit, Step::SchemaChange) => Decision::CommitThenAlone,
         (Standing::Open, Step::SchemaChange) => Decision::CommitAround,
+        (Standing::Idle, Step::Vacuum { more: false }) => Decision::Alone,
+        (_, Step::Vacuum { .. }) => Decision::Refuse(Refusal::VacuumInside),
         (Standing::Idle, Step::Work { more: false }) => Decision::Alone,
         (Standing::Idle, Step::Work { more: true }) => Decision::BeginImplicit,
         (Standing::Implicit | Standing::Open, Step::Work { .. }) => Decision::Inside,
@@ -144,6 +153,10 @@ impl Refusal {
                 SqlState::IN_FAILED_SQL_TRANSACTION,
                 "current transaction is aborted, commands ignored until end of transaction block",
             ),
+            Refusal::VacuumInside => SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "VACUUM cannot run inside a transaction block",
+            ),
         }
     }
 }
@@ -152,7 +165,7 @@ impl Refusal {
 mod tests {
     use super::*;
     use Standing::{Failed, Idle, Implicit, Open};
-    use Step::{Begin, Commit, Rollback, SchemaChange};
+    use Step::{Begin, Commit, Rollback, SchemaChange, Vacuum};
 
     const ALONE: Step = Step::Work { more: false };
     const AMONG: Step = Step::Work { more: true };
@@ -182,6 +195,11 @@ mod tests {
             (Failed, Rollback, Decision::Leave),
             (Failed, SchemaChange, Decision::Refuse(Refusal::Failed)),
             (Failed, ALONE, Decision::Refuse(Refusal::Failed)),
+            (Idle, Vacuum { more: false }, Decision::Alone),
+            (Idle, Vacuum { more: true }, Decision::Refuse(Refusal::VacuumInside)),
+            (Implicit, Vacuum { more: true }, Decision::Refuse(Refusal::VacuumInside)),
+            (Open, Vacuum { more: false }, Decision::Refuse(Refusal::VacuumInside)),
+            (Failed, Vacuum { more: false }, Decision::Refuse(Refusal::Failed)),
         ];
         for (standing, step, expected) in table {
             assert_eq!(decide(standing, step), expected, "{step:?} while {standing:?}");

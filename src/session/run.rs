@@ -7,7 +7,7 @@ use super::prepared::PreparedText;
 use super::{Client, Interrupts, Open, Session, Weight, explain};
 use crate::router::Statement;
 use crate::router::gates::Pass;
-use crate::sql::{ParsedStatement, Planned, PlannedKind, SetStatement, parse, plan};
+use crate::sql::{ParsedStatement, Planned, PlannedKind, SetStatement, Verb, parse, plan};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
@@ -59,6 +59,9 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Commit => Step::Commit,
         PlannedKind::Rollback => Step::Rollback,
         PlannedKind::Ddl(_) => Step::SchemaChange,
+        PlannedKind::Maintenance(maintenance) if maintenance.verb == Verb::Vacuum => {
+            Step::Vacuum { more }
+        }
         // Its rows come in pieces, which are one transaction.
         PlannedKind::CopyIn(_) => Step::Work { more: true },
         _ => Step::Work { more },
@@ -260,6 +263,12 @@ impl Session {
     ) -> Result<Done, SqlError> {
         match &planned.kind {
             PlannedKind::Empty => Ok(Done::tagged(&planned.tag(0))),
+            PlannedKind::Maintenance(maintenance) => {
+                for warning in maintenance.warnings() {
+                    client.notice(Weight::Warning, self.standing, warning);
+                }
+                Ok(Done::tagged(&planned.tag(0)))
+            }
             PlannedKind::Set(set) => {
                 self.change_setting(set)?;
                 Ok(Done::tagged(&planned.tag(0)))

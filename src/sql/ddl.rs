@@ -312,7 +312,9 @@ pub fn describe(
             if_not_exists: *if_not_exists,
         },
         Statement::Truncate(truncate) => {
-            if truncate.partitions.is_some() || truncate.identity.is_some() {
+            // CONTINUE IDENTITY is what happens anyway; to RESTART there must be sequences.
+            let restarts = matches!(truncate.identity, Some(ast::TruncateIdentityOption::Restart));
+            if truncate.partitions.is_some() || restarts {
                 return Err(SqlError::unsupported("this form of TRUNCATE"));
             }
             let names = truncate.table_names.iter();

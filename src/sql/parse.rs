@@ -2,6 +2,7 @@
 
 use super::binder::{NESTING_MAX, too_complex};
 use super::copy::CopyStatement;
+use super::maintenance::MaintenanceStatement;
 use super::positions::Lines;
 use model::error::{SqlError, SqlState};
 use sqlparser::ast::{Query, Statement};
@@ -11,6 +12,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 mod copy;
+mod maintenance;
 
 /// Longest statement text, in bytes.
 pub const STATEMENT_BYTES_MAX: usize = 32 << 20;
@@ -33,6 +35,8 @@ pub enum Syntax {
     Standard(Box<Statement>),
     /// `COPY`, whose grammar is PostgreSQL's and not the parser's.
     Copy(Box<CopyStatement>),
+    /// `VACUUM` and `ANALYZE`, with PostgreSQL's grammar too.
+    Maintenance(Box<MaintenanceStatement>),
 }
 
 impl ParsedStatement {
@@ -66,9 +70,12 @@ fn parse_all(parser: &mut Parser<'_>, lines: &Lines) -> Result<Vec<ParsedStateme
         if !delimited {
             return parser.expected("end of statement", next);
         }
-        let syntax = match copy::statement(parser)? {
-            Some(statement) => Syntax::Copy(Box::new(statement)),
-            None => Syntax::Standard(Box::new(parser.parse_statement()?)),
+        let syntax = if let Some(statement) = copy::statement(parser)? {
+            Syntax::Copy(Box::new(statement))
+        } else if let Some(statement) = maintenance::statement(parser)? {
+            Syntax::Maintenance(Box::new(statement))
+        } else {
+            Syntax::Standard(Box::new(parser.parse_statement()?))
         };
         statements.push(ParsedStatement { syntax, lines: lines.clone() });
     }

@@ -4,6 +4,7 @@ use super::binder::Binder;
 use super::copy::{CopyIn, CopyOut};
 use super::ddl::{self, DdlStatement};
 use super::dml::{BoundChange, DeletePlan, InsertPlan, UpdatePlan};
+use super::maintenance::Maintenance;
 use super::parse::{ParsedStatement, Syntax};
 use super::physical::physical;
 use super::query::BoundQuery;
@@ -53,6 +54,8 @@ pub enum PlannedKind {
     CopyIn(CopyIn),
     /// `COPY ... TO STDOUT`
     CopyOut(CopyOut),
+    /// `VACUUM`, `ANALYZE`
+    Maintenance(Maintenance),
     /// Changes the schema.
     Ddl(DdlStatement),
     /// `BEGIN`
@@ -123,6 +126,7 @@ pub fn plan(
     let (kind, columns) = match &statement.syntax {
         Syntax::Standard(statement) => bind_statement(&binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
+        Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
     };
     Ok(Planned {
         parameters: binder.parameter_types(),
@@ -334,6 +338,7 @@ impl Planned {
             PlannedKind::Update(_) => format!("UPDATE {rows}"),
             PlannedKind::Delete(_) => format!("DELETE {rows}"),
             PlannedKind::CopyIn(_) | PlannedKind::CopyOut(_) => format!("COPY {rows}"),
+            PlannedKind::Maintenance(maintenance) => maintenance.verb.name().to_owned(),
             PlannedKind::Ddl(ddl) => ddl.tag().to_owned(),
             PlannedKind::Begin => "BEGIN".to_owned(),
             PlannedKind::Commit => "COMMIT".to_owned(),

@@ -76,6 +76,26 @@ fn odd_ends_are_warned_of() {
 }
 
 #[test]
+fn vacuum_stands_by_itself_and_analyze_anywhere() {
+    let shop = shop();
+    let mut client = connect(&shop.node);
+    tags(&mut client, "CREATE VIEW w AS SELECT a FROM t");
+    assert_eq!(tags(&mut client, "VACUUM ANALYZE t"), ["VACUUM"]);
+    assert_eq!(tags(&mut client, "VACUUM"), ["VACUUM"]);
+    assert_eq!(tags(&mut client, "BEGIN; ANALYZE t; COMMIT"), ["BEGIN", "ANALYZE", "COMMIT"]);
+    assert_eq!(state(&mut client, "VACUUM; SELECT 1"), SqlState::ACTIVE_SQL_TRANSACTION);
+    assert_eq!(state(&mut client, "BEGIN; VACUUM t"), SqlState::ACTIVE_SQL_TRANSACTION);
+    assert_eq!(client.transaction(), TransactionStatus::Failed);
+    tags(&mut client, "ROLLBACK");
+    assert_eq!(state(&mut client, "ANALYZE nothing"), SqlState::UNDEFINED_TABLE);
+    let outcomes = client.run("VACUUM t, w").unwrap();
+    let notices: Vec<_> = outcomes.iter().flat_map(|outcome| outcome.notices.iter()).collect();
+    assert_eq!(notices.len(), 1);
+    assert_eq!(notices[0].error.state(), SqlState::WARNING);
+    shop.node.stop().unwrap();
+}
+
+#[test]
 fn a_schema_change_commits_the_block_so_far_and_the_block_goes_on() {
     let shop = shop();
     let mut client = connect(&shop.node);

@@ -19,6 +19,8 @@ macro_rules! states {
 states! {
     /// successful_completion: of notices
     SUCCESSFUL_COMPLETION = b"00000";
+    /// warning: of notices
+    WARNING = b"01000";
     /// connection does not exist / lost
     CONNECTION_FAILURE = b"08006";
     /// protocol_violation
