@@ -91,6 +91,8 @@ pub(super) enum Warning {
     NoneOpen,
     /// A schema change inside a block.
     CommittedBySchemaChange,
+    /// `SET LOCAL` outside, where it has no effect.
+    LocalOutside,
 }
 
 /// Why a statement has no place here.
@@ -136,6 +138,10 @@ impl Warning {
             Warning::NoneOpen => SqlError::new(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "there is no transaction in progress",
+            ),
+            Warning::LocalOutside => SqlError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET LOCAL can only be used in transaction blocks",
             ),
             Warning::CommittedBySchemaChange => SqlError::new(
                 SqlState::ACTIVE_SQL_TRANSACTION,

@@ -243,6 +243,8 @@ struct Open {
     began_micros: i64,
     /// The settings before the first `SET` in it, which a rollback takes back.
     settings_before: Option<Settings>,
+    /// The settings without what `SET LOCAL` changed; `None` while it has changed nothing.
+    settings_after: Option<Settings>,
 }
 
 /// One client's session.

@@ -270,7 +270,7 @@ impl Session {
                 Ok(Done::tagged(&planned.tag(0)))
             }
             PlannedKind::Set(set) => {
-                self.change_setting(set)?;
+                self.change_setting(set, client)?;
                 Ok(Done::tagged(&planned.tag(0)))
             }
             PlannedKind::Show { name } => self.show(name, &planned, client).await,
@@ -344,17 +344,31 @@ impl Session {
         }
     }
 
-    fn change_setting(&mut self, set: &SetStatement) -> Result<(), SqlError> {
-        if let Some(open) = &mut self.open
-            && open.settings_before.is_none()
-        {
-            open.settings_before = Some(self.settings.clone());
+    fn change_setting(
+        &mut self,
+        set: &SetStatement,
+        client: &mut dyn Client,
+    ) -> Result<(), SqlError> {
+        let mut changed = self.settings.clone();
+        changed.apply(&set.name, set.value.as_deref())?;
+        match &mut self.open {
+            None if set.local => {
+                self.warn(Some(Warning::LocalOutside), client);
+                return Ok(());
+            }
+            None => {}
+            Some(open) => {
+                if open.settings_before.is_none() {
+                    open.settings_before = Some(self.settings.clone());
+                }
+                match &mut open.settings_after {
+                    Some(after) if !set.local => after.apply(&set.name, set.value.as_deref())?,
+                    None if set.local => open.settings_after = Some(self.settings.clone()),
+                    Some(_) | None => {}
+                }
+            }
         }
-        match &set.value {
-            Some(value) => self.settings.set(&set.name, value)?,
-            None => self.settings.reset(&set.name)?,
-        }
-        self.scope.values = self.settings.values();
+        self.restore_settings(changed);
         Ok(())
     }
 
@@ -386,6 +400,7 @@ impl Session {
             pass: Pass::default(),
             began_micros: now_micros(),
             settings_before: None,
+            settings_after: None,
         }));
     }
 
@@ -394,11 +409,12 @@ impl Session {
         self.standing = Standing::Idle;
         self.portals.clear();
         let Some(open) = self.open.take() else { return Ok(()) };
-        let Open { transaction, pass, settings_before, .. } = *open;
+        let Open { transaction, pass, settings_before, settings_after, .. } = *open;
         let committed = self.host.router.commit(transaction).await;
         drop(pass);
-        if let (Err(_), Some(before)) = (&committed, settings_before) {
-            self.restore_settings(before);
+        let left = if committed.is_ok() { settings_after } else { settings_before };
+        if let Some(settings) = left {
+            self.restore_settings(settings);
         }
         committed
     }

@@ -43,13 +43,17 @@ const fn row(name: &'static str, default: &'static str, takes: Takes, help: &'st
 }
 
 /// In the order of `SHOW ALL`.
-const ROWS: [Row; 18] = [
+const ROWS: [Row; 24] = [
     row("application_name", "", Takes::Text, "What the client calls itself."),
+    row("bytea_output", "hex", Takes::Only(&["hex"]), "Format of bytea in text."),
     row("client_encoding", "UTF8", Takes::Utf8, "Encoding of text on the wire."),
     row(
         "client_min_messages",
         "notice",
-        Takes::OneOf(&["debug", "log", "notice", "warning", "error"]),
+        Takes::OneOf(&[
+            "debug", "debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning",
+            "error",
+        ]),
         "Least severe message that clients of the PostgreSQL protocol are sent.",
     ),
     row(
@@ -70,9 +74,18 @@ const ROWS: [Row; 18] = [
         Takes::OneOf(&["read committed", "read uncommitted"]),
         "Isolation of new transactions.",
     ),
+    row(
+        "default_transaction_read_only",
+        "off",
+        Takes::Only(&["off", "false", "no", "0"]),
+        "Whether new transactions only read.",
+    ),
     row("extra_float_digits", "1", Takes::OneOf(&["0", "1", "2", "3"]), "Floats are exact anyway."),
     row("integer_datetimes", "on", Takes::Nothing, "Times are integers."),
     row("intervalstyle", "postgres", Takes::Only(&["postgres"]), "Format of intervals in text."),
+    row("lc_collate", "C", Takes::Nothing, "Order of text."),
+    row("lc_ctype", "C", Takes::Nothing, "Classes of characters."),
+    row("max_identifier_length", "63", Takes::Nothing, "Most bytes of a name."),
     row(
         "search_path",
         "public",
@@ -105,6 +118,12 @@ const ROWS: [Row; 18] = [
         "read committed",
         Takes::OneOf(&["read committed", "read uncommitted"]),
         "Isolation of the current transaction.",
+    ),
+    row(
+        "transaction_read_only",
+        "off",
+        Takes::Only(&["off", "false", "no", "0"]),
+        "Whether the current transaction only reads.",
     ),
     row("phantomdb_version", env!("CARGO_PKG_VERSION"), Takes::Nothing, "Version of this server."),
 ];
@@ -175,6 +194,14 @@ impl Settings {
             self.statement_timeout = None;
         }
         Ok(())
+    }
+
+    /// Sets one, or gives it its default again where there is no value.
+    pub(super) fn apply(&mut self, name: &str, value: Option<&str>) -> Result<(), SqlError> {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self.reset(name),
+        }
     }
 
     /// The value of one.

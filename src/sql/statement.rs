@@ -87,6 +87,8 @@ pub struct SetStatement {
     pub name: String,
     /// Its value as text; `None` resets it.
     pub value: Option<String>,
+    /// `SET LOCAL`: until the transaction ends.
+    pub local: bool,
 }
 
 /// A query.
@@ -189,7 +191,7 @@ pub(super) fn bind_statement(
                 ast::Reset::ConfigurationParameter(name) => name.to_string().to_lowercase(),
                 ast::Reset::SessionAuthorization => "session_authorization".to_owned(),
             };
-            without_rows(PlannedKind::Set(SetStatement { name, value: None }))
+            without_rows(PlannedKind::Set(SetStatement { name, value: None, local: false }))
         }
         Statement::ShowVariable { variable } => {
             let words: Vec<String> =
@@ -225,11 +227,12 @@ fn check_modes(modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
 }
 
 fn bind_set(set: &ast::Set) -> Result<SetStatement, SqlError> {
-    let ast::Set::SingleAssignment { variable, values, .. } = set else {
+    let ast::Set::SingleAssignment { scope, variable, values, .. } = set else {
         return match set {
-            ast::Set::SetTimeZone { value, .. } => Ok(SetStatement {
+            ast::Set::SetTimeZone { local, value } => Ok(SetStatement {
                 name: "timezone".to_owned(),
                 value: Some(value.to_string().trim_matches('\'').to_owned()),
+                local: *local,
             }),
             other => Err(SqlError::unsupported(format!("the statement {other}"))),
         };
@@ -247,7 +250,8 @@ fn bind_set(set: &ast::Set) -> Result<SetStatement, SqlError> {
         .collect();
     let value = texts.join(", ");
     let is_default = value.eq_ignore_ascii_case("default");
-    Ok(SetStatement { name, value: (!is_default).then_some(value) })
+    let local = matches!(scope, Some(ast::ContextModifier::Local));
+    Ok(SetStatement { name, value: (!is_default).then_some(value), local })
 }
 
 fn query_plan(plan: Plan) -> QueryPlan {
@@ -344,7 +348,7 @@ impl Planned {
             PlannedKind::Commit => "COMMIT".to_owned(),
             PlannedKind::Rollback => "ROLLBACK".to_owned(),
             PlannedKind::Explain { .. } => "EXPLAIN".to_owned(),
-            PlannedKind::Set(set) if set.value.is_none() => "RESET".to_owned(),
+            PlannedKind::Set(set) if set.value.is_none() && !set.local => "RESET".to_owned(),
             PlannedKind::Set(_) => "SET".to_owned(),
             PlannedKind::Show { .. } => "SHOW".to_owned(),
         }

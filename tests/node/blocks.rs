@@ -129,6 +129,18 @@ fn settings_follow_their_transaction() {
     assert_eq!(shown(&mut client), "inside");
     tags(&mut client, "ROLLBACK");
     assert_eq!(shown(&mut client), "before");
+    tags(&mut client, "BEGIN; SET LOCAL application_name = 'local'");
+    assert_eq!(shown(&mut client), "local");
+    tags(&mut client, "SET statement_timeout = '7s'; COMMIT");
+    assert_eq!(shown(&mut client), "before", "LOCAL ends with its transaction");
+    let timeout = client.run("SHOW statement_timeout").unwrap().remove(0).rows.remove(0);
+    assert_eq!(timeout.get::<String>(0).unwrap(), "7s", "what is not LOCAL stays");
+    tags(&mut client, "BEGIN; SET LOCAL application_name = 'local'");
+    tags(&mut client, "SET application_name = 'after'; COMMIT");
+    assert_eq!(shown(&mut client), "after");
+    let outcome = client.run("SET LOCAL application_name = 'outside'").unwrap().remove(0);
+    assert_eq!(outcome.notices[0].error.state(), SqlState::NO_ACTIVE_SQL_TRANSACTION);
+    assert_eq!(shown(&mut client), "after");
     assert_eq!(state(&mut client, "SET nonsense = 1"), SqlState::UNDEFINED_OBJECT);
     assert!(client.run("SHOW ALL").unwrap()[0].rows.len() > 10);
     shop.node.stop().unwrap();
