@@ -310,7 +310,7 @@ async fn open_shared(
 
 /// Logs when steps of this core's tasks took too long.
 async fn watch(core: CoreId) {
-    let mut seen = 0;
+    let (mut seen, mut preempted) = (0, 0);
     loop {
         time::sleep(WATCHDOG_INTERVAL).await;
         let report = watchdog::report();
@@ -323,6 +323,14 @@ async fn watch(core: CoreId) {
                 "steps took too long"
             );
             seen = report.stalls;
+        }
+        if report.preempted > preempted {
+            log::info!(
+                core = core.0,
+                steps = report.preempted - preempted;
+                "the host had the core wait for its processor"
+            );
+            preempted = report.preempted;
         }
     }
 }

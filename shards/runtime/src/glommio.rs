@@ -17,6 +17,7 @@ pub(crate) mod net;
 mod probe;
 mod rouse;
 mod run;
+pub(crate) mod run_queue;
 pub(crate) mod spawn;
 pub(crate) mod timer;
 

@@ -120,6 +120,7 @@ impl Future for Driver {
             due.wake();
         }
         super::net::nudge();
+        watchdog::beat();
         let steps = watchdog::report().steps;
         let busy = steps != self.steps_seen;
         self.steps_seen = steps;
