@@ -118,12 +118,13 @@ fn long_work_that_yields_when_due_lets_timers_fire() {
 
 #[test]
 fn a_stall_is_counted_and_named() {
+    const HOGGED: Duration = Duration::from_millis(100);
     let (report, heard) = on_core(|| async {
         let heard = Rc::new(RefCell::new(Vec::new()));
         let hears = heard.clone();
         watchdog::on_stall(move |stall| hears.borrow_mut().push(stall.task));
         let hog = task::spawn("hog", async {
-            let end = time::now() + Duration::from_millis(20);
+            let end = time::now() + HOGGED;
             while time::now() < end {
                 std::hint::spin_loop();
             }
@@ -133,6 +134,7 @@ fn a_stall_is_counted_and_named() {
     });
     assert!(report.stalls >= 1);
     assert_eq!(report.longest_task, "hog");
-    assert!(report.longest >= Duration::from_millis(20));
+    // Beside other tests it does not have the processor all the time.
+    assert!(report.longest > watchdog::STALL && report.longest <= HOGGED * 2, "{report:?}");
     assert!(heard.contains(&"hog"), "{heard:?}");
 }
