@@ -40,8 +40,11 @@ pub(super) enum Step {
     Rollback,
     /// A schema change.
     SchemaChange,
-    /// `VACUUM`, which stands by itself. `more`: other statements share its text.
-    Vacuum {
+    /// A statement of that name that stands by itself: `VACUUM`, `DISCARD ALL`. `more`: other
+    /// statements share its text.
+    ByItself {
+        /// Its name.
+        name: &'static str,
         /// Whether it shares its text.
         more: bool,
     },
@@ -100,8 +103,8 @@ pub(super) enum Warning {
 pub(super) enum Refusal {
     /// The block has failed.
     Failed,
-    /// `VACUUM` inside a block.
-    VacuumInside,
+    /// The statement of that name stands by itself, and this is inside a block.
+    Inside(&'static str),
 }
 
 /// What to do with a statement.
@@ -120,8 +123,8 @@ pub(super) fn decide(standing: Standing, step: Step) -> Decision {
         (Standing::Idle, Step::SchemaChange) => Decision::Alone,
         (Standing::Implicit, Step::SchemaChange) => Decision::CommitThenAlone,
         (Standing::Open, Step::SchemaChange) => Decision::CommitAround,
-        (Standing::Idle, Step::Vacuum { more: false }) => Decision::Alone,
-        (_, Step::Vacuum { .. }) => Decision::Refuse(Refusal::VacuumInside),
+        (Standing::Idle, Step::ByItself { more: false, .. }) => Decision::Alone,
+        (_, Step::ByItself { name, .. }) => Decision::Refuse(Refusal::Inside(name)),
         (Standing::Idle, Step::Work { more: false }) => Decision::Alone,
         (Standing::Idle, Step::Work { more: true }) => Decision::BeginImplicit,
         (Standing::Implicit | Standing::Open, Step::Work { .. }) => Decision::Inside,
@@ -159,9 +162,9 @@ impl Refusal {
                 SqlState::IN_FAILED_SQL_TRANSACTION,
                 "current transaction is aborted, commands ignored until end of transaction block",
             ),
-            Refusal::VacuumInside => SqlError::new(
+            Refusal::Inside(name) => SqlError::new(
                 SqlState::ACTIVE_SQL_TRANSACTION,
-                "VACUUM cannot run inside a transaction block",
+                format!("{name} cannot run inside a transaction block"),
             ),
         }
     }
@@ -171,10 +174,12 @@ impl Refusal {
 mod tests {
     use super::*;
     use Standing::{Failed, Idle, Implicit, Open};
-    use Step::{Begin, Commit, Rollback, SchemaChange, Vacuum};
+    use Step::{Begin, Commit, Rollback, SchemaChange};
 
     const ALONE: Step = Step::Work { more: false };
     const AMONG: Step = Step::Work { more: true };
+    const VACUUM: Step = Step::ByItself { name: "VACUUM", more: false };
+    const VACUUM_AMONG: Step = Step::ByItself { name: "VACUUM", more: true };
 
     #[test]
     fn every_statement_has_its_place() {
@@ -201,11 +206,11 @@ mod tests {
             (Failed, Rollback, Decision::Leave),
             (Failed, SchemaChange, Decision::Refuse(Refusal::Failed)),
             (Failed, ALONE, Decision::Refuse(Refusal::Failed)),
-            (Idle, Vacuum { more: false }, Decision::Alone),
-            (Idle, Vacuum { more: true }, Decision::Refuse(Refusal::VacuumInside)),
-            (Implicit, Vacuum { more: true }, Decision::Refuse(Refusal::VacuumInside)),
-            (Open, Vacuum { more: false }, Decision::Refuse(Refusal::VacuumInside)),
-            (Failed, Vacuum { more: false }, Decision::Refuse(Refusal::Failed)),
+            (Idle, VACUUM, Decision::Alone),
+            (Idle, VACUUM_AMONG, Decision::Refuse(Refusal::Inside("VACUUM"))),
+            (Implicit, VACUUM_AMONG, Decision::Refuse(Refusal::Inside("VACUUM"))),
+            (Open, VACUUM, Decision::Refuse(Refusal::Inside("VACUUM"))),
+            (Failed, VACUUM, Decision::Refuse(Refusal::Failed)),
         ];
         for (standing, step, expected) in table {
             assert_eq!(decide(standing, step), expected, "{step:?} while {standing:?}");

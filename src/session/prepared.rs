@@ -58,7 +58,7 @@ struct Prepared {
 /// A session's prepared statements. Holds nothing while there are none.
 #[derive(Default)]
 pub(super) struct PreparedStatements {
-    /// Neither is ever iterated: the order of their hashes shows nowhere.
+    /// Neither is iterated but for a sum: the order of their hashes shows nowhere.
     numbered: HashMap<u32, Prepared>,
     named: HashMap<Box<str>, Prepared>,
     text_bytes: usize,
@@ -117,10 +117,24 @@ impl PreparedStatements {
         if let Some(prepared) = removed {
             self.text_bytes -= prepared.text.text.len();
         }
+        self.free_if_empty();
+    }
+
+    fn clear_named(&mut self) {
+        self.named = HashMap::default();
+        self.text_bytes = self.numbered.values().map(|prepared| prepared.text.text.len()).sum();
+        self.free_if_empty();
+    }
+
+    fn free_if_empty(&mut self) {
         if self.numbered.is_empty() && self.named.is_empty() {
             *self = PreparedStatements::default();
         }
     }
+}
+
+fn unknown(name: Name<'_>) -> SqlError {
+    SqlError::new(SqlState::INVALID_SQL_STATEMENT_NAME, format!("{name} does not exist"))
 }
 
 /// What a client learns of a statement it prepared.
@@ -241,10 +255,7 @@ impl Session {
         name: Name<'_>,
     ) -> Result<(Rc<PreparedText>, Rc<Planned>), SqlError> {
         let Some(prepared) = self.prepared.get(name) else {
-            return Err(SqlError::new(
-                SqlState::INVALID_SQL_STATEMENT_NAME,
-                format!("{name} does not exist"),
-            ));
+            return Err(unknown(name));
         };
         let (text, planned) = (prepared.text.clone(), prepared.planned.clone());
         let fresh =
@@ -264,6 +275,24 @@ impl Session {
             prepared.planned = again.clone();
         }
         Ok((text, again))
+    }
+
+    /// `DEALLOCATE`
+    ///
+    /// # Errors
+    /// 26000 for an unknown name.
+    pub(super) fn deallocate(&mut self, name: Name<'_>) -> Result<(), SqlError> {
+        if self.prepared.get(name).is_none() {
+            return Err(unknown(name));
+        }
+        self.prepared.remove(name);
+        Ok(())
+    }
+
+    /// `DEALLOCATE ALL`: all that have names. Those with numbers stay: they are the native
+    /// client's, which closes them itself.
+    pub(super) fn deallocate_named(&mut self) {
+        self.prepared.clear_named();
     }
 
     /// Forgets a prepared statement; one that is not there is no error.

@@ -3,11 +3,11 @@
 use super::block::{self, Decision, Standing, Step, Warning};
 use super::planner::{self, LongText};
 use super::plans::Key;
-use super::prepared::PreparedText;
-use super::{Client, Interrupts, Open, Session, Weight, explain};
+use super::prepared::{Name, PreparedText};
+use super::{Client, Interrupts, Open, Session, Settings, Weight, explain};
 use crate::router::Statement;
 use crate::router::gates::Pass;
-use crate::sql::{ParsedStatement, Planned, PlannedKind, SetStatement, Verb, parse, plan};
+use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, SetStatement, Verb, parse, plan};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
@@ -60,8 +60,9 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Rollback => Step::Rollback,
         PlannedKind::Ddl(_) => Step::SchemaChange,
         PlannedKind::Maintenance(maintenance) if maintenance.verb == Verb::Vacuum => {
-            Step::Vacuum { more }
+            Step::ByItself { name: "VACUUM", more }
         }
+        PlannedKind::Discard(Discard::All) => Step::ByItself { name: "DISCARD ALL", more },
         // Its rows come in pieces, which are one transaction.
         PlannedKind::CopyIn(_) => Step::Work { more: true },
         _ => Step::Work { more },
@@ -271,6 +272,20 @@ impl Session {
             }
             PlannedKind::Set(set) => {
                 self.change_setting(set, client)?;
+                Ok(Done::tagged(&planned.tag(0)))
+            }
+            PlannedKind::Deallocate(name) => {
+                match name {
+                    Some(name) => self.deallocate(Name::Text(name))?,
+                    None => self.deallocate_named(),
+                }
+                Ok(Done::tagged(&planned.tag(0)))
+            }
+            PlannedKind::Discard(discard) => {
+                if *discard == Discard::All {
+                    self.deallocate_named();
+                    self.restore_settings(Settings::default());
+                }
                 Ok(Done::tagged(&planned.tag(0)))
             }
             PlannedKind::Show { name } => self.show(name, &planned, client).await,

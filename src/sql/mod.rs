@@ -61,7 +61,7 @@ pub use maintenance::{Maintenance, Verb};
 pub use parse::{ParsedStatement, STATEMENT_BYTES_MAX, parse};
 pub use query::BoundQuery;
 pub use reg::{NamedObject, catalog_objects};
-pub use statement::{Planned, PlannedKind, PointRead, QueryPlan, SetStatement, plan};
+pub use statement::{Discard, Planned, PlannedKind, PointRead, QueryPlan, SetStatement, plan};
 pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
 
 use crate::catalog::Catalog;

@@ -5,6 +5,7 @@ use super::copy::{CopyIn, CopyOut};
 use super::ddl::{self, DdlStatement};
 use super::dml::{BoundChange, DeletePlan, InsertPlan, UpdatePlan};
 use super::maintenance::Maintenance;
+use super::names::fold;
 use super::parse::{ParsedStatement, Syntax};
 use super::physical::physical;
 use super::query::BoundQuery;
@@ -73,11 +74,39 @@ pub enum PlannedKind {
     },
     /// `SET`, `RESET`
     Set(SetStatement),
+    /// `DEALLOCATE` of one prepared statement, or of all.
+    Deallocate(Option<String>),
+    /// `DISCARD`
+    Discard(Discard),
     /// `SHOW`
     Show {
         /// The setting, or `all`.
         name: String,
     },
+}
+
+/// What a session forgets by `DISCARD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discard {
+    /// All that the client has made it keep: settings, prepared statements.
+    All,
+    /// Plans, which are made again when the catalog changes anyway.
+    Plans,
+    /// Temporary tables, of which there are none.
+    Temporary,
+    /// What sequences were read ahead, which nothing is.
+    Sequences,
+}
+
+impl Discard {
+    fn tag(self) -> &'static str {
+        match self {
+            Discard::All => "DISCARD ALL",
+            Discard::Plans => "DISCARD PLANS",
+            Discard::Temporary => "DISCARD TEMP",
+            Discard::Sequences => "DISCARD SEQUENCES",
+        }
+    }
 }
 
 /// `SET name = value`
@@ -192,6 +221,18 @@ pub(super) fn bind_statement(
                 ast::Reset::SessionAuthorization => "session_authorization".to_owned(),
             };
             without_rows(PlannedKind::Set(SetStatement { name, value: None, local: false }))
+        }
+        Statement::Deallocate { name, .. } => {
+            let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+            without_rows(PlannedKind::Deallocate((!all).then(|| fold(name))))
+        }
+        Statement::Discard { object_type } => {
+            without_rows(PlannedKind::Discard(match object_type {
+                ast::DiscardObject::ALL => Discard::All,
+                ast::DiscardObject::PLANS => Discard::Plans,
+                ast::DiscardObject::TEMP => Discard::Temporary,
+                ast::DiscardObject::SEQUENCES => Discard::Sequences,
+            }))
         }
         Statement::ShowVariable { variable } => {
             let words: Vec<String> =
@@ -350,6 +391,9 @@ impl Planned {
             PlannedKind::Explain { .. } => "EXPLAIN".to_owned(),
             PlannedKind::Set(set) if set.value.is_none() && !set.local => "RESET".to_owned(),
             PlannedKind::Set(_) => "SET".to_owned(),
+            PlannedKind::Deallocate(Some(_)) => "DEALLOCATE".to_owned(),
+            PlannedKind::Deallocate(None) => "DEALLOCATE ALL".to_owned(),
+            PlannedKind::Discard(discard) => discard.tag().to_owned(),
             PlannedKind::Show { .. } => "SHOW".to_owned(),
         }
     }

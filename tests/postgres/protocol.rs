@@ -161,6 +161,40 @@ fn statements_are_described_named_and_closed() {
 }
 
 #[test]
+fn a_session_forgets_what_it_is_told_to() {
+    with_server(|server| {
+        let mut speaker = Speaker::connect(server);
+        let bound = |name: &str| [bind("", name, &[]), execute("", 0), sync()].concat();
+        let both = |speaker: &mut Speaker| {
+            let texts = [parse("one", "SELECT 1"), parse("Two", "SELECT 2"), sync()];
+            speaker.bytes(&texts.concat());
+            assert_eq!(speaker.kinds(), "11Z");
+            speaker.query("DEALLOCATE PREPARE one");
+            speaker.bytes(&bound("one"));
+            assert_eq!(speaker.results(), "26000;");
+            speaker.bytes(&bound("Two"));
+            assert_eq!(speaker.results(), "2;");
+            assert_eq!(speaker.query("DEALLOCATE one"), "26000;");
+            assert_eq!(speaker.query("DEALLOCATE Two"), "26000;", "the name is folded");
+        };
+        both(&mut speaker);
+        speaker.query("DEALLOCATE ALL");
+        speaker.bytes(&bound("Two"));
+        assert_eq!(speaker.results(), "26000;");
+        both(&mut speaker);
+        speaker.query("SET statement_timeout = '7s'; DISCARD PLANS; DISCARD TEMP");
+        assert_eq!(speaker.query("BEGIN; DISCARD ALL"), "25001;");
+        speaker.query("ROLLBACK");
+        speaker.bytes(&bound("Two"));
+        assert_eq!(speaker.results(), "2;");
+        speaker.query("DISCARD ALL");
+        speaker.bytes(&bound("Two"));
+        assert_eq!(speaker.results(), "26000;");
+        assert_eq!(speaker.query("SHOW statement_timeout"), "0;");
+    });
+}
+
+#[test]
 fn a_prepared_statement_outlives_a_schema_change() {
     with_server(|server| {
         let mut speaker = Speaker::connect(server);
