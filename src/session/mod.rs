@@ -1,7 +1,7 @@
 //! A client's session, whatever wire it speaks: settings, prepared statements, transaction block.
 //!
 //! ```text
-//!  protocol adapter (native.rs) ── query / prepare / execute ──► Session
+//!  native.rs, src/pg ── query / prepare / bind / execute ──► Session
 //!        ▲                                                          │ text
 //!        │                            plans.rs, per core  ◄─────────┤ plan, or one kept
 //!        │                            block.rs            ◄─────────┤ what to do with it
@@ -18,6 +18,9 @@
 //! it in the text or in the block is committed first, which a block is warned of; the block goes on
 //! with a new transaction, and its `ROLLBACK` does not undo the change.
 //!
+//! **Portals** ([`portals`]) are statements with their parameters, which a client reads bit by bit;
+//! they end with their transaction.
+//!
 //! **`COPY`** ([`copy`]) moves rows between client and router in one transaction. A protocol takes
 //! part through the [`Client`]'s functions of that name; the native one does not.
 //!
@@ -28,8 +31,8 @@
 //! carried out all the same.
 //!
 //! A session lives on one core. While it is idle it holds its names and what was prepared, and no
-//! buffer. What clients can make it keep is bounded here: [`prepared`] statements, and the core's
-//! kept [`plans`].
+//! buffer. What clients can make it keep is bounded here: [`prepared`] statements, [`portals`], and the
+//! core's kept [`plans`].
 //!
 //! What it does not know: frames, sockets, how a statement is carried out.
 
