@@ -1,7 +1,7 @@
 //! A client's session, whatever wire it speaks: settings, prepared statements, transaction block.
 //!
 //! ```text
-//!  native.rs, src/pg ── query / prepare / bind / execute ──► Session
+//!  native.rs, src/pg ── query / prepare / bind / execute ──────► Session
 //!        ▲                                                          │ text
 //!        │                            plans.rs, per core  ◄─────────┤ plan, or one kept
 //!        │                            block.rs            ◄─────────┤ what to do with it
