@@ -28,8 +28,9 @@ use crate::watchdog;
 /// The heartbeat of a core with tasks to run.
 const BUSY_BEAT: Duration = Duration::from_millis(2);
 
-/// The heartbeat of a core without.
-const IDLE_BEAT: Duration = Duration::from_millis(25);
+/// The heartbeat of a core without. It is slow, for each beat costs a turn of the executor, and an
+/// idle core that falls into the hole is out of it sooner: [`super::rouse`] sees to that.
+const IDLE_BEAT: Duration = Duration::from_secs(1);
 
 /// How far behind the beat the backups stand.
 const BACKUPS: [Duration; 3] =
