@@ -148,7 +148,7 @@ mod tests {
         let account = Account::of(thread).expect("the kernel keeps an account");
         let before = account.turns().expect("a number");
         for _ in 0..3 {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::park_timeout(Duration::from_millis(1));
         }
         let after = account.turns().expect("a number");
         assert!(after >= before + 3, "{before} turns, then {after}");
