@@ -174,6 +174,7 @@ async fn open_engine(
         memory_bytes: memory.engine,
         wal_segment_bytes: options.wal_segment_bytes,
         wal_live_bytes_max: options.wal_segment_bytes.saturating_mul(LIVE_SEGMENTS),
+        part_bytes: options.part_bytes,
         lock_timeout: options.lock_timeout,
         ..EngineOptions::new(data_dir, options.node, core, placement.clone())
     };

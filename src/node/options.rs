@@ -2,6 +2,7 @@
 
 use config::Config;
 use model::id::NodeId;
+use shards::core::EngineOptions;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,6 +36,9 @@ pub struct NodeOptions {
     pub drain_timeout: Duration,
     /// Size of a log segment, in bytes; a multiple of 4096.
     pub wal_segment_bytes: u64,
+    /// A transaction that has staged more than this in a partition, in bytes, goes through the log
+    /// in parts of about so many.
+    pub part_bytes: usize,
     /// Whether clients of other hosts are let in as those of this one are. The simulator's clients
     /// are on hosts of their own.
     pub trust_other_hosts: bool,
@@ -59,6 +63,7 @@ impl NodeOptions {
             lock_timeout: config.lock_timeout,
             drain_timeout: config.drain_timeout,
             wal_segment_bytes: config.wal_segment_size.as_u64(),
+            part_bytes: EngineOptions::PART_BYTES,
             trust_other_hosts: false,
         })
     }

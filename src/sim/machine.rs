@@ -16,6 +16,8 @@ const PORT: u16 = 7430;
 const CORE_PORT: u16 = 7500;
 /// Sizes of a log segment: small, so that the log goes around.
 const SEGMENT_BYTES: [u64; 3] = [256 << 10, 512 << 10, 2 << 20];
+/// The smallest sends nearly every transaction through the log in parts.
+const PART_BYTES: [u64; 4] = [64, 512, 4 << 10, 1 << 20];
 const MEMORY_BYTES: [u64; 3] = [64 << 20, 96 << 20, 256 << 20];
 const PARTITIONS: [u32; 4] = [1, 3, 8, 16];
 
@@ -45,6 +47,7 @@ impl<'a> Machine<'a> {
             lock_timeout: Duration::from_secs(1 + random::below(4)),
             drain_timeout: Duration::from_secs(5),
             wal_segment_bytes: pick(&SEGMENT_BYTES),
+            part_bytes: pick(&PART_BYTES) as usize,
             trust_other_hosts: true,
         };
         Machine { sim, options, control: None, ends: Rc::default() }

@@ -215,14 +215,28 @@ pub struct KeyWrite {
 /// applying it is deterministic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// A part of what a transaction that is too large for one command will commit or vote on.
+    /// Until that command comes it means nothing.
+    Stage {
+        /// The transaction.
+        txn: TxnId,
+        /// Whether this is the first part: whatever came before belongs to an attempt that failed.
+        first: bool,
+        /// Some of its writes here, in the order of their keys.
+        writes: Vec<KeyWrite>,
+        /// Some of the keys it read or required.
+        locks: Vec<Bytes>,
+    },
     /// A transaction that wrote here only.
     Commit {
         /// The transaction.
         txn: TxnId,
         /// Its writes are visible from here on.
         at: Timestamp,
-        /// Its writes.
+        /// Its writes; none where it was staged.
         writes: Vec<KeyWrite>,
+        /// Whether its writes are in the parts before.
+        staged: bool,
     },
     /// A vote to commit.
     Prepare {
@@ -232,10 +246,12 @@ pub enum Command {
         at: Timestamp,
         /// Whose log holds the decision.
         anchor: PartitionId,
-        /// Its writes here.
+        /// Its writes here; none where they were staged.
         writes: Vec<KeyWrite>,
-        /// Keys it read or required, which stay locked.
+        /// Keys it read or required, which stay locked; none where they were staged.
         locks: Vec<Bytes>,
+        /// Whether its writes and locks are in the parts before.
+        staged: bool,
     },
     /// The decision, in the anchor's log.
     Decide {

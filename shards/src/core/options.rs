@@ -24,6 +24,9 @@ pub struct EngineOptions {
     pub wal_segment_bytes: u64,
     /// The log asks trees to flush when its live segments hold more than this.
     pub wal_live_bytes_max: u64,
+    /// A transaction that has staged more than this in a partition, in bytes, goes through the log
+    /// in parts of about so many. No more than an eighth of a segment is used.
+    pub part_bytes: usize,
     /// How long a statement waits for a row lock or another transaction's outcome.
     pub lock_timeout: Duration,
     /// A transaction that has not prepared and of which nothing was heard for so long is rolled
@@ -38,6 +41,9 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
+    /// The default of [`EngineOptions::part_bytes`].
+    pub const PART_BYTES: usize = 1 << 20;
+
     /// The defaults for one core.
     pub fn new(
         data_dir: impl Into<PathBuf>,
@@ -54,6 +60,7 @@ impl EngineOptions {
             clock_offset_max: Duration::from_millis(500),
             wal_segment_bytes: 64 << 20,
             wal_live_bytes_max: 512 << 20,
+            part_bytes: EngineOptions::PART_BYTES,
             lock_timeout: Duration::from_secs(10),
             idle_transaction_timeout: Duration::from_secs(3600),
             resolve_delay: Duration::from_secs(5),

@@ -20,6 +20,8 @@ const STORAGE_PERCENT: usize = 60;
 
 /// The share for what transactions stage, of each partition, in percent of the core's memory.
 const STAGED_PERCENT: usize = 10;
+/// At least so many parts of a large transaction fit into a segment of the log.
+const PARTS_MIN: usize = 8;
 
 /// The share for what statements keep, in percent.
 const STATEMENTS_PERCENT: usize = 20;
@@ -62,6 +64,7 @@ impl Parts {
         let txn_options = TxnOptions {
             lock_timeout: options.lock_timeout,
             staged_bytes_max: memory / 100 * STAGED_PERCENT,
+            part_bytes: options.part_bytes.min(options.wal_segment_bytes as usize / PARTS_MIN),
             statement_bytes_max: statements,
         };
         let account = MemoryAccount::new(statements);
@@ -83,6 +86,9 @@ impl Parts {
         let partitions = Rc::new(partitions);
         let mut applying = Applying { partitions: partitions.clone() };
         let opened = Log::open(log_options(options, generation), clock, &mut applying).await?;
+        for partition in partitions.values() {
+            partition.replayed();
+        }
         // Past what the log holds, too: the wall clock may have been set back since.
         context.clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
         for partition in partitions.values() {

@@ -15,6 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const PARTITIONS: u32 = 4;
+/// Transactions that stage more than this go through the log in parts.
+const PART_BYTES: usize = 4 << 10;
+/// Keys of a transaction that takes several parts.
+const LARGE_KEYS: usize = 40;
 
 fn directory(cores: u16) -> DataDirOptions {
     DataDirOptions {
@@ -33,6 +37,7 @@ fn options(dir: &DataDir, core: u16) -> EngineOptions {
         memory_bytes: 32 << 20,
         wal_segment_bytes: 256 << 10,
         wal_live_bytes_max: 1 << 20,
+        part_bytes: PART_BYTES,
         lock_timeout: Duration::from_secs(2),
         resolve_delay: Duration::from_secs(1),
         ..options
@@ -77,6 +82,23 @@ fn txn(engine: &Engine) -> TxnId {
 
 fn put(key: &str, value: &str) -> Effect {
     Effect::PutKey { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec() }
+}
+
+/// Writes of a key, and where they are to be many, of others whose names begin with it.
+fn puts(key: &str, large: bool) -> Vec<Effect> {
+    let others = (0..if large { LARGE_KEYS } else { 0 }).map(|other| format!("{key}.{other}"));
+    let others = others.map(|other| put(&other, &"v".repeat(500)));
+    std::iter::once(put(key, "v")).chain(others).collect()
+}
+
+/// How many of these are there.
+async fn count(engine: &Engine, partition: u32, key: &str, large: bool) -> usize {
+    let mut count = usize::from(get(engine, partition, key).await.is_some());
+    for other in 0..if large { LARGE_KEYS } else { 0 } {
+        let key = format!("{key}.{other}");
+        count += usize::from(get(engine, partition, &key).await.is_some());
+    }
+    count
 }
 
 async fn stage(
@@ -293,13 +315,25 @@ fn a_read_waits_for_a_vote_before_it_and_for_no_other() {
 /// alike, with a crash or without.
 #[test]
 fn a_transaction_without_coordinator_ends_everywhere_alike() {
+    without_coordinator(false);
+}
+
+/// The same with writes that go through the log in parts. The number of cores changes, so that
+/// open votes move to another log.
+#[test]
+fn a_large_transaction_without_coordinator_ends_everywhere_alike() {
+    without_coordinator(true);
+}
+
+fn without_coordinator(large: bool) {
+    let whole = if large { LARGE_KEYS + 1 } else { 1 };
     for stop_after in 0..7 {
         for crash in [None, Some(Loss::Process), Some(Loss::Power)] {
             let sim = run(40 + stop_after, 2, move |engine| {
                 Box::pin(async move {
                     let id = txn(&engine);
                     for partition in [1, 2] {
-                        stage(&engine, id, partition, vec![put("....k", "v")]).await.unwrap();
+                        stage(&engine, id, partition, puts("....k", large)).await.unwrap();
                     }
                     let mut steps = 0;
                     two_phase(&engine, id, &[1, 2], |_| {
@@ -313,7 +347,7 @@ fn a_transaction_without_coordinator_ends_everywhere_alike() {
             if let Some(loss) = crash {
                 sim.crash(1, loss);
             }
-            let result: Rc<RefCell<Option<BTreeMap<u32, bool>>>> = Rc::default();
+            let result: Rc<RefCell<Option<BTreeMap<u32, usize>>>> = Rc::default();
             let slot = result.clone();
             if crash.is_none() {
                 // The engine's handle went with its main task, and with it the engine.
@@ -328,14 +362,14 @@ fn a_transaction_without_coordinator_ends_everywhere_alike() {
                         runtime::time::sleep(Duration::from_secs(5)).await;
                         let mut there = BTreeMap::new();
                         for partition in [1, 2] {
-                            let row = get(&engine, partition, "....k").await;
-                            there.insert(partition, row.is_some());
+                            there
+                                .insert(partition, count(&engine, partition, "....k", large).await);
                         }
                         assert_eq!(engine.stats().prepared, 0);
                         // Its locks are gone, too.
                         let next = txn(&engine);
                         for partition in [1, 2] {
-                            stage(&engine, next, partition, vec![put("....k", "w")]).await.unwrap();
+                            stage(&engine, next, partition, puts("....k", large)).await.unwrap();
                         }
                         *slot.borrow_mut() = Some(there);
                     })
@@ -344,8 +378,8 @@ fn a_transaction_without_coordinator_ends_everywhere_alike() {
             sim.run_for(Duration::from_secs(12)).unwrap();
             assert!(sim.panics().is_empty(), "stopped after {stop_after}: {:?}", sim.panics());
             let there = result.borrow_mut().take().expect("the check has run");
-            let committed = stop_after >= 3;
-            assert_eq!(there, BTreeMap::from([(1, committed), (2, committed)]), "{stop_after}");
+            let expected = if stop_after >= 3 { whole } else { 0 };
+            assert_eq!(there, BTreeMap::from([(1, expected), (2, expected)]), "{stop_after}");
         }
     }
 }
@@ -434,6 +468,38 @@ fn a_full_disk_fails_writes_while_reads_go_on_and_writes_resume() {
     });
 }
 
+/// A large transaction of which some parts got into the log is rolled back.
+#[test]
+fn a_full_disk_refuses_a_large_transaction_as_a_whole() {
+    with_disk(9, |engine, sim| {
+        Box::pin(async move {
+            write_one(&engine, 0).await.unwrap();
+            let large = |txn: TxnId| {
+                let value = "v".repeat(2_000);
+                let engine = engine.clone();
+                async move {
+                    for number in 0..400 {
+                        let put = put(&format!("....large{number}"), &value);
+                        stage(&engine, txn, 1, vec![put]).await.unwrap();
+                    }
+                    commit(&engine, txn, 1).await
+                }
+            };
+            sim.disk(1).set_capacity(sim.disk(1).used() + (600 << 10));
+            let refused = large(txn(&engine)).await.unwrap_err();
+            assert_eq!(refused.state(), SqlState::DISK_FULL);
+            assert!(get(&engine, 1, "....large0").await.is_none());
+            assert_eq!(engine.stats().transactions, 0);
+            sim.disk(1).set_capacity(1 << 40);
+            runtime::time::sleep(Duration::from_secs(1)).await;
+            large(txn(&engine)).await.unwrap();
+            for number in 0..400 {
+                assert!(get(&engine, 1, &format!("....large{number}")).await.is_some());
+            }
+        })
+    });
+}
+
 /// Whoever reads the rows of a prepared transaction waits for its outcome, which must get into the
 /// log although nothing that begins does.
 #[test]
@@ -510,8 +576,8 @@ fn acknowledged_commits_survive_power_loss_and_other_core_counts() {
                             let id = txn(&engine);
                             let partitions = [1 + (number % 4) as u32, 1 + (number / 4 % 4) as u32];
                             for partition in partitions {
-                                let value = vec![put(&key, &"v".repeat(200))];
-                                stage(&engine, id, partition, value).await.unwrap();
+                                let puts = puts(&key, is_large(number));
+                                stage(&engine, id, partition, puts).await.unwrap();
                             }
                             if partitions[0] == partitions[1] {
                                 commit(&engine, id, partitions[0]).await.unwrap();
@@ -533,6 +599,11 @@ fn acknowledged_commits_survive_power_loss_and_other_core_counts() {
     }
 }
 
+/// Every third one is.
+fn is_large(number: u64) -> bool {
+    number.is_multiple_of(3)
+}
+
 fn check_all(sim: &Sim, seed: u64, acknowledged: Rc<RefCell<BTreeMap<u64, ()>>>, last: u64) {
     let checked = Rc::new(Cell::new(false));
     let flag = checked.clone();
@@ -546,11 +617,16 @@ fn check_all(sim: &Sim, seed: u64, acknowledged: Rc<RefCell<BTreeMap<u64, ()>>>,
                 for number in 1..=last {
                     let key = format!("....{number}");
                     let partitions = [1 + (number % 4) as u32, 1 + (number / 4 % 4) as u32];
-                    let one = get(&engine, partitions[0], &key).await.is_some();
-                    let two = get(&engine, partitions[1], &key).await.is_some();
-                    assert_eq!(one, two, "{number} is there by half");
+                    let large = is_large(number);
+                    let one = count(&engine, partitions[0], &key, large).await;
+                    let two = count(&engine, partitions[1], &key, large).await;
+                    let whole = if large { LARGE_KEYS + 1 } else { 1 };
                     assert!(
-                        one || !acknowledged.borrow().contains_key(&number),
+                        one == two && (one == 0 || one == whole),
+                        "seed {seed}: {number} is there in part: {one} and {two} of {whole}"
+                    );
+                    assert!(
+                        one > 0 || !acknowledged.borrow().contains_key(&number),
                         "{number} is lost"
                     );
                 }

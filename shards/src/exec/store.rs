@@ -63,8 +63,8 @@ pub trait RowStore {
     ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
 
     /// Stages a write of a key in the transaction; `None` deletes. The key is locked already, or
-    /// belongs to an index entry that the lock on its row (or unique key) covers. 53200 or 54000
-    /// where a transaction may not stage more.
+    /// belongs to an index entry that the lock on its row (or unique key) covers. 53200
+    /// where transactions may not stage more.
     fn stage(&self, key: Vec<u8>, value: Option<StoredRow>) -> Result<(), SqlError>;
 }
 

@@ -11,6 +11,11 @@ const PREPARE: u8 = 2;
 const DECIDE: u8 = 3;
 const FINISH: u8 = 4;
 const FORGET: u8 = 5;
+const STAGE: u8 = 6;
+
+/// In the second byte: of a commit or vote, that its writes are in the parts before it; of a part,
+/// that it is the first.
+const MARKED: u8 = 1;
 
 /// Length that stands for a deletion.
 const DELETED: u32 = u32::MAX;
@@ -25,11 +30,13 @@ pub(crate) fn encoded_bytes(command: &Command) -> usize {
             |write: &KeyWrite| 8 + write.key.len() + write.value.as_ref().map_or(0, Bytes::len);
         4 + writes.iter().map(bytes).sum::<usize>()
     };
+    let locks_bytes = |locks: &[Bytes]| 4 + locks.iter().map(|key| 4 + key.len()).sum::<usize>();
     HEADER
         + match command {
+            Command::Stage { writes, locks, .. } => writes_bytes(writes) + locks_bytes(locks),
             Command::Commit { writes, .. } => 8 + writes_bytes(writes),
             Command::Prepare { writes, locks, .. } => {
-                12 + writes_bytes(writes) + 4 + locks.iter().map(|key| 4 + key.len()).sum::<usize>()
+                12 + writes_bytes(writes) + locks_bytes(locks)
             }
             Command::Decide { participants, .. } => 10 + 4 + 4 * participants.len(),
             Command::Finish { .. } => 9,
@@ -40,24 +47,25 @@ pub(crate) fn encoded_bytes(command: &Command) -> usize {
 /// Appends a command.
 pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) {
     match command {
-        Command::Commit { txn, at, writes } => {
-            push_header(out, COMMIT, txn);
+        Command::Stage { txn, first, writes, locks } => {
+            push_header(out, STAGE, *first, txn);
+            push_writes(out, writes);
+            push_locks(out, locks);
+        }
+        Command::Commit { txn, at, writes, staged } => {
+            push_header(out, COMMIT, *staged, txn);
             push_u64(out, at.0);
             push_writes(out, writes);
         }
-        Command::Prepare { txn, at, anchor, writes, locks } => {
-            push_header(out, PREPARE, txn);
+        Command::Prepare { txn, at, anchor, writes, locks, staged } => {
+            push_header(out, PREPARE, *staged, txn);
             push_u64(out, at.0);
             push_u32(out, anchor.0);
             push_writes(out, writes);
-            push_len(out, locks.len());
-            for key in locks {
-                push_len(out, key.len());
-                out.extend_from_slice(key);
-            }
+            push_locks(out, locks);
         }
         Command::Decide { txn, outcome, participants, again } => {
-            push_header(out, DECIDE, txn);
+            push_header(out, DECIDE, false, txn);
             out.push(u8::from(*again));
             push_outcome(out, outcome);
             push_len(out, participants.len());
@@ -66,15 +74,15 @@ pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) {
             }
         }
         Command::Finish { txn, outcome } => {
-            push_header(out, FINISH, txn);
+            push_header(out, FINISH, false, txn);
             push_outcome(out, outcome);
         }
-        Command::Forget { txn } => push_header(out, FORGET, txn),
+        Command::Forget { txn } => push_header(out, FORGET, false, txn),
     }
 }
 
-fn push_header(out: &mut Vec<u8>, kind: u8, txn: &TxnId) {
-    out.extend_from_slice(&[kind, 0]);
+fn push_header(out: &mut Vec<u8>, kind: u8, marked: bool, txn: &TxnId) {
+    out.extend_from_slice(&[kind, u8::from(marked) * MARKED]);
     out.extend_from_slice(&txn.core.0.to_le_bytes());
     push_u32(out, txn.node.0);
     push_u64(out, txn.began.0);
@@ -115,25 +123,40 @@ fn push_writes(out: &mut Vec<u8>, writes: &[KeyWrite]) {
     }
 }
 
+fn push_locks(out: &mut Vec<u8>, locks: &[Bytes]) {
+    push_len(out, locks.len());
+    for key in locks {
+        push_len(out, key.len());
+        out.extend_from_slice(key);
+    }
+}
+
 /// Takes the command at the start of `bytes` off. `None` where there is none that makes sense.
 /// Keys and values share the memory of `bytes`.
 pub(crate) fn decode(bytes: &mut Bytes) -> Option<Command> {
     let input = &mut Input { bytes };
-    let kind = input.take(2)?[0];
+    let head = input.take(2)?;
+    let (kind, marked) = (head[0], head[1] == MARKED);
     let core = CoreId(u16::from_le_bytes(input.take(2)?[..].try_into().ok()?));
     let node = NodeId(input.u32()?);
     let txn = TxnId { began: Timestamp(input.u64()?), node, core };
     Some(match kind {
-        COMMIT => Command::Commit { txn, at: Timestamp(input.u64()?), writes: input.writes()? },
+        STAGE => {
+            Command::Stage { txn, first: marked, writes: input.writes()?, locks: input.locks()? }
+        }
+        COMMIT => Command::Commit {
+            txn,
+            staged: marked,
+            at: Timestamp(input.u64()?),
+            writes: input.writes()?,
+        },
         PREPARE => Command::Prepare {
             txn,
             at: Timestamp(input.u64()?),
             anchor: PartitionId(input.u32()?),
             writes: input.writes()?,
-            locks: input.list(4, |input| {
-                let len = input.u32()? as usize;
-                input.take(len)
-            })?,
+            locks: input.locks()?,
+            staged: marked,
         },
         DECIDE => Command::Decide {
             txn,
@@ -191,6 +214,13 @@ impl Input<'_> {
         Some(items)
     }
 
+    fn locks(&mut self) -> Option<Vec<Bytes>> {
+        self.list(4, |input| {
+            let len = input.u32()? as usize;
+            input.take(len)
+        })
+    }
+
     fn writes(&mut self) -> Option<Vec<KeyWrite>> {
         self.list(8, |input| {
             let key = input.u32()? as usize;
@@ -223,6 +253,7 @@ pub(crate) mod tests {
                 txn: txn(1),
                 at: Timestamp(20),
                 writes: vec![write("a", Some("one")), write("b", None), write("", Some(""))],
+                staged: false,
             },
             Command::Prepare {
                 txn: txn(2),
@@ -230,6 +261,7 @@ pub(crate) mod tests {
                 anchor: PartitionId(4),
                 writes: vec![write("c", Some("three"))],
                 locks: vec![Bytes::from("d"), Bytes::new()],
+                staged: false,
             },
             Command::Decide {
                 txn: txn(2),
@@ -239,6 +271,20 @@ pub(crate) mod tests {
             },
             Command::Finish { txn: txn(2), outcome: Outcome::Aborted },
             Command::Forget { txn: txn(u64::MAX) },
+            Command::Stage {
+                txn: txn(5),
+                first: true,
+                writes: vec![write("e", Some("five")), write("f", None)],
+                locks: vec![Bytes::from("g")],
+            },
+            Command::Prepare {
+                txn: txn(5),
+                at: Timestamp(50),
+                anchor: PartitionId(4),
+                writes: Vec::new(),
+                locks: Vec::new(),
+                staged: true,
+            },
         ]
     }
 

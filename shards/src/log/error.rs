@@ -60,10 +60,10 @@ impl From<LogError> for SqlError {
             .hint("Reads go on; writes succeed again once there is free space."),
             LogError::TooLarge { .. } => SqlError::new(
                 SqlState::PROGRAM_LIMIT_EXCEEDED,
-                "the transaction changes too much in one partition",
+                "a row is too large for the log",
             )
             .detail(error.to_string())
-            .hint("Split it into several transactions."),
+            .hint("Raise wal-segment-size: half a segment holds the largest row."),
             LogError::Failed(error) => SqlError::new(
                 SqlState::IO_ERROR,
                 "this core's log has failed and takes no more writes",

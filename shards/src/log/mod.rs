@@ -199,7 +199,7 @@ impl Log {
     ) -> Result<OpenedLog, WalError> {
         let mut replay = recover::LogReplay::new(recovery, &clock);
         let wal = Wal::open(options.wal(), &mut replay).await?;
-        let (segments, queues) = replay.finish();
+        let (segments, queues) = replay.finish(options.segment_bytes);
         let room = Semaphore::new(options.queue_bytes_max);
         let inner = Inner {
             options,

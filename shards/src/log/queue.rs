@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Commands are encoded into batches of about this size: a frame takes whole batches.
 const BATCH_BYTES: usize = 256 << 10;
 
+/// A batch that takes one more command, of at most half a segment, must still fit into one.
+const SEGMENT_BATCHES: u64 = 4;
+
 /// Whoever proposed a command.
 pub(super) type Promise = oneshot::Sender<Result<LogIndex, LogError>>;
 
@@ -48,7 +51,7 @@ impl Batch {
 fn ends(command: &Command) -> bool {
     match command {
         Command::Decide { .. } | Command::Finish { .. } | Command::Forget { .. } => true,
-        Command::Commit { .. } | Command::Prepare { .. } => false,
+        Command::Stage { .. } | Command::Commit { .. } | Command::Prepare { .. } => false,
     }
 }
 
@@ -78,14 +81,21 @@ struct Queue {
 }
 
 /// The commands that wait to be written, by partition.
-#[derive(Default)]
 pub(super) struct Queues {
+    /// A batch that holds so much takes no more.
+    batch_bytes: usize,
     partitions: BTreeMap<PartitionId, Queue>,
     /// Partitions with commands, in the order in which they will be served.
     ready: VecDeque<PartitionId>,
 }
 
 impl Queues {
+    /// Queues of a log with segments of so many bytes.
+    pub(super) fn new(segment_bytes: u64) -> Queues {
+        let batch_bytes = BATCH_BYTES.min((segment_bytes / SEGMENT_BATCHES) as usize);
+        Queues { batch_bytes, partitions: BTreeMap::new(), ready: VecDeque::new() }
+    }
+
     /// Adds a partition, or moves on the place where its log continues.
     pub(super) fn add(&mut self, partition: PartitionId, last: LogIndex) {
         let queue = self
@@ -106,7 +116,8 @@ impl Queues {
         if queue.batches.is_empty() {
             self.ready.push_back(partition);
         }
-        let full = queue.batches.back().is_none_or(|batch| batch.bytes.len() >= BATCH_BYTES);
+        let batch_bytes = self.batch_bytes;
+        let full = queue.batches.back().is_none_or(|batch| batch.bytes.len() >= batch_bytes);
         if full {
             queue.batches.push_back(Batch::default());
         }

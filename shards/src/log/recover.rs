@@ -36,8 +36,9 @@ impl<'a, R: Recovery> LogReplay<'a, R> {
         LogReplay { recovery, clock, segments: Segments::default(), last: BTreeMap::new() }
     }
 
-    pub(super) fn finish(self) -> (Segments, Queues) {
-        let mut queues = Queues::default();
+    /// `segment_bytes` is the size of a segment from here on.
+    pub(super) fn finish(self, segment_bytes: u64) -> (Segments, Queues) {
+        let mut queues = Queues::new(segment_bytes);
         for (partition, last) in self.last {
             queues.add(partition, last);
         }

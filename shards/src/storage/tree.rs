@@ -151,19 +151,10 @@ impl Tree {
 
     /// Applies a part of an entry that is too long for one step; the entry's last part comes by
     /// [`Self::apply_at`] and nothing else comes before it. Until then the entry counts as not
-    /// applied, and a replay writes all of it again.
+    /// applied, although parts of it may be in table files, and a replay writes all of it again.
     pub fn apply_part(&self, index: LogIndex, ts: Timestamp, writes: &[KeyWrite]) {
-        let tree = &*self.inner;
-        if index <= tree.applied.get() {
-            return;
-        }
-        let state = tree.state.borrow();
-        let before = state.active.memory_bytes();
-        for write in writes {
-            state.active.insert(&write.key, ts, write.value.as_deref());
-        }
-        let added = state.active.memory_bytes() - before;
-        tree.core.memtables_bytes.set(tree.core.memtables_bytes.get() + added);
+        let writes = writes.iter().map(|write| (&write.key[..], ts, write.value.as_deref()));
+        self.insert_each(index, false, writes);
     }
 
     fn apply_each<'a>(
@@ -171,18 +162,32 @@ impl Tree {
         index: LogIndex,
         writes: impl Iterator<Item = (&'a [u8], Timestamp, Option<&'a [u8]>)>,
     ) {
+        self.insert_each(index, true, writes);
+    }
+
+    /// `whole`: the entry counts as applied with this.
+    fn insert_each<'a>(
+        &self,
+        index: LogIndex,
+        whole: bool,
+        writes: impl Iterator<Item = (&'a [u8], Timestamp, Option<&'a [u8]>)>,
+    ) {
         let tree = &*self.inner;
         if index <= tree.applied.get() {
             return;
         }
-        tree.applied.set(index);
+        if whole {
+            tree.applied.set(index);
+        }
         let is_full = {
             let state = tree.state.borrow();
             let before = state.active.memory_bytes();
             for (key, ts, value) in writes {
                 state.active.insert(key, ts, value);
             }
-            state.active.set_last_index(index);
+            if whole {
+                state.active.set_last_index(index);
+            }
             let after = state.active.memory_bytes();
             let total = &tree.core.memtables_bytes;
             total.set(total.get() + after - before);
@@ -381,7 +386,7 @@ impl TreeInner {
     pub(crate) fn freeze(&self) {
         let mut state = self.state.borrow_mut();
         let begins_at = state.frozen.back().map_or(self.flushed.get(), |last| last.last_index());
-        if state.active.last_index() <= begins_at {
+        if state.active.last_index() <= begins_at && state.active.is_empty() {
             return;
         }
         let applied = state.active.last_index();

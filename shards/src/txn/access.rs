@@ -12,9 +12,6 @@ use model::time::Timestamp;
 use runtime::time;
 use std::rc::Rc;
 
-/// What a lock costs besides its key, in bytes: counted with what a transaction stages.
-const LOCK_BYTES: usize = 128;
-
 /// A point read that was tried without waiting.
 #[derive(Debug, Clone)]
 pub enum PointLookup {
@@ -96,38 +93,25 @@ impl Partition {
         key: Bytes,
         value: Option<Bytes>,
     ) -> Result<(), SqlError> {
-        self.check_room(txn)?;
+        self.check_room()?;
         if !self.states.borrow_mut().stage(txn, key, value) {
             return Err(self.refuse(txn, super::state::Refusal::Ending));
         }
         Ok(())
     }
 
-    /// Refuses what would be more than a transaction, or all of them together, may stage.
-    fn check_room(&self, txn: TxnId) -> Result<(), SqlError> {
-        let states = self.states.borrow();
-        let own = states.get(txn).map_or(0, |known| known.staged_bytes);
-        let max = self.context.log().command_bytes_max();
-        // Half of it: what a key and its lengths add in the log is less than that again.
-        if own >= max / 2 {
-            return Err(SqlError::new(
-                SqlState::PROGRAM_LIMIT_EXCEEDED,
-                "the transaction changes too much in one partition",
-            )
-            .detail(format!("It has staged {own} bytes in partition {}.", self.id))
-            .hint("Split it into several transactions."));
+    /// Refuses what would be more than all transactions of the core together may stage.
+    fn check_room(&self) -> Result<(), SqlError> {
+        let (all, max) = (self.context.staged_and_locked(), self.context.options.staged_bytes_max);
+        if all < max {
+            return Ok(());
         }
-        let locks = self.context.locks.borrow().held_keys(self.id, txn).len() * LOCK_BYTES;
-        let all = states.staged_bytes() + locks;
-        if all >= self.context.options.staged_bytes_max {
-            return Err(SqlError::new(
-                SqlState::OUT_OF_MEMORY,
-                "open transactions have staged as many changes as memory allows",
-            )
-            .detail(format!("{all} bytes in partition {}.", self.id))
-            .hint("Split large transactions, or give the node more memory."));
-        }
-        Ok(())
+        Err(SqlError::new(
+            SqlState::OUT_OF_MEMORY,
+            "open transactions have staged as many changes as memory allows",
+        )
+        .detail(format!("{all} bytes on one core, of {max}."))
+        .hint("Split large transactions, or give the node more memory."))
     }
 
     /// Stages what another partition's change means here.
@@ -154,7 +138,7 @@ impl Partition {
             Effect::RequireKey { key, conflict } => {
                 let key = Bytes::from(key);
                 self.lock(txn, &key, LockMode::Shared, table_of(&conflict)).await?;
-                self.check_room(txn)?;
+                self.check_room()?;
                 match self.newest(txn, &key).await? {
                     Some(_) => Ok(()),
                     None => Err(conflict.error.clone()),

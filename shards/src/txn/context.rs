@@ -9,7 +9,7 @@ use model::error::{SqlError, SqlState};
 use model::id::{PartitionId, TxnId};
 use model::time::{HybridClock, Timestamp};
 use runtime::sync::oneshot;
-use runtime::time;
+use runtime::{task, time};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,15 +20,26 @@ use std::time::Duration;
 pub(crate) struct TxnOptions {
     /// How long a lock or another transaction's outcome is waited for.
     pub(crate) lock_timeout: Duration,
-    /// Bytes that all transactions of a partition may have staged.
+    /// Bytes that all transactions of the core may have staged and locked.
     pub(crate) staged_bytes_max: usize,
+    /// A transaction that has staged more than this in a partition goes through the log in parts
+    /// of about so many bytes.
+    pub(crate) part_bytes: usize,
     /// Bytes that one statement may keep while it runs here.
     pub(crate) statement_bytes_max: u64,
 }
 
+/// Locks are ended so many at a time, between which other tasks run.
+const UNLOCK_KEYS: usize = 256;
+
+/// What a lock costs besides its key, in bytes: counted with what transactions stage.
+const LOCK_BYTES: usize = 128;
+
 /// What the partitions of a core share.
 pub(crate) struct CoreContext {
     pub(crate) options: TxnOptions,
+    /// Bytes of keys and values that all transactions have staged.
+    pub(crate) staged_bytes: Rc<Cell<usize>>,
     pub(crate) clock: Rc<HybridClock>,
     pub(crate) snapshots: Rc<Snapshots>,
     /// What all running statements keep.
@@ -56,6 +67,7 @@ impl CoreContext {
     ) -> CoreContext {
         CoreContext {
             options,
+            staged_bytes: Rc::default(),
             clock,
             snapshots: Rc::default(),
             memory,
@@ -144,11 +156,38 @@ impl CoreContext {
             .hint("Retry the transaction; lock rows in the same order everywhere.")
     }
 
-    /// Ends a transaction's locks in a partition.
-    pub(crate) fn unlock(&self, partition: PartitionId, txn: TxnId) {
+    /// Ends a transaction's locks in a partition; behind the caller's back where there are many.
+    pub(crate) fn unlock(self: &Rc<Self>, partition: PartitionId, txn: TxnId) {
+        if self.unlock_some(partition, txn) {
+            return;
+        }
+        let context = self.clone();
+        let unlocking = async move {
+            while !context.unlock_some(partition, txn) {
+                task::yield_now().await;
+            }
+        };
+        task::spawn("unlock", unlocking).detach();
+    }
+
+    /// Returns whether that was all of them.
+    fn unlock_some(&self, partition: PartitionId, txn: TxnId) -> bool {
         let mut granted = Vec::new();
-        self.locks.borrow_mut().release(partition, txn, &mut granted);
+        let mut locks = self.locks.borrow_mut();
+        let all = locks.release(partition, txn, UNLOCK_KEYS, &mut granted);
+        drop(locks);
         self.wake(granted);
+        all
+    }
+
+    /// Bytes that all transactions of the core have staged, with their locks.
+    pub(crate) fn staged_and_locked(&self) -> usize {
+        self.staged_bytes.get() + self.locks.borrow().held_count() * LOCK_BYTES
+    }
+
+    /// What a transaction's locks in a partition count for, in bytes.
+    pub(crate) fn locked_bytes(&self, partition: PartitionId, txn: TxnId) -> usize {
+        self.locks.borrow().held_keys(partition, txn).len() * LOCK_BYTES
     }
 
     fn wake(&self, granted: Vec<Ticket>) {

@@ -8,7 +8,11 @@
 
 use bytes::Bytes;
 use model::id::{PartitionId, TxnId};
+use model::placement::hash_of;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// A million locks are a few thousand in each.
+const LOCK_MAPS: u64 = 256;
 
 /// How a key is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,14 +101,47 @@ impl Lock {
     }
 }
 
+/// The keys that are locked. Many small maps, because a map that grows moves all it holds at once.
+#[derive(Debug)]
+struct Locks(Vec<HashMap<LockKey, Lock>>);
+
+impl Default for Locks {
+    fn default() -> Locks {
+        Locks((0..LOCK_MAPS).map(|_| HashMap::new()).collect())
+    }
+}
+
+impl Locks {
+    fn place(key: &LockKey) -> usize {
+        (hash_of(&key.key) % LOCK_MAPS) as usize
+    }
+
+    fn get(&self, key: &LockKey) -> Option<&Lock> {
+        self.0[Locks::place(key)].get(key)
+    }
+
+    fn get_mut(&mut self, key: &LockKey) -> Option<&mut Lock> {
+        self.0[Locks::place(key)].get_mut(key)
+    }
+
+    fn get_or_new(&mut self, key: &LockKey) -> &mut Lock {
+        self.0[Locks::place(key)].entry(key.clone()).or_default()
+    }
+
+    fn remove(&mut self, key: &LockKey) {
+        self.0[Locks::place(key)].remove(key);
+    }
+}
+
 /// All locks of a core.
 #[derive(Debug, Default)]
 pub(crate) struct LockTable {
-    locks: HashMap<LockKey, Lock>,
+    locks: Locks,
     held: HashMap<(PartitionId, TxnId), Vec<Bytes>>,
     waiting: BTreeMap<Ticket, (LockKey, TxnId)>,
     waits_of: HashMap<TxnId, Vec<Ticket>>,
     last_ticket: u64,
+    held_count: usize,
 }
 
 impl LockTable {
@@ -117,7 +154,7 @@ impl LockTable {
         mode: LockMode,
     ) -> Acquired {
         let lock_key = LockKey { partition, key: key.clone() };
-        let lock = self.locks.entry(lock_key.clone()).or_default();
+        let lock = self.locks.get_or_new(&lock_key);
         let held = lock.holders.iter().find(|(holder, _)| *holder == txn).map(|(_, mode)| *mode);
         let enough = held == Some(LockMode::Exclusive) || held.is_some() && held == Some(mode);
         let upgrade = held.is_some() && !enough;
@@ -127,6 +164,7 @@ impl LockTable {
         if lock.compatible(txn, mode) && (lock.queue.is_empty() || upgrade) {
             if lock.hold(txn, mode) {
                 self.held.entry((partition, txn)).or_default().push(key.clone());
+                self.held_count += 1;
             }
             return Acquired::Granted;
         }
@@ -147,21 +185,35 @@ impl LockTable {
         self.held.get(&(partition, txn)).map_or(&[], Vec::as_slice)
     }
 
-    /// Ends all of a transaction's locks in a partition. Appends the requests that are granted by
-    /// that.
+    /// Ends at most so many of a transaction's locks in a partition. Appends the requests that are
+    /// granted by that. Returns whether it has none left.
     pub(crate) fn release(
         &mut self,
         partition: PartitionId,
         txn: TxnId,
+        keys_max: usize,
         granted: &mut Vec<Ticket>,
-    ) {
-        for key in self.held.remove(&(partition, txn)).unwrap_or_default() {
+    ) -> bool {
+        let Some(held) = self.held.get_mut(&(partition, txn)) else { return true };
+        let left = held.len().saturating_sub(keys_max);
+        let released = held.split_off(left);
+        if left == 0 {
+            self.held.remove(&(partition, txn));
+        }
+        self.held_count -= released.len();
+        for key in released {
             let lock_key = LockKey { partition, key };
             if let Some(lock) = self.locks.get_mut(&lock_key) {
                 lock.holders.retain(|(holder, _)| *holder != txn);
             }
             self.grant(&lock_key, granted);
         }
+        left == 0
+    }
+
+    /// Locks that all transactions hold.
+    pub(crate) fn held_count(&self) -> usize {
+        self.held_count
     }
 
     /// Takes a request back. Appends the requests that are granted by that.
@@ -219,6 +271,7 @@ impl LockTable {
             if lock.hold(next.txn, next.mode) {
                 let held = self.held.entry((lock_key.partition, next.txn)).or_default();
                 held.push(lock_key.key.clone());
+                self.held_count += 1;
             }
             self.forget_wait(next.ticket);
             granted.push(next.ticket);

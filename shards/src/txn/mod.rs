@@ -50,6 +50,7 @@ mod context;
 mod fragment;
 mod locks;
 mod partition;
+mod parts;
 mod requests;
 mod snapshots;
 mod state;

@@ -2,7 +2,7 @@
 
 use super::context::{CoreContext, timed_out};
 use super::locks::LockMode;
-use super::state::{Decision, Finish, Refusal, TxnStates, Vote};
+use super::state::{Decision, Finish, Refusal, TxnStates, Vote, WriteSet};
 use crate::log::LogError;
 use crate::storage::{StorageError, Tree};
 use bytes::Bytes;
@@ -19,6 +19,9 @@ use std::rc::Rc;
 /// A long change is applied in parts of so many writes, between which other tasks run.
 const APPLY_WRITES: usize = 64;
 
+/// The writes of a large transaction are dropped so many at a time.
+const DROP_WRITES: usize = 1024;
+
 /// One partition on its leader's core.
 pub(crate) struct Partition {
     pub(crate) id: PartitionId,
@@ -34,11 +37,12 @@ pub(crate) struct Partition {
 impl Partition {
     pub(crate) fn new(tree: Tree, context: Rc<CoreContext>) -> Partition {
         let id = tree.partition();
+        let states = TxnStates::new(id, context.staged_bytes.clone());
         Partition {
             id,
             tree,
             context,
-            states: RefCell::new(TxnStates::new(id)),
+            states: RefCell::new(states),
             ended: RefCell::default(),
             failure: RefCell::default(),
         }
@@ -47,14 +51,24 @@ impl Partition {
     /// Applies a command of the log.
     pub(crate) async fn apply(&self, index: LogIndex, segment: u64, command: Command) {
         match command {
-            Command::Commit { txn, at, writes } => {
+            Command::Stage { txn, first, writes, locks } => {
+                self.tree.apply_at(index, Timestamp::ZERO, &[]);
+                let part = (writes, locks);
+                self.states.borrow_mut().part_logged(txn, first, segment, part, time::now());
+            }
+            Command::Commit { txn, at, writes, staged: false } => {
                 self.apply_writes(index, at, &writes).await;
                 self.states.borrow_mut().clear_pending(txn, &writes);
                 self.end(txn);
             }
-            Command::Prepare { txn, at, anchor, writes, locks } => {
+            Command::Commit { txn, at, staged: true, .. } => {
+                let writes = self.states.borrow_mut().committed_staged(txn, at, index);
+                self.apply_bulk(index, at, writes).await;
+                self.end(txn);
+            }
+            Command::Prepare { txn, at, anchor, writes, locks, staged } => {
                 self.tree.apply_at(index, at, &[]);
-                self.prepared(txn, Vote { at, anchor, writes, locks, segment });
+                self.prepared(txn, Vote { at, anchor, writes, locks, staged, segment }).await;
             }
             Command::Decide { txn, outcome, participants, again } => {
                 self.tree.apply_at(index, Timestamp::ZERO, &[]);
@@ -70,18 +84,32 @@ impl Partition {
         }
     }
 
-    fn prepared(&self, txn: TxnId, vote: Vote) {
-        let (written, locked) = (vote.writes.clone(), vote.locks.clone());
+    async fn prepared(&self, txn: TxnId, vote: Vote) {
         if !self.states.borrow_mut().prepared(txn, vote, time::now()) {
             return;
         }
         // After a restart: what it had locked is locked again, before any request is served.
-        let mut locks = self.context.locks.borrow_mut();
-        for write in written {
-            locks.acquire(self.id, txn, &write.key, LockMode::Exclusive);
+        let (vote, bulk) = {
+            let states = self.states.borrow();
+            (states.vote(txn).cloned(), states.bulk(txn))
+        };
+        let Some(vote) = vote else { return };
+        let small = vote.writes.iter().map(|write| (&write.key, LockMode::Exclusive));
+        let large = bulk.iter().flat_map(|writes| writes.keys());
+        let large = large.map(|key| (key, LockMode::Exclusive));
+        let shared = vote.locks.iter().map(|key| (key, LockMode::Shared));
+        for (key, mode) in small.chain(large).chain(shared) {
+            self.context.locks.borrow_mut().acquire(self.id, txn, key, mode);
+            task::yield_if_due().await;
         }
-        for key in locked {
-            locks.acquire(self.id, txn, &key, LockMode::Shared);
+    }
+
+    /// The log was read to its end, or all of another one was taken over: what was there in part
+    /// only will never be whole.
+    pub(crate) fn replayed(&self) {
+        let unfinished = self.states.borrow_mut().end_replay();
+        for txn in unfinished {
+            self.end(txn);
         }
     }
 
@@ -91,6 +119,10 @@ impl Partition {
             Finish::Commit(at, writes) => {
                 self.apply_writes(index, at, &writes).await;
                 self.states.borrow_mut().clear_pending(txn, &writes);
+                self.end(txn);
+            }
+            Finish::CommitBulk(at, writes) => {
+                self.apply_bulk(index, at, Some(writes)).await;
                 self.end(txn);
             }
             Finish::Abort => {
@@ -115,6 +147,28 @@ impl Partition {
         self.tree.apply_at(index, at, &[]);
     }
 
+    /// All writes of a large transaction. What it adds to memory goes to table files meanwhile.
+    async fn apply_bulk(&self, index: LogIndex, at: Timestamp, writes: Option<Rc<WriteSet>>) {
+        let writes = writes.unwrap_or_default();
+        let mut writes = writes.iter();
+        let mut part = Vec::with_capacity(APPLY_WRITES);
+        loop {
+            part.clear();
+            let next = writes.by_ref().take(APPLY_WRITES);
+            part.extend(
+                next.map(|(key, value)| KeyWrite { key: key.clone(), value: value.clone() }),
+            );
+            if part.len() < APPLY_WRITES {
+                return self.tree.apply_at(index, at, &part);
+            }
+            self.tree.apply_part(index, at, &part);
+            // A disk that is too full to flush must not hold up an outcome that is decided: its
+            // writes are in memory anyway.
+            drop(self.tree.make_room().await);
+            task::yield_if_due().await;
+        }
+    }
+
     /// A command did not get into the log.
     pub(crate) fn refused(&self, command: Command, error: &LogError) {
         if matches!(error, LogError::InDoubt(_)) {
@@ -126,10 +180,12 @@ impl Partition {
                 // A vote that was to be written again is still where it was.
                 let carried = self.states.borrow().vote(txn).is_some_and(|vote| vote.segment > 0);
                 if !carried {
-                    self.states.borrow_mut().refused(txn, &writes);
+                    dispose(self.states.borrow_mut().refused(txn, &writes));
                     self.wake_ended(txn);
                 }
             }
+            // Whoever writes the parts gives the transaction up.
+            Command::Stage { .. } => {}
             Command::Finish { txn, .. } => self.states.borrow_mut().finish_refused(txn),
             Command::Decide { .. } | Command::Forget { .. } => {}
         }
@@ -145,7 +201,7 @@ impl Partition {
 
     /// A transaction has ended here: its locks go, and who waits for it goes on.
     pub(super) fn end(&self, txn: TxnId) {
-        self.states.borrow_mut().end(txn);
+        dispose(self.states.borrow_mut().end(txn));
         self.wake_ended(txn);
     }
 
@@ -250,6 +306,23 @@ pub(crate) enum Needed {
     Flush,
     /// It holds votes or decisions.
     Carry,
+}
+
+/// Drops writes; where they are many, in steps and behind the caller's back. Whoever else holds them
+/// must let go first.
+fn dispose(writes: Option<Rc<WriteSet>>) {
+    let Some(Ok(writes)) = writes.map(Rc::try_unwrap) else { return };
+    if writes.len() <= DROP_WRITES {
+        return;
+    }
+    let dropping = async move {
+        let mut writes = writes.into_iter();
+        while writes.len() > 0 {
+            writes.by_ref().take(DROP_WRITES).for_each(drop);
+            task::yield_now().await;
+        }
+    };
+    task::spawn("drop", dropping).detach();
 }
 
 /// A failure of storage, as the client sees it.

@@ -13,7 +13,7 @@ use std::rc::Rc;
 const COMMAND_BYTES: usize = 64;
 
 /// What a key and its value cost besides themselves.
-const WRITE_BYTES: usize = 8;
+pub(super) const WRITE_BYTES: usize = 8;
 
 impl Partition {
     /// Runs a change, and commits it at once where that is asked and possible.
@@ -66,6 +66,9 @@ impl Partition {
             self.end(txn);
             return Ok(self.context.now());
         }
+        if self.is_large(txn, bytes, writes) {
+            return self.commit_in_parts(txn).await;
+        }
         let room = self.room(bytes + writes * WRITE_BYTES).await?;
         let at = self.context.now();
         let command = self.states.borrow_mut().commit(txn, at);
@@ -86,6 +89,9 @@ impl Partition {
             return Ok(Some(at));
         }
         let (bytes, writes) = self.ready_to_end(txn)?;
+        if self.is_large(txn, bytes, writes) {
+            return self.prepare_in_parts(txn, anchor).await.map(Some);
+        }
         let locks = self.locks_besides_writes(txn);
         if writes == 0 && locks.is_empty() && anchor != self.id {
             self.end(txn);
@@ -132,7 +138,9 @@ impl Partition {
         }
         match states.get(txn).map(|known| &known.phase) {
             Some(Phase::Prepared | Phase::Preparing | Phase::Finishing(_)) => None,
-            Some(Phase::Active | Phase::Committing) | None => Some(Outcome::Aborted),
+            Some(Phase::Active | Phase::Logging | Phase::Committing) | None => {
+                Some(Outcome::Aborted)
+            }
         }
     }
 
@@ -149,11 +157,14 @@ impl Partition {
                     return Ok(());
                 }
                 (None, Outcome::Committed(_)) => return Ok(()),
-                (Some(Phase::Active), Outcome::Aborted) => {
+                (Some(Phase::Active | Phase::Logging), Outcome::Aborted) => {
                     self.abandon(txn);
                     return Ok(());
                 }
-                (Some(Phase::Active | Phase::Preparing), Outcome::Committed(_)) => {
+                (
+                    Some(Phase::Active | Phase::Logging | Phase::Preparing),
+                    Outcome::Committed(_),
+                ) => {
                     return Err(self.refuse(txn, Refusal::Ending));
                 }
                 (Some(Phase::Prepared), _) | (Some(Phase::Preparing), Outcome::Aborted) => {
@@ -181,7 +192,7 @@ impl Partition {
                     self.states.borrow_mut().pardon(txn);
                     return Ok(true);
                 }
-                Some(Phase::Active) => {
+                Some(Phase::Active | Phase::Logging) => {
                     self.abandon(txn);
                     return Ok(true);
                 }
@@ -196,9 +207,8 @@ impl Partition {
         if let Some(decision) = self.states.borrow().decision(txn) {
             return Ok(decision.outcome);
         }
-        let active =
-            self.states.borrow().get(txn).is_some_and(|known| known.phase == Phase::Active);
-        if active {
+        let undecided = |phase: &Phase| matches!(phase, Phase::Active | Phase::Logging);
+        if self.states.borrow().get(txn).is_some_and(|known| undecided(&known.phase)) {
             // Its coordinator must not go on with it as if this had not been answered.
             self.abandon(txn);
             self.states.borrow_mut().expel(txn);
@@ -213,7 +223,7 @@ impl Partition {
         loop {
             let phase = self.states.borrow().get(txn).map(|known| known.phase.clone());
             match phase {
-                None | Some(Phase::Active) => return Ok(()),
+                None | Some(Phase::Active | Phase::Logging) => return Ok(()),
                 Some(Phase::Finishing(_) | Phase::Committing) => self.wait_ended(txn)?.await,
                 Some(Phase::Prepared | Phase::Preparing) => {
                     let room = self.room_to_end(COMMAND_BYTES).await?;
@@ -264,15 +274,17 @@ impl Partition {
 
     /// Votes and decisions, as commands for another log.
     pub(crate) fn open_transactions(&self) -> Vec<Command> {
-        self.states.borrow().to_carry(u64::MAX)
+        self.states.borrow().open(self.context.options.part_bytes)
     }
 
     /// Writes votes and decisions of an earlier log to this one.
     pub(crate) async fn take_over(&self, commands: Vec<Command>) -> Result<(), SqlError> {
+        self.states.borrow_mut().begin_replay();
         for command in commands {
             let room = self.room(crate::log::encoded_bytes(&command)).await?;
             applied(self.context.log().propose(room, self.id, command).await)?;
         }
+        self.replayed();
         Ok(())
     }
 
@@ -287,7 +299,7 @@ impl Partition {
     }
 
     /// Drops what a transaction has staged, and its locks.
-    fn abandon(&self, txn: TxnId) {
+    pub(super) fn abandon(&self, txn: TxnId) {
         self.end(txn);
     }
 
@@ -297,7 +309,7 @@ impl Partition {
     }
 
     /// Waits for room in memory and in the log.
-    async fn room(&self, bytes: usize) -> Result<Reserved, SqlError> {
+    pub(super) async fn room(&self, bytes: usize) -> Result<Reserved, SqlError> {
         self.tree.make_room().await.map_err(storage_error)?;
         self.room_to_end(bytes).await
     }
@@ -310,7 +322,7 @@ impl Partition {
 }
 
 /// A proposal's answer.
-fn applied(
+pub(super) fn applied(
     answer: Result<Result<LogIndex, LogError>, runtime::sync::Closed>,
 ) -> Result<LogIndex, SqlError> {
     match answer {
@@ -324,7 +336,8 @@ fn applied(
 
 fn txn_of(command: &Command) -> TxnId {
     match command {
-        Command::Commit { txn, .. }
+        Command::Stage { txn, .. }
+        | Command::Commit { txn, .. }
         | Command::Prepare { txn, .. }
         | Command::Decide { txn, .. }
         | Command::Finish { txn, .. }

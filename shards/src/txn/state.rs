@@ -9,26 +9,41 @@
 //!                                  (in the log: Commit)
 //! ```
 //!
+//! A transaction that is too large for one command goes from Active to Logging first, while its
+//! writes go through the log in parts (Stage), and from there on as the others do. Its writes stay
+//! in one map from beginning to end, so that no step takes as long as it is large.
+//!
 //! Whatever is in the log changes the state only when it is applied, in index order, so that a
 //! replay after a crash arrives at the same state.
 
+mod bulk;
+
+pub(super) use bulk::lock_part;
+use bulk::{Bulk, Logged};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
 use model::id::{LogIndex, PartitionId, TxnId};
 use model::time::Timestamp;
 use runtime::time::Instant;
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::rc::Rc;
 
 /// Transactions that were rolled back without being asked, and are remembered so that none of
 /// them goes on as if nothing had happened. Beyond that the oldest are remembered together.
 const EXPELLED_MAX: usize = 65_536;
+
+/// Writes by key; `None` deletes.
+pub(crate) type WriteSet = BTreeMap<Bytes, Option<Bytes>>;
 
 /// How far a transaction has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Stages writes.
     Active,
+    /// Its writes are on their way through the log, in parts.
+    Logging,
     /// Its commit is on its way through the log.
     Committing,
     /// Its vote is on its way through the log.
@@ -43,8 +58,10 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Txn {
     pub(crate) phase: Phase,
-    /// While active.
-    staged: BTreeMap<Bytes, Option<Bytes>>,
+    /// While active or logging.
+    staged: WriteSet,
+    /// What the log holds of it in parts.
+    logged: Option<Logged>,
     /// Bytes of staged keys and values.
     pub(crate) staged_bytes: usize,
     /// Its vote, from `Preparing` on.
@@ -60,8 +77,11 @@ pub(crate) struct Txn {
 pub(crate) struct Vote {
     pub(crate) at: Timestamp,
     pub(crate) anchor: PartitionId,
+    /// None where they were staged: they are kept apart then.
     pub(crate) writes: Vec<KeyWrite>,
     pub(crate) locks: Vec<Bytes>,
+    /// Whether its writes and locks are in the parts before it.
+    pub(crate) staged: bool,
     /// The part of the log that holds it; 0 until it is applied.
     pub(crate) segment: u64,
 }
@@ -91,10 +111,38 @@ pub(crate) enum Refusal {
 pub(crate) enum Finish {
     /// Apply these writes at this time, then call [`TxnStates::end`].
     Commit(Timestamp, Vec<KeyWrite>),
+    /// As `Commit`, of a large transaction.
+    CommitBulk(Timestamp, Rc<WriteSet>),
     /// Call [`TxnStates::end`].
     Abort,
     /// Nothing: it has ended before, or the decision says otherwise.
     Nothing,
+}
+
+impl Txn {
+    fn new(phase: Phase, now: Instant) -> Txn {
+        Txn {
+            phase,
+            staged: WriteSet::new(),
+            logged: None,
+            staged_bytes: 0,
+            vote: None,
+            heard: now,
+            busy: 0,
+        }
+    }
+}
+
+fn vote_command(txn: TxnId, vote: &Vote) -> Command {
+    let locks = if vote.staged { Vec::new() } else { vote.locks.clone() };
+    Command::Prepare {
+        txn,
+        at: vote.at,
+        anchor: vote.anchor,
+        writes: vote.writes.clone(),
+        locks,
+        staged: vote.staged,
+    }
 }
 
 /// All transactions of one partition.
@@ -105,6 +153,8 @@ pub(crate) struct TxnStates {
     /// Keys whose writes are in the log or on their way, and are not applied: no version before
     /// the given time will be written.
     pending: BTreeMap<Bytes, (Timestamp, TxnId)>,
+    /// The same of large transactions.
+    bulk: BTreeMap<TxnId, Bulk>,
     decisions: BTreeMap<TxnId, Decision>,
     expelled: BTreeMap<TxnId, ()>,
     /// All transactions as old as this one that are not known are taken for expelled.
@@ -112,20 +162,26 @@ pub(crate) struct TxnStates {
     /// Votes whose outcome is applied but not yet in table files: index of the outcome, segment
     /// of the vote.
     carried: VecDeque<(LogIndex, u64)>,
-    staged_bytes: usize,
+    /// Whether parts come from a log that was written before.
+    replaying: bool,
+    /// Bytes that all transactions of the core have staged.
+    staged_bytes: Rc<Cell<usize>>,
 }
 
 impl TxnStates {
-    pub(crate) fn new(partition: PartitionId) -> TxnStates {
+    /// The state before a replay. `staged_bytes` is shared by the partitions of a core.
+    pub(crate) fn new(partition: PartitionId, staged_bytes: Rc<Cell<usize>>) -> TxnStates {
         TxnStates {
             partition,
             txns: BTreeMap::new(),
             pending: BTreeMap::new(),
+            bulk: BTreeMap::new(),
             decisions: BTreeMap::new(),
             expelled: BTreeMap::new(),
             expelled_floor: None,
             carried: VecDeque::new(),
-            staged_bytes: 0,
+            replaying: true,
+            staged_bytes,
         }
     }
 
@@ -149,15 +205,7 @@ impl TxnStates {
             if self.refusal(txn) == Refusal::Expelled {
                 return Err(Refusal::Expelled);
             }
-            let new = Txn {
-                phase: Phase::Active,
-                staged: BTreeMap::new(),
-                staged_bytes: 0,
-                vote: None,
-                heard: now,
-                busy: 0,
-            };
-            self.txns.insert(txn, new);
+            self.txns.insert(txn, Txn::new(Phase::Active, now));
         }
         match self.txns.get_mut(&txn) {
             Some(known) if known.phase == Phase::Active => {
@@ -190,7 +238,7 @@ impl TxnStates {
             None => 0,
         };
         known.staged_bytes = known.staged_bytes + bytes - before;
-        self.staged_bytes = self.staged_bytes + bytes - before;
+        self.staged_bytes.set(self.staged_bytes.get() + bytes - before);
         true
     }
 
@@ -215,11 +263,6 @@ impl TxnStates {
         staged.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// Bytes that all transactions have staged.
-    pub(crate) fn staged_bytes(&self) -> usize {
-        self.staged_bytes
-    }
-
     /// Bytes, number of staged writes of a transaction that may end now.
     pub(crate) fn ready_to_end(&self, txn: TxnId) -> Result<(usize, usize), Refusal> {
         match self.txns.get(&txn) {
@@ -234,7 +277,7 @@ impl TxnStates {
     /// Takes the staged writes of a transaction and makes readers at or after `at` wait for them.
     fn take_writes(&mut self, txn: TxnId, at: Timestamp) -> Vec<KeyWrite> {
         let Some(known) = self.txns.get_mut(&txn) else { return Vec::new() };
-        self.staged_bytes -= known.staged_bytes;
+        self.staged_bytes.set(self.staged_bytes.get() - known.staged_bytes);
         known.staged_bytes = 0;
         let staged = std::mem::take(&mut known.staged);
         for key in staged.keys() {
@@ -248,7 +291,7 @@ impl TxnStates {
         self.ready_to_end(txn)?;
         let writes = self.take_writes(txn, at);
         self.set_phase(txn, Phase::Committing);
-        Ok(Command::Commit { txn, at, writes })
+        Ok(Command::Commit { txn, at, writes, staged: false })
     }
 
     /// The command that votes to commit. `locks` are the keys that must stay locked besides the
@@ -263,11 +306,13 @@ impl TxnStates {
         self.ready_to_end(txn)?;
         let writes = self.take_writes(txn, at);
         self.set_phase(txn, Phase::Preparing);
-        let vote = Vote { at, anchor, writes: writes.clone(), locks: locks.clone(), segment: 0 };
+        let (vote_writes, vote_locks) = (writes.clone(), locks.clone());
+        let vote =
+            Vote { at, anchor, writes: vote_writes, locks: vote_locks, staged: false, segment: 0 };
         if let Some(known) = self.txns.get_mut(&txn) {
             known.vote = Some(vote);
         }
-        Ok(Command::Prepare { txn, at, anchor, writes, locks })
+        Ok(Command::Prepare { txn, at, anchor, writes, locks, staged: false })
     }
 
     fn set_phase(&mut self, txn: TxnId, phase: Phase) {
@@ -303,32 +348,25 @@ impl TxnStates {
 
     /// The vote is in the log. Returns whether this is the first that is heard of it: a replay
     /// then locks the keys.
-    pub(crate) fn prepared(&mut self, txn: TxnId, vote: Vote, now: Instant) -> bool {
+    pub(crate) fn prepared(&mut self, txn: TxnId, mut vote: Vote, now: Instant) -> bool {
         for write in &vote.writes {
             self.pending.insert(write.key.clone(), (vote.at, txn));
         }
-        match self.txns.get_mut(&txn) {
-            Some(known) => {
-                if known.phase == Phase::Preparing {
-                    known.phase = Phase::Prepared;
-                }
-                known.heard = now;
-                known.vote = Some(vote);
-                false
-            }
-            None => {
-                let txn_state = Txn {
-                    phase: Phase::Prepared,
-                    staged: BTreeMap::new(),
-                    staged_bytes: 0,
-                    vote: Some(vote),
-                    heard: now,
-                    busy: 0,
-                };
-                self.txns.insert(txn, txn_state);
-                true
-            }
+        let replayed = self.txns.get(&txn).is_none_or(|known| known.phase == Phase::Active);
+        if replayed && vote.staged {
+            self.make_bulk(txn, vote.at);
         }
+        let known = self.txns.entry(txn).or_insert_with(|| Txn::new(Phase::Prepared, now));
+        if let (true, Some(logged)) = (vote.staged, &mut known.logged) {
+            vote.segment = vote.segment.min(logged.segment);
+            vote.locks = std::mem::take(&mut logged.locks);
+        }
+        if replayed || known.phase == Phase::Preparing {
+            known.phase = Phase::Prepared;
+        }
+        known.heard = now;
+        known.vote = Some(vote);
+        replayed
     }
 
     /// A decision is in the log. A new one counts if the transaction is prepared here and
@@ -353,7 +391,10 @@ impl TxnStates {
         let Some(vote) = known.vote.take() else { return Finish::Nothing };
         self.carried.push_back((index, vote.segment));
         match outcome {
-            Outcome::Committed(at) => Finish::Commit(at, vote.writes),
+            Outcome::Committed(at) => match self.bulk.get(&txn) {
+                Some(bulk) => Finish::CommitBulk(at, bulk.writes.clone()),
+                None => Finish::Commit(at, vote.writes),
+            },
             Outcome::Aborted => {
                 self.clear_pending(txn, &vote.writes);
                 Finish::Abort
@@ -375,18 +416,22 @@ impl TxnStates {
         }
     }
 
-    /// Nothing of the transaction remains but a decision.
-    pub(crate) fn end(&mut self, txn: TxnId) {
-        if let Some(known) = self.txns.remove(&txn) {
-            self.staged_bytes -= known.staged_bytes;
-        }
+    /// Nothing of the transaction remains but a decision. Gives what it had staged, to be dropped
+    /// in steps where it is much.
+    pub(crate) fn end(&mut self, txn: TxnId) -> Option<Rc<WriteSet>> {
+        let known = self.txns.remove(&txn)?;
+        self.staged_bytes.set(self.staged_bytes.get() - known.staged_bytes);
+        let bulk = self.bulk.remove(&txn).map(|bulk| bulk.writes);
+        bulk.or_else(|| Some(Rc::new(known.staged)))
     }
 
     /// A commit or vote did not get into the log: the transaction has failed.
-    pub(crate) fn refused(&mut self, txn: TxnId, writes: &[KeyWrite]) {
+    /// Gives what it had staged, as [`TxnStates::end`] does.
+    pub(crate) fn refused(&mut self, txn: TxnId, writes: &[KeyWrite]) -> Option<Rc<WriteSet>> {
         self.clear_pending(txn, writes);
-        self.end(txn);
+        let staged = self.end(txn);
         self.expel(txn);
+        staged
     }
 
     /// An outcome did not get into the log: it is still to be carried out.
@@ -417,20 +462,26 @@ impl TxnStates {
         at: Timestamp,
         own: Option<TxnId>,
     ) -> Option<TxnId> {
-        if self.pending.is_empty() || end.is_some_and(|end| end <= start) {
+        let nothing = self.pending.is_empty() && self.bulk.is_empty();
+        if nothing || end.is_some_and(|end| end <= start) {
             return None;
         }
         let range = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
         let mut pending = self.pending.range::<[u8], _>(range);
-        pending
-            .find(|(_, (since, txn))| *since <= at && Some(*txn) != own)
-            .map(|(_, (_, txn))| *txn)
+        let small = pending.find(|(_, (since, txn))| *since <= at && Some(*txn) != own);
+        let mut bulk = self.bulk.iter().filter(|(txn, bulk)| bulk.at <= at && Some(**txn) != own);
+        let mut large =
+            || bulk.find(|(_, bulk)| bulk.writes.range::<[u8], _>(range).next().is_some());
+        small.map(|(_, (_, txn))| *txn).or_else(|| large().map(|(txn, _)| *txn))
     }
 
     /// As [`TxnStates::pending_in`], for one key.
     pub(crate) fn pending_at(&self, key: &[u8], at: Timestamp) -> Option<TxnId> {
-        let (since, txn) = self.pending.get(key)?;
-        (*since <= at).then_some(*txn)
+        if let Some((since, txn)) = self.pending.get(key) {
+            return (*since <= at).then_some(*txn);
+        }
+        let mut bulk = self.bulk.iter().filter(|(_, bulk)| bulk.at <= at);
+        bulk.find(|(_, bulk)| bulk.writes.contains_key(key)).map(|(txn, _)| *txn)
     }
 
     /// The oldest part of the log that a vote or decision needs, now that table files hold
@@ -442,31 +493,34 @@ impl TxnStates {
         let carried = self.carried.iter().map(|(_, segment)| *segment);
         let votes = self.txns.values().filter_map(|txn| txn.vote.as_ref());
         let votes = votes.map(|vote| vote.segment).filter(|segment| *segment > 0);
+        let logged = self.txns.values().filter_map(|txn| Some(txn.logged.as_ref()?.segment));
         let decisions = self.decisions.values().map(|decision| decision.segment);
-        carried.chain(votes).chain(decisions).min().unwrap_or(u64::MAX)
+        carried.chain(votes).chain(logged).chain(decisions).min().unwrap_or(u64::MAX)
     }
 
-    /// Votes and decisions that lie before `segment`, as commands to write them again.
+    /// Votes and decisions that lie before `segment`, as commands to write them again. Not those
+    /// that were logged in parts: they stay where they are until they are decided.
     pub(crate) fn to_carry(&self, segment: u64) -> Vec<Command> {
+        let votes = self.votes().filter(|(_, vote)| vote.segment < segment && !vote.staged);
+        let votes = votes.map(|(txn, vote)| vote_command(txn, vote));
+        votes.chain(self.decisions_before(segment)).collect()
+    }
+
+    fn votes(&self) -> impl Iterator<Item = (TxnId, &Vote)> {
         let votes = self.txns.iter().filter(|(_, known)| known.phase == Phase::Prepared);
-        let votes = votes.filter_map(|(txn, known)| Some((*txn, known.vote.as_ref()?)));
-        let votes = votes.filter(|(_, vote)| vote.segment < segment);
-        let decisions = self.decisions.iter().filter(|(_, decision)| decision.segment < segment);
-        votes
-            .map(|(txn, vote)| Command::Prepare {
-                txn,
-                at: vote.at,
-                anchor: vote.anchor,
-                writes: vote.writes.clone(),
-                locks: vote.locks.clone(),
-            })
-            .chain(decisions.map(|(txn, decision)| Command::Decide {
+        votes.filter_map(|(txn, known)| Some((*txn, known.vote.as_ref()?)))
+    }
+
+    fn decisions_before(&self, segment: u64) -> impl Iterator<Item = Command> {
+        let decisions = self.decisions.iter();
+        decisions.filter(move |(_, decision)| decision.segment < segment).map(|(txn, decision)| {
+            Command::Decide {
                 txn: *txn,
                 outcome: decision.outcome,
                 participants: decision.participants.clone(),
                 again: true,
-            }))
-            .collect()
+            }
+        })
     }
 
     /// Prepared transactions of which nothing was heard since `before`, with their anchors.

@@ -7,6 +7,7 @@ use model::command::{Command, KeyWrite, Outcome};
 use model::id::{CoreId, LogIndex, NodeId, PartitionId, TxnId};
 use model::time::Timestamp;
 use runtime::time::Instant;
+use std::rc::Rc;
 
 use LockMode::{Exclusive, Shared};
 
@@ -34,7 +35,7 @@ fn queued(acquired: Acquired) -> Ticket {
 
 fn release(table: &mut LockTable, age: u64) -> Vec<Ticket> {
     let mut granted = Vec::new();
-    table.release(HOME, txn(age), &mut granted);
+    assert!(table.release(HOME, txn(age), usize::MAX, &mut granted));
     granted
 }
 
@@ -115,7 +116,7 @@ fn staged(states: &mut TxnStates, age: u64, name: &'static str) {
 fn vote(at: u64, anchor: PartitionId) -> Vote {
     let write = KeyWrite { key: key("k"), value: Some(key("value")) };
     let (writes, locks) = (vec![write], vec![]);
-    Vote { at: Timestamp(at), anchor, writes, locks, segment: 4 }
+    Vote { at: Timestamp(at), anchor, writes, locks, staged: false, segment: 4 }
 }
 
 fn decision(at: u64) -> Decision {
@@ -129,7 +130,7 @@ fn decision(at: u64) -> Decision {
 
 #[test]
 fn a_snapshot_waits_only_for_pending_writes_before_it() {
-    let mut states = TxnStates::new(HOME);
+    let mut states = TxnStates::new(HOME, Rc::default());
     staged(&mut states, 1, "k");
     assert_eq!(states.pending_at(b"k", Timestamp(50)), None, "staged is not pending");
     let command = states.commit(txn(1), Timestamp(40)).unwrap();
@@ -143,7 +144,7 @@ fn a_snapshot_waits_only_for_pending_writes_before_it() {
 
 #[test]
 fn a_transaction_that_is_ending_takes_no_more() {
-    let mut states = TxnStates::new(HOME);
+    let mut states = TxnStates::new(HOME, Rc::default());
     staged(&mut states, 1, "k");
     states.commit(txn(1), Timestamp(40)).unwrap();
     assert_eq!(states.enter(txn(1), NOW), Err(Refusal::Ending));
@@ -152,12 +153,14 @@ fn a_transaction_that_is_ending_takes_no_more() {
 
 #[test]
 fn who_was_rolled_back_unasked_does_not_begin_anew() {
-    let mut states = TxnStates::new(HOME);
+    let staged_bytes = Rc::default();
+    let mut states = TxnStates::new(HOME, Rc::clone(&staged_bytes));
     staged(&mut states, 1, "k");
+    assert_eq!(staged_bytes.get(), 6);
     states.end(txn(1));
     states.expel(txn(1));
     assert_eq!(states.enter(txn(1), NOW), Err(Refusal::Expelled));
-    assert_eq!(states.staged_bytes(), 0);
+    assert_eq!(staged_bytes.get(), 0);
     states.pardon(txn(1));
     assert_eq!(states.enter(txn(1), NOW), Ok(()));
 }
@@ -165,7 +168,7 @@ fn who_was_rolled_back_unasked_does_not_begin_anew() {
 #[test]
 fn the_log_order_decides_between_a_decision_and_an_abort() {
     // Decided first: the abort is overruled and the commit carried out.
-    let mut states = TxnStates::new(HOME);
+    let mut states = TxnStates::new(HOME, Rc::default());
     states.prepared(txn(1), vote(40, HOME), NOW);
     states.decided(txn(1), decision(45), false);
     let abort = states.finished(txn(1), Outcome::Aborted, LogIndex(3));
@@ -175,7 +178,7 @@ fn the_log_order_decides_between_a_decision_and_an_abort() {
     assert!(matches!(commit, Finish::Commit(Timestamp(45), writes) if writes.len() == 1));
 
     // Aborted first: the decision comes too late.
-    let mut states = TxnStates::new(HOME);
+    let mut states = TxnStates::new(HOME, Rc::default());
     states.prepared(txn(1), vote(40, HOME), NOW);
     assert_eq!(states.finished(txn(1), Outcome::Aborted, LogIndex(2)), Finish::Abort);
     states.end(txn(1));
@@ -188,7 +191,7 @@ fn the_log_order_decides_between_a_decision_and_an_abort() {
 
 #[test]
 fn votes_decisions_and_their_unflushed_ends_keep_the_log() {
-    let mut states = TxnStates::new(HOME);
+    let mut states = TxnStates::new(HOME, Rc::default());
     assert_eq!(states.oldest_segment(LogIndex(0)), u64::MAX);
     states.prepared(txn(1), vote(40, HOME), NOW);
     states.decided(txn(1), decision(45), false);
@@ -201,4 +204,84 @@ fn votes_decisions_and_their_unflushed_ends_keep_the_log() {
     assert_eq!(states.oldest_segment(LogIndex(3)), 5, "the decision is still needed");
     states.forgotten(txn(1));
     assert_eq!(states.oldest_segment(LogIndex(3)), u64::MAX);
+}
+
+fn part(names: &[&'static str]) -> (Vec<KeyWrite>, Vec<Bytes>) {
+    let writes = names.iter().map(|name| KeyWrite { key: key(name), value: Some(key("value")) });
+    (writes.collect(), vec![key("read")])
+}
+
+#[test]
+fn parts_are_gathered_by_a_replay_and_those_of_a_failed_attempt_forgotten() {
+    let mut states = TxnStates::new(HOME, Rc::default());
+    states.part_logged(txn(1), true, 3, part(&["a", "b"]), NOW);
+    states.part_logged(txn(1), true, 6, part(&["a"]), NOW);
+    states.part_logged(txn(1), false, 7, part(&["c"]), NOW);
+    let vote = Vote { writes: Vec::new(), staged: true, segment: 8, ..vote(40, HOME) };
+    assert!(states.prepared(txn(1), vote, NOW), "its keys are to be locked");
+    let writes = states.bulk(txn(1)).unwrap();
+    assert_eq!(writes.keys().collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(states.vote(txn(1)).unwrap().locks, [key("read"), key("read")]);
+    // The first part is what the log is kept for, until the end is in table files.
+    assert_eq!(states.oldest_segment(LogIndex(9)), 6);
+    assert!(states.to_carry(100).is_empty(), "it stays where it is");
+    let commands = states.open(1);
+    let kinds = commands.iter().map(|command| match command {
+        Command::Stage { first, writes, locks, .. } => (*first, writes.len(), locks.len()),
+        Command::Prepare { staged: true, writes, locks, .. } => (false, writes.len(), locks.len()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), [(true, 1, 1), (false, 1, 1), (false, 0, 0)]);
+    let commit = states.finished(txn(1), Outcome::Committed(Timestamp(45)), LogIndex(10));
+    assert!(matches!(commit, Finish::CommitBulk(Timestamp(45), writes) if writes.len() == 2));
+    states.end(txn(1));
+    assert_eq!(states.oldest_segment(LogIndex(9)), 6);
+    assert_eq!(states.oldest_segment(LogIndex(10)), u64::MAX);
+}
+
+#[test]
+fn a_transaction_that_was_logged_in_part_ends_with_the_replay() {
+    let mut states = TxnStates::new(HOME, Rc::default());
+    states.part_logged(txn(1), true, 3, part(&["a"]), NOW);
+    assert_eq!(states.oldest_segment(LogIndex(9)), 3);
+    assert_eq!(states.end_replay(), [txn(1)]);
+    states.end(txn(1));
+    assert_eq!(states.oldest_segment(LogIndex(9)), u64::MAX);
+    // A part that comes behind a rollback begins nothing.
+    states.part_logged(txn(2), true, 4, part(&["a"]), NOW);
+    assert!(states.get(txn(2)).is_none());
+}
+
+#[test]
+fn a_large_transaction_is_pending_from_its_time_on_and_takes_no_more() {
+    let staged_bytes = Rc::default();
+    let mut states = TxnStates::new(HOME, Rc::clone(&staged_bytes));
+    states.end_replay();
+    for name in ["a", "b", "c"] {
+        staged(&mut states, 1, name);
+    }
+    states.begin_logging(txn(1)).unwrap();
+    assert_eq!(states.enter(txn(1), NOW), Err(Refusal::Ending));
+    let first = states.staged_part(txn(1), None, 7);
+    assert_eq!(first.len(), 2, "one more than fits");
+    let rest = states.staged_part(txn(1), Some(&first[1].key), 7);
+    assert_eq!(rest[0].key, "c");
+    states.part_logged(txn(1), true, 2, (first, Vec::new()), NOW);
+    states.part_logged(txn(1), false, 2, (rest, Vec::new()), NOW);
+    assert_eq!(states.pending_at(b"a", Timestamp(50)), None, "it has no time yet");
+    let commit = states.commit_staged(txn(1), Timestamp(40)).unwrap();
+    assert!(matches!(commit, Command::Commit { staged: true, .. }));
+    assert_eq!(states.pending_at(b"b", Timestamp(40)), Some(txn(1)));
+    assert_eq!(states.pending_at(b"b", Timestamp(39)), None);
+    assert_eq!(states.pending_at(b"bb", Timestamp(50)), None);
+    assert_eq!(states.pending_in(b"bb", None, Timestamp(50), None), Some(txn(1)));
+    assert_eq!(states.pending_in(b"bb", None, Timestamp(50), Some(txn(1))), None);
+    assert_eq!(states.pending_in(b"d", None, Timestamp(50), None), None);
+    let writes = states.committed_staged(txn(1), Timestamp(40), LogIndex(5)).unwrap();
+    assert_eq!(writes.len(), 3);
+    assert_eq!(staged_bytes.get(), 18, "they are in memory until they are applied");
+    states.end(txn(1));
+    assert_eq!(states.pending_at(b"b", Timestamp(50)), None);
+    assert_eq!(staged_bytes.get(), 0);
+    assert_eq!(states.oldest_segment(LogIndex(4)), 2);
 }

@@ -1,5 +1,6 @@
 //! Loss of power and of the process at random moments.
 
+use model::command::KeyWrite;
 use runtime::sim::Loss;
 
 use super::*;
@@ -244,4 +245,52 @@ fn an_edit_that_failed_does_no_harm_after_a_crash() {
             sim.disk(NODE).change(|faults| faults.write_error = Chance::NEVER);
         }
     }
+}
+
+/// An entry that is larger than memory is applied in parts, and table files take them as they come.
+/// Until the last part it counts as not applied: a crash before that has it applied anew.
+#[test]
+fn an_entry_in_parts_is_flushed_before_it_is_whole_and_counts_after() {
+    const ENTRY: LogIndex = LogIndex(1);
+    const PARTS: usize = 200;
+    let part = |number: usize| {
+        let writes = (0..10).map(|write| KeyWrite {
+            key: format!("....{number:03}{write}").into(),
+            value: Some(Bytes::from(vec![7; 2_000])),
+        });
+        writes.collect::<Vec<_>>()
+    };
+    let sim = Sim::new(Options::new(77));
+    sim.disk(NODE).create_dir_all("/data/partitions").expect("the disk is empty");
+    for parts in [PARTS - 1, PARTS] {
+        run_node(&sim, move || async move {
+            let storage = Storage::new(tiny());
+            let tree = storage.open_tree(PARTITION, directory()).await.expect("the tree opens");
+            assert_eq!(tree.durable_index(), LogIndex(0));
+            tree.set_log_durable(ENTRY);
+            for number in 0..parts {
+                if number + 1 < PARTS {
+                    tree.apply_part(ENTRY, Timestamp(5), &part(number));
+                } else {
+                    tree.apply_at(ENTRY, Timestamp(5), &part(number));
+                }
+                tree.make_room().await.expect("the disk is well");
+            }
+            let held = tree.inner.core.memtables_bytes.get();
+            assert!(held < tree.inner.core.plan.memtables_max, "{held} bytes in memory");
+            let files: usize = tree.levels().iter().map(|level| level.tables).sum();
+            assert!(files > 0, "nothing was flushed");
+            let whole = parts == PARTS;
+            assert_eq!(tree.flush().await.expect("the disk is well"), LogIndex(u64::from(whole)));
+        });
+    }
+    run_node(&sim, move || async move {
+        let storage = Storage::new(tiny());
+        let tree = storage.open_tree(PARTITION, directory()).await.expect("the tree opens");
+        assert_eq!(tree.durable_index(), ENTRY);
+        let mut scan = tree.scan(everything(), Timestamp(5), false);
+        let rows = collect(&mut scan, 50).await.expect("the disk is well");
+        assert_eq!(rows.len(), PARTS * 10);
+        tree.verify().await.expect("the tree is whole");
+    });
 }

@@ -1,0 +1,227 @@
+//! Transactions that are too large for one command of the log. Their writes stay in the map in which
+//! they were staged, and go through the log in parts.
+//!
+//! A replay gathers the parts in that map again. Parts that no commit or vote follows are of an
+//! attempt that failed: the next first part takes their place, or the end of the replay drops them.
+
+use super::{Phase, Refusal, Txn, TxnStates, Vote, WriteSet, vote_command};
+use bytes::Bytes;
+use model::command::{Command, KeyWrite};
+use model::id::{LogIndex, PartitionId, TxnId};
+use model::time::Timestamp;
+use runtime::time::Instant;
+use std::ops::Bound;
+use std::rc::Rc;
+
+/// The parts of a transaction that the log holds.
+#[derive(Debug)]
+pub(super) struct Logged {
+    /// Where the first of them lies.
+    pub(super) segment: u64,
+    pub(super) locks: Vec<Bytes>,
+}
+
+/// The writes of a large transaction whose commit or vote is in the log or on its way.
+#[derive(Debug)]
+pub(super) struct Bulk {
+    /// No version before this time will be written.
+    pub(super) at: Timestamp,
+    pub(super) writes: Rc<WriteSet>,
+}
+
+impl TxnStates {
+    /// Begins to write a transaction to the log in parts. Nothing more is staged until it ends.
+    pub(crate) fn begin_logging(&mut self, txn: TxnId) -> Result<(), Refusal> {
+        self.ready_to_end(txn)?;
+        self.set_phase(txn, Phase::Logging);
+        Ok(())
+    }
+
+    /// Whether a transaction's writes are on their way through the log.
+    pub(crate) fn is_logging(&self, txn: TxnId) -> bool {
+        self.txns.get(&txn).is_some_and(|known| known.phase == Phase::Logging)
+    }
+
+    /// The staged writes of a transaction after a key, up to about so many bytes.
+    pub(crate) fn staged_part(
+        &self,
+        txn: TxnId,
+        after: Option<&Bytes>,
+        bytes_max: usize,
+    ) -> Vec<KeyWrite> {
+        let Some(known) = self.txns.get(&txn) else { return Vec::new() };
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
+        write_part(known.staged.range::<[u8], _>((start, Bound::Unbounded)), bytes_max)
+    }
+
+    /// A part is in the log.
+    pub(crate) fn part_logged(
+        &mut self,
+        txn: TxnId,
+        first: bool,
+        segment: u64,
+        part: (Vec<KeyWrite>, Vec<Bytes>),
+        now: Instant,
+    ) {
+        if self.replaying {
+            self.txns.entry(txn).or_insert_with(|| Txn::new(Phase::Active, now));
+        }
+        let Some(known) = self.txns.get_mut(&txn) else { return };
+        let (writes, locks) = part;
+        match &mut known.logged {
+            Some(logged) if !first => logged.locks.extend(locks),
+            logged => *logged = Some(Logged { segment, locks }),
+        }
+        if self.replaying {
+            if first {
+                known.staged.clear();
+            }
+            known.staged.extend(writes.into_iter().map(|write| (write.key, write.value)));
+        }
+    }
+
+    /// Makes readers at or after `at` wait for the writes of a transaction that was logged in
+    /// parts.
+    pub(super) fn make_bulk(&mut self, txn: TxnId, at: Timestamp) -> Option<Rc<WriteSet>> {
+        let known = self.txns.get_mut(&txn)?;
+        let writes = Rc::new(std::mem::take(&mut known.staged));
+        self.bulk.insert(txn, Bulk { at, writes: writes.clone() });
+        Some(writes)
+    }
+
+    /// The command that commits a transaction that wrote here only and was logged in parts.
+    pub(crate) fn commit_staged(&mut self, txn: TxnId, at: Timestamp) -> Result<Command, Refusal> {
+        self.logging(txn)?;
+        self.make_bulk(txn, at);
+        self.set_phase(txn, Phase::Committing);
+        Ok(Command::Commit { txn, at, writes: Vec::new(), staged: true })
+    }
+
+    /// The command that votes for a transaction that was logged in parts, with its locks.
+    pub(crate) fn prepare_staged(
+        &mut self,
+        txn: TxnId,
+        at: Timestamp,
+        anchor: PartitionId,
+    ) -> Result<Command, Refusal> {
+        self.logging(txn)?;
+        self.make_bulk(txn, at);
+        self.set_phase(txn, Phase::Preparing);
+        let (writes, locks) = (Vec::new(), Vec::new());
+        let vote = Vote { at, anchor, writes, locks, staged: true, segment: 0 };
+        if let Some(known) = self.txns.get_mut(&txn) {
+            known.vote = Some(vote);
+        }
+        let (writes, locks) = (Vec::new(), Vec::new());
+        Ok(Command::Prepare { txn, at, anchor, writes, locks, staged: true })
+    }
+
+    fn logging(&self, txn: TxnId) -> Result<(), Refusal> {
+        match self.txns.get(&txn) {
+            None => Err(self.refusal(txn)),
+            Some(known) if known.phase == Phase::Logging => Ok(()),
+            Some(_) => Err(Refusal::Ending),
+        }
+    }
+
+    /// A commit is in the log whose writes were in the parts before it: what is to be applied, and
+    /// then [`TxnStates::end`] called.
+    pub(crate) fn committed_staged(
+        &mut self,
+        txn: TxnId,
+        at: Timestamp,
+        index: LogIndex,
+    ) -> Option<Rc<WriteSet>> {
+        let segment = self.txns.get(&txn)?.logged.as_ref()?.segment;
+        self.carried.push_back((index, segment));
+        match self.bulk.get(&txn) {
+            Some(bulk) => Some(bulk.writes.clone()),
+            None => self.make_bulk(txn, at),
+        }
+    }
+
+    /// The writes of a large transaction, from its commit or vote on.
+    pub(crate) fn bulk(&self, txn: TxnId) -> Option<Rc<WriteSet>> {
+        self.bulk.get(&txn).map(|bulk| bulk.writes.clone())
+    }
+
+    /// From here on parts are of transactions that another log or another life has staged.
+    pub(crate) fn begin_replay(&mut self) {
+        self.replaying = true;
+    }
+
+    /// Every part has been seen. Gives the transactions that are not whole and never will be.
+    pub(crate) fn end_replay(&mut self) -> Vec<TxnId> {
+        self.replaying = false;
+        let unfinished = |known: &Txn| known.phase == Phase::Active && known.logged.is_some();
+        self.txns.iter().filter(|(_, known)| unfinished(known)).map(|(txn, _)| *txn).collect()
+    }
+
+    /// All votes and decisions, as commands for another log, in parts of about so many bytes.
+    pub(crate) fn open(&self, part_bytes: usize) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for (txn, vote) in self.votes() {
+            if let Some(bulk) = self.bulk.get(&txn) {
+                stage_again(txn, &bulk.writes, vote.locks.clone(), part_bytes, &mut commands);
+            }
+            commands.push(vote_command(txn, vote));
+        }
+        commands.extend(self.decisions_before(u64::MAX));
+        commands
+    }
+}
+
+/// The first writes of about so many bytes together, at least one.
+fn write_part<'a>(
+    writes: impl Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>,
+    bytes_max: usize,
+) -> Vec<KeyWrite> {
+    let mut bytes = 0;
+    let mut part = Vec::new();
+    for (key, value) in writes {
+        bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        part.push(KeyWrite { key: key.clone(), value: value.clone() });
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    part
+}
+
+/// Takes keys of about so many bytes together off.
+pub(in crate::txn) fn lock_part(locks: &mut Vec<Bytes>, bytes_max: usize) -> Vec<Bytes> {
+    let mut bytes = 0;
+    let mut part = Vec::new();
+    while bytes < bytes_max
+        && let Some(key) = locks.pop()
+    {
+        bytes += key.len();
+        part.push(key);
+    }
+    part
+}
+
+/// A large transaction's writes and locks as parts.
+fn stage_again(
+    txn: TxnId,
+    writes: &WriteSet,
+    mut locks: Vec<Bytes>,
+    part_bytes: usize,
+    commands: &mut Vec<Command>,
+) {
+    let mut after: Option<&Bytes> = None;
+    let mut first = true;
+    loop {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
+        let part = write_part(writes.range::<[u8], _>((start, Bound::Unbounded)), part_bytes);
+        let locks = lock_part(&mut locks, part_bytes);
+        if part.is_empty() && locks.is_empty() {
+            return;
+        }
+        if let Some(last) = part.last() {
+            after = writes.get_key_value(&last.key).map(|(key, _)| key);
+        }
+        commands.push(Command::Stage { txn, first, writes: part, locks });
+        first = false;
+    }
+}
