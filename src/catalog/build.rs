@@ -158,6 +158,7 @@ pub(super) fn build_table(id: ObjectId, table: &TableDefinition) -> Result<Table
     let indexes = table.indexes.iter().map(|index| build_index(table, index));
     Ok(Table {
         id,
+        storage: table.storage.map_or(id, ObjectId),
         schema: table.schema.clone(),
         name: table.name.clone(),
         columns,
@@ -227,7 +228,7 @@ pub(super) fn referenced_key(key: &ForeignKeyDefinition, parent: &Table) -> Opti
     if same_set(&parent.primary_key) {
         let columns = placed(&parent.primary_key)?.into_iter();
         return Some(ReferencedKey {
-            object: parent.id,
+            object: parent.storage,
             columns: columns.map(|ordinal| IndexColumn { ordinal, descending: false }).collect(),
             placed_by: placed(&parent.partition_columns)?,
         });

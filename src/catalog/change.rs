@@ -14,6 +14,7 @@ use super::{Catalog, DEFAULT_DATABASE, DEFAULT_SCHEMA, SYSTEM_SCHEMA};
 use crate::sql::ddl::{DdlStatement, NewView, QualifiedName, missing};
 use model::error::{SqlError, SqlState};
 use model::id::{CatalogVersion, ObjectId};
+use model::schema::Table;
 use std::sync::Arc;
 
 mod alter;
@@ -40,7 +41,7 @@ pub struct CatalogChange {
 }
 
 /// Work on data that a change of the schema brings with it. Tables are those of the new catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DdlWork {
     /// Writes the entries of a new index; 23505 where it is unique and the rows are not.
     BackfillIndex {
@@ -62,6 +63,15 @@ pub enum DdlWork {
         table: ObjectId,
         /// The constraint.
         name: String,
+    },
+    /// Writes all rows of a table to its new storage, by its new primary key.
+    Rewrite {
+        /// The table.
+        table: ObjectId,
+        /// How its rows are stored so far.
+        from: Arc<Table>,
+        /// The indexes that are filled with them.
+        indexes: Vec<ObjectId>,
     },
     /// Checks that no row holds `NULL` in a column.
     ValidateNotNull {
@@ -103,6 +113,28 @@ pub fn apply_ddl(catalog: &Catalog, ddl: &DdlStatement) -> Result<CatalogChange,
         DdlStatement::Truncate { tables, cascade } => draft.truncate(tables, *cascade)?,
     }
     draft.finish()
+}
+
+impl DdlWork {
+    /// Whether it writes keys of objects that the catalog does not know yet.
+    pub fn fills(&self) -> bool {
+        matches!(self, DdlWork::BackfillIndex { .. } | DdlWork::Rewrite { .. })
+    }
+}
+
+/// The change that uses the ids up which the next one needs, and does nothing else. It is made before
+/// keys are written under them: were they given out again after a failure or a crash, those keys
+/// would be taken for entries of another object.
+pub fn use_ids(before: &Catalog, next: &Catalog) -> Result<CatalogChange, SqlError> {
+    let counters = Counters { version: before.version.0, next_object: next.next_object.0 };
+    let counters = Definition::Counters(counters);
+    Ok(CatalogChange {
+        upserts: vec![(COUNTERS_ID, counters.kind(), counters.to_json()?)],
+        deletes: Vec::new(),
+        catalog: Catalog { next_object: next.next_object, ..before.clone() },
+        work: Vec::new(),
+        notices: Vec::new(),
+    })
 }
 
 /// A change in the making.

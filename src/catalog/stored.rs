@@ -50,6 +50,9 @@ pub struct TableDefinition {
     pub schema: String,
     /// Its name.
     pub name: String,
+    /// Prefix of its rows' keys; none is its id.
+    #[serde(default)]
+    pub storage: Option<u32>,
     /// Its columns.
     pub columns: Vec<ColumnDefinition>,
     /// Ordinals of the primary key's columns.

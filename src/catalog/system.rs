@@ -24,6 +24,7 @@ static OBJECTS: LazyLock<Arc<Table>> = LazyLock::new(|| {
     };
     Arc::new(Table {
         id: OBJECTS_ID,
+        storage: OBJECTS_ID,
         schema: SYSTEM_SCHEMA.to_owned(),
         name: "objects".to_owned(),
         columns: vec![

@@ -132,7 +132,7 @@ impl Router {
 /// The row's key; `None` where a value is `NULL`, which no key is equal to.
 fn lookup_key(point: &PointRead, context: &ExecContext) -> Result<Option<Vec<u8>>, SqlError> {
     let mut key = Vec::with_capacity(OBJECT_BYTES + point.key.len() * 10);
-    push_object(&mut key, point.table.id);
+    push_object(&mut key, point.table.storage);
     for expression in &point.key {
         let value = evaluate_constant(expression, context)?;
         if value.is_null() {

@@ -9,36 +9,35 @@
 //!   ─► open the gates ─► give the turn back
 //! ```
 //!
-//! Entries of an index that is not published yet are harmless: nothing reads them, and its id is
-//! never used again.
+//! Keys of an index, or of a table's new storage, that is not published yet are harmless: nothing
+//! reads them, and its id is used up before the first of them is written.
+
+mod fill;
 
 use super::peers::{Answer, Call};
 use super::{Router, Statement};
-use crate::catalog::change::{CatalogChange, DdlWork, apply_ddl};
+use crate::catalog::change::{CatalogChange, DdlWork, apply_ddl, use_ids};
 use crate::catalog::{Catalog, Relation, load, objects_table};
 use crate::sql::ddl::DdlStatement;
 use crate::sql::{NoVirtualTables, Planned, PlannedKind, SessionSettings, parse, plan};
 use crate::txn::Transaction;
 use model::batch::Batch;
-use model::command::{Effect, Fragment, KeyConflict, RequestBody};
+use model::command::{Fragment, RequestBody};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CoreId, ObjectId, PartitionId};
 use model::plan::{Access, Change, KeyBounds, Modify, OnConflict, Plan, Scan, Values};
-use model::schema::{Index, Table};
+use model::schema::Table;
 use model::types::DataType;
 use model::value::Value;
 use runtime::sync::oneshot;
-use shards::exec::{ExecContext, keys, open};
-use std::collections::{BTreeMap, BTreeSet};
+use shards::exec::{ExecContext, open};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Core that keeps the turn.
 const TURN_CORE: CoreId = CoreId(0);
-/// Index entries written in one transaction.
-const BACKFILL_ENTRIES: usize = 2_000;
-
 impl Router {
     /// Changes the schema. Returns what the client is told besides the success.
     pub async fn change_schema(
@@ -83,7 +82,7 @@ impl Router {
         let touched: Arc<[ObjectId]> = touched(&before, &change.catalog).into();
         let closed = self.peers().call_all(Call::CloseGates(touched.clone())).await;
         let result = match closed {
-            Ok(_) => self.make(change, settings).await,
+            Ok(_) => self.make(&before, change, settings).await,
             Err(error) => Err(error),
         };
         let opened = self.peers().call_all(Call::OpenGates(touched)).await;
@@ -94,11 +93,17 @@ impl Router {
     /// Makes a change while nobody is in its tables.
     async fn make(
         &self,
+        before: &Catalog,
         change: CatalogChange,
         settings: &SessionSettings,
     ) -> Result<Vec<String>, SqlError> {
         let CatalogChange { upserts, deletes, catalog, work, notices } = change;
         let catalog = Arc::new(catalog);
+        if work.iter().any(DdlWork::fills) {
+            let used = use_ids(before, &catalog)?;
+            self.store(&used.upserts, &used.deletes).await?;
+            self.peers().call_all(Call::Publish(Arc::new(used.catalog))).await?;
+        }
         for item in &work {
             self.work(item, &catalog, settings).await?;
         }
@@ -122,6 +127,9 @@ impl Router {
                 let index = table.indexes.iter().find(|known| known.id == *index);
                 let index = index.ok_or_else(|| SqlError::internal("no such index to fill"))?;
                 self.backfill(table, index).await
+            }
+            DdlWork::Rewrite { table, from, indexes } => {
+                self.rewrite(table_of(*table)?, from, indexes).await
             }
             DdlWork::ValidateForeignKey { table, name } => {
                 self.validate_foreign_key(table_of(*table)?, name, catalog, settings).await
@@ -230,17 +238,11 @@ impl Router {
         catalog: &Catalog,
         settings: &SessionSettings,
     ) -> Result<(), SqlError> {
-        let column = &table.columns[column].name;
-        let text =
-            format!("SELECT 1 FROM {} WHERE {} IS NULL LIMIT 1", qualified(table), quoted(column));
+        let name = quoted(&table.columns[column].name);
+        let text = format!("SELECT 1 FROM {} WHERE {name} IS NULL LIMIT 1", qualified(table));
         match self.first_row(&text, catalog, settings).await? {
             None => Ok(()),
-            Some(_) => Err(SqlError::new(
-                SqlState::NOT_NULL_VIOLATION,
-                format!("column \"{column}\" of relation \"{}\" contains null values", table.name),
-            )
-            .table(&table.schema, &table.name)
-            .column(column)),
+            Some(_) => Err(fill::contains_nulls(table, column)),
         }
     }
 
@@ -273,49 +275,8 @@ impl Router {
         self.context(&statement, None)
     }
 
-    /// Writes the entries of a new index for all rows.
-    async fn backfill(&self, table: &Arc<Table>, index: &Index) -> Result<(), SqlError> {
-        let columns: Vec<usize> = (0..table.columns.len()).collect();
-        let partitions: Vec<PartitionId> = self.engine().placement().data_partitions().collect();
-        for partition in partitions {
-            let mut rows = self.engine().read(partition, self.whole(table, &columns));
-            let mut effects: BTreeMap<PartitionId, Vec<Effect>> = BTreeMap::new();
-            let mut count = 0;
-            while let Some(batch) = rows.next().await {
-                let batch = batch?;
-                for row in 0..batch.rows() {
-                    let values = batch.row(row);
-                    let place = match index.global {
-                        true => {
-                            let hash = keys::index_entry_hash(index, &values);
-                            self.engine().placement().partition_of(hash)
-                        }
-                        false => partition,
-                    };
-                    effects.entry(place).or_default().push(entry(table, index, &values));
-                    count += 1;
-                }
-                if count >= BACKFILL_ENTRIES {
-                    self.stage_alone(std::mem::take(&mut effects)).await?;
-                    count = 0;
-                }
-            }
-            self.stage_alone(effects).await?;
-        }
-        Ok(())
-    }
-
-    /// All rows of a table in a partition.
-    fn whole(&self, table: &Arc<Table>, columns: &[usize]) -> Fragment {
-        let scan = Scan {
-            table: Arc::clone(table),
-            access: Access::PrimaryKey(KeyBounds::default()),
-            columns: columns.to_vec(),
-            filter: None,
-            reverse: false,
-            lock: false,
-            limit: None,
-        };
+    /// A read of our own, now.
+    fn fragment(&self, scan: Scan) -> Fragment {
         Fragment {
             plan: Arc::new(Plan::Scan(scan)),
             parameters: Arc::from([]),
@@ -323,28 +284,6 @@ impl Router {
             txn: None,
             now_micros: 0,
         }
-    }
-
-    /// Stages effects in a transaction of their own and commits it.
-    async fn stage_alone(
-        &self,
-        effects: BTreeMap<PartitionId, Vec<Effect>>,
-    ) -> Result<(), SqlError> {
-        if effects.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = self.begin();
-        let txn = transaction.id;
-        for (partition, effects) in effects {
-            transaction.touch(partition);
-            let body = RequestBody::Stage { txn, effects };
-            if let Err(error) = self.engine().call(partition, body).await {
-                // What cannot be told is rolled back by the partition itself after a while.
-                let _told = self.rollback(transaction).await;
-                return Err(error);
-            }
-        }
-        self.commit(transaction).await
     }
 
     /// Commits the catalog's rows.
@@ -393,7 +332,8 @@ impl Router {
     pub async fn load_catalog(&self) -> Result<(), SqlError> {
         let table = objects_table();
         let columns: Vec<usize> = (0..table.columns.len()).collect();
-        let mut rows = self.engine().read(PartitionId::SYSTEM, self.whole(table, &columns));
+        let mut rows =
+            self.engine().read(PartitionId::SYSTEM, self.fragment(scan(table, &columns)));
         let mut objects: Vec<(ObjectId, String)> = Vec::new();
         while let Some(batch) = rows.next().await {
             let batch: Batch = batch?;
@@ -447,6 +387,19 @@ impl Router {
     }
 }
 
+/// These columns of all rows of a table.
+fn scan(table: &Arc<Table>, columns: &[usize]) -> Scan {
+    Scan {
+        table: Arc::clone(table),
+        access: Access::PrimaryKey(KeyBounds::default()),
+        columns: columns.to_vec(),
+        filter: None,
+        reverse: false,
+        lock: false,
+        limit: None,
+    }
+}
+
 /// The tables that exist before a change and are different, or gone, after it.
 fn touched(before: &Catalog, after: &Catalog) -> Vec<ObjectId> {
     let mut touched = BTreeSet::new();
@@ -462,30 +415,6 @@ fn touched(before: &Catalog, after: &Catalog) -> Vec<ObjectId> {
         }
     }
     touched.into_iter().collect()
-}
-
-/// A row's entry in an index that is being filled.
-fn entry(table: &Table, index: &Index, values: &[Value]) -> Effect {
-    let key = keys::index_entry_key(table, index, values);
-    let value = keys::index_entry_value(table, values).bytes().to_vec();
-    if !keys::is_claim(index, values) {
-        return Effect::PutKey { key, value };
-    }
-    let names = index.columns.iter().map(|column| table.columns[column.ordinal].name.as_str());
-    let names: Vec<&str> = names.collect();
-    let shown = index
-        .columns
-        .iter()
-        .map(|column| values[column.ordinal].to_text(table.columns[column.ordinal].data_type));
-    let shown: Vec<String> = shown.collect();
-    let error = SqlError::new(
-        SqlState::UNIQUE_VIOLATION,
-        format!("could not create unique index \"{}\"", index.name),
-    )
-    .detail(format!("Key ({})=({}) is duplicated.", names.join(", "), shown.join(", ")))
-    .table(&table.schema, &table.name)
-    .constraint(&index.name);
-    Effect::ClaimKey { key, value, conflict: Arc::new(KeyConflict { error }) }
 }
 
 fn upsert(table: &Arc<Table>, objects: &[(ObjectId, &'static str, String)]) -> Modify {

@@ -8,8 +8,10 @@ use crate::value::Value;
 /// A table. Shared by plans and caches; a schema change makes a new one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// Prefix of its rows' keys.
+    /// Names it for as long as it exists.
     pub id: ObjectId,
+    /// Prefix of its rows' keys: its id, until its rows are replaced as a whole.
+    pub storage: ObjectId,
     /// The schema (namespace) it is in.
     pub schema: String,
     /// Its name, as it is folded.
@@ -134,7 +136,7 @@ pub struct ForeignKey {
 /// the referencing row's values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferencedKey {
-    /// Prefix of the key: the referenced table, or the unique index that has the columns.
+    /// Prefix of the key: the storage of the referenced table, or the unique index that has the columns.
     pub object: ObjectId,
     /// Ordinals in the *referencing* table in the order of the referenced key's columns, with the
     /// direction that the key has there.

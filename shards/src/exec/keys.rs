@@ -9,7 +9,7 @@ use model::value::Value;
 /// The key of a row of `table` with these values for all columns.
 pub fn row_key(table: &Table, values: &[Value]) -> Vec<u8> {
     let mut key = Vec::with_capacity(4 + table.primary_key.len() * 10);
-    push_object(&mut key, table.id);
+    push_object(&mut key, table.storage);
     for &ordinal in &table.primary_key {
         push_value(&mut key, &values[ordinal], false);
     }
@@ -22,7 +22,7 @@ pub fn row_key_of_primary<'a>(
     primary: impl IntoIterator<Item = &'a Value>,
 ) -> Vec<u8> {
     let mut key = Vec::with_capacity(4 + table.primary_key.len() * 10);
-    push_object(&mut key, table.id);
+    push_object(&mut key, table.storage);
     for value in primary {
         push_value(&mut key, value, false);
     }

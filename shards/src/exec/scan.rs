@@ -44,7 +44,7 @@ impl ScanOperator {
         let table = &plan.table;
         let (ranges, points) = match &plan.access {
             Access::PrimaryKey(bounds) => (
-                key_ranges(table.id, bounds, &[], context)?,
+                key_ranges(table.storage, bounds, &[], context)?,
                 are_points(bounds, table.primary_key.len()),
             ),
             Access::Index { index, bounds } => {

@@ -58,12 +58,11 @@ impl From<LogError> for SqlError {
             )
             .detail(error.to_string())
             .hint("Reads go on; writes succeed again once there is free space."),
-            LogError::TooLarge { .. } => SqlError::new(
-                SqlState::PROGRAM_LIMIT_EXCEEDED,
-                "a row is too large for the log",
-            )
-            .detail(error.to_string())
-            .hint("Raise wal-segment-size: half a segment holds the largest row."),
+            LogError::TooLarge { .. } => {
+                SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a row is too large for the log")
+                    .detail(error.to_string())
+                    .hint("Raise wal-segment-size: half a segment holds the largest row.")
+            }
             LogError::Failed(error) => SqlError::new(
                 SqlState::IO_ERROR,
                 "this core's log has failed and takes no more writes",

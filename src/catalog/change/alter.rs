@@ -1,7 +1,7 @@
 //! `ALTER TABLE`.
 
 use super::constraint::user_of;
-use super::table::{COLUMNS_MAX, column_definition, ordinal};
+use super::table::{COLUMNS_MAX, column_definition, leave_place, ordinal};
 use super::{DdlWork, Draft};
 use crate::catalog::build::build_table;
 use crate::catalog::stored::{Definition, StoredValue, TableDefinition};
@@ -160,11 +160,7 @@ impl Draft<'_> {
             )
             .detail(format!("{user} uses column {name} of table {}", table.name)));
         }
-        let column = &mut table.columns[at];
-        column.name = format!("(dropped {at})");
-        column.hidden = true;
-        column.nullable = true;
-        column.default = None;
+        leave_place(table, at);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Constraints: added with their table or by `ALTER TABLE`, dropped, renamed.
 
-use super::table::{ordinal, ordinals};
+use super::table::{leave_place, ordinal, ordinals};
 use super::{DdlWork, Draft, first_twice};
 use crate::catalog::build::{build_table, referenced_key};
 use crate::catalog::stored::{
@@ -13,6 +13,7 @@ use model::expression::Expression;
 use model::id::ObjectId;
 use model::schema::Table;
 use model::types::DataType;
+use std::sync::Arc;
 
 impl Draft<'_> {
     /// Adds a constraint to `table`, which the caller stores.
@@ -30,9 +31,8 @@ impl Draft<'_> {
             None => draft.free_name(table, columns, suffix),
         };
         match &new.kind {
-            NewConstraintKind::PrimaryKey(_) => {
-                Err(SqlError::unsupported("a primary key added to a table that exists")
-                    .hint("Rows are stored by their primary key: declare it in CREATE TABLE."))
+            NewConstraintKind::PrimaryKey(columns) => {
+                self.add_primary_key(id, table, new.name.as_deref(), columns)
             }
             NewConstraintKind::Unique(columns) => {
                 let name = named(self, columns, "key");
@@ -64,6 +64,47 @@ impl Draft<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// `ADD PRIMARY KEY`: rows are stored by it, so all of them are written anew. The hidden key
+    /// becomes a dropped column.
+    fn add_primary_key(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        name: Option<&str>,
+        columns: &[String],
+    ) -> Result<(), SqlError> {
+        let before = table.clone();
+        if table.primary_key_name.is_none() {
+            for hidden in std::mem::take(&mut table.primary_key) {
+                leave_place(table, hidden);
+            }
+        }
+        self.set_primary_key(table, name, columns)?;
+        table.partition_columns.clone_from(&table.primary_key);
+        self.rewrite(id, &before, table)
+    }
+
+    /// Has all rows of a table written anew, as `table` says, with the entries of its indexes.
+    fn rewrite(
+        &mut self,
+        id: ObjectId,
+        before: &TableDefinition,
+        table: &mut TableDefinition,
+    ) -> Result<(), SqlError> {
+        let from = Arc::new(build_table(id, before)?);
+        self.renew_storage(id, table)?;
+        // What was to be filled is filled with the rows, and what is to be checked is checked
+        // when they are in their new places.
+        let fills =
+            |work: &DdlWork| matches!(work, DdlWork::BackfillIndex { table, .. } if *table == id);
+        self.work.retain(|work| !fills(work));
+        let indexes = table.indexes.iter().map(|index| ObjectId(index.id)).collect();
+        let rewrites = self.work.iter().take_while(|work| matches!(work, DdlWork::Rewrite { .. }));
+        let at = rewrites.count();
+        self.work.insert(at, DdlWork::Rewrite { table: id, from, indexes });
+        Ok(())
     }
 
     fn add_foreign_key(

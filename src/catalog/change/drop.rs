@@ -68,9 +68,29 @@ impl Draft<'_> {
         if let Some(definition) = self.definitions.remove(&id)
             && let Definition::Table(table) = definition.as_ref()
         {
-            self.dropped.push(id);
-            self.dropped.extend(table.indexes.iter().map(|index| ObjectId(index.id)));
+            let table = table.clone();
+            self.drop_data(id, &table);
         }
+    }
+
+    /// The keys of a table and its indexes are not reached any more.
+    fn drop_data(&mut self, id: ObjectId, table: &TableDefinition) {
+        self.dropped.push(table.storage.map_or(id, ObjectId));
+        self.dropped.extend(table.indexes.iter().map(|index| ObjectId(index.id)));
+    }
+
+    /// Gives a table's rows and index entries new places. The old ones are dropped.
+    pub(super) fn renew_storage(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+    ) -> Result<(), SqlError> {
+        self.drop_data(id, table);
+        table.storage = Some(self.next_id()?.0);
+        for index in &mut table.indexes {
+            index.id = self.next_id()?.0;
+        }
+        Ok(())
     }
 
     pub(super) fn drop_tables(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
@@ -222,7 +242,8 @@ impl Draft<'_> {
         })
     }
 
-    /// `TRUNCATE`: the tables go on under new ids, and the keys of the old ones are dropped.
+    /// `TRUNCATE`: the tables go on with new places for their rows, and those of the old ones are
+    /// dropped.
     pub(super) fn truncate(
         &mut self,
         names: &[QualifiedName],
@@ -262,46 +283,13 @@ impl Draft<'_> {
             at += 1;
         }
         for id in ids {
-            self.renumber(id)?;
-        }
-        Ok(())
-    }
-
-    /// Gives a table and its indexes new ids, everywhere.
-    fn renumber(&mut self, old: ObjectId) -> Result<(), SqlError> {
-        let Some(Definition::Table(table)) = self.definitions.get(&old).map(AsRef::as_ref) else {
-            return Err(missing("table", &old.to_string()));
-        };
-        let mut table = table.clone();
-        self.remove(old);
-        let new = self.next_id()?;
-        for index in &mut table.indexes {
-            index.id = self.next_id()?.0;
-        }
-        self.put(new, Definition::Table(table));
-        let users: Vec<ObjectId> = self.definitions.keys().copied().collect();
-        for user in users {
-            let mut definition = match self.definitions.get(&user) {
-                Some(definition) => definition.as_ref().clone(),
-                None => continue,
+            let Some(Definition::Table(table)) = self.definitions.get(&id).map(AsRef::as_ref)
+            else {
+                return Err(missing("table", &id.to_string()));
             };
-            let mut changed = false;
-            let mut renamed = |id: &mut u32| {
-                if *id == old.0 {
-                    *id = new.0;
-                    changed = true;
-                }
-            };
-            match &mut definition {
-                Definition::Table(table) => {
-                    table.foreign_keys.iter_mut().for_each(|key| renamed(&mut key.parent));
-                }
-                Definition::View(view) => view.depends_on.iter_mut().for_each(renamed),
-                _ => {}
-            }
-            if changed {
-                self.put(user, definition);
-            }
+            let mut table = table.clone();
+            self.renew_storage(id, &mut table)?;
+            self.put(id, Definition::Table(table));
         }
         Ok(())
     }

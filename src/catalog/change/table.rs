@@ -24,6 +24,7 @@ impl Draft<'_> {
             database: name.database.clone(),
             schema: name.schema.clone(),
             name: name.name.clone(),
+            storage: None,
             columns: new.columns.iter().map(column_definition).collect(),
             primary_key: Vec::new(),
             primary_key_name: None,
@@ -56,8 +57,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// `PRIMARY KEY` of a table that is being created.
-    fn set_primary_key(
+    /// Declares the primary key of a table that has none yet.
+    pub(super) fn set_primary_key(
         &self,
         table: &mut TableDefinition,
         name: Option<&str>,
@@ -116,6 +117,15 @@ pub(super) fn column_definition(column: &NewColumn) -> ColumnDefinition {
         missing: None,
         hidden: false,
     }
+}
+
+/// Drops a column; its place stays, for the rows that were written with it.
+pub(super) fn leave_place(table: &mut TableDefinition, ordinal: usize) {
+    let column = &mut table.columns[ordinal];
+    column.name = format!("(dropped {ordinal})");
+    column.hidden = true;
+    column.nullable = true;
+    column.default = None;
 }
 
 fn hidden_key() -> ColumnDefinition {

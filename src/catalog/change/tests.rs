@@ -183,7 +183,7 @@ fn work_on_data_comes_with_later_changes_only() {
 }
 
 #[test]
-fn truncate_and_drop_leave_ids_behind() {
+fn truncate_and_drop_leave_storage_behind() {
     let mut c = Changing::new();
     c.run("CREATE TABLE p (a INT PRIMARY KEY); CREATE TABLE c (a INT REFERENCES p)").unwrap();
     let (parent, child) = (c.table("p").id, c.table("c").id);
@@ -191,9 +191,12 @@ fn truncate_and_drop_leave_ids_behind() {
     let change = c.run("TRUNCATE p CASCADE").unwrap();
     assert_eq!(change.work, [DdlWork::DropData { objects: vec![parent, child] }]);
     assert_eq!(c.table("c").foreign_keys[0].parent, c.table("p").id);
-    assert!(c.table("p").id > child, "ids are never used again");
+    let p = c.table("p");
+    assert_eq!(p.id, parent, "it is the same table");
+    assert!(p.storage > child, "ids are never used again");
     c.fails("DROP TABLE p", SqlState::DEPENDENT_OBJECTS_STILL_EXIST);
-    c.run("DROP TABLE p CASCADE").unwrap();
+    let dropped = c.run("DROP TABLE p CASCADE").unwrap();
+    assert_eq!(dropped.work, [DdlWork::DropData { objects: vec![p.storage] }]);
     assert_eq!(c.table("c").foreign_keys, []);
 }
 
@@ -230,4 +233,44 @@ fn databases_and_schemas_come_and_go() {
     assert!(c.catalog.database("chinook").unwrap().schemas.contains_key("public"));
     c.run("DROP DATABASE chinook").unwrap();
     assert!(c.catalog.database("chinook").is_none());
+}
+
+#[test]
+fn a_primary_key_that_is_added_has_the_rows_written_anew() {
+    let mut c = Changing::new();
+    c.run("CREATE TABLE t (a INT, b INT UNIQUE)").unwrap();
+    let before = c.table("t");
+    let added = c
+        .run("ALTER TABLE t ADD CHECK (a > 0), ADD COLUMN c INT DEFAULT 7, ADD UNIQUE (c), ADD PRIMARY KEY (a), ADD UNIQUE (a, b)")
+        .unwrap();
+    let t = c.table("t");
+    assert_eq!((t.id, t.primary_key.as_slice()), (before.id, &[0][..]));
+    assert_eq!(
+        (t.primary_key_name.as_deref(), t.partition_columns.as_slice()),
+        (Some("t_pkey"), &[0][..])
+    );
+    assert_eq!(t.visible().collect::<Vec<_>>(), [0, 1, 3], "the hidden key has gone");
+    assert!(!t.columns[0].nullable);
+    let old = [before.storage, before.indexes[0].id];
+    assert!(!old.contains(&t.storage) && !old.contains(&t.indexes[0].id));
+    let [DdlWork::Rewrite { table, from, indexes }, rest @ ..] = added.work.as_slice() else {
+        panic!("{:?}", added.work);
+    };
+    assert_eq!(
+        (*table, from.storage, from.primary_key.as_slice()),
+        (t.id, before.storage, &[2][..])
+    );
+    assert_eq!(from.columns.len(), 4, "with the column that was added before");
+    assert_eq!(*indexes, [t.indexes[0].id, t.indexes[1].id]);
+    let [
+        DdlWork::ValidateCheck { .. },
+        DdlWork::BackfillIndex { index, .. },
+        DdlWork::DropData { objects },
+    ] = rest
+    else {
+        panic!("{rest:?}");
+    };
+    assert_eq!(*index, t.indexes[2].id, "added after the key");
+    assert_eq!(objects[..2], old);
+    c.fails("ALTER TABLE t ADD PRIMARY KEY (b)", SqlState::INVALID_TABLE_DEFINITION);
 }

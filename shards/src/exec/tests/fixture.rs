@@ -116,6 +116,7 @@ pub fn table() -> Table {
         global,
     };
     Table {
+        storage: ObjectId(100),
         id: ObjectId(100),
         schema: "public".to_owned(),
         name: "t".to_owned(),

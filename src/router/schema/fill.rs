@@ -1,0 +1,204 @@
+//! Writing what a schema change needs of a table's rows: the entries of a new index, or all rows by
+//! a new primary key. Nobody else is in the table meanwhile, and nothing reads what is written until
+//! the change is published.
+
+use super::scan;
+use crate::router::Router;
+use futures::future::join_all;
+use model::command::{Effect, KeyConflict, RequestBody};
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::id::{ObjectId, PartitionId};
+use model::plan::Scan;
+use model::schema::{Index, Table};
+use model::value::Value;
+use shards::exec::{StoredRow, keys};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rows and index entries written in one transaction.
+const ENTRIES_MAX: usize = 10_000;
+
+/// Rows and entries by partition, until they are enough for a transaction.
+#[derive(Default)]
+struct Gathered {
+    effects: BTreeMap<PartitionId, Vec<Effect>>,
+    count: usize,
+}
+
+impl Gathered {
+    fn push(&mut self, partition: PartitionId, effect: Effect) {
+        self.effects.entry(partition).or_default().push(effect);
+        self.count += 1;
+    }
+}
+
+impl Router {
+    /// Writes the entries of a new index for all rows.
+    pub(super) async fn backfill(&self, table: &Arc<Table>, index: &Index) -> Result<(), SqlError> {
+        let make = |partition: PartitionId, values: Vec<Value>, out: &mut Gathered| {
+            self.push_entry((table, index), partition, &values, out);
+            Ok(())
+        };
+        self.for_each_row(table, make).await
+    }
+
+    /// Writes all rows of `from` as rows of `table`, by its primary key, with their entries in
+    /// these indexes. 23502 where a key has a `NULL`, 23505 where two rows have the same.
+    pub(super) async fn rewrite(
+        &self,
+        table: &Arc<Table>,
+        from: &Arc<Table>,
+        indexes: &[ObjectId],
+    ) -> Result<(), SqlError> {
+        let filled: Vec<&Index> =
+            table.indexes.iter().filter(|index| indexes.contains(&index.id)).collect();
+        self.require_keys(table, from).await?;
+        let make = |_, mut values: Vec<Value>, out: &mut Gathered| {
+            for (ordinal, column) in table.columns.iter().enumerate() {
+                match values.get_mut(ordinal) {
+                    None => values.push(column.missing.clone()),
+                    Some(dropped) if column.hidden && !table.primary_key.contains(&ordinal) => {
+                        *dropped = Value::Null;
+                    }
+                    Some(_) => {}
+                }
+            }
+            let place = self.engine().placement().partition_of(keys::row_hash(table, &values));
+            out.push(place, row(table, &values));
+            for index in &filled {
+                self.push_entry((table, index), place, &values, out);
+            }
+            Ok(())
+        };
+        self.for_each_row(from, make).await
+    }
+
+    /// Looks for a row of `from` whose primary key in `table` has a `NULL`.
+    async fn require_keys(&self, table: &Table, from: &Arc<Table>) -> Result<(), SqlError> {
+        for &ordinal in &table.primary_key {
+            let Some(column) = from.columns.get(ordinal).filter(|column| column.nullable) else {
+                continue;
+            };
+            let value = Expression::column(0, column.data_type);
+            let filter = Some(Expression::IsNull { operand: Box::new(value), negated: false });
+            for partition in self.engine().placement().data_partitions() {
+                let scan =
+                    Scan { limit: Some(1), filter: filter.clone(), ..scan(from, &[ordinal]) };
+                let mut rows = self.engine().read(partition, self.fragment(scan));
+                while let Some(batch) = rows.next().await {
+                    if batch?.rows() > 0 {
+                        return Err(contains_nulls(from, ordinal));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has `make` say what is to be written for each row of a table, and writes it.
+    async fn for_each_row(
+        &self,
+        table: &Arc<Table>,
+        make: impl Fn(PartitionId, Vec<Value>, &mut Gathered) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        let columns: Vec<usize> = (0..table.columns.len()).collect();
+        let partitions: Vec<PartitionId> = self.engine().placement().data_partitions().collect();
+        let mut gathered = Gathered::default();
+        for partition in partitions {
+            let mut rows = self.engine().read(partition, self.fragment(scan(table, &columns)));
+            while let Some(batch) = rows.next().await {
+                let batch = batch?;
+                for row in 0..batch.rows() {
+                    make(partition, batch.row(row), &mut gathered)?;
+                    runtime::task::yield_if_due().await;
+                }
+                if gathered.count >= ENTRIES_MAX {
+                    self.stage_alone(std::mem::take(&mut gathered)).await?;
+                }
+            }
+        }
+        self.stage_alone(gathered).await
+    }
+
+    /// The entry of a row that lies in `partition`.
+    fn push_entry(
+        &self,
+        (table, index): (&Table, &Index),
+        partition: PartitionId,
+        values: &[Value],
+        out: &mut Gathered,
+    ) {
+        let place = match index.global {
+            true => self.engine().placement().partition_of(keys::index_entry_hash(index, values)),
+            false => partition,
+        };
+        out.push(place, entry(table, index, values));
+    }
+
+    /// Stages effects in a transaction of their own and commits it.
+    async fn stage_alone(&self, gathered: Gathered) -> Result<(), SqlError> {
+        if gathered.effects.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.begin();
+        let txn = transaction.id;
+        let staged = gathered.effects.into_iter().map(|(partition, effects)| {
+            transaction.touch(partition);
+            self.engine().call(partition, RequestBody::Stage { txn, effects })
+        });
+        let staged: Vec<_> = staged.collect();
+        let staged: Result<Vec<_>, SqlError> = join_all(staged).await.into_iter().collect();
+        if let Err(error) = staged {
+            // What cannot be told is rolled back by the partition itself after a while.
+            let _told = self.rollback(transaction).await;
+            return Err(error);
+        }
+        self.commit(transaction).await
+    }
+}
+
+/// 23502, of a column that rows have left empty.
+pub(super) fn contains_nulls(table: &Table, ordinal: usize) -> SqlError {
+    let column = &table.columns[ordinal].name;
+    SqlError::new(
+        SqlState::NOT_NULL_VIOLATION,
+        format!("column \"{column}\" of relation \"{}\" contains null values", table.name),
+    )
+    .table(&table.schema, &table.name)
+    .column(column)
+}
+
+/// A row that no other may have the primary key of.
+fn row(table: &Table, values: &[Value]) -> Effect {
+    let name = table.primary_key_name.as_deref().unwrap_or_default();
+    let error = duplicated(table, name, &table.primary_key, values);
+    Effect::ClaimKey {
+        key: keys::row_key(table, values),
+        value: StoredRow::encode(values).bytes().to_vec(),
+        conflict: Arc::new(KeyConflict { error }),
+    }
+}
+
+/// A row's entry in an index that is being filled.
+fn entry(table: &Table, index: &Index, values: &[Value]) -> Effect {
+    let key = keys::index_entry_key(table, index, values);
+    let value = keys::index_entry_value(table, values).bytes().to_vec();
+    if !keys::is_claim(index, values) {
+        return Effect::PutKey { key, value };
+    }
+    let columns: Vec<usize> = index.columns.iter().map(|column| column.ordinal).collect();
+    let error = duplicated(table, &index.name, &columns, values);
+    Effect::ClaimKey { key, value, conflict: Arc::new(KeyConflict { error }) }
+}
+
+/// 23505, as PostgreSQL says it of an index that is being built.
+fn duplicated(table: &Table, index: &str, columns: &[usize], values: &[Value]) -> SqlError {
+    let names: Vec<&str> = columns.iter().map(|&o| table.columns[o].name.as_str()).collect();
+    let shown = columns.iter().map(|&o| values[o].to_text(table.columns[o].data_type));
+    let shown: Vec<String> = shown.collect();
+    SqlError::new(SqlState::UNIQUE_VIOLATION, format!("could not create unique index \"{index}\""))
+        .detail(format!("Key ({})=({}) is duplicated.", names.join(", "), shown.join(", ")))
+        .table(&table.schema, &table.name)
+        .constraint(index)
+}
