@@ -1,10 +1,22 @@
 //! The PostgreSQL door of real servers, with the protocol spoken by hand and by PostgreSQL's own
 //! clients. A client that is not installed is named and passed over.
+//!
+//! How much of the long ones is run:
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `PHANTOM_PGBENCH_SCALE` | pgbench's scale factor | 1 (whole: 10) |
+//! | `PHANTOM_PGBENCH_SECONDS` | seconds of each of its nine runs | 1 (whole: 30) |
+//!
+//! The whole: `PHANTOM_PGBENCH_SCALE=10 PHANTOM_PGBENCH_SECONDS=30 cargo test --release --test
+//! postgres pgbench -- --nocapture`.
 
 mod bounds;
+mod pgbench;
 mod protocol;
 mod psql;
 mod speaker;
+mod tools;
 
 use std::path::Path;
 use test_support::{Server, ServerBuilder};

@@ -4,8 +4,8 @@
 //! written, the schema `phantom` and only one database are there, `public` belongs to the user,
 //! and no language is an extension.
 
+use crate::tools;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use test_support::Server;
 
 /// A script that lies beside this file.
@@ -15,25 +15,10 @@ fn beside(name: &str) -> PathBuf {
 
 /// What psql prints of a script, and then what it complains about; `None` where there is no psql.
 fn psql(server: &Server, script: &str) -> Option<String> {
-    let address = server.ready().pg.as_deref().expect("a PostgreSQL door");
-    let (host, port) = address.rsplit_once(':').expect("a host and a port");
-    let output = Command::new("psql")
-        .args(["-X", "-q", "-h", host, "-p", port, "-U", "phantom", "-d", "phantom", "-f", script])
-        .current_dir(beside(""))
-        .env("PGCLIENTENCODING", "UTF8")
-        .env("LC_ALL", "C")
-        .output();
-    match output {
-        Ok(output) => {
-            let text = [output.stdout, output.stderr].concat();
-            Some(String::from_utf8(text).expect("psql prints UTF-8"))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("passed over: psql is not installed");
-            None
-        }
-        Err(error) => panic!("running psql: {error}"),
-    }
+    let mut command = tools::client("psql", server, &beside(""));
+    command.args(["-X", "-q", "-f", script]);
+    let output = tools::run(command)?;
+    Some(tools::text([output.stdout, output.stderr].concat()))
 }
 
 #[test]
