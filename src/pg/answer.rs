@@ -87,10 +87,11 @@ impl RowSink for Answer {
 }
 
 impl Client for Answer {
-    fn columns(&mut self, columns: &[OutputColumn]) {
-        self.rows = RowFormat::new(columns, &[]);
+    fn columns(&mut self, columns: &[OutputColumn], binary: bool) {
+        let binary = if binary { vec![true; columns.len()] } else { Vec::new() };
+        self.rows = RowFormat::new(columns, &binary);
         // A client that is gone needs nothing, here and below.
-        let _gone = self.ends.outlet.queue(|out| backend::row_description(out, columns, &[]));
+        let _gone = self.ends.outlet.queue(|out| backend::row_description(out, columns, &binary));
     }
 
     fn notice(&mut self, weight: Weight, _standing: Standing, notice: SqlError) {

@@ -33,13 +33,14 @@ use gates::Gates;
 use gather::PartitionGather;
 use model::batch::Batch;
 use model::error::SqlError;
+use model::expression::Expression;
 use model::id::{CatalogVersion, TxnId};
 use model::plan::Plan;
 use model::value::Value;
 use peers::{Answer, Call, Peers};
 use shards::core::Engine;
-use shards::exec::memory::MemoryAccount;
-use shards::exec::{self, ExecContext, Operator, SessionIdentity};
+use shards::exec::memory::{MemoryAccount, Reservation};
+use shards::exec::{self, ExecContext, Operator, SessionIdentity, evaluate};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -328,6 +329,31 @@ impl Router {
     ) -> Result<OpenQuery, SqlError> {
         let context = self.context(statement, txn);
         Ok(OpenQuery { operator: exec::open(plan, &context)? })
+    }
+
+    /// Memory of one statement, for rows that its session keeps.
+    pub fn reserve(&self) -> Reservation {
+        let inner = &*self.inner;
+        inner.memory.child(inner.options.statement_memory_bytes).reserve()
+    }
+
+    /// The values of expressions without columns.
+    ///
+    /// # Errors
+    /// Those of evaluating them.
+    pub fn constants(
+        &self,
+        expressions: &[Expression],
+        parameters: Arc<[Value]>,
+        now_micros: i64,
+        identity: &SessionIdentity,
+    ) -> Result<Vec<Value>, SqlError> {
+        let inner = &*self.inner;
+        let memory = inner.memory.child(inner.options.statement_memory_bytes);
+        let mut context = ExecContext::new(parameters, now_micros, memory);
+        context.identity = identity.clone();
+        let value = |expression| evaluate::evaluate_constant(expression, &context);
+        expressions.iter().map(value).collect()
     }
 
     /// What operators of the statement need: a snapshot of now, all partitions, its own memory.

@@ -48,6 +48,13 @@ pub(super) enum Step {
         /// Whether it shares its text.
         more: bool,
     },
+    /// A statement of that name that is of use in a transaction only: `DECLARE`.
+    InTransaction {
+        /// Its name.
+        name: &'static str,
+        /// Whether it shares its text.
+        more: bool,
+    },
     /// Anything else. `more`: other statements of the same text stand before or after it.
     Work {
         /// Whether it shares its text.
@@ -105,6 +112,8 @@ pub(super) enum Refusal {
     Failed,
     /// The statement of that name stands by itself, and this is inside a block.
     Inside(&'static str),
+    /// The statement of that name needs a block, and there is none.
+    Outside(&'static str),
 }
 
 /// What to do with a statement.
@@ -125,9 +134,16 @@ pub(super) fn decide(standing: Standing, step: Step) -> Decision {
         (Standing::Open, Step::SchemaChange) => Decision::CommitAround,
         (Standing::Idle, Step::ByItself { more: false, .. }) => Decision::Alone,
         (_, Step::ByItself { name, .. }) => Decision::Refuse(Refusal::Inside(name)),
+        (Standing::Idle, Step::InTransaction { name, more: false }) => {
+            Decision::Refuse(Refusal::Outside(name))
+        }
         (Standing::Idle, Step::Work { more: false }) => Decision::Alone,
-        (Standing::Idle, Step::Work { more: true }) => Decision::BeginImplicit,
-        (Standing::Implicit | Standing::Open, Step::Work { .. }) => Decision::Inside,
+        (Standing::Idle, Step::Work { more: true } | Step::InTransaction { more: true, .. }) => {
+            Decision::BeginImplicit
+        }
+        (Standing::Implicit | Standing::Open, Step::Work { .. } | Step::InTransaction { .. }) => {
+            Decision::Inside
+        }
     }
 }
 
@@ -166,6 +182,10 @@ impl Refusal {
                 SqlState::ACTIVE_SQL_TRANSACTION,
                 format!("{name} cannot run inside a transaction block"),
             ),
+            Refusal::Outside(name) => SqlError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                format!("{name} can only be used in transaction blocks"),
+            ),
         }
     }
 }
@@ -179,6 +199,8 @@ mod tests {
     const ALONE: Step = Step::Work { more: false };
     const AMONG: Step = Step::Work { more: true };
     const VACUUM: Step = Step::ByItself { name: "VACUUM", more: false };
+    const DECLARE: Step = Step::InTransaction { name: "DECLARE CURSOR", more: false };
+    const DECLARE_AMONG: Step = Step::InTransaction { name: "DECLARE CURSOR", more: true };
     const VACUUM_AMONG: Step = Step::ByItself { name: "VACUUM", more: true };
 
     #[test]
@@ -210,6 +232,11 @@ mod tests {
             (Idle, VACUUM_AMONG, Decision::Refuse(Refusal::Inside("VACUUM"))),
             (Implicit, VACUUM_AMONG, Decision::Refuse(Refusal::Inside("VACUUM"))),
             (Open, VACUUM, Decision::Refuse(Refusal::Inside("VACUUM"))),
+            (Idle, DECLARE, Decision::Refuse(Refusal::Outside("DECLARE CURSOR"))),
+            (Idle, DECLARE_AMONG, Decision::BeginImplicit),
+            (Implicit, DECLARE_AMONG, Decision::Inside),
+            (Open, DECLARE, Decision::Inside),
+            (Failed, DECLARE, Decision::Refuse(Refusal::Failed)),
             (Failed, VACUUM, Decision::Refuse(Refusal::Failed)),
         ];
         for (standing, step, expected) in table {

@@ -19,7 +19,7 @@
 //! with a new transaction, and its `ROLLBACK` does not undo the change.
 //!
 //! **Portals** ([`portals`]) are statements with their parameters, which a client reads bit by bit;
-//! they end with their transaction.
+//! they end with their transaction. SQL's [`cursors`] are among them.
 //!
 //! **`COPY`** ([`copy`]) moves rows between client and router in one transaction. A protocol takes
 //! part through the [`Client`]'s functions of that name; the native one does not.
@@ -39,14 +39,18 @@
 mod ahead;
 mod block;
 mod copy;
+mod cursors;
+mod execute;
 mod explain;
 pub mod native;
 mod planner;
 mod plans;
 mod portals;
 mod prepared;
+mod reading;
 mod run;
 mod settings;
+mod tables;
 
 pub use block::Standing;
 pub use portals::{Portal, Progress};
@@ -89,8 +93,9 @@ pub enum Weight {
 
 /// Takes the answer to one request.
 pub trait Client: RowSink {
-    /// The columns of the rows that follow.
-    fn columns(&mut self, columns: &[OutputColumn]);
+    /// The columns of the rows that follow. `binary`: their form is to be binary, in a protocol
+    /// that has several.
+    fn columns(&mut self, columns: &[OutputColumn], binary: bool);
     /// Something besides the result.
     fn notice(&mut self, weight: Weight, standing: Standing, notice: SqlError);
     /// A statement is done; `last` where it is the request's last one.

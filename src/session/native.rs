@@ -253,7 +253,7 @@ impl RowSink for Answer<'_> {
 }
 
 impl Client for Answer<'_> {
-    fn columns(&mut self, columns: &[OutputColumn]) {
+    fn columns(&mut self, columns: &[OutputColumn], _binary: bool) {
         self.responder.row_description(self.stream, columns.iter().map(column).collect());
     }
 

@@ -6,8 +6,9 @@
 //! In the simulator, which has no threads, they are planned in place.
 
 use super::Host;
+use super::tables::SessionTablesThen;
 use crate::catalog::Catalog;
-use crate::sql::{ParsedStatement, Planned, SessionSettings, VirtualTables, parse, plan};
+use crate::sql::{ParsedStatement, Planned, SessionSettings, parse, plan};
 use model::error::{SqlError, SqlState};
 use runtime::sync::Semaphore;
 use runtime::thread;
@@ -35,7 +36,7 @@ struct Work {
     text: String,
     catalog: Arc<Catalog>,
     scope: SessionSettings,
-    tables: Arc<dyn VirtualTables + Send + Sync>,
+    tables: SessionTablesThen,
 }
 
 impl Planner {
@@ -67,6 +68,7 @@ pub(super) async fn plan_aside(
     host: &Host,
     text: &str,
     scope: &SessionSettings,
+    tables: SessionTablesThen,
 ) -> Result<LongText, SqlError> {
     let turn = host.planner.turn.acquire(1).await;
     let _turn = turn.map_err(|_closed| SqlError::internal("no turn to plan"))?;
@@ -74,7 +76,7 @@ pub(super) async fn plan_aside(
         text: text.to_owned(),
         catalog: host.router.catalog(),
         scope: scope.clone(),
-        tables: host.tables.clone(),
+        tables,
     });
     let (tell, told) = flume::bounded(1);
     let aside = work.clone();
@@ -94,7 +96,7 @@ pub(super) async fn plan_aside(
 fn work_on(work: &Work) -> Result<LongText, SqlError> {
     let statements = parse(&work.text)?;
     match statements.as_slice() {
-        [statement] => plan(statement, &work.catalog, &work.scope, &*work.tables, &[])
+        [statement] => plan(statement, &work.catalog, &work.scope, &work.tables, &[])
             .map(|planned| LongText::One(Box::new(planned))),
         _ => Ok(LongText::Several(statements)),
     }

@@ -15,15 +15,18 @@
 //! with the client's [`Session::sync`].
 
 use super::block::{self, Decision, Standing, Step};
+use super::cursors::Declared;
 use super::prepared::{Name, PreparedText, fitted};
+use super::reading::Reading;
 use super::run::{Source, guarded, now_micros};
 use super::{Client, Interrupts, Session, Weight};
-use crate::router::{OpenQuery, RowSink, Statement};
+use crate::router::{RowSink, Statement};
 use crate::sql::{OutputColumn, Planned, PlannedKind};
 use futures::future::{LocalBoxFuture, ready};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::value::Value;
+use shards::exec::memory::Reservation;
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -35,15 +38,27 @@ const PORTALS_MAX: usize = 1024;
 /// A session's portals by name. Holds nothing while there are none.
 #[derive(Default)]
 pub(super) struct Portals {
-    /// Never iterated: the order of its hashes shows nowhere.
+    /// The order of its hashes shows nowhere.
     by_name: HashMap<Box<str>, Bound>,
 }
 
-struct Bound {
-    text: Rc<PreparedText>,
-    portal: Portal,
-    parameters: Arc<[Value]>,
-    state: State,
+pub(super) struct Bound {
+    pub(super) kind: Kind,
+    pub(super) portal: Portal,
+    pub(super) parameters: Arc<[Value]>,
+    pub(super) state: State,
+    /// When it was made.
+    pub(super) micros: i64,
+    /// It does not end with the transaction.
+    pub(super) held: bool,
+}
+
+/// Where a portal comes from.
+pub(super) enum Kind {
+    /// A prepared statement that the client has bound.
+    Protocol(Rc<PreparedText>),
+    /// A `DECLARE`.
+    Cursor(Declared),
 }
 
 /// What a client may know of a portal.
@@ -55,22 +70,13 @@ pub struct Portal {
     pub binary: Rc<[bool]>,
 }
 
-enum State {
+pub(super) enum State {
     /// Nothing of it has run.
     Bound,
     /// It runs, or has run, and has rows.
     Reading(Reading),
     /// It has run.
     Done,
-}
-
-/// Rows on their way to a client that takes them bit by bit.
-struct Reading {
-    /// Where more come from; a change's rows are all here already.
-    query: Option<OpenQuery>,
-    waiting: VecDeque<Batch>,
-    /// The tag of a change; a query's counts what each run has returned.
-    tag: Option<String>,
 }
 
 /// How far a portal came.
@@ -83,13 +89,48 @@ pub enum Progress {
 }
 
 impl Portals {
+    /// All of them end.
     pub(super) fn clear(&mut self) {
-        if !self.by_name.is_empty() {
-            self.by_name = HashMap::default();
+        self.by_name = HashMap::default();
+    }
+
+    /// The transaction has committed: cursors that were declared to outlive it are held from now on.
+    pub(super) fn committed(&mut self) {
+        for bound in self.by_name.values_mut() {
+            bound.held |= matches!(&bound.kind, Kind::Cursor(declared) if declared.hold());
+        }
+        self.end_unheld();
+    }
+
+    /// Those end that are not held.
+    pub(super) fn end_unheld(&mut self) {
+        self.by_name.retain(|_, bound| bound.held);
+        if self.by_name.is_empty() {
+            self.clear();
         }
     }
 
-    fn get(&self, name: &str) -> Result<&Bound, SqlError> {
+    pub(super) fn insert(&mut self, name: Box<str>, bound: Bound) {
+        self.by_name.insert(name, bound);
+    }
+
+    pub(super) fn remove_entry(&mut self, name: &str) -> Option<(Box<str>, Bound)> {
+        self.by_name.remove_entry(name)
+    }
+
+    /// In any order: what is done to one says nothing of another.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Bound> {
+        self.by_name.values_mut()
+    }
+
+    /// By name.
+    pub(super) fn in_order(&self) -> Vec<(&str, &Bound)> {
+        let mut all: Vec<_> = self.by_name.iter().map(|(name, bound)| (&**name, bound)).collect();
+        all.sort_by_key(|(name, _)| *name);
+        all
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<&Bound, SqlError> {
         self.by_name.get(name).ok_or_else(|| unknown(name))
     }
 
@@ -97,7 +138,7 @@ impl Portals {
         self.by_name.remove_entry(name).ok_or_else(|| unknown(name))
     }
 
-    fn check_room(&self, name: &str) -> Result<(), SqlError> {
+    pub(super) fn check_room(&self, name: &str) -> Result<(), SqlError> {
         if self.by_name.contains_key(name) {
             return Err(SqlError::new(
                 SqlState::DUPLICATE_CURSOR,
@@ -155,7 +196,14 @@ impl Session {
         self.portals.check_room(name)?;
         let parameters = fitted(&planned, parameters)?;
         let portal = Portal { planned, binary: binary.into() };
-        let bound = Bound { text, portal, parameters, state: State::Bound };
+        let bound = Bound {
+            kind: Kind::Protocol(text),
+            portal,
+            parameters,
+            state: State::Bound,
+            micros: now_micros(),
+            held: false,
+        };
         self.portals.by_name.insert(name.into(), bound);
         Ok(())
     }
@@ -203,10 +251,15 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<Progress, SqlError> {
+        self.resolve_portal(name)?;
         let bound = self.portals.get(name)?;
-        let (text, planned) = (bound.text.clone(), bound.portal.planned.clone());
+        let planned = bound.portal.planned.clone();
         let parameters = bound.parameters.clone();
         let is_query = matches!(planned.kind, PlannedKind::Query(_));
+        let text = match (&bound.kind, &bound.state) {
+            (Kind::Protocol(text), _) => text.clone(),
+            (Kind::Cursor(_), _) => return self.read_portal(name, limit, client, interrupts).await,
+        };
         match &bound.state {
             State::Done if is_query => {
                 client.complete(self.standing, 0, &planned.tag(0), true);
@@ -228,21 +281,42 @@ impl Session {
                 return Ok(Progress::Complete);
             }
             State::Bound if is_query => {
-                let reading = self.open_portal(&text, planned, parameters, interrupts).await?;
+                let timeout = self.settings.statement_timeout();
+                let cancel = self.cancel.clone();
+                let opened = self.open_portal(&text, planned, parameters);
+                let reading = guarded(opened, interrupts, &cancel.requested, timeout).await?;
                 self.set_state(name, State::Reading(reading));
             }
             State::Bound => {
-                let mut held = Held { client, batches: VecDeque::new() };
+                let memory = self.host.router.reserve();
+                let mut held = Held { client, batches: VecDeque::new(), memory };
                 let source = Source::Prepared(&text);
                 let done = self
                     .statement(source, planned, parameters, more, &mut held, interrupts)
                     .await?;
-                let waiting = held.batches;
-                let reading = Reading { query: None, waiting, tag: Some(done.tag) };
+                let reading = Reading::of_change(held.batches, done.tag, held.memory);
                 self.set_state(name, State::Reading(reading));
             }
         }
         self.read_portal(name, limit, client, interrupts).await
+    }
+
+    /// A portal of an `EXECUTE` becomes one of what that names, before it runs.
+    fn resolve_portal(&mut self, name: &str) -> Result<(), SqlError> {
+        let bound = self.portals.get(name)?;
+        let (State::Bound, PlannedKind::Execute(execute)) =
+            (&bound.state, &bound.portal.planned.kind)
+        else {
+            return Ok(());
+        };
+        let (execute, given) = (execute.clone(), bound.parameters.clone());
+        let executed = self.executed(&execute, &given)?;
+        if let Some(bound) = self.portals.by_name.get_mut(name) {
+            bound.kind = Kind::Protocol(executed.text);
+            bound.portal.planned = executed.planned;
+            bound.parameters = executed.parameters;
+        }
+        Ok(())
     }
 
     /// A statement may have ended the transaction and its portals with it.
@@ -258,26 +332,42 @@ impl Session {
         text: &PreparedText,
         planned: Rc<Planned>,
         parameters: Arc<[Value]>,
-        interrupts: &dyn Interrupts,
     ) -> Result<Reading, SqlError> {
         match block::decide(self.standing, Step::Work { more: true }) {
             Decision::BeginImplicit => self.begin(Standing::Implicit),
             Decision::Refuse(refusal) => return Err(refusal.to_error()),
             _ => {}
         }
-        let timeout = self.settings.statement_timeout();
-        let cancel = self.cancel.clone();
-        let admitted = self.admit(Source::Prepared(text), planned);
         // The pass is the transaction's.
-        let (planned, _) = guarded(admitted, interrupts, &cancel.requested, timeout).await?;
+        let (planned, _) = self.admit(Source::Prepared(text), planned).await?;
         let (transaction, now) = match &self.open {
             Some(open) => (Some(&open.transaction), open.began_micros),
             None => (None, now_micros()),
         };
         let identity = self.identity.clone();
         let statement = Statement { planned: &planned, parameters, now_micros: now, identity };
-        let query = self.host.router.open_query(&statement, transaction)?;
-        Ok(Reading { query: Some(query), waiting: VecDeque::new(), tag: None })
+        let router = &self.host.router;
+        let query = router.open_query(&statement, transaction)?;
+        Ok(Reading::of_query(query, false, router.reserve()))
+    }
+
+    /// Opens a query that was bound by the protocol and is fetched from by SQL.
+    pub(super) async fn open_bound_portal(&mut self, name: &str) -> Result<(), SqlError> {
+        let Ok(bound) = self.portals.get(name) else { return Ok(()) };
+        let (Kind::Protocol(text), State::Bound) = (&bound.kind, &bound.state) else {
+            return Ok(());
+        };
+        let (text, planned) = (text.clone(), bound.portal.planned.clone());
+        if !matches!(planned.kind, PlannedKind::Query(_)) {
+            return Err(SqlError::new(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("portal \"{name}\" is no query"),
+            ));
+        }
+        let parameters = bound.parameters.clone();
+        let reading = self.open_portal(&text, planned, parameters).await?;
+        self.set_state(name, State::Reading(reading));
+        Ok(())
     }
 
     /// Sends the next rows of a portal that is being read.
@@ -293,14 +383,21 @@ impl Session {
             return Err(SqlError::internal("a portal without rows is read"));
         };
         let timeout = self.settings.statement_timeout();
-        let sent = reading.send(limit, client);
-        let (rows, progress) = guarded(sent, interrupts, &self.cancel.requested, timeout).await?;
+        let wanted = limit.map(NonZeroU64::get);
+        let sent = reading.forward(wanted, Some(client));
+        let rows = guarded(sent, interrupts, &self.cancel.requested, timeout).await?;
+        let progress = match wanted {
+            Some(wanted) if rows == wanted => Progress::Suspended,
+            _ => Progress::Complete,
+        };
         if progress == Progress::Complete {
             let tag = reading.tag.take().unwrap_or_else(|| bound.portal.planned.tag(rows));
             client.complete(self.standing, rows, &tag, true);
-            bound.state = State::Done;
+            if matches!(bound.kind, Kind::Protocol(_)) {
+                bound.state = State::Done;
+            }
         }
-        self.portals.by_name.insert(name, bound);
+        self.portals.insert(name, bound);
         Ok(progress)
     }
 
@@ -315,70 +412,32 @@ impl Session {
             _ => Ok(()),
         };
         if self.standing == Standing::Idle {
-            self.portals.clear();
+            self.portals.end_unheld();
         }
         committed
     }
-}
-
-impl Reading {
-    /// Sends up to `limit` rows; how many they were.
-    async fn send(
-        &mut self,
-        limit: Option<NonZeroU64>,
-        client: &mut dyn Client,
-    ) -> Result<(u64, Progress), SqlError> {
-        let limit = limit.map_or(u64::MAX, NonZeroU64::get);
-        let mut rows = 0;
-        while let Some(mut batch) = self.next().await? {
-            let room = usize::try_from(limit - rows).unwrap_or(usize::MAX);
-            if batch.rows() > room {
-                let (head, tail) = split(&batch, room);
-                self.waiting.push_front(tail);
-                batch = head;
-            }
-            rows += batch.rows() as u64;
-            client.rows(batch).await?;
-            if rows == limit {
-                return Ok((rows, Progress::Suspended));
-            }
-        }
-        Ok((rows, Progress::Complete))
-    }
-
-    async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        if let Some(batch) = self.waiting.pop_front() {
-            return Ok(Some(batch));
-        }
-        match &mut self.query {
-            Some(query) => query.next().await,
-            None => Ok(None),
-        }
-    }
-}
-
-/// The first `at` rows and the others.
-fn split(batch: &Batch, at: usize) -> (Batch, Batch) {
-    let numbers: Vec<u32> = (0..batch.rows() as u32).collect();
-    (batch.take(&numbers[..at]), batch.take(&numbers[at..]))
 }
 
 /// Keeps the rows of a change for later; the rest goes to the client.
 struct Held<'a> {
     client: &'a mut dyn Client,
     batches: VecDeque<Batch>,
+    memory: Reservation,
 }
 
 impl RowSink for Held<'_> {
     fn rows(&mut self, batch: Batch) -> LocalBoxFuture<'_, Result<(), SqlError>> {
-        self.batches.push_back(batch);
-        Box::pin(ready(Ok(())))
+        let kept = self.memory.grow(batch.memory_bytes());
+        if kept.is_ok() {
+            self.batches.push_back(batch);
+        }
+        Box::pin(ready(kept))
     }
 }
 
 impl Client for Held<'_> {
-    fn columns(&mut self, columns: &[OutputColumn]) {
-        self.client.columns(columns);
+    fn columns(&mut self, columns: &[OutputColumn], binary: bool) {
+        self.client.columns(columns, binary);
     }
 
     fn notice(&mut self, weight: Weight, standing: Standing, notice: SqlError) {

@@ -3,13 +3,14 @@
 use super::block::{self, Decision, Standing};
 use super::plans::Key;
 use super::run::{self, Source};
+use super::tables::NamedRow;
 use super::{Client, Interrupts, Session};
 use crate::sql::{InsertSource, OutputColumn, Planned, PlannedKind, WriteTarget, parse, plan};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::plan::{Access, Exchange, Plan, Target};
 use model::schema::{Placement, Table};
-use model::types::{DataType, ElementType};
+use model::types::{DataType, ElementType, oid};
 use model::value::Value;
 use shards::exec::cast::cast;
 use std::collections::HashMap;
@@ -45,14 +46,18 @@ impl fmt::Display for Name<'_> {
 
 /// The text of a prepared statement, from which it is planned again.
 pub(super) struct PreparedText {
-    text: Box<str>,
-    declared: Box<[Option<DataType>]>,
+    pub(super) text: Box<str>,
+    pub(super) declared: Box<[Option<DataType>]>,
+    /// The text is a `PREPARE`, and what is prepared stands in it.
+    pub(super) from_sql: bool,
 }
 
 /// One prepared statement.
 struct Prepared {
     text: Rc<PreparedText>,
     planned: Rc<Planned>,
+    /// When it was prepared.
+    micros: i64,
 }
 
 /// A session's prepared statements. Holds nothing while there are none.
@@ -180,7 +185,7 @@ impl Session {
         self.prepared.check_room(name, text)?;
         let known = |t: &DataType| (*t != DataType::Unknown).then_some(*t);
         let declared: Box<[Option<DataType>]> = declared.iter().map(known).collect();
-        let text = Rc::new(PreparedText { text: text.into(), declared });
+        let text = PreparedText { text: text.into(), declared, from_sql: false };
         let planned = self.plan_text(&text)?;
         self.refuse_planned_if_failed(&planned)?;
         let described = Described {
@@ -188,8 +193,48 @@ impl Session {
             columns: planned.columns.clone(),
             routing: routing(&planned),
         };
-        self.prepared.insert(name, Prepared { text, planned });
+        self.keep_prepared(name, text, planned)?;
         Ok(described)
+    }
+
+    /// Keeps a planned statement under a name.
+    pub(super) fn keep_prepared(
+        &mut self,
+        name: Name<'_>,
+        text: PreparedText,
+        planned: Rc<Planned>,
+    ) -> Result<(), SqlError> {
+        self.prepared.check_room(name, &text.text)?;
+        let prepared = Prepared { text: Rc::new(text), planned, micros: run::now_micros() };
+        self.prepared.insert(name, prepared);
+        Ok(())
+    }
+
+    /// The columns of the statement of this name, as they are known now.
+    pub(super) fn columns_of_prepared(&self, name: &str) -> Option<Vec<OutputColumn>> {
+        let prepared = self.prepared.get(Name::Text(name))?;
+        Some(prepared.planned.columns.clone())
+    }
+
+    /// `pg_prepared_statements`: those that have names.
+    pub(super) fn prepared_rows(&self) -> Vec<NamedRow> {
+        let named = self.prepared.named.iter();
+        let mut named: Vec<_> = named.map(|(name, prepared)| (&**name, prepared)).collect();
+        named.sort_by_key(|(name, _)| *name);
+        let row = |(name, prepared): (&str, &Prepared)| {
+            let types = prepared.planned.parameters.iter();
+            let types = types.map(|data_type| Value::Int(i64::from(oid::oid(*data_type))));
+            vec![
+                ("name", Value::text(name)),
+                ("statement", Value::text(&*prepared.text.text)),
+                ("prepare_time", Value::Timestamp(prepared.micros)),
+                ("parameter_types", Value::array(types.collect())),
+                ("from_sql", Value::Bool(prepared.text.from_sql)),
+                ("generic_plans", Value::Int(0)),
+                ("custom_plans", Value::Int(0)),
+            ]
+        };
+        named.into_iter().map(row).collect()
     }
 
     /// In a failed block only its end is prepared and bound.
@@ -305,7 +350,9 @@ impl Session {
         let (text, declared) = (&*prepared.text, &*prepared.declared);
         let host = &*self.host;
         let key = Key { database: &self.scope.database, text, parameters: declared };
-        if let Some(planned) = host.plans.get(key, host.router.catalog_version()) {
+        if !prepared.from_sql
+            && let Some(planned) = host.plans.get(key, host.router.catalog_version())
+        {
             return Ok(planned);
         }
         let statements = parse(text)?;
@@ -320,7 +367,14 @@ impl Session {
             }
         };
         let catalog = host.router.catalog();
-        let planned = plan(statement, &catalog, &self.scope, &*host.tables, declared)?;
+        let mut planned = plan(statement, &catalog, &self.scope, &self.tables(), declared)?;
+        if prepared.from_sql {
+            return match planned.kind {
+                PlannedKind::Prepare(prepare) => Ok(Rc::new(prepare.inner)),
+                _ => Err(SqlError::internal("a kept PREPARE that prepares nothing")),
+            };
+        }
+        self.complete_plan(&mut planned);
         let planned = Rc::new(planned);
         host.plans.keep(key, &planned);
         Ok(planned)

@@ -1,6 +1,7 @@
 //! One statement's way through the session.
 
 use super::block::{self, Decision, Standing, Step, Warning};
+use super::execute::Executed;
 use super::planner::{self, LongText};
 use super::plans::Key;
 use super::prepared::{Name, PreparedText};
@@ -63,6 +64,9 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
             Step::ByItself { name: "VACUUM", more }
         }
         PlannedKind::Discard(Discard::All) => Step::ByItself { name: "DISCARD ALL", more },
+        PlannedKind::Declare(declare) if !declare.hold => {
+            Step::InTransaction { name: "DECLARE CURSOR", more }
+        }
         // Its rows come in pieces, which are one transaction.
         PlannedKind::CopyIn(_) => Step::Work { more: true },
         _ => Step::Work { more },
@@ -106,10 +110,11 @@ impl Session {
             false => parse(text)?,
             true => {
                 let (host, scope) = (self.host.clone(), self.scope.clone());
-                let planning = planner::plan_aside(&host, text, &scope);
+                let planning = planner::plan_aside(&host, text, &scope, self.tables_then());
                 let timeout = self.settings.statement_timeout();
                 match guarded(planning, interrupts, &self.cancel.requested, timeout).await? {
-                    LongText::One(planned) => {
+                    LongText::One(mut planned) => {
+                        self.complete_plan(&mut planned);
                         return self.run_kept(text, Rc::new(*planned), client, interrupts).await;
                     }
                     LongText::Several(statements) => statements,
@@ -173,7 +178,9 @@ impl Session {
 
     fn plan_parsed(&self, parsed: &ParsedStatement) -> Result<Rc<Planned>, SqlError> {
         let catalog = self.host.router.catalog();
-        plan(parsed, &catalog, &self.scope, &*self.host.tables, &[]).map(Rc::new)
+        let mut planned = plan(parsed, &catalog, &self.scope, &self.tables(), &[])?;
+        self.complete_plan(&mut planned);
+        Ok(Rc::new(planned))
     }
 
     /// Plans a statement again.
@@ -198,6 +205,15 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<Done, SqlError> {
+        let executed;
+        let (source, planned, parameters) = match &planned.kind {
+            PlannedKind::Execute(execute) => {
+                executed = self.executed(execute, &parameters)?;
+                let Executed { text, planned, parameters } = &executed;
+                (Source::Prepared(text), planned.clone(), parameters.clone())
+            }
+            _ => (source, planned, parameters),
+        };
         match block::decide(self.standing, step(&planned.kind, more)) {
             Decision::Refuse(refusal) => return Err(refusal.to_error()),
             Decision::Warn(warning) => {
@@ -218,6 +234,13 @@ impl Session {
             }
             Decision::Commit(warning) => {
                 self.warn(warning, client);
+                // What the commit would do itself, but here it may be interrupted.
+                let (cancel, timeout) = (self.cancel.clone(), self.settings.statement_timeout());
+                let held = guarded(self.hold_cursors(), interrupts, &cancel.requested, timeout);
+                if let Err(error) = held.await {
+                    self.rollback_open(Standing::Idle).await;
+                    return Err(error);
+                }
                 self.commit_open().await?;
                 return Ok(Done::tagged("COMMIT"));
             }
@@ -274,6 +297,26 @@ impl Session {
                 self.change_setting(set, client)?;
                 Ok(Done::tagged(&planned.tag(0)))
             }
+            PlannedKind::Prepare(plan) => {
+                self.prepare_planned(plan)?;
+                Ok(Done::tagged(&planned.tag(0)))
+            }
+            PlannedKind::Declare(_) => {
+                let (planned, _pass) = self.admit(source, planned).await?;
+                let PlannedKind::Declare(plan) = &planned.kind else {
+                    return Err(SqlError::internal("a cursor is planned again as something else"));
+                };
+                self.declare(plan, parameters).await?;
+                Ok(Done::tagged(&planned.tag(0)))
+            }
+            PlannedKind::Fetch(plan) => {
+                let rows = self.fetch(plan, client).await?;
+                Ok(Done { rows, tag: planned.tag(rows) })
+            }
+            PlannedKind::Close(name) => {
+                self.close_cursor(name.as_deref())?;
+                Ok(Done::tagged(&planned.tag(0)))
+            }
             PlannedKind::Deallocate(name) => {
                 match name {
                     Some(name) => self.deallocate(Name::Text(name))?,
@@ -283,6 +326,7 @@ impl Session {
             }
             PlannedKind::Discard(discard) => {
                 if *discard == Discard::All {
+                    self.portals.clear();
                     self.deallocate_named();
                     self.restore_settings(Settings::default());
                 }
@@ -421,12 +465,22 @@ impl Session {
 
     /// Commits what is open. Whatever comes of it, the session is outside of it afterwards.
     pub(super) async fn commit_open(&mut self) -> Result<(), SqlError> {
+        if let Err(error) = self.hold_cursors().await {
+            self.rollback_open(Standing::Idle).await;
+            return Err(error);
+        }
         self.standing = Standing::Idle;
-        self.portals.clear();
-        let Some(open) = self.open.take() else { return Ok(()) };
+        let Some(open) = self.open.take() else {
+            self.portals.end_unheld();
+            return Ok(());
+        };
         let Open { transaction, pass, settings_before, settings_after, .. } = *open;
         let committed = self.host.router.commit(transaction).await;
         drop(pass);
+        match &committed {
+            Ok(()) => self.portals.committed(),
+            Err(_) => self.portals.end_unheld(),
+        }
         let left = if committed.is_ok() { settings_after } else { settings_before };
         if let Some(settings) = left {
             self.restore_settings(settings);
@@ -447,7 +501,7 @@ impl Session {
 
     async fn rollback_open(&mut self, standing: Standing) {
         self.standing = standing;
-        self.portals.clear();
+        self.portals.end_unheld();
         let Some(open) = self.open.take() else { return };
         if let Some(before) = open.settings_before {
             self.restore_settings(before);
@@ -469,7 +523,8 @@ impl Session {
 /// Tells the client the columns of a statement that has rows.
 fn describe(planned: &Planned, client: &mut dyn Client) {
     if planned.has_rows() {
-        client.columns(&planned.columns);
+        let binary = matches!(&planned.kind, PlannedKind::Fetch(fetch) if fetch.binary);
+        client.columns(&planned.columns, binary);
     }
 }
 

@@ -208,6 +208,14 @@ pub(super) fn cast(expression: Expression, data_type: DataType, explicit: bool) 
     Expression::Cast { operand: Box::new(expression), data_type, explicit }
 }
 
+/// Whether a value of one type becomes one of another where it is stored, or given as a parameter.
+pub(super) fn can_assign(from: DataType, target: DataType) -> bool {
+    from == target
+        || from == DataType::Unknown
+        || operators::is_implicit_cast(from, target)
+        || is_assignment_cast(from, target)
+}
+
 /// What storing into a column converts beyond the implicit casts.
 fn is_assignment_cast(from: DataType, target: DataType) -> bool {
     let (from, target) = (from.base(), target.base());

@@ -158,7 +158,7 @@ impl Binder<'_> {
     }
 
     /// A plan inside of another.
-    fn inner(&self, kind: PlannedKind, columns: Vec<OutputColumn>) -> Planned {
+    pub(super) fn inner(&self, kind: PlannedKind, columns: Vec<OutputColumn>) -> Planned {
         Planned {
             parameters: Vec::new(),
             columns,

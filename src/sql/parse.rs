@@ -2,8 +2,11 @@
 
 use super::binder::{NESTING_MAX, too_complex};
 use super::copy::CopyStatement;
+use super::cursor::{CloseStatement, DeclareStatement, FetchStatement};
 use super::maintenance::MaintenanceStatement;
+use super::names::fold;
 use super::positions::Lines;
+use super::prepared::{ExecuteStatement, PrepareStatement};
 use model::error::{SqlError, SqlState};
 use sqlparser::ast::{Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -12,12 +15,17 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 mod copy;
+mod cursor;
 mod maintenance;
+mod prepared;
 
 /// Longest statement text, in bytes.
 pub const STATEMENT_BYTES_MAX: usize = 32 << 20;
 /// Levels of parentheses and subqueries the parser follows; its stack grows with them.
 const PARSER_DEPTH: usize = 300;
+
+/// What a query begins with, parentheses aside.
+const QUERY: [Keyword; 4] = [Keyword::SELECT, Keyword::VALUES, Keyword::WITH, Keyword::TABLE];
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -37,6 +45,65 @@ pub enum Syntax {
     Copy(Box<CopyStatement>),
     /// `VACUUM` and `ANALYZE`, with PostgreSQL's grammar too.
     Maintenance(Box<MaintenanceStatement>),
+    /// `PREPARE`, whose text is kept.
+    Prepare(Box<PrepareStatement>),
+    /// `EXECUTE`
+    Execute(Box<ExecuteStatement>),
+    /// `DECLARE`, whose text is kept too.
+    Declare(Box<DeclareStatement>),
+    /// `FETCH`, `MOVE`
+    Fetch(Box<FetchStatement>),
+    /// `CLOSE`
+    Close(Box<CloseStatement>),
+}
+
+/// A text that is parsed, to take out how a statement was written.
+struct Text<'t> {
+    text: &'t str,
+    lines: Lines,
+}
+
+impl Text<'_> {
+    /// What stands from `start` to the token `end`.
+    fn between(&self, start: Location, end: &TokenWithSpan) -> &str {
+        let byte = |location| {
+            let character = self.lines.position(location)? as usize - 1;
+            self.text.char_indices().nth(character).map(|(byte, _)| byte)
+        };
+        let start = byte(start).unwrap_or(0);
+        let end = match end.token {
+            Token::EOF => None,
+            _ => byte(end.span.start),
+        };
+        self.text[start..end.unwrap_or(self.text.len())].trim_end()
+    }
+}
+
+/// Reads a word without quotes, in any case, where it comes next.
+fn word(parser: &mut Parser<'_>, sought: &str) -> bool {
+    let found = match &parser.peek_token_ref().token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(sought),
+        _ => false,
+    };
+    if found {
+        parser.next_token();
+    }
+    found
+}
+
+/// Whether the statement ends here.
+fn at_end(token: &Token) -> bool {
+    matches!(token, Token::EOF | Token::SemiColon)
+}
+
+/// Something's name, in lower case unless it is quoted.
+fn name(parser: &mut Parser<'_>) -> Result<String, ParserError> {
+    let next = parser.peek_token();
+    let name = fold(&parser.parse_identifier()?);
+    if name.is_empty() {
+        return parser.expected("a name that is not empty", next);
+    }
+    Ok(name)
 }
 
 impl ParsedStatement {
@@ -53,10 +120,14 @@ impl ParsedStatement {
 /// Parses statements separated by semicolons; empty ones are left out.
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     let mut parser = parser(text)?;
-    parse_all(&mut parser, &Lines::of(text)).map_err(|error| syntax_error(error, text))
+    let whole = Text { text, lines: Lines::of(text) };
+    parse_all(&mut parser, &whole).map_err(|error| syntax_error(error, text))
 }
 
-fn parse_all(parser: &mut Parser<'_>, lines: &Lines) -> Result<Vec<ParsedStatement>, ParserError> {
+fn parse_all(
+    parser: &mut Parser<'_>,
+    text: &Text<'_>,
+) -> Result<Vec<ParsedStatement>, ParserError> {
     let mut statements = Vec::new();
     loop {
         let mut delimited = statements.is_empty();
@@ -74,10 +145,20 @@ fn parse_all(parser: &mut Parser<'_>, lines: &Lines) -> Result<Vec<ParsedStateme
             Syntax::Copy(Box::new(statement))
         } else if let Some(statement) = maintenance::statement(parser)? {
             Syntax::Maintenance(Box::new(statement))
+        } else if let Some(statement) = prepared::prepare(parser, text)? {
+            Syntax::Prepare(Box::new(statement))
+        } else if let Some(statement) = prepared::execute(parser)? {
+            Syntax::Execute(Box::new(statement))
+        } else if let Some(statement) = cursor::declare(parser, text)? {
+            Syntax::Declare(Box::new(statement))
+        } else if let Some(statement) = cursor::fetch(parser)? {
+            Syntax::Fetch(Box::new(statement))
+        } else if let Some(statement) = cursor::close(parser)? {
+            Syntax::Close(Box::new(statement))
         } else {
             Syntax::Standard(Box::new(parser.parse_statement()?))
         };
-        statements.push(ParsedStatement { syntax, lines: lines.clone() });
+        statements.push(ParsedStatement { syntax, lines: text.lines.clone() });
     }
 }
 

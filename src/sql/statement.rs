@@ -2,12 +2,14 @@
 
 use super::binder::Binder;
 use super::copy::{CopyIn, CopyOut};
+use super::cursor::{DeclarePlan, FetchPlan};
 use super::ddl::{self, DdlStatement};
 use super::dml::{BoundChange, DeletePlan, InsertPlan, UpdatePlan};
 use super::maintenance::Maintenance;
 use super::names::fold;
 use super::parse::{ParsedStatement, Syntax};
 use super::physical::physical;
+use super::prepared::{ExecutePlan, PreparePlan};
 use super::query::BoundQuery;
 use super::rules;
 use super::{OutputColumn, SessionSettings, VirtualTables};
@@ -74,6 +76,16 @@ pub enum PlannedKind {
     },
     /// `SET`, `RESET`
     Set(SetStatement),
+    /// `PREPARE`
+    Prepare(Box<PreparePlan>),
+    /// `EXECUTE`, whose columns are those of what it runs.
+    Execute(ExecutePlan),
+    /// `DECLARE`
+    Declare(Box<DeclarePlan>),
+    /// `FETCH`, `MOVE`; the columns are those of the cursor.
+    Fetch(FetchPlan),
+    /// `CLOSE` of one cursor, or of all.
+    Close(Option<String>),
     /// `DEALLOCATE` of one prepared statement, or of all.
     Deallocate(Option<String>),
     /// `DISCARD`
@@ -158,6 +170,11 @@ pub fn plan(
         Syntax::Standard(statement) => bind_statement(&binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
         Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
+        Syntax::Prepare(statement) => (binder.bind_prepare(statement, settings)?, Vec::new()),
+        Syntax::Execute(statement) => (binder.bind_execute(statement)?, Vec::new()),
+        Syntax::Declare(statement) => (binder.bind_declare(statement, settings)?, Vec::new()),
+        Syntax::Fetch(statement) => (binder.bind_fetch(statement), Vec::new()),
+        Syntax::Close(statement) => (PlannedKind::Close(statement.name.clone()), Vec::new()),
     };
     Ok(Planned {
         parameters: binder.parameter_types(),
@@ -391,6 +408,13 @@ impl Planned {
             PlannedKind::Explain { .. } => "EXPLAIN".to_owned(),
             PlannedKind::Set(set) if set.value.is_none() && !set.local => "RESET".to_owned(),
             PlannedKind::Set(_) => "SET".to_owned(),
+            PlannedKind::Prepare(_) => "PREPARE".to_owned(),
+            PlannedKind::Execute(_) => "EXECUTE".to_owned(),
+            PlannedKind::Declare(_) => "DECLARE CURSOR".to_owned(),
+            PlannedKind::Fetch(fetch) if fetch.moves => format!("MOVE {rows}"),
+            PlannedKind::Fetch(_) => format!("FETCH {rows}"),
+            PlannedKind::Close(Some(_)) => "CLOSE CURSOR".to_owned(),
+            PlannedKind::Close(None) => "CLOSE CURSOR ALL".to_owned(),
             PlannedKind::Deallocate(Some(_)) => "DEALLOCATE".to_owned(),
             PlannedKind::Deallocate(None) => "DEALLOCATE ALL".to_owned(),
             PlannedKind::Discard(discard) => discard.tag().to_owned(),

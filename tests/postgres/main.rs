@@ -12,6 +12,7 @@
 //! postgres pgbench -- --nocapture`.
 
 mod bounds;
+mod cursors;
 mod pgbench;
 mod protocol;
 mod psql;

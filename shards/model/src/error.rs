@@ -83,6 +83,10 @@ states! {
     ACTIVE_SQL_TRANSACTION = b"25001";
     /// no_active_sql_transaction
     NO_ACTIVE_SQL_TRANSACTION = b"25P01";
+    /// read_only_sql_transaction
+    READ_ONLY_SQL_TRANSACTION = b"25006";
+    /// invalid_savepoint_specification
+    INVALID_SAVEPOINT_SPECIFICATION = b"3B001";
     /// in_failed_sql_transaction
     IN_FAILED_SQL_TRANSACTION = b"25P02";
     /// invalid_sql_statement_name
@@ -145,6 +149,8 @@ states! {
     DUPLICATE_OBJECT = b"42710";
     /// duplicate_prepared_statement
     DUPLICATE_PREPARED_STATEMENT = b"42P05";
+    /// invalid_cursor_definition
+    INVALID_CURSOR_DEFINITION = b"42P11";
     /// duplicate_cursor
     DUPLICATE_CURSOR = b"42P03";
     /// ambiguous_column

@@ -64,7 +64,7 @@ impl RowSink for Kept {
 }
 
 impl Client for Kept {
-    fn columns(&mut self, _columns: &[OutputColumn]) {}
+    fn columns(&mut self, _columns: &[OutputColumn], _binary: bool) {}
     fn notice(&mut self, _weight: Weight, _standing: Standing, _notice: SqlError) {}
     fn complete(&mut self, _standing: Standing, _rows: u64, _tag: &str, _last: bool) {}
 
