@@ -4,7 +4,7 @@ use super::binder::{Binder, NESTING_MAX, cast, too_complex};
 use super::rows::row_parts;
 use super::scope::Scope;
 use super::slots::{Slots, SubquerySlot};
-use crate::sql::names::{fold, function_name};
+use crate::sql::names::{check_not_reserved, fold, function_name};
 use crate::sql::types::data_type;
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression, UnaryOperator};
@@ -34,7 +34,10 @@ impl Binder<'_> {
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
         match expression {
-            Expr::Identifier(name) => scope.resolve(None, &fold(name)),
+            Expr::Identifier(name) => {
+                check_not_reserved(name)?;
+                scope.resolve(None, &fold(name))
+            }
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [relation, name] => scope.resolve(Some(&fold(relation)), &fold(name)),
                 [_, relation, name] => scope.resolve(Some(&fold(relation)), &fold(name)),

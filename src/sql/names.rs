@@ -14,6 +14,22 @@ pub fn fold(name: &Ident) -> String {
     }
 }
 
+/// Refuses a word as a name that PostgreSQL keeps for its grammar: the parser takes some of them
+/// for columns where an operand is missing (`SELECT 1 + FROM t`).
+pub fn check_not_reserved(name: &Ident) -> Result<(), SqlError> {
+    /// Those of PostgreSQL's reserved words that are no expression of their own.
+    const RESERVED: &str = "all and as asc asymmetric both check collate column constraint \
+        create deferrable desc do else end except fetch for foreign from grant group having initially \
+        intersect into leading limit offset on only or order references returning select \
+        symmetric then to trailing union using when where";
+    let is_reserved = |word: &str| name.value.eq_ignore_ascii_case(word);
+    if name.quote_style.is_some() || !RESERVED.split(' ').any(is_reserved) {
+        return Ok(());
+    }
+    let message = format!("syntax error at or near \"{}\"", name.value);
+    Err(SqlError::new(SqlState::SYNTAX_ERROR, message))
+}
+
 /// A relation's name: the schema, where one is written, and the name.
 pub fn relation_name(name: &ObjectName) -> Result<(Option<String>, String), SqlError> {
     let parts = parts(name)?;

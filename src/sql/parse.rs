@@ -252,10 +252,23 @@ fn syntax_error(error: ParserError, text: &str) -> SqlError {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
             let (message, location) = split_location(&message);
             let position = location.and_then(|location| Lines::of(text).position(location));
-            let message = lower_first(message);
-            with_position(SqlError::new(SqlState::SYNTAX_ERROR, message), position)
+            with_position(explained(message), position)
         }
     }
+}
+
+/// In PostgreSQL's words what the parser says, which is most often `Expected: ..., found: ...`; what
+/// it expected becomes the detail.
+fn explained(message: &str) -> SqlError {
+    let parts = message.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: "));
+    let Some((expected, found)) = parts else {
+        return SqlError::new(SqlState::SYNTAX_ERROR, lower_first(message));
+    };
+    let message = match found {
+        "EOF" => "syntax error at end of input".to_owned(),
+        found => format!("syntax error at or near \"{found}\""),
+    };
+    SqlError::new(SqlState::SYNTAX_ERROR, message).detail(format!("Expected here: {expected}."))
 }
 
 /// The parser puts the location at the end of its message: `... at Line: 1, Column: 8`.
@@ -296,6 +309,9 @@ mod tests {
         let error = parse("SELECT 1;\nSELEC 2").unwrap_err();
         assert_eq!(error.state(), SqlState::SYNTAX_ERROR);
         assert_eq!(error.fields().position, Some(11));
+        assert_eq!(error.fields().message, "syntax error at or near \"SELEC\"");
+        let error = parse("SELECT 1 +").unwrap_err();
+        assert_eq!(error.fields().message, "syntax error at end of input");
     }
 
     #[test]

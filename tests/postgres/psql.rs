@@ -15,8 +15,13 @@ fn beside(name: &str) -> PathBuf {
 
 /// What psql prints of a script, and then what it complains about; `None` where there is no psql.
 fn psql(server: &Server, script: &str) -> Option<String> {
+    psql_with(server, &[], Path::new(script))
+}
+
+/// The same, with further arguments.
+fn psql_with(server: &Server, arguments: &[&str], script: &Path) -> Option<String> {
     let mut command = tools::client("psql", server, &beside(""));
-    command.args(["-X", "-q", "-f", script]);
+    command.args(["-X", "-q"]).args(arguments).arg("-f").arg(script);
     let output = tools::run(command)?;
     Some(tools::text([output.stdout, output.stderr].concat()))
 }
@@ -30,6 +35,42 @@ fn psql_describes_what_there_is() {
     let printed = psql(&server, "describe.sql").expect("psql is there");
     let expected = std::fs::read_to_string(beside("describe.expected")).expect("what is expected");
     assert_same_lines(&printed, &expected);
+}
+
+/// What is expected was printed by PostgreSQL 15, to the letter; how long a statement took is left
+/// out.
+#[test]
+fn psql_works_with_rows_as_at_home() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = crate::start(&data.path().join("data"), &["--cores", "2"]);
+    let folder = format!("folder={}", data.path().display());
+    let Some(printed) = psql_with(&server, &["-v", &folder], Path::new("session.sql")) else {
+        return;
+    };
+    let untimed = |line: &str| match line.strip_prefix("Time: ") {
+        Some(time) if time.ends_with(" ms") => "Time: ... ms\n".to_owned(),
+        _ => format!("{line}\n"),
+    };
+    let printed: String = printed.lines().map(untimed).collect();
+    let expected = std::fs::read_to_string(beside("session.expected")).expect("what is expected");
+    assert_same_lines(&printed, &expected);
+}
+
+#[test]
+fn psql_loads_chinook() {
+    let Some(script) = test_support::shared("data/chinook/chinook.sql") else {
+        eprintln!("passed over: the Chinook database is not beside the project");
+        return;
+    };
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = crate::start(&data.path().join("data"), &["--cores", "2"]);
+    let Some(printed) = psql_with(&server, &["-v", "ON_ERROR_STOP=1"], &script) else { return };
+    let unexpected = |line: &&str| !line.contains("does not exist, skipping");
+    let complaints: Vec<_> = printed.lines().filter(unexpected).collect();
+    assert_eq!(complaints, [""; 0]);
+    let count = beside("chinook.sql");
+    let printed = psql_with(&server, &["-At", "-d", "chinook"], &count).expect("psql is there");
+    assert_eq!(printed, "11|15607\n");
 }
 
 /// Compares line by line, so that a failure names the first one that differs.
