@@ -7,6 +7,7 @@ mod array;
 
 use bytes::{BufMut, BytesMut};
 use model::error::{SqlError, SqlState};
+use model::moment;
 use model::numeric::Numeric;
 use model::types::DataType;
 use model::value::{Interval, Value, ValueRef};
@@ -134,15 +135,39 @@ pub fn decode(bytes: &[u8], data_type: DataType) -> Result<Value, SqlError> {
             Some(array::decode_array(bytes, data_type)?)
         }
         DataType::Bytea => Some(Value::Bytes(bytes.into())),
-        DataType::Date => bytes.try_into().ok().map(|b| Value::Date(i32::from_be_bytes(b))),
-        DataType::Time => bytes.try_into().ok().map(|b| Value::Time(i64::from_be_bytes(b))),
+        DataType::Date => match bytes.try_into().ok().map(i32::from_be_bytes) {
+            Some(days) if in_date_range(days) => Some(Value::Date(days)),
+            Some(_) => return Err(out_of_range("date out of range")),
+            None => None,
+        },
+        DataType::Time => match bytes.try_into().ok().map(i64::from_be_bytes) {
+            Some(micros) if (0..=moment::DAY_MICROS).contains(&micros) => Some(Value::Time(micros)),
+            Some(_) => return Err(out_of_range("time out of range")),
+            None => None,
+        },
         DataType::Timestamp | DataType::TimestampTz => {
-            bytes.try_into().ok().map(|b| Value::Timestamp(i64::from_be_bytes(b)))
+            match bytes.try_into().ok().map(i64::from_be_bytes) {
+                Some(micros) if in_timestamp_range(micros) => Some(Value::Timestamp(micros)),
+                Some(_) => return Err(out_of_range("timestamp out of range")),
+                None => None,
+            }
         }
         DataType::Interval => decode_interval(bytes),
         DataType::Uuid => bytes.try_into().ok().map(Value::Uuid),
     };
     value.ok_or_else(|| malformed(data_type))
+}
+
+fn in_date_range(days: i32) -> bool {
+    !moment::is_finite_date(days) || moment::date_of_days(days.into()).is_some()
+}
+
+fn in_timestamp_range(micros: i64) -> bool {
+    !moment::is_finite_timestamp(micros) || moment::timestamp_of_micros(micros).is_some()
+}
+
+fn out_of_range(message: &'static str) -> SqlError {
+    SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, message)
 }
 
 /// The text that `bytes` are.

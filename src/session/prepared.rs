@@ -314,7 +314,9 @@ impl Session {
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "cached plan must not change result type",
             )
-            .hint("Prepare the statement again."));
+            .hint("Prepare the statement again.")
+            // asyncpg prepares again when it sees it.
+            .routine("RevalidateCachedQuery"));
         }
         if let Some(prepared) = self.prepared.get_mut(name) {
             prepared.planned = again.clone();

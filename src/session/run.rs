@@ -217,7 +217,7 @@ impl Session {
         match block::decide(self.standing, step(&planned.kind, more)) {
             Decision::Refuse(refusal) => return Err(refusal.to_error()),
             Decision::Warn(warning) => {
-                client.notice(Weight::Warning, self.standing, warning.to_notice());
+                self.tell(Weight::Warning, warning.to_notice(), client);
                 return Ok(Done::tagged(&planned.tag(0)));
             }
             Decision::Begin => {
@@ -261,7 +261,7 @@ impl Session {
             let notices = self.host.router.change_schema(change, &self.scope).await?;
             for notice in notices {
                 let notice = SqlError::new(SqlState::SUCCESSFUL_COMPLETION, notice);
-                client.notice(Weight::Notice, self.standing, notice);
+                self.tell(Weight::Notice, notice, client);
             }
             return Ok(Done::tagged(&planned.tag(0)));
         }
@@ -273,7 +273,14 @@ impl Session {
 
     fn warn(&self, warning: Option<Warning>, client: &mut dyn Client) {
         if let Some(warning) = warning {
-            client.notice(Weight::Warning, self.standing, warning.to_notice());
+            self.tell(Weight::Warning, warning.to_notice(), client);
+        }
+    }
+
+    /// Tells the client something, unless it wants to hear of graver things only.
+    fn tell(&self, weight: Weight, notice: SqlError, client: &mut dyn Client) {
+        if self.settings.wants(weight) {
+            client.notice(weight, self.standing, notice);
         }
     }
 
@@ -289,7 +296,7 @@ impl Session {
             PlannedKind::Empty => Ok(Done::tagged(&planned.tag(0))),
             PlannedKind::Maintenance(maintenance) => {
                 for warning in maintenance.warnings() {
-                    client.notice(Weight::Warning, self.standing, warning);
+                    self.tell(Weight::Warning, warning, client);
                 }
                 Ok(Done::tagged(&planned.tag(0)))
             }

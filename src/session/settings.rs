@@ -5,6 +5,7 @@
 //! makes sense here. Anything else is an error, so that no one believes in a setting that does
 //! nothing.
 
+use super::Weight;
 use crate::sql::SettingValues;
 use model::error::{SqlError, SqlState};
 use std::sync::LazyLock;
@@ -234,6 +235,15 @@ impl Settings {
     /// How long a statement may take; `None` is for ever.
     pub fn statement_timeout(&self) -> Option<Duration> {
         self.statement_timeout
+    }
+
+    /// Whether the client wants to hear of what weighs so much (`client_min_messages`).
+    pub(super) fn wants(&self, weight: Weight) -> bool {
+        let least = find("client_min_messages").map_or("", |index| self.value(index));
+        match weight {
+            Weight::Notice => !matches!(least, "warning" | "error"),
+            Weight::Warning => least != "error",
+        }
     }
 
     fn value(&self, index: usize) -> &str {

@@ -34,6 +34,7 @@ pub struct Binder<'a> {
     tables: RefCell<BTreeSet<ObjectId>>,
     pub(super) ctes: RefCell<Vec<CommonTable>>,
     nesting: Cell<usize>,
+    working_tables: Cell<usize>,
     pub(super) uncacheable: Cell<bool>,
     /// Of the text that is bound; none of a text that the client has not sent.
     pub(super) lines: RefCell<Option<Lines>>,
@@ -44,7 +45,10 @@ pub struct Binder<'a> {
 pub(super) struct CommonTable {
     pub(super) name: String,
     pub(super) columns: Vec<ScopeColumn>,
-    pub(super) plan: Logical,
+    /// How many levels are around it: the plan sees their rows.
+    pub(super) levels: usize,
+    /// Or why the name may not be used here.
+    pub(super) plan: Result<Logical, SqlError>,
 }
 
 /// How eagerly a value is converted.
@@ -72,6 +76,7 @@ impl<'a> Binder<'a> {
             tables: RefCell::default(),
             ctes: RefCell::default(),
             nesting: Cell::new(0),
+            working_tables: Cell::new(0),
             uncacheable: Cell::new(false),
             lines: RefCell::new(None),
         }
@@ -91,6 +96,11 @@ impl<'a> Binder<'a> {
     pub fn parameter_types(&self) -> Vec<DataType> {
         let parameters = self.parameters.borrow();
         parameters.iter().map(|known| known.unwrap_or(DataType::Text)).collect()
+    }
+
+    /// A number for the rows that a recursive query reads of itself.
+    pub(super) fn next_working_table(&self) -> usize {
+        self.working_tables.replace(self.working_tables.get() + 1)
     }
 
     /// Runs one level of nested binding, with enough stack for it.
@@ -219,6 +229,9 @@ pub(super) fn can_assign(from: DataType, target: DataType) -> bool {
 /// What storing into a column converts beyond the implicit casts.
 fn is_assignment_cast(from: DataType, target: DataType) -> bool {
     let (from, target) = (from.base(), target.base());
+    if let (DataType::Array(from), DataType::Array(target)) = (from, target) {
+        return is_assignment_cast(from.data_type(), target.data_type());
+    }
     from.is_number() && target.is_number()
         || from.is_oid() && target.is_integer()
         || target.is_text()

@@ -321,7 +321,7 @@ impl Binder<'_> {
             } if with_hints.is_empty() && partitions.is_empty() => {
                 let (schema, relation) = relation_name(name)?;
                 let source = self
-                    .bind_relation(schema.as_deref(), &relation)
+                    .bind_relation(schema.as_deref(), &relation, outer)
                     .map_err(|error| self.at_name(error, name))?;
                 rename(source, Some(&relation), alias.as_ref())
             }
@@ -340,11 +340,19 @@ impl Binder<'_> {
         }
     }
 
-    fn bind_relation(&self, schema: Option<&str>, name: &str) -> Result<Source, SqlError> {
+    fn bind_relation(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Source, SqlError> {
         if schema.is_none() {
             let ctes = self.ctes.borrow();
             if let Some(cte) = ctes.iter().rev().find(|cte| cte.name == name) {
-                return Ok(Source { plan: cte.plan.clone(), columns: cte.columns.clone() });
+                let mut plan = cte.plan.clone()?;
+                // The rows around the `WITH` are further away where its name stands deeper.
+                plan.move_outer(Scope::levels(outer).saturating_sub(cte.levels));
+                return Ok(Source { plan, columns: cte.columns.clone() });
             }
         }
         if let Some(table) = self.virtual_tables.table(schema, name, self.catalog, self.settings) {

@@ -97,6 +97,25 @@ pub enum Logical {
         /// The inputs, of the same types.
         inputs: Vec<Logical>,
     },
+    /// `WITH RECURSIVE`: the first rows, and what the step makes of those that the run before has
+    /// added, until it adds none.
+    Recursive {
+        /// Names the rows that the step reads.
+        id: usize,
+        /// The first rows.
+        first: Box<Logical>,
+        /// Reads [`Logical::WorkingTable`] of the same number; of the same types.
+        step: Box<Logical>,
+        /// Whether rows may come again (`UNION ALL`).
+        all: bool,
+    },
+    /// In the step of a recursive query: the rows that the run before has added.
+    WorkingTable {
+        /// Names the recursive query.
+        id: usize,
+        /// Types of its columns.
+        types: Vec<DataType>,
+    },
     /// `INTERSECT`, `EXCEPT`.
     SetOperation {
         /// Left input.
@@ -158,7 +177,7 @@ impl Logical {
             Logical::Get { table, columns, .. } => {
                 columns.iter().map(|&ordinal| table.columns[ordinal].data_type).collect()
             }
-            Logical::Values { types, .. } => types.clone(),
+            Logical::Values { types, .. } | Logical::WorkingTable { types, .. } => types.clone(),
             Logical::Filter { input, .. }
             | Logical::Sort { input, .. }
             | Logical::Limit { input, .. } => input.types(),
@@ -186,6 +205,7 @@ impl Logical {
             }
             Logical::Append { inputs } => inputs.first().map_or_else(Vec::new, Logical::types),
             Logical::SetOperation { left, .. } => left.types(),
+            Logical::Recursive { first, .. } => first.types(),
             Logical::Window { input, calls, .. } => {
                 let mut types = input.types();
                 types.extend(calls.iter().map(|call| call.data_type));
@@ -205,7 +225,7 @@ impl Logical {
         match self {
             Logical::Get { columns, .. } => columns.len(),
             Logical::Project { expressions, .. } => expressions.len(),
-            Logical::Values { types, .. } => types.len(),
+            Logical::Values { types, .. } | Logical::WorkingTable { types, .. } => types.len(),
             Logical::Filter { input, .. }
             | Logical::Sort { input, .. }
             | Logical::Limit { input, .. } => input.width(),
@@ -216,7 +236,7 @@ impl Logical {
     /// Calls `visit` on the inputs; `true` for one that is the subplan of an `Apply`.
     pub fn for_each_input<'a>(&'a self, mut visit: impl FnMut(&'a Logical, bool)) {
         match self {
-            Logical::Get { .. } | Logical::Values { .. } => {}
+            Logical::Get { .. } | Logical::Values { .. } | Logical::WorkingTable { .. } => {}
             Logical::Filter { input, .. }
             | Logical::Project { input, .. }
             | Logical::Aggregate { input, .. }
@@ -233,13 +253,17 @@ impl Logical {
                 visit(subplan, true);
             }
             Logical::Append { inputs } => inputs.iter().for_each(|input| visit(input, false)),
+            Logical::Recursive { first, step, .. } => {
+                visit(first, false);
+                visit(step, false);
+            }
         }
     }
 
     /// As [`Logical::for_each_input`], to change them.
     pub fn for_each_input_mut(&mut self, mut change: impl FnMut(&mut Logical, bool)) {
         match self {
-            Logical::Get { .. } | Logical::Values { .. } => {}
+            Logical::Get { .. } | Logical::Values { .. } | Logical::WorkingTable { .. } => {}
             Logical::Filter { input, .. }
             | Logical::Project { input, .. }
             | Logical::Aggregate { input, .. }
@@ -256,6 +280,10 @@ impl Logical {
                 change(subplan, true);
             }
             Logical::Append { inputs } => inputs.iter_mut().for_each(|input| change(input, false)),
+            Logical::Recursive { first, step, .. } => {
+                change(first, false);
+                change(step, false);
+            }
         }
     }
 
@@ -287,7 +315,11 @@ impl Logical {
             Logical::ProjectSet { calls, .. } => {
                 calls.iter().flat_map(|call| &call.arguments).for_each(visit);
             }
-            Logical::Apply { .. } | Logical::Append { .. } | Logical::SetOperation { .. } => {}
+            Logical::Apply { .. }
+            | Logical::Append { .. }
+            | Logical::SetOperation { .. }
+            | Logical::Recursive { .. }
+            | Logical::WorkingTable { .. } => {}
         }
     }
 
@@ -321,7 +353,11 @@ impl Logical {
             Logical::ProjectSet { calls, .. } => {
                 calls.iter_mut().flat_map(|call| &mut call.arguments).for_each(change);
             }
-            Logical::Apply { .. } | Logical::Append { .. } | Logical::SetOperation { .. } => {}
+            Logical::Apply { .. }
+            | Logical::Append { .. }
+            | Logical::SetOperation { .. }
+            | Logical::Recursive { .. }
+            | Logical::WorkingTable { .. } => {}
         }
     }
 
@@ -346,9 +382,53 @@ impl Logical {
         });
     }
 
+    /// Puts so many levels between this plan and the rows that enclose it.
+    pub fn move_outer(&mut self, by: usize) {
+        if by > 0 {
+            self.move_outer_at(0, by);
+        }
+    }
+
+    fn move_outer_at(&mut self, level: usize, by: usize) {
+        self.for_each_expression_mut(|expression| {
+            expression.rewrite(&mut |node| {
+                if let Expression::Outer { depth, .. } = node
+                    && *depth >= level
+                {
+                    *depth += by;
+                }
+            });
+        });
+        self.for_each_input_mut(|input, is_subplan| {
+            input.move_outer_at(level + usize::from(is_subplan), by);
+        });
+    }
+
     /// Whether the plan refers to a row that encloses it.
     pub fn is_correlated(&self) -> bool {
         self.refers_outside(0)
+    }
+
+    /// Whether the plan reads rows of a recursive query around it: it answers anew in each run.
+    pub fn reads_working_table(&self) -> bool {
+        self.reads_working_table_but(&mut Vec::new())
+    }
+
+    fn reads_working_table_but(&self, inside: &mut Vec<usize>) -> bool {
+        if let Logical::WorkingTable { id, .. } = self {
+            return !inside.contains(id);
+        }
+        let own = match self {
+            Logical::Recursive { id, .. } => Some(*id),
+            _ => None,
+        };
+        inside.extend(own);
+        let mut found = false;
+        self.for_each_input(|input, _| found = found || input.reads_working_table_but(inside));
+        if own.is_some() {
+            inside.pop();
+        }
+        found
     }
 
     fn refers_outside(&self, level: usize) -> bool {

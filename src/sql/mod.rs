@@ -43,6 +43,7 @@ mod physical;
 mod positions;
 mod prepared;
 mod query;
+mod recursion;
 mod reg;
 mod rows;
 pub mod rules;

@@ -12,8 +12,8 @@ use super::logical::{Logical, columns_of, conjunction, conjuncts, map_columns};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{
     Access, Aggregate, AggregateCall, Append, Apply, Exchange, Filter, HashJoin, JoinKind, Limit,
-    Materialize, NestedLoopJoin, Phase, Plan, Project, ProjectSet, Scan, SetCall, SetOperation,
-    Sort, SortKey, Target, Values, Window,
+    Materialize, NestedLoopJoin, Phase, Plan, Project, ProjectSet, Recursive, Scan, SetCall,
+    SetOperation, Sort, SortKey, Target, Values, Window, WorkingTable,
 };
 use model::types::DataType;
 use shards::exec::state_types;
@@ -78,10 +78,10 @@ fn place(logical: Logical) -> Placed {
             join(place(*left), place(*right), kind, condition, width)
         }
         Logical::Apply { input, subplan, kind } => {
-            let correlated = subplan.is_correlated();
+            let changes = subplan.is_correlated() || subplan.reads_working_table();
             let input = Box::new(gather(place(*input)));
             let mut subplan = gather(place(*subplan));
-            if correlated {
+            if changes {
                 keep_uncorrelated(&mut subplan);
             } else {
                 subplan = Plan::Materialize(Materialize { input: Box::new(subplan) });
@@ -91,6 +91,15 @@ fn place(logical: Logical) -> Placed {
         Logical::Append { inputs } => {
             let inputs = inputs.into_iter().map(|input| gather(place(input))).collect();
             Placed::Router(Plan::Append(Append { inputs }))
+        }
+        Logical::Recursive { id, first, step, all } => {
+            // The step runs again and again: what it reads of tables is fetched once and kept.
+            let (first, mut step) = (Box::new(gather(place(*first))), gather(place(*step)));
+            keep_uncorrelated(&mut step);
+            Placed::Router(Plan::Recursive(Recursive { id, first, step: Arc::new(step), all }))
+        }
+        Logical::WorkingTable { id, types } => {
+            Placed::Router(Plan::WorkingTable(WorkingTable { id, types }))
         }
         Logical::SetOperation { left, right, kind, all } => {
             let (left, right) = (Box::new(gather(place(*left))), Box::new(gather(place(*right))));
@@ -462,7 +471,13 @@ fn keep_uncorrelated(plan: &mut Plan) {
             keep_uncorrelated(right);
         }
         Plan::Append(Append { inputs }) => inputs.iter_mut().for_each(keep_uncorrelated),
-        Plan::Scan(_) | Plan::Values(_) | Plan::Materialize(_) | Plan::Modify(_) => {}
+        // Its step keeps what it fetches in any case.
+        Plan::Recursive(Recursive { first, .. }) => keep_uncorrelated(first),
+        Plan::Scan(_)
+        | Plan::Values(_)
+        | Plan::WorkingTable(_)
+        | Plan::Materialize(_)
+        | Plan::Modify(_) => {}
     }
 }
 

@@ -42,9 +42,6 @@ impl Binder<'_> {
     }
 
     fn bind_with(&self, with: &ast::With, outer: Option<&Scope<'_>>) -> Result<(), SqlError> {
-        if with.recursive {
-            return Err(SqlError::unsupported("WITH RECURSIVE"));
-        }
         let mut names: Vec<String> = Vec::with_capacity(with.cte_tables.len());
         for cte in &with.cte_tables {
             let name = fold(&cte.alias.name);
@@ -55,13 +52,11 @@ impl Binder<'_> {
                 ));
             }
             names.push(name.clone());
-            // The plan is put in wherever the name stands, at any depth: it may not look outside.
-            let bound = self.bind_query(&cte.query, None).map_err(|error| match outer {
-                Some(_) if error.state() == SqlState::UNDEFINED_COLUMN => {
-                    error.hint("A WITH query inside a subquery cannot use the columns around it.")
-                }
-                _ => error,
-            })?;
+            // The plan is put in wherever the name stands, at any depth.
+            let bound = match with.recursive {
+                true => self.bind_recursive(&name, &cte.alias, &cte.query, outer)?,
+                false => self.bind_query(&cte.query, outer)?,
+            };
             let columns = bound.columns.into_iter().map(|c| ScopeColumn {
                 relation: None,
                 name: c.name,
@@ -71,7 +66,9 @@ impl Binder<'_> {
             });
             let source = super::from::Source { plan: bound.plan, columns: columns.collect() };
             let source = super::from::rename(source, Some(&name), Some(&cte.alias))?;
-            let cte = CommonTable { name, columns: source.columns, plan: source.plan };
+            let levels = Scope::levels(outer);
+            let plan = Ok(source.plan);
+            let cte = CommonTable { name, columns: source.columns, levels, plan };
             self.ctes.borrow_mut().push(cte);
         }
         Ok(())
@@ -97,7 +94,11 @@ impl Binder<'_> {
         Ok(bound)
     }
 
-    fn bind_set(&self, body: &SetExpr, outer: Option<&Scope<'_>>) -> Result<BoundQuery, SqlError> {
+    pub(super) fn bind_set(
+        &self,
+        body: &SetExpr,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<BoundQuery, SqlError> {
         match body {
             SetExpr::Select(select) => self.bind_select(select, &[], outer),
             SetExpr::Query(query) => self.bind_query(query, outer),

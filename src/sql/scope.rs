@@ -35,6 +35,11 @@ impl<'a> Scope<'a> {
         Scope { columns: Vec::new(), parent }
     }
 
+    /// How many levels there are around a query inside `outer`.
+    pub fn levels(outer: Option<&Scope<'_>>) -> usize {
+        std::iter::successors(outer, |scope| scope.parent).count()
+    }
+
     /// Finds a column by name, here or in the queries around.
     pub fn resolve(&self, relation: Option<&str>, name: &str) -> Result<Expression, SqlError> {
         let mut level = Some(self);

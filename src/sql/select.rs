@@ -18,8 +18,9 @@ use super::query::{BoundQuery, distinct, ordinal};
 use super::scope::Scope;
 use super::slots::{Refusals, Slot, Slots, collect, replace_slots};
 use model::error::{SqlError, SqlState};
-use model::expression::Expression;
-use model::plan::SortKey;
+use model::expression::{BinaryOperator, Expression};
+use model::plan::{SortKey, WindowCall, WindowFunction};
+use model::types::DataType;
 use sqlparser::ast::{self, Expr, SelectItem};
 
 /// The name of a column that its expression does not name.
@@ -30,6 +31,8 @@ struct Clauses {
     items: Vec<(String, Expression)>,
     having: Option<Expression>,
     order: Vec<SortKey>,
+    /// `DISTINCT ON`: of the rows in which these are equal the first in order is kept.
+    distinct_on: Vec<Expression>,
 }
 
 impl Binder<'_> {
@@ -59,7 +62,14 @@ impl Binder<'_> {
         };
         slots.takes_sets = true;
         let order = self.bind_order(order, &items, &scope, &mut slots)?;
-        let mut clauses = Clauses { items, having, order };
+        let distinct_on = match &select.distinct {
+            Some(ast::Distinct::On(expressions)) => {
+                let bind = |e| self.bind_key(e, "DISTINCT ON", &items, &scope, &mut slots);
+                expressions.iter().map(bind).collect::<Result<_, _>>()?
+            }
+            _ => Vec::new(),
+        };
+        let mut clauses = Clauses { items, having, order, distinct_on };
         let grouped =
             !groups.is_empty() || !slots.aggregates.is_empty() || clauses.having.is_some();
         if grouped {
@@ -187,25 +197,32 @@ impl Binder<'_> {
     ) -> Result<Vec<SortKey>, SqlError> {
         let mut keys = Vec::with_capacity(order.len());
         for key in order {
-            let named = match &key.expr {
-                Expr::Identifier(name) => {
-                    let name = fold(name);
-                    items.iter().find(|(item, _)| *item == name).map(|(_, value)| value.clone())
-                }
-                other => {
-                    ordinal(other, items.len(), "ORDER BY")?.map(|index| items[index].1.clone())
-                }
-            };
-            let value = match named {
-                Some(value) => value,
-                None => {
-                    let value = self.bind(&key.expr, scope, slots)?;
-                    self.decided(value)
-                }
-            };
+            let value = self.bind_key(&key.expr, "ORDER BY", items, scope, slots)?;
             keys.push(sort_key(value, &key.options)?);
         }
         Ok(keys)
+    }
+
+    /// The name or number of a select item, or else an expression.
+    fn bind_key(
+        &self,
+        key: &Expr,
+        clause: &str,
+        items: &[(String, Expression)],
+        scope: &Scope<'_>,
+        slots: &mut Slots,
+    ) -> Result<Expression, SqlError> {
+        let named = match key {
+            Expr::Identifier(name) => {
+                let name = fold(name);
+                items.iter().find(|(item, _)| *item == name).map(|(_, value)| value.clone())
+            }
+            other => ordinal(other, items.len(), clause)?.map(|index| items[index].1.clone()),
+        };
+        match named {
+            Some(value) => Ok(value),
+            None => Ok(self.decided(self.bind(key, scope, slots)?)),
+        }
     }
 
     /// Select list, `DISTINCT` and `ORDER BY` over a plan that has all their columns.
@@ -217,10 +234,10 @@ impl Binder<'_> {
         slots: &Slots,
     ) -> Result<BoundQuery, SqlError> {
         let is_distinct = match distinctness {
-            None | Some(ast::Distinct::All) => false,
+            None | Some(ast::Distinct::All | ast::Distinct::On(_)) => false,
             Some(ast::Distinct::Distinct) => true,
-            Some(ast::Distinct::On(_)) => return Err(SqlError::unsupported("DISTINCT ON")),
         };
+        check_distinct_on(&clauses)?;
         let columns: Vec<OutputColumn> = clauses
             .items
             .iter()
@@ -247,6 +264,16 @@ impl Binder<'_> {
             };
             keys.push(SortKey { expression: Expression::column(index, data_type), ..key });
         }
+        let mut distinct_on = Vec::with_capacity(clauses.distinct_on.len());
+        for expression in clauses.distinct_on {
+            let data_type = expression.data_type();
+            let mut known = clauses.items.iter().map(|(_, value)| value).chain(&extra);
+            let index = known.position(|value| *value == expression).unwrap_or_else(|| {
+                extra.push(expression);
+                columns.len() + extra.len() - 1
+            });
+            distinct_on.push(Expression::column(index, data_type));
+        }
         let mut expressions: Vec<Expression> =
             clauses.items.into_iter().map(|(_, value)| value).chain(extra).collect();
         let mut used: Vec<&mut Expression> = expressions.iter_mut().collect();
@@ -257,6 +284,9 @@ impl Binder<'_> {
         if is_distinct {
             plan = distinct(plan);
         }
+        if !distinct_on.is_empty() {
+            plan = first_of_each(plan, distinct_on, keys.clone());
+        }
         if !keys.is_empty() {
             plan = Logical::Sort { input: Box::new(plan), keys, limit: None };
         }
@@ -266,6 +296,44 @@ impl Binder<'_> {
         }
         Ok(BoundQuery { plan, columns })
     }
+}
+
+/// `ORDER BY` has to put the rows that `DISTINCT ON` takes for equal one behind the other.
+fn check_distinct_on(clauses: &Clauses) -> Result<(), SqlError> {
+    let distinct_on = &clauses.distinct_on;
+    let ordered: Vec<bool> =
+        clauses.order.iter().map(|key| distinct_on.contains(&key.expression)).collect();
+    let leading = ordered.iter().take_while(|known| **known).count();
+    let behind = &ordered[leading..];
+    let missing = |e: &Expression| !clauses.order.iter().any(|key| key.expression == *e);
+    if !behind.is_empty() && (behind.contains(&true) || distinct_on.iter().any(missing)) {
+        return Err(SqlError::new(
+            SqlState::INVALID_COLUMN_REFERENCE,
+            "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+        ));
+    }
+    Ok(())
+}
+
+/// Of the rows in which `groups` are equal the first in order.
+fn first_of_each(input: Logical, groups: Vec<Expression>, order_by: Vec<SortKey>) -> Logical {
+    let types = input.types();
+    let number = Expression::column(types.len(), DataType::Int8);
+    let calls = vec![WindowCall {
+        function: WindowFunction::RowNumber,
+        arguments: Vec::new(),
+        data_type: DataType::Int8,
+    }];
+    let numbered =
+        Logical::Window { input: Box::new(input), partition_by: groups, order_by, calls };
+    let is_first = Expression::Binary {
+        operator: BinaryOperator::Equal,
+        left: Box::new(number),
+        right: Box::new(Expression::literal(1, DataType::Int8)),
+        data_type: DataType::Bool,
+    };
+    let columns = types.into_iter().enumerate().map(|(at, t)| Expression::column(at, t));
+    numbered.filter(is_first).project(columns.collect())
 }
 
 /// Puts the aggregation into the plan and makes the clauses refer to its columns.
@@ -279,7 +347,8 @@ fn group(
     let mut grouping = Grouping::new(groups, std::mem::take(&mut slots.aggregates));
     let items = clauses.items.iter_mut().map(|(_, value)| value);
     let order = clauses.order.iter_mut().map(|key| &mut key.expression);
-    for expression in items.chain(&mut clauses.having).chain(order) {
+    let distinct_on = &mut clauses.distinct_on;
+    for expression in items.chain(&mut clauses.having).chain(order).chain(distinct_on) {
         grouping.regroup(expression, scope, &plan)?;
     }
     for window in &mut slots.windows {
@@ -331,7 +400,7 @@ fn place_windows(mut plan: Logical, clauses: &mut Clauses, slots: &Slots) -> Log
         let (partition_by, order_by, arguments) = specification;
         for (offset, (position, arguments)) in together.into_iter().zip(arguments).enumerate() {
             let slot = &slots.windows[position];
-            calls.push(model::plan::WindowCall {
+            calls.push(WindowCall {
                 function: slot.function,
                 arguments,
                 data_type: slot.data_type,
@@ -341,7 +410,8 @@ fn place_windows(mut plan: Logical, clauses: &mut Clauses, slots: &Slots) -> Log
         plan = Logical::Window { input: Box::new(input), partition_by, order_by, calls };
     }
     let order = clauses.order.iter_mut().map(|key| &mut key.expression);
-    for expression in clauses.items.iter_mut().map(|(_, value)| value).chain(order) {
+    let items = clauses.items.iter_mut().map(|(_, value)| value);
+    for expression in items.chain(order).chain(&mut clauses.distinct_on) {
         replace_slots(expression, &mut |slot| match slot {
             Slot::Window(position) => Some(placed[position]),
             _ => None,

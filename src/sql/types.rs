@@ -62,7 +62,8 @@ fn array_of(element: DataType) -> Result<DataType, SqlError> {
 
 fn custom(name: &str) -> Result<DataType, SqlError> {
     let lower = name.to_lowercase();
-    let bare = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
+    let schema = ["pg_catalog.", "\"pg_catalog\"."];
+    let bare = schema.iter().find_map(|schema| lower.strip_prefix(schema)).unwrap_or(&lower);
     if bare == "\"char\"" {
         return Ok(DataType::InternalChar);
     }

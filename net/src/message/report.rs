@@ -141,6 +141,7 @@ impl Wire for Report {
             column: Wire::decode(input)?,
             constraint: Wire::decode(input)?,
             context: None,
+            routine: None,
         });
         Ok(Report { severity, retryable, transaction, error })
     }

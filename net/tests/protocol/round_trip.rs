@@ -84,6 +84,7 @@ fn report() -> impl Strategy<Value = Report> {
                 column: texts.pop().unwrap(),
                 constraint: texts.pop().unwrap(),
                 context: None,
+                routine: None,
             })
         },
     );

@@ -92,6 +92,7 @@ fn report(severity: Severity) -> Report {
         column: None,
         constraint: Some("item_pkey".to_owned()),
         context: None,
+        routine: None,
     });
     Report::new(severity, TransactionStatus::Failed, error)
 }

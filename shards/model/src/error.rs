@@ -69,6 +69,8 @@ states! {
     INVALID_ARGUMENT_FOR_POWER_FUNCTION = b"2201F";
     /// character_not_in_repertoire (invalid UTF-8)
     CHARACTER_NOT_IN_REPERTOIRE = b"22021";
+    /// invalid_recursion
+    INVALID_RECURSION = b"42P19";
     /// not_null_violation
     NOT_NULL_VIOLATION = b"23502";
     /// foreign_key_violation
@@ -242,6 +244,9 @@ pub struct ErrorFields {
     pub constraint: Option<String>,
     /// Where in the statement's input: a line of `COPY`. The native protocol does not carry it.
     pub context: Option<String>,
+    /// The routine of PostgreSQL's source that would report it, where drivers tell an error by
+    /// that. The native protocol does not carry it.
+    pub routine: Option<&'static str>,
 }
 
 impl SqlError {
@@ -258,6 +263,7 @@ impl SqlError {
             column: None,
             constraint: None,
             context: None,
+            routine: None,
         }))
     }
 
@@ -323,6 +329,13 @@ impl SqlError {
     #[must_use]
     pub fn context(mut self, context: impl FnOnce() -> String) -> SqlError {
         self.0.context.get_or_insert_with(context);
+        self
+    }
+
+    /// Adds the routine by which drivers know the error.
+    #[must_use]
+    pub fn routine(mut self, routine: &'static str) -> SqlError {
+        self.0.routine = Some(routine);
         self
     }
 

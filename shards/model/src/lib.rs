@@ -19,6 +19,7 @@ pub mod expression;
 pub mod id;
 pub mod key;
 pub mod lookup;
+pub mod moment;
 pub mod numeric;
 pub mod placement;
 pub mod plan;

@@ -39,6 +39,10 @@ pub enum Plan {
     Append(Append),
     /// `INTERSECT` and `EXCEPT`.
     SetOperation(SetOperation),
+    /// `WITH RECURSIVE`.
+    Recursive(Recursive),
+    /// What the step of a [`Recursive`] reads of it.
+    WorkingTable(WorkingTable),
     /// Window functions.
     Window(Window),
     /// Calls functions that answer several rows.
@@ -350,6 +354,29 @@ pub enum ApplyKind {
 pub struct Append {
     /// All with the same column types.
     pub inputs: Vec<Plan>,
+}
+
+/// Answers the first rows, then runs `step` over and over: each time its working table holds the
+/// rows that the run before has answered, until there are none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recursive {
+    /// Names its working table.
+    pub id: usize,
+    /// The first rows.
+    pub first: Box<Plan>,
+    /// Answers rows of the same types.
+    pub step: Arc<Plan>,
+    /// `UNION ALL`; otherwise a row that has been answered is not answered again.
+    pub all: bool,
+}
+
+/// The rows that the last run of a [`Recursive`]'s step has answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkingTable {
+    /// Whose.
+    pub id: usize,
+    /// Types of the columns.
+    pub types: Vec<DataType>,
 }
 
 /// `INTERSECT` and `EXCEPT`.

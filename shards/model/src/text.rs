@@ -6,13 +6,13 @@
 //! exports all print through here.
 
 use crate::array::Array;
+use crate::moment::{self, DAY_MICROS};
 use crate::types::DataType;
 use crate::value::{Interval, Value, ValueRef};
 use std::fmt::{self, Write};
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 pub const POSTGRES_EPOCH_DAYS: i64 = 10_957;
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Appends `value`, a value of `data_type`, to `out`; NULL appends nothing.
 pub fn push_text(out: &mut String, value: &ValueRef<'_>, data_type: DataType) {
@@ -44,6 +44,11 @@ fn write_text(out: &mut String, value: &ValueRef<'_>, data_type: DataType) -> fm
         ValueRef::Numeric(number) => write!(out, "{number}"),
         ValueRef::Text(text) => out.write_str(text),
         ValueRef::Bytes(bytes) => write_bytes(out, bytes),
+        ValueRef::Date(moment::DATE_INFINITY) | ValueRef::Timestamp(moment::TIMESTAMP_INFINITY) => {
+            out.write_str("infinity")
+        }
+        ValueRef::Date(moment::DATE_MINUS_INFINITY)
+        | ValueRef::Timestamp(moment::TIMESTAMP_MINUS_INFINITY) => out.write_str("-infinity"),
         ValueRef::Date(days) => {
             let era = write_date(out, i64::from(*days))?;
             out.write_str(era)

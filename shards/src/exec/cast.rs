@@ -4,13 +4,12 @@ use super::decimal;
 use super::input::{self, integer_bounds};
 use model::array::Array;
 use model::error::{SqlError, SqlState};
+use model::moment::{self, DAY_MICROS};
 use model::numeric::Numeric;
 use model::text;
 use model::types::DataType;
 use model::value::{Interval, Value};
 use std::sync::Arc;
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Casts `value` of type `from` to `to`. An `explicit` cast cuts a string that is too long, an
 /// assignment refuses it (22001). `now_micros` is what the text `now` means.
@@ -244,7 +243,14 @@ pub fn float_underflow() -> SqlError {
 fn temporal(value: &Value, to: DataType) -> Option<Result<Value, SqlError>> {
     Some(Ok(match (value, to) {
         (Value::Date(days), DataType::Timestamp | DataType::TimestampTz) => {
-            match i64::from(*days).checked_mul(DAY_MICROS) {
+            let micros = match *days {
+                moment::DATE_INFINITY => Some(moment::TIMESTAMP_INFINITY),
+                moment::DATE_MINUS_INFINITY => Some(moment::TIMESTAMP_MINUS_INFINITY),
+                days => {
+                    i64::from(days).checked_mul(DAY_MICROS).and_then(moment::timestamp_of_micros)
+                }
+            };
+            match micros {
                 Some(micros) => Value::Timestamp(micros),
                 None => {
                     return Some(Err(SqlError::new(
@@ -253,6 +259,15 @@ fn temporal(value: &Value, to: DataType) -> Option<Result<Value, SqlError>> {
                     )));
                 }
             }
+        }
+        (Value::Timestamp(moment::TIMESTAMP_INFINITY), DataType::Date) => {
+            Value::Date(moment::DATE_INFINITY)
+        }
+        (Value::Timestamp(moment::TIMESTAMP_MINUS_INFINITY), DataType::Date) => {
+            Value::Date(moment::DATE_MINUS_INFINITY)
+        }
+        (Value::Timestamp(micros), DataType::Time) if !moment::is_finite_timestamp(*micros) => {
+            Value::Null
         }
         (Value::Timestamp(micros), DataType::Date) => {
             Value::Date(micros.div_euclid(DAY_MICROS) as i32)

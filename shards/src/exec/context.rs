@@ -1,5 +1,6 @@
 //! What operators and expressions need to know of the statement they belong to.
 
+use super::kept::KeptRows;
 use super::materialize::Materialized;
 use super::memory::MemoryAccount;
 use super::store::RowStore;
@@ -71,6 +72,8 @@ pub struct ExecContext {
     pub identity: SessionIdentity,
     /// Results that are computed once a statement.
     pub materialized: Rc<Materialized>,
+    /// What the steps of recursive queries read of them.
+    pub working: Option<Rc<Working>>,
     /// The rows of enclosing `Apply` nodes.
     pub outer: Option<Rc<OuterRow>>,
 }
@@ -82,6 +85,16 @@ pub struct OuterRow {
     pub values: Vec<Value>,
     /// The next enclosing one.
     pub enclosing: Option<Rc<OuterRow>>,
+}
+
+/// The rows that a recursive query's last run has answered, and those of the queries around it.
+pub struct Working {
+    /// Which recursive query.
+    pub(super) id: usize,
+    /// The rows.
+    pub(super) rows: KeptRows,
+    /// The next enclosing one.
+    pub(super) enclosing: Option<Rc<Working>>,
 }
 
 impl ExecContext {
@@ -96,12 +109,34 @@ impl ExecContext {
             cancelled: Rc::new(Cell::new(false)),
             identity: SessionIdentity::default(),
             materialized: Rc::default(),
+            working: None,
             outer: None,
         }
     }
 
     /// The same statement with one more enclosing row.
     pub fn with_outer(&self, values: Vec<Value>) -> ExecContext {
+        let outer = Some(Rc::new(OuterRow { values, enclosing: self.outer.clone() }));
+        ExecContext { outer, ..self.again() }
+    }
+
+    /// The same statement inside a run of a recursive query's step.
+    pub(super) fn with_working(&self, id: usize, rows: KeptRows) -> ExecContext {
+        let working = Some(Rc::new(Working { id, rows, enclosing: self.working.clone() }));
+        ExecContext { working, ..self.again() }
+    }
+
+    /// The rows of a recursive query that its step reads.
+    pub(super) fn working(&self, id: usize) -> Result<Rc<Working>, SqlError> {
+        let mut working = self.working.as_ref();
+        while let Some(candidate) = working.filter(|candidate| candidate.id != id) {
+            working = candidate.enclosing.as_ref();
+        }
+        let outside = || SqlError::internal("a working table outside of its recursive query");
+        working.cloned().ok_or_else(outside)
+    }
+
+    fn again(&self) -> ExecContext {
         ExecContext {
             parameters: self.parameters.clone(),
             now_micros: self.now_micros,
@@ -111,7 +146,8 @@ impl ExecContext {
             cancelled: self.cancelled.clone(),
             identity: self.identity.clone(),
             materialized: self.materialized.clone(),
-            outer: Some(Rc::new(OuterRow { values, enclosing: self.outer.clone() })),
+            working: self.working.clone(),
+            outer: self.outer.clone(),
         }
     }
 

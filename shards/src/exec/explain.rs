@@ -101,6 +101,10 @@ fn describe(plan: &Plan, partitions: u32) -> Description<'_> {
             (format!("Apply ({kind})"), vec![&node.input, &node.subplan])
         }
         Plan::Append(node) => ("Append".to_owned(), node.inputs.iter().collect()),
+        Plan::Recursive(node) => {
+            ("Recursive Union".to_owned(), vec![node.first.as_ref(), node.step.as_ref()])
+        }
+        Plan::WorkingTable(_) => ("WorkTable Scan".to_owned(), Vec::new()),
         Plan::SetOperation(node) => {
             let name = match node.kind {
                 SetOperationKind::Intersect => "Intersect",

@@ -56,6 +56,7 @@ pub mod operators;
 mod outer;
 mod project;
 mod project_set;
+mod recursive;
 mod scan;
 mod set_operation;
 mod shape;

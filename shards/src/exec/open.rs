@@ -11,6 +11,7 @@ use super::limit::LimitOperator;
 use super::materialize::MaterializeOperator;
 use super::project::ProjectOperator;
 use super::project_set::ProjectSetOperator;
+use super::recursive::{RecursiveOperator, WorkingTableOperator};
 use super::scan::ScanOperator;
 use super::set_operation::SetOperator;
 use super::shape::output_types;
@@ -74,6 +75,13 @@ pub fn open(plan: &Plan, context: &Rc<ExecContext>) -> Result<Box<dyn Operator>,
         Plan::Append(node) => Box::new(AppendOperator {
             inputs: node.inputs.iter().map(|i| open(i, context)).collect::<Result<_, _>>()?,
         }),
+        Plan::Recursive(node) => {
+            let first = open(&node.first, context)?;
+            Box::new(RecursiveOperator::new(node, first, output_types(&node.first), context))
+        }
+        Plan::WorkingTable(node) => {
+            Box::new(WorkingTableOperator { working: context.working(node.id)?, at: 0 })
+        }
         Plan::SetOperation(node) => {
             let left = open(&node.left, context)?;
             let right = open(&node.right, context)?;

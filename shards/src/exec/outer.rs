@@ -58,7 +58,7 @@ pub(super) fn bind_expression(
 
 fn for_each_input(plan: &mut Plan, visit: &mut impl FnMut(&mut Plan)) {
     match plan {
-        Plan::Scan(_) | Plan::Values(_) => {}
+        Plan::Scan(_) | Plan::Values(_) | Plan::WorkingTable(_) => {}
         Plan::Exchange(exchange) => {
             let mut fragment = exchange.fragment.as_ref().clone();
             visit(&mut fragment);
@@ -79,6 +79,10 @@ fn for_each_input(plan: &mut Plan, visit: &mut impl FnMut(&mut Plan)) {
         }
         Plan::Apply(node) => visit(&mut node.input),
         Plan::Append(node) => node.inputs.iter_mut().for_each(visit),
+        Plan::Recursive(node) => {
+            visit(&mut node.first);
+            visit(Arc::make_mut(&mut node.step));
+        }
         Plan::SetOperation(node) => {
             visit(&mut node.left);
             visit(&mut node.right);
@@ -133,7 +137,12 @@ fn for_each_expression(plan: &mut Plan, visit: &mut impl FnMut(&mut Expression))
         Plan::ProjectSet(node) => {
             node.calls.iter_mut().flat_map(|call| &mut call.arguments).for_each(visit);
         }
-        Plan::Append(_) | Plan::SetOperation(_) | Plan::Materialize(_) | Plan::Modify(_) => {}
+        Plan::Append(_)
+        | Plan::Recursive(_)
+        | Plan::WorkingTable(_)
+        | Plan::SetOperation(_)
+        | Plan::Materialize(_)
+        | Plan::Modify(_) => {}
         Plan::Window(node) => {
             node.partition_by.iter_mut().for_each(&mut *visit);
             node.order_by.iter_mut().for_each(|key| visit(&mut key.expression));

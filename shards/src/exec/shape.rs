@@ -15,6 +15,8 @@ pub fn output_types(plan: &Plan) -> Vec<DataType> {
             scan.columns.iter().map(|&ordinal| scan.table.columns[ordinal].data_type).collect()
         }
         Plan::Values(values) => values.types.clone(),
+        Plan::Recursive(node) => output_types(&node.first),
+        Plan::WorkingTable(node) => node.types.clone(),
         Plan::Exchange(exchange) => output_types(&exchange.fragment),
         Plan::Filter(filter) => output_types(&filter.input),
         Plan::Project(project) => types_of(&project.expressions),

@@ -18,17 +18,23 @@ pub(super) struct Writer<'a> {
     options: &'a CopyOptions,
     columns: &'a [OutputColumn],
     client: &'a mut dyn Client,
+    /// The header of the binary form: clients expect it in one piece with what follows.
+    header: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(copy: &'a CopyOut, client: &'a mut dyn Client) -> Writer<'a> {
-        Writer { options: &copy.options, columns: &copy.inner.columns, client }
+        let columns = &copy.inner.columns;
+        Writer { options: &copy.options, columns, client, header: Vec::new() }
     }
 
     /// What stands before the rows.
     pub(super) async fn begin(&mut self) -> Result<(), SqlError> {
         let header = match self.options.format {
-            CopyFormat::Binary => binary::header(),
+            CopyFormat::Binary => {
+                self.header = binary::header();
+                return Ok(());
+            }
             _ if self.options.header == Header::None => return Ok(()),
             _ => {
                 let columns = self.columns.iter();
@@ -42,9 +48,22 @@ impl<'a> Writer<'a> {
     /// What stands behind the rows.
     pub(super) async fn end(&mut self) -> Result<(), SqlError> {
         match self.options.format {
-            CopyFormat::Binary => self.client.copy_data(Bytes::from_static(&binary::TRAILER)).await,
+            CopyFormat::Binary => {
+                let trailer = self.behind_header(Bytes::from_static(&binary::TRAILER));
+                self.client.copy_data(trailer).await
+            }
             _ => Ok(()),
         }
+    }
+
+    /// The data, behind a header that has not been sent.
+    fn behind_header(&mut self, data: Bytes) -> Bytes {
+        if self.header.is_empty() {
+            return data;
+        }
+        let mut joined = std::mem::take(&mut self.header);
+        joined.extend_from_slice(&data);
+        joined.into()
     }
 
     /// Each row by itself, as clients expect them.
@@ -67,6 +86,7 @@ impl RowSink for Writer<'_> {
         Box::pin(async move {
             for row in 0..batch.rows() {
                 let data = self.row(&batch, row);
+                let data = self.behind_header(data);
                 self.client.copy_data(data).await?;
             }
             Ok(())

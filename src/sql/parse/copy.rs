@@ -76,7 +76,11 @@ fn generic_option(parser: &mut Parser<'_>) -> Parsed<WrittenOption> {
         Token::LParen => OptionValue::Columns(columns(parser)?),
         Token::Word(word) => {
             parser.next_token();
-            OptionValue::Text(word.value)
+            // A word without quotes is in lower case, as any name.
+            OptionValue::Text(match word.quote_style {
+                None => word.value.to_lowercase(),
+                Some(_) => word.value,
+            })
         }
         Token::Number(number, _) => {
             parser.next_token();

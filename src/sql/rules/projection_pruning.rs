@@ -145,6 +145,17 @@ fn prune(plan: Logical, needed: &[bool]) -> Pruned {
             let input = Box::new(input.plan);
             Pruned { plan: Logical::ProjectSet { input, calls, ordinality, outer }, kept }
         }
+        Logical::WorkingTable { id, types } => {
+            let kept = (0..types.len()).collect();
+            Pruned { plan: Logical::WorkingTable { id, types }, kept }
+        }
+        // What the step reads of a row, later rows depend on.
+        Logical::Recursive { id, first, step, all } => {
+            let every = vec![true; needed.len()];
+            let first = Box::new(prune_exactly(*first, &every));
+            let step = Box::new(prune_exactly(*step, &every));
+            Pruned { plan: Logical::Recursive { id, first, step, all }, kept: positions(&every) }
+        }
         // Rows are compared whole.
         Logical::SetOperation { left, right, kind, all } => {
             let every = vec![true; needed.len()];

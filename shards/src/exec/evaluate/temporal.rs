@@ -4,10 +4,12 @@ use super::arithmetic::undefined;
 use crate::exec::decimal;
 use model::error::{SqlError, SqlState};
 use model::expression::BinaryOperator;
+use model::moment::{
+    DAY_MICROS, date_of_days, is_finite_date, is_finite_timestamp, timestamp_of_micros,
+};
 use model::text::{civil_from_days, days_from_civil};
 use model::value::{Interval, Value};
 
-const DAY_MICROS: i64 = 86_400_000_000;
 const DAY_SECONDS: f64 = 86_400.0;
 
 fn overflow(what: &'static str) -> SqlError {
@@ -26,6 +28,11 @@ pub(super) fn value(
             shift_date(*days, *n)
         }
         (Subtract, Value::Date(days), Value::Int(n)) => shift_date(*days, -n),
+        (Subtract, Value::Date(a), Value::Date(b))
+            if !(is_finite_date(*a) && is_finite_date(*b)) =>
+        {
+            Err(overflow("cannot subtract infinite dates"))
+        }
         (Subtract, Value::Date(a), Value::Date(b)) => Ok(Value::Int(i64::from(*a) - i64::from(*b))),
         (Add, Value::Timestamp(t), Value::Interval(i))
         | (Add, Value::Interval(i), Value::Timestamp(t)) => {
@@ -35,6 +42,9 @@ pub(super) fn value(
             add_interval(*t, negate(*i)?).map(Value::Timestamp)
         }
         (Subtract, Value::Timestamp(a), Value::Timestamp(b)) => {
+            if !(is_finite_timestamp(*a) && is_finite_timestamp(*b)) {
+                return Err(overflow("cannot subtract infinite timestamps"));
+            }
             let micros = a.checked_sub(*b).ok_or_else(|| overflow("interval out of range"))?;
             let days = (micros / DAY_MICROS) as i32;
             Ok(Value::Interval(Interval { months: 0, days, micros: micros % DAY_MICROS }))
@@ -65,9 +75,12 @@ pub(super) fn value(
 }
 
 fn shift_date(days: i32, by: i64) -> Result<Value, SqlError> {
+    if !is_finite_date(days) {
+        return Ok(Value::Date(days));
+    }
     i64::from(days)
         .checked_add(by)
-        .and_then(|days| i32::try_from(days).ok())
+        .and_then(date_of_days)
         .map(Value::Date)
         .ok_or_else(|| overflow("date out of range"))
 }
@@ -75,6 +88,9 @@ fn shift_date(days: i32, by: i64) -> Result<Value, SqlError> {
 /// `timestamp + interval`: months first (the day clamped to the month's last), then days, then
 /// time.
 pub fn add_interval(micros: i64, interval: Interval) -> Result<i64, SqlError> {
+    if !is_finite_timestamp(micros) {
+        return Ok(micros);
+    }
     let out_of_range = || overflow("timestamp out of range");
     let mut days = micros.div_euclid(DAY_MICROS);
     let time = micros.rem_euclid(DAY_MICROS);
@@ -88,6 +104,7 @@ pub fn add_interval(micros: i64, interval: Interval) -> Result<i64, SqlError> {
         .and_then(|days| days.checked_mul(DAY_MICROS))
         .and_then(|micros| micros.checked_add(time))
         .and_then(|micros| micros.checked_add(interval.micros))
+        .and_then(timestamp_of_micros)
         .ok_or_else(out_of_range)
 }
 

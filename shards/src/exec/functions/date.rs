@@ -4,6 +4,7 @@ use super::{Call, Function};
 use crate::exec::decimal;
 use crate::exec::evaluate::temporal::days_in_month;
 use model::error::{SqlError, SqlState};
+use model::moment::{self, DAY_MICROS};
 use model::numeric::Numeric;
 use model::text::{POSTGRES_EPOCH_DAYS, civil_from_days, days_from_civil};
 use model::types::DataType::{
@@ -11,7 +12,6 @@ use model::types::DataType::{
 };
 use model::value::{Interval, Value};
 
-const DAY_MICROS: i64 = 86_400_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
 const MINUTE_MICROS: i64 = 60_000_000;
 const SECOND_MICROS: i64 = 1_000_000;
@@ -97,15 +97,18 @@ fn unknown_unit(unit: &str, data_type: DataType) -> SqlError {
 /// A field as a number and its scale: seconds have six digits behind the point.
 fn field(call: &Call<'_>) -> Result<(i64, u32), SqlError> {
     let unit = call.text(0)?.to_ascii_lowercase();
-    let unit = unit.strip_suffix('s').filter(|unit| unit.len() > 2).unwrap_or(&unit);
-    let found = match &call.values[1] {
+    field_of(&unit, &call.values[1]).ok_or_else(|| unknown_unit(&unit, call.types[1]))
+}
+
+fn field_of(unit: &str, value: &Value) -> Option<(i64, u32)> {
+    let unit = unit.strip_suffix('s').filter(|unit| unit.len() > 2).unwrap_or(unit);
+    match value {
         Value::Timestamp(micros) => of_timestamp(unit, *micros),
         Value::Date(days) => of_day(unit, i64::from(*days)).map(|value| (value, 0)),
         Value::Time(micros) => of_clock(unit, *micros),
         Value::Interval(interval) => of_interval(unit, *interval),
         _ => None,
-    };
-    found.ok_or_else(|| unknown_unit(unit, call.types[1]))
+    }
 }
 
 fn of_timestamp(unit: &str, micros: i64) -> Option<(i64, u32)> {
@@ -208,12 +211,50 @@ fn of_interval(unit: &str, interval: Interval) -> Option<(i64, u32)> {
     })
 }
 
+/// The sign of a date or timestamp that is infinite.
+fn infinity(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Date(moment::DATE_INFINITY) | Value::Timestamp(moment::TIMESTAMP_INFINITY) => {
+            Some("")
+        }
+        Value::Date(moment::DATE_MINUS_INFINITY)
+        | Value::Timestamp(moment::TIMESTAMP_MINUS_INFINITY) => Some("-"),
+        _ => None,
+    }
+}
+
+/// Whether the field of an infinite moment is infinite; the others have no value.
+fn grows_forever(call: &Call<'_>) -> Result<bool, SqlError> {
+    // Whether there is such a field does not depend on the moment.
+    let finite = match &call.values[1] {
+        Value::Date(_) => Value::Date(0),
+        _ => Value::Timestamp(0),
+    };
+    let unit = call.text(0)?.to_ascii_lowercase();
+    field_of(&unit, &finite).ok_or_else(|| unknown_unit(&unit, call.types[1]))?;
+    let unit = unit.strip_suffix('s').unwrap_or(&unit);
+    let endless = ["year", "decade", "century", "millennium", "julian", "isoyear", "epoch"];
+    Ok(endless.contains(&unit))
+}
+
 fn extract(call: &Call<'_>) -> Result<Value, SqlError> {
+    if let Some(sign) = infinity(&call.values[1]) {
+        return match grows_forever(call)? {
+            true => Err(SqlError::unsupported(format!("numeric {sign}Infinity"))),
+            false => Ok(Value::Null),
+        };
+    }
     let (value, scale) = field(call)?;
     Ok(Value::Numeric(Numeric::new(value.into(), i64::from(scale))))
 }
 
 fn date_part(call: &Call<'_>) -> Result<Value, SqlError> {
+    if let Some(sign) = infinity(&call.values[1]) {
+        return Ok(match grows_forever(call)? {
+            true => Value::Float(if sign == "-" { f64::NEG_INFINITY } else { f64::INFINITY }),
+            false => Value::Null,
+        });
+    }
     let (value, scale) = field(call)?;
     decimal::to_f64(&Numeric::new(value.into(), i64::from(scale))).map(Value::Float)
 }
@@ -254,6 +295,9 @@ fn date_trunc(call: &Call<'_>) -> Result<Value, SqlError> {
             };
             Ok(Value::Interval(cut))
         }
+        Value::Timestamp(micros) if !moment::is_finite_timestamp(*micros) => {
+            Ok(Value::Timestamp(*micros))
+        }
         Value::Timestamp(micros) => {
             if let Some(clock) = clock {
                 return Ok(Value::Timestamp(micros.div_euclid(clock) * clock));
@@ -282,6 +326,12 @@ fn first_day(days: i64, months: i64) -> i64 {
 
 /// `later - earlier` in years, months, days and time.
 fn age(later: i64, earlier: i64) -> Result<Value, SqlError> {
+    if !moment::is_finite_timestamp(later) || !moment::is_finite_timestamp(earlier) {
+        return Err(SqlError::new(
+            SqlState::DATETIME_FIELD_OVERFLOW,
+            "cannot subtract infinite timestamps",
+        ));
+    }
     if later < earlier {
         let Value::Interval(i) = age(earlier, later)? else {
             return Err(SqlError::internal("an age that is no interval"));

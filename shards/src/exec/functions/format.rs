@@ -39,6 +39,9 @@ const PATTERNS: [&str; 32] = [
 
 fn to_char(call: &Call<'_>) -> Result<Value, SqlError> {
     let Some(Value::Timestamp(micros)) = call.values.first() else { return Err(call.mistyped(0)) };
+    if !model::moment::is_finite_timestamp(*micros) {
+        return Ok(Value::Null);
+    }
     let mut out = String::new();
     let mut rest = call.text(1)?;
     let mut filled = true;

@@ -2,17 +2,14 @@
 //! `DateStyle` ISO, MDY.
 
 use model::error::{SqlError, SqlState};
+pub use model::moment::DAY_MICROS;
+use model::moment::{
+    DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, date_of_days,
+    timestamp_of_micros,
+};
 use model::text::{civil_from_days, days_from_civil};
 
-/// Microseconds of a day.
-pub const DAY_MICROS: i64 = 86_400_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
-/// Julian day 0 (4714-11-24 BC) in days since 2000-01-01.
-const DATE_MIN: i64 = -2_451_545;
-/// 5874897-12-31.
-const DATE_MAX: i64 = 2_145_031_948;
-/// 294276-12-31, the last day of a timestamp.
-const TIMESTAMP_DAY_MAX: i64 = 106_751_990 - 10_957 + 1;
 
 /// What a text says: each part may be absent.
 #[derive(Default)]
@@ -29,12 +26,14 @@ enum Problem {
 
 /// A date in days since 2000-01-01. Errors 22007, 22008.
 pub fn parse_date(text: &str, now_micros: i64) -> Result<i32, SqlError> {
+    match infinity(text) {
+        Some(true) => return Ok(DATE_INFINITY),
+        Some(false) => return Ok(DATE_MINUS_INFINITY),
+        None => {}
+    }
     let moment = read(text, now_micros).map_err(|p| refuse(p, "date", text))?;
     let days = moment.days.ok_or_else(|| refuse(Problem::Syntax, "date", text))?;
-    if !(DATE_MIN..=DATE_MAX).contains(&days) {
-        return Err(out_of_range("date", text));
-    }
-    i32::try_from(days).map_err(|_| out_of_range("date", text))
+    date_of_days(days).ok_or_else(|| out_of_range("date", text))
 }
 
 /// A time of day in microseconds. Errors 22007, 22008.
@@ -48,16 +47,28 @@ pub fn parse_time(text: &str, now_micros: i64) -> Result<i64, SqlError> {
 /// and is ignored otherwise, as in PostgreSQL. Errors 22007, 22008.
 pub fn parse_timestamp(text: &str, zoned: bool, now_micros: i64) -> Result<i64, SqlError> {
     let name = if zoned { "timestamp with time zone" } else { "timestamp" };
+    match infinity(text) {
+        Some(true) => return Ok(TIMESTAMP_INFINITY),
+        Some(false) => return Ok(TIMESTAMP_MINUS_INFINITY),
+        None => {}
+    }
     let moment = read(text, now_micros).map_err(|p| refuse(p, name, text))?;
     let days = moment.days.ok_or_else(|| refuse(Problem::Syntax, name, text))?;
-    if !(DATE_MIN..=TIMESTAMP_DAY_MAX).contains(&days) {
-        return Err(out_of_range("timestamp", text));
-    }
     let zone = if zoned { moment.zone_micros.unwrap_or(0) } else { 0 };
     days.checked_mul(DAY_MICROS)
         .and_then(|micros| micros.checked_add(moment.micros.unwrap_or(0)))
         .and_then(|micros| micros.checked_sub(zone))
+        .and_then(timestamp_of_micros)
         .ok_or_else(|| out_of_range("timestamp", text))
+}
+
+/// Whether a text is infinity, and then whether the later one.
+fn infinity(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "infinity" => Some(true),
+        "-infinity" => Some(false),
+        _ => None,
+    }
 }
 
 fn refuse(problem: Problem, name: &str, text: &str) -> SqlError {
