@@ -32,7 +32,7 @@ mod responder;
 mod shared;
 mod writer;
 
-pub use handshake::{Handshake, SessionInfo};
+pub use handshake::{Handshake, SessionInfo, Unproven};
 pub use outlet::Outlet;
 pub use requests::{Request, RequestKind, Requests};
 pub use responder::{Interrupted, Responder, RowTooLong};

@@ -24,6 +24,15 @@ pub enum Error {
     /// The server did not let us in.
     #[error("{0}")]
     Refused(Arc<Report>),
+    /// The server asks for a password, and none was given.
+    #[error("the server asks for the password of user \"{user}\", and none was given")]
+    PasswordNeeded {
+        /// The user.
+        user: String,
+    },
+    /// The exchange that proves knowledge of the password broke off, or the server is an impostor.
+    #[error("authentication failed: {0}")]
+    Authentication(#[from] net::scram::ScramError),
     /// The connection broke.
     #[error("the connection to the server is lost: {cause}{}", in_doubt(*.may_have_executed))]
     Lost {
@@ -119,6 +128,8 @@ impl Error {
             Error::Url(_) | Error::Conversion { .. } | Error::Missing(_) => Class::Usage,
             Error::Connect { .. }
             | Error::Refused(_)
+            | Error::PasswordNeeded { .. }
+            | Error::Authentication(_)
             | Error::Lost { .. }
             | Error::Timeout { .. }
             | Error::Protocol(_)

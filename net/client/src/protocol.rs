@@ -17,6 +17,7 @@ use net::message::{
     PROTOCOL_VERSION_MIN, Placement, Prepared, Report, ServerMessage, TransactionStatus, Welcome,
 };
 use net::rows::RowBatch;
+use net::scram;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -31,6 +32,9 @@ const NOTICES_MAX: usize = 256;
 
 /// Most parameters of a statement: their count travels in 16 bits.
 const PARAMETERS_MAX: usize = u16::MAX as usize;
+
+const UNKNOWN_STEP: Error =
+    Error::OutOfPlace("a way to authenticate that this client does not know");
 
 /// One piece of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +90,12 @@ pub struct ServerInfo {
 pub(crate) struct Protocol {
     output: BytesMut,
     decoder: FrameDecoder,
+    user: String,
     password: Option<String>,
+    /// There once the server has asked for a proof.
+    proof: Option<scram::Client>,
+    /// The server has shown that it knows the password's verifier.
+    server_proved: bool,
     welcomed: bool,
     info: Option<ServerInfo>,
     slots: Vec<Slot>,
@@ -125,7 +134,10 @@ impl Protocol {
         Protocol {
             output,
             decoder: FrameDecoder::new(PAYLOAD_MAX),
+            user: options.user.clone(),
             password: options.password.clone(),
+            proof: None,
+            server_proved: false,
             welcomed: false,
             info: None,
             slots: Vec::new(),
@@ -407,6 +419,10 @@ impl Protocol {
 
     fn dispatch_connection(&mut self, frame: &Frame) -> Result<(), Error> {
         match ServerMessage::read(frame)? {
+            // Whoever asks for a proof must give one, too.
+            ServerMessage::Welcome(_) if self.proof.is_some() && !self.server_proved => {
+                return Err(scram::ScramError::WrongServer.into());
+            }
             ServerMessage::Welcome(welcome) if !self.welcomed => self.welcome(welcome),
             ServerMessage::Authenticate(ask) if !self.welcomed => self.authenticate(&ask)?,
             ServerMessage::Error(report) => return Err(Error::Refused(Arc::new(report))),
@@ -442,13 +458,32 @@ impl Protocol {
         });
     }
 
+    /// Takes one step of the proof that this client knows its user's password.
     fn authenticate(&mut self, ask: &Authenticate) -> Result<(), Error> {
-        if ask.method != Authenticate::PASSWORD {
-            return Err(Error::OutOfPlace("a way to authenticate that this client does not know"));
-        }
-        // Without a password an empty one is sent: the server's refusal says it best.
-        let password = self.password.clone().unwrap_or_default();
-        ClientMessage::Authentication(password.into()).write(&mut self.output, CONNECTION);
+        let answer = match (ask.step, &mut self.proof) {
+            (Authenticate::SCRAM_SHA_256, None) => {
+                let password = self.password.take().ok_or_else(|| Error::PasswordNeeded {
+                    user: std::mem::take(&mut self.user),
+                })?;
+                let mut nonce = [0; scram::NONCE_BYTES];
+                getrandom::fill(&mut nonce)
+                    .map_err(|error| Error::lost(io::Error::other(error)))?;
+                self.proof.insert(scram::Client::new(&password, nonce)).first()
+            }
+            (Authenticate::SCRAM_CONTINUE, Some(proof)) => match proof.step(&ask.data)? {
+                scram::ClientAction::Continue(answer) => answer,
+                scram::ClientAction::Done => return Err(UNKNOWN_STEP),
+            },
+            (Authenticate::SCRAM_FINAL, Some(proof)) => match proof.step(&ask.data)? {
+                scram::ClientAction::Done => {
+                    self.server_proved = true;
+                    return Ok(());
+                }
+                scram::ClientAction::Continue(_) => return Err(UNKNOWN_STEP),
+            },
+            _ => return Err(UNKNOWN_STEP),
+        };
+        ClientMessage::Authentication(answer.into()).write(&mut self.output, CONNECTION);
         Ok(())
     }
 }

@@ -8,18 +8,22 @@ use bytes::{Bytes, BytesMut};
 use model::types::DataType;
 
 wire_struct! {
-    /// A proof the server asks for.
+    /// One step of the exchange in which the client proves who it is.
     pub struct Authenticate {
-        /// [`Authenticate::PASSWORD`] in this version.
-        pub method: u8,
-        /// Whatever the method needs.
+        /// What the step is: [`Authenticate::SCRAM_SHA_256`] and those that follow it.
+        pub step: u8,
+        /// What the step carries.
         pub data: Bytes,
     }
 }
 
 impl Authenticate {
-    /// The password itself.
-    pub const PASSWORD: u8 = 1;
+    /// The client is asked to begin [`crate::scram`]; carries nothing.
+    pub const SCRAM_SHA_256: u8 = 1;
+    /// Carries the server's first message; the client answers with its last one.
+    pub const SCRAM_CONTINUE: u8 = 2;
+    /// Carries the server's last message: the client has proved itself. It answers nothing.
+    pub const SCRAM_FINAL: u8 = 3;
 }
 
 wire_struct! {

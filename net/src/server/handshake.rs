@@ -8,6 +8,7 @@ use crate::message::{
     Authenticate, ClientMessage, Hello, MAGIC, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN,
     Placement, ServerMessage, TransactionStatus, Welcome,
 };
+use crate::scram::{self, ScramError, ServerAction};
 use bytes::Bytes;
 use model::error::{SqlError, SqlState};
 use runtime::net::Stream;
@@ -18,8 +19,8 @@ use std::rc::Rc;
 
 /// A connection whose client has said hello and waits to be let in.
 ///
-/// The session looks at [`Handshake::hello`], asks for a [`Handshake::password`] where the user
-/// has one, and then either [`Handshake::welcome`]s or [`Handshake::refuse`]s.
+/// The session looks at [`Handshake::hello`], lets the client [`Handshake::prove`] itself where it
+/// must, and then either [`Handshake::welcome`]s or [`Handshake::refuse`]s.
 pub struct Handshake {
     reader: FrameReader,
     shared: Rc<Shared>,
@@ -27,6 +28,17 @@ pub struct Handshake {
     peer: SocketAddr,
     hello: Hello,
     version: u16,
+}
+
+/// Why a client has not proved itself.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Unproven {
+    /// The connection is over.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+    /// The exchange failed.
+    #[error(transparent)]
+    Failed(#[from] ScramError),
 }
 
 /// What a session tells its client about itself.
@@ -133,16 +145,38 @@ impl Handshake {
         self.peer
     }
 
-    /// Asks the client for its password.
+    /// Has the client prove to `proof` that it knows the password, in the time that is left of the
+    /// handshake.
     ///
     /// # Errors
-    /// It did not answer, or not with a password; it has been told why.
-    pub async fn password(&mut self) -> Result<Bytes, Ended> {
-        let ask = Authenticate { method: Authenticate::PASSWORD, data: Bytes::new() };
-        self.shared.queue(|out| ServerMessage::Authenticate(ask).write(out, CONNECTION, false));
+    /// It did not: [`Unproven::Ended`] where the connection is over, of which it has been told;
+    /// otherwise it is to be refused.
+    pub async fn prove(&mut self, proof: &mut scram::Server) -> Result<(), Unproven> {
+        let first = self.ask(Authenticate::SCRAM_SHA_256, Vec::new()).await?;
+        let challenge = match proof.step(&first)? {
+            ServerAction::Continue(challenge) => challenge,
+            ServerAction::Done(_) => unreachable!("one message proves nothing"),
+        };
+        let last = self.ask(Authenticate::SCRAM_CONTINUE, challenge).await?;
+        match proof.step(&last)? {
+            ServerAction::Done(signature) => {
+                self.tell(Authenticate::SCRAM_FINAL, signature);
+                Ok(())
+            }
+            ServerAction::Continue(_) => unreachable!("two messages are the whole exchange"),
+        }
+    }
+
+    fn tell(&self, step: u8, data: Vec<u8>) {
+        let message = ServerMessage::Authenticate(Authenticate { step, data: data.into() });
+        self.shared.queue(|out| message.write(out, CONNECTION, false));
+    }
+
+    async fn ask(&mut self, step: u8, data: Vec<u8>) -> Result<Bytes, Ended> {
+        self.tell(step, data);
         self.shared.outlet.flush();
         let answer = match next_message(&mut self.reader, &self.shared, self.began).await {
-            Ok(ClientMessage::Authentication(password)) => return Ok(password),
+            Ok(ClientMessage::Authentication(answer)) => return Ok(answer),
             Ok(_) => Ended::OutOfPlace("a second hello"),
             Err(reason) => reason,
         };

@@ -108,15 +108,18 @@ fn a_waiting_statement_is_cancelled_from_another_thread() {
 #[test]
 fn passwords() {
     let node = Node::start(Options::default());
-    let with = |password: &str| {
+    let with = |password: Option<&str>| {
         let mut options: phantomdb_client::Options = node.url().parse().unwrap();
         options.user = "ali".to_owned();
-        options.password = Some(password.to_owned());
+        options.password = password.map(str::to_owned);
         Client::open(options)
     };
-    with(PASSWORD).unwrap().run("echo in").unwrap();
-    let Err(error) = with("guess") else { panic!("let in") };
+    with(Some(PASSWORD)).unwrap().run("echo in").unwrap();
+    let Err(error) = with(Some("guess")) else { panic!("let in") };
     assert_eq!(error.state(), Some(SqlState::INVALID_PASSWORD));
+    assert_eq!(error.class().exit_code(), 3);
+    let Err(error) = with(None) else { panic!("let in") };
+    assert!(matches!(error, phantomdb_client::Error::PasswordNeeded { .. }), "{error}");
     assert_eq!(error.class().exit_code(), 3);
 }
 

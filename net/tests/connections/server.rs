@@ -11,8 +11,9 @@ use model::types::DataType;
 use model::value::Value;
 use net::frame::StreamId;
 use net::message::{Column, Placement, Prepared, TransactionStatus};
+use net::scram::{self, Verifier};
 use net::server::{
-    Interrupted, Options, Request, RequestKind, Responder, Server, SessionInfo, Stats,
+    Interrupted, Options, Request, RequestKind, Responder, Server, SessionInfo, Stats, Unproven,
 };
 use runtime::glommio::{Options as Cores, Placement as CorePlacement, run};
 use runtime::net::{Listener, Stream};
@@ -106,10 +107,15 @@ async fn serve(
 async fn session(server: Server, stream: Stream) {
     let Ok(mut handshake) = server.handshake(stream).await else { return };
     if handshake.hello().user == "ali" {
-        let Ok(password) = handshake.password().await else { return };
-        if password != PASSWORD {
-            let error = SqlError::new(SqlState::INVALID_PASSWORD, "password authentication failed");
-            return handshake.refuse(error);
+        let verifier = Verifier::of_password(PASSWORD, b"salt", 10);
+        let mut proof = scram::Server::new(verifier, [7; scram::NONCE_BYTES]);
+        match handshake.prove(&mut proof).await {
+            Ok(()) => {}
+            Err(Unproven::Ended(_)) => return,
+            Err(Unproven::Failed(_)) => {
+                let failed = "password authentication failed";
+                return handshake.refuse(SqlError::new(SqlState::INVALID_PASSWORD, failed));
+            }
         }
     }
     let map = PlacementMap::single_node(NodeId(1), 2, 8);

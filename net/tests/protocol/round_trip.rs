@@ -163,7 +163,7 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
             placement,
         });
     let authenticate = (any::<u8>(), vec(any::<u8>(), 0..9))
-        .prop_map(|(method, data)| Authenticate { method, data: data.into() });
+        .prop_map(|(step, data)| Authenticate { step, data: data.into() });
     let complete = (status(), any::<u64>(), ".{0,20}")
         .prop_map(|(transaction, rows, tag)| Complete { transaction, rows, tag });
     let prepared =

@@ -129,9 +129,9 @@ pub fn client() -> Vec<(&'static str, &'static str, u32, ClientMessage)> {
         ),
         (
             "authentication",
-            "Authentication: the password `secret`",
+            "Authentication: the beginning of a proof",
             0,
-            ClientMessage::Authentication(Bytes::from_static(b"secret")),
+            ClientMessage::Authentication(Bytes::from_static(b"n,,n=,r=rOprNGfwEbeRWgbNEkqO")),
         ),
         (
             "query",
@@ -169,12 +169,35 @@ pub fn server() -> Vec<(&'static str, &'static str, u32, bool, ServerMessage)> {
     vec![
         (
             "authenticate",
-            "Authenticate: a password, please",
+            "Authenticate: a proof by SCRAM-SHA-256, please",
             0,
             false,
             ServerMessage::Authenticate(Authenticate {
-                method: Authenticate::PASSWORD,
+                step: Authenticate::SCRAM_SHA_256,
                 data: Bytes::new(),
+            }),
+        ),
+        (
+            "authenticate_continue",
+            "Authenticate: salt and rounds",
+            0,
+            false,
+            ServerMessage::Authenticate(Authenticate {
+                step: Authenticate::SCRAM_CONTINUE,
+                data: Bytes::from_static(
+                    b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                      s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+                ),
+            }),
+        ),
+        (
+            "authenticate_final",
+            "Authenticate: the server's own proof",
+            0,
+            false,
+            ServerMessage::Authenticate(Authenticate {
+                step: Authenticate::SCRAM_FINAL,
+                data: Bytes::from_static(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="),
             }),
         ),
         (
