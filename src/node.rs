@@ -32,6 +32,7 @@ mod options;
 pub use options::NodeOptions;
 
 use crate::router::peers::RouterMessage;
+use crate::session::RoleSeats;
 use config::Config;
 use crew::Notice;
 use model::id::CoreId;
@@ -112,6 +113,10 @@ pub struct Assembly {
     routers: MeshBuilder<RouterMessage>,
     /// Connections of all cores.
     connections: Arc<AtomicU32>,
+    /// Sessions of all cores by role.
+    seats: RoleSeats,
+    /// What salts of users without a password are derived from, as long as no role has one.
+    salts: [u8; 32],
     /// The greatest base that a core's clock has; known to all once the engines are open.
     clock_base: Arc<AtomicU64>,
     ready: flume::Sender<Addresses>,
@@ -130,12 +135,16 @@ pub struct Control {
 pub fn assemble(options: NodeOptions) -> (Assembly, Control) {
     let (told, ready) = flume::bounded(1);
     let (stop, stopped) = flume::bounded(1);
+    let mut salts = [0; 32];
+    runtime::random::fill_secret(&mut salts);
     let assembly = Assembly {
         crew: crew::builder(options.cores),
         engines: MeshBuilder::new(options.cores, CORE_MESSAGES_MAX),
         routers: MeshBuilder::new(options.cores, ROUTER_MESSAGES_MAX),
         options: Arc::new(options),
         connections: Arc::default(),
+        seats: RoleSeats::default(),
+        salts,
         clock_base: Arc::default(),
         ready: told,
         stop: stopped,

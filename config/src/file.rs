@@ -1,8 +1,9 @@
 //! The configuration file: TOML, one flat table of settings, each entry with its line.
 
+use std::ops::Range;
 use std::path::Path;
 
-use toml_edit::{Document, Item, Value};
+use toml_edit::{ArrayOfTables, Document, Item, Value};
 
 use crate::source::{Problem, Source};
 use crate::suggest;
@@ -56,7 +57,19 @@ pub(crate) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec
             problems.push(Problem::UnknownKey { source, key: name.to_owned(), nearest });
             continue;
         };
-        match text_of(item) {
+        if let (Setting::Authentication, Some(rules)) = (setting, item.as_array_of_tables()) {
+            match rules_text(rules) {
+                Ok(value) => entries.push(Entry { setting, value, source }),
+                Err((span, key)) => {
+                    let source = at(span.map_or(0, |span| span.start));
+                    let nearest = suggest::nearest(&key, RULE_KEYS);
+                    problems.push(Problem::UnknownKey { source, key, nearest });
+                }
+            }
+            continue;
+        }
+        let between = if setting == Setting::Authentication { ";" } else { "," };
+        match text_of(item, between) {
             Some(value) => entries.push(Entry { setting, value, source }),
             None => problems.push(Problem::BadValue {
                 source,
@@ -69,8 +82,36 @@ pub(crate) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec
     entries
 }
 
+/// The keys of a rule, in the order in which a flag has their values.
+const RULE_KEYS: [&str; 5] = ["type", "database", "user", "address", "method"];
+
+/// The rules of `[[authentication]]` as the text a flag would carry; the key that is none.
+fn rules_text(rules: &ArrayOfTables) -> Result<String, (Option<Range<usize>>, String)> {
+    let mut texts = Vec::new();
+    for rule in rules {
+        let unknown = rule
+            .iter()
+            .find(|(key, item)| !RULE_KEYS.contains(key) || text_of(item, ",").is_none());
+        if let Some((key, _)) = unknown {
+            return Err((rule.key(key).and_then(|key| key.span()), key.to_owned()));
+        }
+        let words = RULE_KEYS.map(|key| {
+            let default = match key {
+                "type" => "host",
+                // A rule that does not say how is none.
+                "method" => "",
+                _ => "all",
+            };
+            rule.get(key).and_then(|item| text_of(item, ",")).unwrap_or_else(|| default.to_owned())
+        });
+        texts.push(words.join(" "));
+    }
+    Ok(texts.join("; "))
+}
+
 /// A scalar or a list of scalars as the text a flag would carry.
-fn text_of(item: &Item) -> Option<String> {
+/// `between` separates the elements of a list.
+fn text_of(item: &Item, between: &str) -> Option<String> {
     let scalar = |value: &Value| match value {
         Value::String(text) => Some(text.value().clone()),
         Value::Integer(number) => Some(number.value().to_string()),
@@ -81,7 +122,7 @@ fn text_of(item: &Item) -> Option<String> {
     match item.as_value()? {
         Value::Array(list) => {
             let parts: Option<Vec<String>> = list.iter().map(scalar).collect();
-            parts.map(|parts| parts.join(","))
+            parts.map(|parts| parts.join(between))
         }
         value => scalar(value),
     }

@@ -20,6 +20,7 @@
 //! (`src/node.rs`) translates a `Config` into the `Options` of each module.
 
 mod address;
+pub mod authentication;
 mod file;
 mod level;
 mod limits;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::authentication::AuthenticationRule;
 use crate::limits::{door, duration, number, path, size};
 use crate::memory::MemoryCeiling;
 use crate::source::{ConfigError, Problem, Source};
@@ -65,6 +66,8 @@ pub struct Config {
     pub memory: ByteSize,
     /// Least severe log line that is written.
     pub log_level: LogLevel,
+    /// Who may come in from where; the first rule that fits decides.
+    pub authentication: Vec<AuthenticationRule>,
     /// Native connections at one time, node-wide.
     pub connections_max: u32,
     /// How long a statement waits for a row lock.
@@ -157,6 +160,9 @@ impl Config {
             ready_file: values.take(Setting::ReadyFile, path).flatten(),
             memory,
             log_level: values.take(Setting::LogLevel, LogLevel::parse).unwrap_or(LogLevel::Info),
+            authentication: values
+                .take(Setting::Authentication, AuthenticationRule::parse_list)
+                .unwrap_or_else(AuthenticationRule::defaults),
             connections_max: values
                 .take(Setting::ConnectionsMax, |text| number(text, 1..=1_000_000))
                 .unwrap_or(16_384) as u32,
@@ -224,6 +230,9 @@ impl Config {
             }
             Setting::Memory => self.memory.to_string(),
             Setting::LogLevel => self.log_level.to_string(),
+            Setting::Authentication => {
+                self.authentication.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            }
             Setting::ConnectionsMax => self.connections_max.to_string(),
             Setting::LockTimeout => format_duration(self.lock_timeout),
             Setting::DrainTimeout => format_duration(self.drain_timeout),

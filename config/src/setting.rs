@@ -30,6 +30,8 @@ pub enum Setting {
     Memory,
     /// Least severe log line that is written.
     LogLevel,
+    /// Who may come in from where.
+    Authentication,
     /// Native connections at one time.
     ConnectionsMax,
     /// How long a statement waits for a row lock.
@@ -54,7 +56,7 @@ pub struct Description {
 }
 
 /// Every setting, in the order of the enum.
-pub const SETTINGS: [Description; 17] = [
+pub const SETTINGS: [Description; 18] = [
     Description {
         setting: Setting::DataDir,
         name: "data-dir",
@@ -132,6 +134,12 @@ pub const SETTINGS: [Description; 17] = [
         name: "log-level",
         default: "info",
         help: "Least severe log line that is written: error, warn, info, debug, trace or off",
+    },
+    Description {
+        setting: Setting::Authentication,
+        name: "authentication",
+        default: "`host all all 127.0.0.0/8,::1/128 scram-if-set; host all all all scram-sha-256`",
+        help: "Who may come in from where: rules of type, database, user, address and method, with semicolons between; the first that fits decides",
     },
     Description {
         setting: Setting::ConnectionsMax,

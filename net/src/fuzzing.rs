@@ -7,6 +7,7 @@ use crate::codec::Wire;
 use crate::frame::{Frame, FrameDecoder, Kind, StreamId};
 use crate::message::{ClientMessage, ServerMessage};
 use crate::rows::RowBatch;
+use crate::scram;
 use bytes::{Bytes, BytesMut};
 use model::value::Value;
 
@@ -30,6 +31,25 @@ pub fn frames(data: &[u8]) {
             }
         }
         assert!(decoder.held_bytes() <= stream.len(), "holds no more than it was fed");
+    }
+}
+
+/// An exchange of SCRAM with a server and with a client: two messages each, parted by a zero.
+pub fn scram(data: &[u8]) {
+    let verifier = scram::Verifier::of_password("secret", b"salt", 1);
+    let mut server = scram::Server::new(verifier, [7; scram::NONCE_BYTES]);
+    for message in data.splitn(2, |byte| *byte == 0) {
+        let proved = matches!(server.step(message), Ok(scram::ServerAction::Done(_)));
+        assert!(!proved, "nobody comes in without the password");
+    }
+    // Few rounds: a server may ask for a million, which takes a while.
+    if data.windows(4).any(|part| part.iter().all(u8::is_ascii_digit)) {
+        return;
+    }
+    let mut client = scram::Client::new("secret", [7; scram::NONCE_BYTES]);
+    for message in data.splitn(2, |byte| *byte == 0) {
+        let proved = matches!(client.step(message), Ok(scram::ClientAction::Done));
+        assert!(!proved, "no server is believed that does not know the verifier");
     }
 }
 

@@ -1,5 +1,6 @@
 //! From stored definitions to the snapshot that planning reads.
 
+use super::roles::Roles;
 use super::stored::{
     Counters, Definition, ForeignKeyDefinition, IndexDefinition, TableDefinition, ViewDefinition,
 };
@@ -40,6 +41,7 @@ pub fn load<'r>(rows: impl IntoIterator<Item = (ObjectId, &'r str)>) -> Result<C
         catalog.next_object = ObjectId(next_object);
     }
     catalog.databases = databases(&catalog.definitions, None)?;
+    catalog.roles = Roles::of(catalog.definitions.iter());
     Ok(catalog)
 }
 

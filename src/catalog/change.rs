@@ -7,6 +7,7 @@
 //! `work` and publishes the new catalog.
 
 use super::build::{COUNTERS_ID, Definitions, databases};
+use super::roles::{Actor, Roles};
 use super::stored::{
     Counters, DatabaseDefinition, Definition, SchemaDefinition, TableDefinition, ViewDefinition,
 };
@@ -21,6 +22,7 @@ mod alter;
 mod constraint;
 mod drop;
 mod index;
+mod role;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,8 @@ pub struct CatalogChange {
     pub work: Vec<DdlWork>,
     /// What the client is told, e.g. that a relation exists and was skipped.
     pub notices: Vec<String>,
+    /// What it is warned of.
+    pub warnings: Vec<SqlError>,
 }
 
 /// Work on data that a change of the schema brings with it. Tables are those of the new catalog.
@@ -88,8 +92,12 @@ pub enum DdlWork {
 }
 
 /// Computes a change of the schema.
-pub fn apply_ddl(catalog: &Catalog, ddl: &DdlStatement) -> Result<CatalogChange, SqlError> {
-    let mut draft = Draft::new(catalog);
+pub fn apply_ddl(
+    catalog: &Catalog,
+    ddl: &DdlStatement,
+    actor: Actor,
+) -> Result<CatalogChange, SqlError> {
+    let mut draft = Draft::new(catalog, actor);
     match ddl {
         DdlStatement::CreateDatabase { name, if_not_exists } => {
             draft.create_database(name, *if_not_exists)?;
@@ -111,6 +119,7 @@ pub fn apply_ddl(catalog: &Catalog, ddl: &DdlStatement) -> Result<CatalogChange,
             draft.alter_table(table, *if_exists, operations)?;
         }
         DdlStatement::Truncate { tables, cascade } => draft.truncate(tables, *cascade)?,
+        DdlStatement::Role(statement) => draft.change_roles(statement)?,
     }
     draft.finish()
 }
@@ -134,28 +143,33 @@ pub fn use_ids(before: &Catalog, next: &Catalog) -> Result<CatalogChange, SqlErr
         catalog: Catalog { next_object: next.next_object, ..before.clone() },
         work: Vec::new(),
         notices: Vec::new(),
+        warnings: Vec::new(),
     })
 }
 
 /// A change in the making.
 struct Draft<'c> {
     before: &'c Catalog,
+    actor: Actor,
     definitions: Definitions,
     next_object: ObjectId,
     work: Vec<DdlWork>,
     dropped: Vec<ObjectId>,
     notices: Vec<String>,
+    warnings: Vec<SqlError>,
 }
 
 impl<'c> Draft<'c> {
-    fn new(before: &'c Catalog) -> Draft<'c> {
+    fn new(before: &'c Catalog, actor: Actor) -> Draft<'c> {
         Draft {
             before,
+            actor,
             definitions: before.definitions.clone(),
             next_object: before.next_object,
             work: Vec::new(),
             dropped: Vec::new(),
             notices: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -170,7 +184,8 @@ impl<'c> Draft<'c> {
         }
         if upserts.is_empty() && deletes.is_empty() {
             let (catalog, work) = (self.before.clone(), Vec::new());
-            return Ok(CatalogChange { upserts, deletes, catalog, work, notices: self.notices });
+            let (notices, warnings) = (self.notices, self.warnings);
+            return Ok(CatalogChange { upserts, deletes, catalog, work, notices, warnings });
         }
         let version = CatalogVersion(self.before.version.0 + 1);
         let counters = Counters { version: version.0, next_object: self.next_object.0 };
@@ -183,10 +198,12 @@ impl<'c> Draft<'c> {
         let catalog = Catalog {
             version,
             next_object: self.next_object,
+            roles: Roles::of(self.definitions.iter()),
             definitions: self.definitions,
             databases,
         };
-        Ok(CatalogChange { upserts, deletes, catalog, work: self.work, notices: self.notices })
+        let (work, notices, warnings) = (self.work, self.notices, self.warnings);
+        Ok(CatalogChange { upserts, deletes, catalog, work, notices, warnings })
     }
 
     fn next_id(&mut self) -> Result<ObjectId, SqlError> {
@@ -328,7 +345,10 @@ impl<'c> Draft<'c> {
             Definition::Schema(schema) => schema.database == name,
             Definition::Table(table) => table.database == name,
             Definition::View(view) => view.database == name,
-            Definition::Database(_) | Definition::Counters(_) => false,
+            Definition::Database(_)
+            | Definition::Role(_)
+            | Definition::SaltSecret(_)
+            | Definition::Counters(_) => false,
         });
         self.definitions.remove(&id);
         Ok(())

@@ -1,4 +1,4 @@
-//! The catalog: what databases, schemas, tables, indexes and views there are.
+//! The catalog: what databases, schemas, tables, indexes, views and roles there are.
 //!
 //! A [`Catalog`] is an immutable snapshot, shared by `Arc`. A schema change makes the next one
 //! ([`change`]); every core then plans with that. What lasts are rows of [`objects_table`] in the
@@ -10,6 +10,7 @@
 mod build;
 pub mod change;
 pub mod oids;
+pub mod roles;
 pub mod stored;
 mod system;
 
@@ -18,6 +19,7 @@ pub use system::{FIRST_USER_OBJECT, objects_table};
 
 use model::id::{CatalogVersion, ObjectId};
 use model::schema::{Index, Table};
+use roles::Roles;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,6 +39,7 @@ pub struct Catalog {
     pub next_object: ObjectId,
     definitions: BTreeMap<ObjectId, Arc<stored::Definition>>,
     databases: BTreeMap<String, Database>,
+    roles: Roles,
 }
 
 /// A database: a set of schemas that sees no other database's.
@@ -119,6 +122,7 @@ impl Catalog {
                     name: DEFAULT_SCHEMA.to_owned(),
                 })),
             ),
+            (roles::SUPERUSER, Arc::new(stored::Definition::Role(roles::default_role()))),
         ]);
         let schema = Schema { id: system::DEFAULT_SCHEMA_ID, relations: BTreeMap::new() };
         let database = Database {
@@ -128,6 +132,7 @@ impl Catalog {
         Catalog {
             version: CatalogVersion(1),
             next_object: FIRST_USER_OBJECT,
+            roles: Roles::of(definitions.iter()),
             definitions,
             databases: BTreeMap::from([(DEFAULT_DATABASE.to_owned(), database)]),
         }

@@ -10,6 +10,7 @@
 //! All are stable as long as the object keeps its name, and none reaches 2^31, which some clients
 //! take for a sign.
 
+use super::roles;
 use super::system::{DEFAULT_DATABASE_ID, FIRST_USER_OBJECT};
 use super::{DEFAULT_SCHEMA, SYSTEM_SCHEMA};
 use model::id::ObjectId;
@@ -30,10 +31,12 @@ const FIRST_USER_OID: u32 = 16_384;
 const PRIMARY_KEYS: u32 = 0x2000_0000;
 const DERIVED: u32 = 0x4000_0000;
 
-/// The oid of a relation, an index or a database.
+/// The oid of a relation, an index, a database or a role.
 pub fn object(id: ObjectId) -> u32 {
-    if id == DEFAULT_DATABASE_ID {
-        return FIRST_DATABASE;
+    match id {
+        DEFAULT_DATABASE_ID => return FIRST_DATABASE,
+        roles::SUPERUSER => return SUPERUSER,
+        _ => {}
     }
     (id.0.wrapping_sub(FIRST_USER_OBJECT.0).wrapping_add(FIRST_USER_OID)) % PRIMARY_KEYS
 }

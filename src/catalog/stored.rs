@@ -3,6 +3,10 @@
 //! A stored definition is read by every later version of PhantomDB: fields are only ever added,
 //! with a default.
 
+mod role;
+
+pub use role::{Membership, RoleDefinition, SaltSecret, StoredVerifier};
+
 use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 use model::schema::ReferentialAction;
@@ -21,6 +25,10 @@ pub enum Definition {
     Table(TableDefinition),
     /// A view.
     View(ViewDefinition),
+    /// A role.
+    Role(RoleDefinition),
+    /// What salts are derived from.
+    SaltSecret(SaltSecret),
     /// What is no single object's.
     Counters(Counters),
 }
@@ -169,6 +177,8 @@ impl Definition {
             Definition::Schema(_) => "schema",
             Definition::Table(_) => "table",
             Definition::View(_) => "view",
+            Definition::Role(_) => "role",
+            Definition::SaltSecret(_) => "salt_secret",
             Definition::Counters(_) => "counters",
         }
     }

@@ -99,6 +99,7 @@ fn value_name(setting: Setting) -> &'static str {
         Setting::Memory | Setting::WalSegmentSize => "SIZE",
         Setting::LogLevel => "LEVEL",
         Setting::LockTimeout | Setting::DrainTimeout => "DURATION",
+        Setting::Authentication => "RULES",
         Setting::Cores
         | Setting::Partitions
         | Setting::NodeId

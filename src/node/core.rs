@@ -9,6 +9,7 @@ use crate::router::peers::Peers;
 use crate::router::virtual_tables::NodeTables;
 use crate::router::{Router, RouterOptions};
 use crate::session::Host;
+use crate::session::admission::AdmissionOptions;
 use crate::session::native::Door;
 use futures::future::{Either, select};
 use model::id::CoreId;
@@ -88,7 +89,7 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
     engine.raise_clock_base(ClockBase(assembly.clock_base.load(Ordering::Relaxed)));
     let router = crew.unless_one_fails(open_router(&assembly, core, &engine, &memory)).await??;
     let (listeners, addresses) = listen(&assembly, core, crew).await?;
-    let host = open_sessions(&options, &router, &addresses, &placement, &memory);
+    let host = open_sessions(&assembly, &router, &addresses, &placement, &memory);
     let door = Rc::new(native_door(&options, core, &host, &addresses, &placement, &memory));
     let accept_native = |listener| {
         let connections = Connections::new(&assembly);
@@ -97,7 +98,7 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
     let accepting = (
         listeners.native.map(accept_native),
         listeners.pg.map(|listener| {
-            let door = Rc::new(pg_door(&options, &host, &memory));
+            let door = Rc::new(pg_door(&host, &memory));
             let connections = Connections::new(&assembly);
             task::spawn("accept", doors::accept(listener, door, connections))
         }),
@@ -214,19 +215,25 @@ async fn open_router(
 }
 
 fn open_sessions(
-    options: &NodeOptions,
+    assembly: &Assembly,
     router: &Router,
     addresses: &Addresses,
     placement: &PlacementMap,
     memory: &CoreMemory,
 ) -> Rc<Host> {
+    let options = &assembly.options;
+    let admission = AdmissionOptions {
+        rules: options.authentication.clone(),
+        salts: assembly.salts,
+        seats: assembly.seats.clone(),
+    };
     let tables = NodeTables {
         node: options.node,
         address: addresses.native.to_string(),
         cores: options.cores,
         placement: Arc::new(placement.clone()),
     };
-    Host::new(router.clone(), Arc::new(tables), memory.plans, memory.text_max)
+    Host::new(router.clone(), Arc::new(tables), memory.plans, memory.text_max, admission)
 }
 
 fn native_door(
@@ -251,16 +258,15 @@ fn native_door(
         node: options.node.0,
         core: core.0,
         placement: Placement::new(placement, address),
-        trust_other_hosts: options.trust_other_hosts,
     }
 }
 
-fn pg_door(options: &NodeOptions, host: &Rc<Host>, memory: &CoreMemory) -> pg::Door {
+fn pg_door(host: &Rc<Host>, memory: &CoreMemory) -> pg::Door {
     let limits = pg::Limits {
         held_bytes_max: memory.requests as u64 / REQUEST_DOORS,
         ..pg::Limits::default()
     };
-    pg::Door::new(host.clone(), limits, options.trust_other_hosts)
+    pg::Door::new(host.clone(), limits)
 }
 
 /// The listening sockets of a core.

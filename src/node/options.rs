@@ -1,11 +1,13 @@
 //! What a node needs to know before it starts, and its translation from the configuration.
 
 use config::Config;
+use config::authentication::AuthenticationRule;
 use model::id::NodeId;
 use shards::core::EngineOptions;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of a node. Addresses are resolved: nothing here asks the host.
@@ -39,9 +41,8 @@ pub struct NodeOptions {
     /// A transaction that has staged more than this in a partition, in bytes, goes through the log
     /// in parts of about so many.
     pub part_bytes: usize,
-    /// Whether clients of other hosts are let in as those of this one are. The simulator's clients
-    /// are on hosts of their own.
-    pub trust_other_hosts: bool,
+    /// Who may come in from where; the first rule that fits decides.
+    pub authentication: Arc<[AuthenticationRule]>,
 }
 
 impl NodeOptions {
@@ -64,7 +65,7 @@ impl NodeOptions {
             drain_timeout: config.drain_timeout,
             wal_segment_bytes: config.wal_segment_size.as_u64(),
             part_bytes: EngineOptions::PART_BYTES,
-            trust_other_hosts: false,
+            authentication: config.authentication.clone().into(),
         })
     }
 }

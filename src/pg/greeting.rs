@@ -7,6 +7,7 @@
 //! ```
 
 use super::answer::Ends;
+use super::authentication::{self, Claim, Refused};
 use super::inlet::{Ended, Inlet, read_packet};
 use super::wire::backend::{self, Severity};
 use super::wire::startup::{self, Packet, Startup};
@@ -59,7 +60,7 @@ pub(super) async fn greet(door: &Rc<Door>, stream: Stream, full: Option<u32>) ->
         refuse(raw.write, &door.limits, too_many(connections_max)).await;
         return None;
     }
-    let Raw { read, write, buffer, peer, .. } = raw;
+    let Raw { read, write, buffer, peer, began } = raw;
     let inlet = Rc::new(Inlet::new(door.limits.clone(), door.meter.clone(), buffer));
     let outlet = Rc::new(Outlet::new(door.limits.outgoing_bytes_high));
     let (writing, write_timeout) = (outlet.clone(), door.limits.write_timeout);
@@ -71,13 +72,24 @@ pub(super) async fn greet(door: &Rc<Door>, stream: Stream, full: Option<u32>) ->
     let reading = inlet.clone();
     let reader = task::spawn("postgres reader", async move { reading.run(read).await });
     let ends = Ends { inlet, outlet };
-    match admit(door, &startup, peer) {
+    let claim = Claim { startup: &startup, peer, encrypted: false, began };
+    let admitted = authentication::admit(door, &claim, &ends).await;
+    let session = admitted.and_then(|mut session| {
+        settings(&mut session, &startup)?;
+        Ok(session)
+    });
+    match session {
         Ok(session) => {
+            ends.inlet.let_in();
             welcome(&ends.outlet, &session, &startup);
             Some(Greeted { session, ends, _reader: reader })
         }
-        Err(error) => {
+        Err(Refused(Some(error))) => {
             farewell(&ends.outlet, &error);
+            None
+        }
+        Err(Refused(None)) => {
+            ends.outlet.close();
             None
         }
     }
@@ -129,27 +141,6 @@ fn too_many(connections_max: u32) -> SqlError {
     SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
         .detail(format!("The node holds at most {connections_max} connections."))
         .hint("Close connections that are not needed, or raise connections-max.")
-}
-
-/// Opens the session that the start-up packet asks for.
-fn admit(door: &Door, startup: &Startup, peer: IpAddr) -> Result<Session, SqlError> {
-    let user = startup.parameter("user").filter(|user| !user.is_empty()).ok_or_else(|| {
-        SqlError::new(
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-            "no PostgreSQL user name specified in startup packet",
-        )
-    })?;
-    if !door.trust_other_hosts && !peer.is_loopback() {
-        return Err(SqlError::new(
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-            format!("no password is set for user \"{user}\""),
-        )
-        .detail("Without a password a user is let in from the node's own host only."));
-    }
-    let database = startup.parameter("database").filter(|name| !name.is_empty()).unwrap_or(user);
-    let mut session = Session::new(&door.host, user, database)?;
-    settings(&mut session, startup)?;
-    Ok(session)
 }
 
 /// Sets what the start-up packet sets.

@@ -64,6 +64,8 @@ pub(super) struct Inlet {
     limits: Rc<Limits>,
     meter: Rc<Meter>,
     buffer: RefCell<BytesMut>,
+    /// Longest message that is taken; it grows when the client is let in.
+    message_bytes_max: Cell<usize>,
     /// The session waits for a message of so many bytes: more than is read ahead otherwise.
     wanted: Cell<usize>,
     ended: RefCell<Option<Ended>>,
@@ -78,6 +80,7 @@ impl Inlet {
     pub(super) fn new(limits: Rc<Limits>, meter: Rc<Meter>, read: BytesMut) -> Inlet {
         meter.add(read.len());
         Inlet {
+            message_bytes_max: Cell::new(limits.proof_bytes_max),
             limits,
             meter,
             buffer: RefCell::new(read),
@@ -87,6 +90,11 @@ impl Inlet {
             taken: Notify::new(),
             begun: Cell::new(None),
         }
+    }
+
+    /// Takes messages as long as the session's may be.
+    pub(super) fn let_in(&self) {
+        self.message_bytes_max.set(self.limits.message_bytes_max);
     }
 
     /// The reading task: ends with the connection.
@@ -121,7 +129,7 @@ impl Inlet {
     pub(super) fn try_next(&self) -> Result<Option<Message>, Ended> {
         let mut buffer = self.buffer.borrow_mut();
         let before = buffer.len();
-        let message = frontend::cut(&mut buffer, self.limits.message_bytes_max)?;
+        let message = frontend::cut(&mut buffer, self.message_bytes_max.get())?;
         self.meter.subtract(before - buffer.len());
         if buffer.is_empty() {
             *buffer = BytesMut::new();
@@ -165,7 +173,7 @@ impl Inlet {
         if buffer.is_empty() {
             return Ok(None);
         }
-        let length = frontend::length(&buffer, self.limits.message_bytes_max)?;
+        let length = frontend::length(&buffer, self.message_bytes_max.get())?;
         let length = length.unwrap_or(frontend::HEADER_BYTES);
         self.wanted.set(length);
         self.taken.notify_one();

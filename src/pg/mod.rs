@@ -9,7 +9,8 @@
 //! [`wire`] turns bytes into messages and back and knows nothing else; [`greeting`] takes a
 //! connection from its first packet to a session; [`conversation`] carries out messages, of the
 //! simple and the extended protocol; [`answer`] encodes what the session answers. Values travel
-//! as text or in [`binary`] form.
+//! as text or in [`binary`] form. A client that must prove who it is does so in
+//! [`authentication`].
 //!
 //! **Requests and transactions**: what a client sends up to a `Sync` is one transaction, as in
 //! PostgreSQL. Where an `Execute` is directly followed by its `Sync`, which is what nearly every
@@ -24,6 +25,7 @@
 //! What it does not know: SQL, plans, how a statement is carried out.
 
 mod answer;
+mod authentication;
 pub mod binary;
 mod conversation;
 mod greeting;
@@ -41,6 +43,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Longest message behind its length, in bytes.
     pub message_bytes_max: usize,
+    /// The same, of a client that is not let in yet.
+    pub proof_bytes_max: usize,
     /// Most bytes that all connections of the core hold of messages that are not taken yet. A
     /// connection that goes beyond with more than it always may is ended with 53200.
     pub held_bytes_max: u64,
@@ -60,6 +64,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             message_bytes_max: 64 << 20,
+            proof_bytes_max: 4 << 10,
             held_bytes_max: 256 << 20,
             outgoing_bytes_high: 1 << 20,
             startup_timeout: Duration::from_secs(30),
@@ -96,13 +101,12 @@ pub struct Door {
     host: Rc<Host>,
     limits: Rc<Limits>,
     meter: Rc<Meter>,
-    trust_other_hosts: bool,
 }
 
 impl Door {
     /// A door to the sessions of `host`'s core.
-    pub fn new(host: Rc<Host>, limits: Limits, trust_other_hosts: bool) -> Door {
-        Door { host, limits: Rc::new(limits), meter: Rc::default(), trust_other_hosts }
+    pub fn new(host: Rc<Host>, limits: Limits) -> Door {
+        Door { host, limits: Rc::new(limits), meter: Rc::default() }
     }
 
     /// Serves a connection to its end.

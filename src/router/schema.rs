@@ -38,13 +38,20 @@ use std::sync::Arc;
 
 /// Core that keeps the turn.
 const TURN_CORE: CoreId = CoreId(0);
+
+/// What the client is told and warned of.
+fn told(notices: Vec<String>, warnings: Vec<SqlError>) -> Vec<SqlError> {
+    let notice = |text| SqlError::new(SqlState::SUCCESSFUL_COMPLETION, text);
+    notices.into_iter().map(notice).chain(warnings).collect()
+}
+
 impl Router {
     /// Changes the schema. Returns what the client is told besides the success.
     pub async fn change_schema(
         &self,
         ddl: &DdlStatement,
         settings: &SessionSettings,
-    ) -> Result<Vec<String>, SqlError> {
+    ) -> Result<Vec<SqlError>, SqlError> {
         let (sender, receiver) = oneshot::channel();
         let (router, ddl, settings) = (self.clone(), ddl.clone(), settings.clone());
         let change = async move {
@@ -60,7 +67,7 @@ impl Router {
         &self,
         ddl: &DdlStatement,
         settings: &SessionSettings,
-    ) -> Result<Vec<String>, SqlError> {
+    ) -> Result<Vec<SqlError>, SqlError> {
         let peers = self.peers();
         peers.call(TURN_CORE, Call::BeginChange).await?;
         let result = self.change_in_turn(ddl, settings).await;
@@ -73,11 +80,11 @@ impl Router {
         &self,
         ddl: &DdlStatement,
         settings: &SessionSettings,
-    ) -> Result<Vec<String>, SqlError> {
+    ) -> Result<Vec<SqlError>, SqlError> {
         let before = self.catalog();
-        let change = apply_ddl(&before, ddl)?;
+        let change = apply_ddl(&before, ddl, settings.actor)?;
         if change.catalog.version == before.version {
-            return Ok(change.notices);
+            return Ok(told(change.notices, change.warnings));
         }
         let touched: Arc<[ObjectId]> = touched(&before, &change.catalog).into();
         let closed = self.peers().call_all(Call::CloseGates(touched.clone())).await;
@@ -96,8 +103,8 @@ impl Router {
         before: &Catalog,
         change: CatalogChange,
         settings: &SessionSettings,
-    ) -> Result<Vec<String>, SqlError> {
-        let CatalogChange { upserts, deletes, catalog, work, notices } = change;
+    ) -> Result<Vec<SqlError>, SqlError> {
+        let CatalogChange { upserts, deletes, catalog, work, notices, warnings } = change;
         let catalog = Arc::new(catalog);
         if work.iter().any(DdlWork::fills) {
             let used = use_ids(before, &catalog)?;
@@ -109,7 +116,7 @@ impl Router {
         }
         self.store(&upserts, &deletes).await?;
         self.peers().call_all(Call::Publish(catalog)).await?;
-        Ok(notices)
+        Ok(told(notices, warnings))
     }
 
     async fn work(

@@ -36,6 +36,7 @@
 //!
 //! What it does not know: frames, sockets, how a statement is carried out.
 
+pub mod admission;
 mod ahead;
 mod block;
 mod copy;
@@ -49,6 +50,8 @@ mod portals;
 mod prepared;
 mod reading;
 mod run;
+mod sealing;
+mod seats;
 mod settings;
 mod tables;
 
@@ -56,15 +59,17 @@ pub use block::Standing;
 pub use portals::{Portal, Progress};
 pub use prepared::read_text;
 pub use prepared::{Described, Name};
+pub use seats::RoleSeats;
 pub use settings::Settings;
 
-use crate::catalog::DEFAULT_DATABASE;
+use crate::catalog::roles::{Actor, DEFAULT_ROLE};
 use crate::router::gates::Pass;
 pub use crate::router::peers::CancelKey;
 use crate::router::peers::{Call, SessionNumber};
 use crate::router::{Cancel, Router, RowSink};
 use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
 use crate::txn::Transaction;
+use admission::{AdmissionOptions, Admitted, Gate};
 use ahead::LookAhead;
 use bytes::Bytes;
 use futures::future::{LocalBoxFuture, ready};
@@ -74,13 +79,14 @@ use plans::PlanCache;
 use portals::Portals;
 use prepared::PreparedStatements;
 use runtime::sync::{Event, Notify};
+use seats::RoleSeat;
 use shards::exec::SessionIdentity;
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 /// The user that exists from the start.
-pub const DEFAULT_USER: &str = "phantom";
+pub const DEFAULT_USER: &str = DEFAULT_ROLE;
 
 /// How much a notice weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +151,7 @@ pub struct Host {
     tables: Arc<dyn VirtualTables + Send + Sync>,
     plans: PlanCache,
     planner: Planner,
+    gate: Gate,
     next_number: Cell<u64>,
     live: Rc<Cell<usize>>,
     /// A session has ended.
@@ -163,12 +170,14 @@ impl Host {
         tables: Arc<dyn VirtualTables + Send + Sync>,
         plan_bytes: usize,
         text_bytes_max: usize,
+        admission: AdmissionOptions,
     ) -> Rc<Host> {
         Rc::new(Host {
             router,
             tables,
             plans: PlanCache::new(plan_bytes),
             planner: Planner::new(text_bytes_max),
+            gate: Gate::new(admission),
             next_number: Cell::new(1),
             live: Rc::default(),
             fewer: Notify::new(),
@@ -271,28 +280,14 @@ pub struct Session {
     /// What a client must know to cancel it from another connection.
     cancel_key: CancelKey,
     ahead: LookAhead,
+    /// Given back with the session.
+    _seat: RoleSeat,
 }
 
 impl Session {
-    /// A session of `user` in `database`.
-    ///
-    /// # Errors
-    /// 28000 for an unknown user, 3D000 for an unknown database.
-    pub fn new(host: &Rc<Host>, user: &str, database: &str) -> Result<Session, SqlError> {
-        let user = if user.is_empty() { DEFAULT_USER } else { user };
-        let database = if database.is_empty() { DEFAULT_DATABASE } else { database };
-        if user != DEFAULT_USER {
-            return Err(SqlError::new(
-                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-                format!("role \"{user}\" does not exist"),
-            ));
-        }
-        if host.router.catalog().database(database).is_none() {
-            return Err(SqlError::new(
-                SqlState::INVALID_CATALOG_NAME,
-                format!("database \"{database}\" does not exist"),
-            ));
-        }
+    /// The session of one who is let in.
+    fn new(host: &Rc<Host>, admitted: Admitted) -> Result<Session, SqlError> {
+        let Admitted { role, user, database, seat } = admitted;
         let settings = Settings::default();
         let number = host.number();
         let cancel = Rc::new(CancelFlag::default());
@@ -306,12 +301,12 @@ impl Session {
             number,
             identity: SessionIdentity {
                 user: user.into(),
-                database: database.into(),
+                database: database.as_str().into(),
                 process: number.process(),
             },
             scope: SessionSettings {
-                database: database.to_owned(),
-                user: user.to_owned(),
+                database,
+                actor: Actor { role, session: role },
                 values: settings.values(),
             },
             settings,
@@ -322,6 +317,7 @@ impl Session {
             cancel,
             cancel_key,
             ahead: LookAhead::default(),
+            _seat: seat,
         })
     }
 

@@ -1,5 +1,6 @@
 //! The native protocol's side of a session.
 
+use super::admission::Applicant;
 use super::{Client, Host, Interrupts, Name, Session, Standing, Weight, shutting_down};
 use crate::router::RowSink;
 use crate::sql::OutputColumn;
@@ -8,8 +9,10 @@ use futures::future::{Either, LocalBoxFuture, select};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use net::frame::StreamId;
-use net::message::{Column, Placement, Prepared, Severity, TransactionStatus};
-use net::server::{Handshake, Request, RequestKind, Requests, Responder, Server, SessionInfo};
+use net::message::{Column, Hello, Placement, Prepared, Severity, TransactionStatus};
+use net::server::{
+    Handshake, Request, RequestKind, Requests, Responder, Server, SessionInfo, Unproven,
+};
 use runtime::net::Stream;
 use runtime::task;
 use std::panic::AssertUnwindSafe;
@@ -33,18 +36,17 @@ pub struct Door {
     pub core: u16,
     /// Who leads which partition, and where.
     pub placement: Placement,
-    /// Whether clients of other hosts are let in.
-    pub trust_other_hosts: bool,
 }
 
 impl Door {
     /// Serves a connection to its end.
     pub async fn serve(self: Rc<Door>, stream: Stream) {
         // The client has been told what was wrong with its hello.
-        let Ok(handshake) = self.server.handshake(stream).await else { return };
-        match self.admit(&handshake) {
-            Ok(session) => self.run(handshake, session).await,
-            Err(error) => handshake.refuse(error),
+        let Ok(mut handshake) = self.server.handshake(stream).await else { return };
+        match self.admit(&mut handshake).await {
+            Some(Ok(session)) => self.run(handshake, session).await,
+            Some(Err(error)) => handshake.refuse(error),
+            None => {}
         }
     }
 
@@ -59,17 +61,46 @@ impl Door {
         }
     }
 
-    fn admit(&self, handshake: &Handshake) -> Result<Session, SqlError> {
-        let hello = handshake.hello();
-        let peer = handshake.peer_addr().ip();
-        if !self.trust_other_hosts && !peer.to_canonical().is_loopback() {
-            return Err(SqlError::new(
-                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-                format!("no password is set for user \"{}\"", hello.user),
-            )
-            .detail("Without a password a user is let in from the node's own host only."));
+    /// Lets the client in once it has proved what it must, or says why not; `None` where it has
+    /// gone.
+    async fn admit(&self, handshake: &mut Handshake) -> Option<Result<Session, SqlError>> {
+        let Hello { user, database, .. } = handshake.hello().clone();
+        let applicant = Applicant {
+            user: &user,
+            database: &database,
+            peer: handshake.peer_addr().ip(),
+            encrypted: false,
+        };
+        let admitted = self.enter(&applicant, handshake).await?;
+        if let Err(refusal) = &admitted {
+            self.host.refuse(&applicant, refusal).await;
         }
-        let mut session = Session::new(&self.host, &hello.user, &hello.database)?;
+        Some(admitted)
+    }
+
+    async fn enter(
+        &self,
+        applicant: &Applicant<'_>,
+        handshake: &mut Handshake,
+    ) -> Option<Result<Session, SqlError>> {
+        let mut entry = match self.host.knock(applicant) {
+            Ok(entry) => entry,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        if let Some(proof) = entry.proof() {
+            match handshake.prove(proof).await {
+                Ok(()) => {}
+                // It has been told, where it still listens.
+                Err(Unproven::Ended(_reason)) => return None,
+                Err(Unproven::Failed(_reason)) => return Some(Err(entry.not_proved())),
+            }
+        }
+        let session = self.host.open(&entry);
+        Some(session.and_then(|session| self.set_up(session, handshake.hello())))
+    }
+
+    /// Sets what the client wants set from the start.
+    fn set_up(&self, mut session: Session, hello: &Hello) -> Result<Session, SqlError> {
         if !hello.application.is_empty() {
             session.set("application_name", &hello.application)?;
         }

@@ -5,15 +5,17 @@ use super::execute::Executed;
 use super::planner::{self, LongText};
 use super::plans::Key;
 use super::prepared::{Name, PreparedText};
-use super::{Client, Interrupts, Open, Session, Settings, Weight, explain};
+use super::{Client, Interrupts, Open, Session, Settings, Weight, explain, sealing};
 use crate::router::Statement;
 use crate::router::gates::Pass;
+use crate::sql::ddl::DdlStatement;
 use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, SetStatement, Verb, parse, plan};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
 use model::value::Value;
 use runtime::time;
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -258,10 +260,13 @@ impl Session {
             Decision::Alone | Decision::Inside => {}
         }
         if let PlannedKind::Ddl(change) = &planned.kind {
-            let notices = self.host.router.change_schema(change, &self.scope).await?;
-            for notice in notices {
-                let notice = SqlError::new(SqlState::SUCCESSFUL_COMPLETION, notice);
-                self.tell(Weight::Notice, notice, client);
+            let change = self.sealed(change, client).await?;
+            for told in self.host.router.change_schema(&change, &self.scope).await? {
+                let weight = match told.state() == SqlState::SUCCESSFUL_COMPLETION {
+                    true => Weight::Notice,
+                    false => Weight::Warning,
+                };
+                self.tell(weight, told, client);
             }
             return Ok(Done::tagged(&planned.tag(0)));
         }
@@ -269,6 +274,21 @@ impl Session {
         let cancel = self.cancel.clone();
         let work = self.work(source, planned, parameters, client);
         guarded(work, interrupts, &cancel.requested, timeout).await
+    }
+
+    /// A change without what only this session may know.
+    async fn sealed<'d>(
+        &self,
+        change: &'d DdlStatement,
+        client: &mut dyn Client,
+    ) -> Result<Cow<'d, DdlStatement>, SqlError> {
+        let DdlStatement::Role(statement) = change else { return Ok(Cow::Borrowed(change)) };
+        let mut statement = statement.clone();
+        if let Some(notice) = sealing::seal(&mut statement).await? {
+            let notice = SqlError::new(SqlState::SUCCESSFUL_COMPLETION, notice);
+            self.tell(Weight::Notice, notice, client);
+        }
+        Ok(Cow::Owned(DdlStatement::Role(statement)))
     }
 
     fn warn(&self, warning: Option<Warning>, client: &mut dyn Client) {

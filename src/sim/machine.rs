@@ -1,6 +1,9 @@
 //! The simulated host of the node: starts it, and keeps what its cores said when they ended.
 
 use crate::node::{Control, NodeError, NodeOptions, assemble};
+use config::authentication::{
+    AuthenticationMethod, AuthenticationRule, ConnectionKind, DatabasePattern, UserPattern,
+};
 use model::id::NodeId;
 use runtime::random;
 use runtime::sim::{Sim, address_of};
@@ -8,6 +11,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The node under test.
@@ -48,7 +52,8 @@ impl<'a> Machine<'a> {
             drain_timeout: Duration::from_secs(5),
             wal_segment_bytes: pick(&SEGMENT_BYTES),
             part_bytes: pick(&PART_BYTES) as usize,
-            trust_other_hosts: true,
+            // The simulator's clients are on hosts of their own.
+            authentication: Arc::from([trust_all()]),
         };
         Machine { sim, options, control: None, ends: Rc::default() }
     }
@@ -86,6 +91,16 @@ impl<'a> Machine<'a> {
     /// What the node said of its own accord when cores of it ended.
     pub fn last_words(&self) -> Vec<String> {
         self.ends.borrow().iter().map(ToString::to_string).collect()
+    }
+}
+
+fn trust_all() -> AuthenticationRule {
+    AuthenticationRule {
+        connection: ConnectionKind::Any,
+        databases: vec![DatabasePattern::All],
+        users: vec![UserPattern::All],
+        networks: Vec::new(),
+        method: AuthenticationMethod::Trust,
     }
 }
 

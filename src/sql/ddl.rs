@@ -16,6 +16,7 @@ use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint}
 pub(crate) use super::names::NAME_BYTES_MAX;
 
 mod alter;
+pub mod role;
 mod storage;
 
 /// A change of the schema.
@@ -83,6 +84,8 @@ pub enum DdlStatement {
         /// Also all tables that reference them.
         cascade: bool,
     },
+    /// Changes roles.
+    Role(role::RoleStatement),
 }
 
 /// The full name of a relation or index.
@@ -282,6 +285,7 @@ impl DdlStatement {
             DdlStatement::CreateView(_) => "CREATE VIEW",
             DdlStatement::AlterTable { .. } => "ALTER TABLE",
             DdlStatement::Truncate { .. } => "TRUNCATE TABLE",
+            DdlStatement::Role(statement) => statement.tag(),
         }
     }
 }
@@ -600,7 +604,7 @@ pub(crate) fn missing(kind: &str, name: &str) -> SqlError {
     let state = match kind {
         "database" => SqlState::INVALID_CATALOG_NAME,
         "schema" => SqlState::INVALID_SCHEMA_NAME,
-        "constraint" | "index" => SqlState::UNDEFINED_OBJECT,
+        "constraint" | "index" | "role" => SqlState::UNDEFINED_OBJECT,
         "column" => SqlState::UNDEFINED_COLUMN,
         _ => SqlState::UNDEFINED_TABLE,
     };

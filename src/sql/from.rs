@@ -356,6 +356,7 @@ impl Binder<'_> {
             }
         }
         if let Some(table) = self.virtual_tables.table(schema, name, self.catalog, self.settings) {
+            self.require_superuser_for(name)?;
             self.uncacheable.set(true);
             let columns = table
                 .columns
@@ -374,6 +375,13 @@ impl Binder<'_> {
             return Ok(Source { plan: Logical::Values { rows, types }, columns });
         }
         if schema == Some(SYSTEM_SCHEMA) && name == crate::catalog::objects_table().name {
+            // Verifiers of passwords are in it.
+            if !self.catalog.roles().is_superuser(self.settings.actor.role) {
+                return Err(SqlError::new(
+                    SqlState::INSUFFICIENT_PRIVILEGE,
+                    format!("permission denied for table {name}"),
+                ));
+            }
             return Ok(table_source(crate::catalog::objects_table()));
         }
         match self.catalog.relation(&self.settings.database, schema, name) {
@@ -383,6 +391,22 @@ impl Binder<'_> {
             }
             Some(Relation::View(view)) => self.bind_view_reference(view),
             None => Err(self.unknown_relation(schema, name)),
+        }
+    }
+
+    /// `pg_authid` and `pg_shadow` are for superusers.
+    fn require_superuser_for(&self, name: &str) -> Result<(), SqlError> {
+        let kind = match name {
+            "pg_authid" => "table",
+            "pg_shadow" => "view",
+            _ => return Ok(()),
+        };
+        match self.catalog.roles().is_superuser(self.settings.actor.role) {
+            true => Ok(()),
+            false => Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for {kind} {name}"),
+            )),
         }
     }
 

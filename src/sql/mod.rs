@@ -62,6 +62,7 @@ pub use copy::{CopyFormat, CopyIn, CopyOptions, CopyOut, Header};
 pub use cursor::{DeclarePlan, FetchPlan, Movement};
 pub use dml::{DeletePlan, InsertPlan, InsertSource, UpdatePlan, WriteTarget};
 pub use maintenance::{Maintenance, Verb};
+pub(crate) use names::check_new as check_new_name;
 pub use parse::{ParsedStatement, STATEMENT_BYTES_MAX, parse};
 pub use prepared::{ExecutePlan, PreparePlan};
 pub use query::BoundQuery;
@@ -70,6 +71,7 @@ pub use statement::{Discard, Planned, PlannedKind, PointRead, QueryPlan, SetStat
 pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
 
 use crate::catalog::Catalog;
+use crate::catalog::roles::Actor;
 use model::types::{DataType, RegKind};
 use model::value::Value;
 use std::sync::Arc;
@@ -88,8 +90,8 @@ pub struct OutputColumn {
 pub struct SessionSettings {
     /// The database the session is in.
     pub database: String,
-    /// Its user.
-    pub user: String,
+    /// Whose session it is, and as whom it acts.
+    pub actor: Actor,
     /// The values of its settings by their names in lower case; shared until one changes.
     pub values: SettingValues,
 }

@@ -3,6 +3,7 @@
 use super::binder::{NESTING_MAX, too_complex};
 use super::copy::CopyStatement;
 use super::cursor::{CloseStatement, DeclareStatement, FetchStatement};
+use super::ddl::role::RoleStatement;
 use super::maintenance::MaintenanceStatement;
 use super::names::fold;
 use super::positions::Lines;
@@ -16,8 +17,11 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 mod copy;
 mod cursor;
+mod grant;
 mod maintenance;
 mod prepared;
+mod role;
+mod words;
 
 /// Longest statement text, in bytes.
 pub const STATEMENT_BYTES_MAX: usize = 32 << 20;
@@ -55,6 +59,10 @@ pub enum Syntax {
     Fetch(Box<FetchStatement>),
     /// `CLOSE`
     Close(Box<CloseStatement>),
+    /// Statements about roles, too.
+    Role(Box<RoleStatement>),
+    /// One that is PostgreSQL's, and not known here.
+    Unsupported(&'static str),
 }
 
 /// A text that is parsed, to take out how a statement was written.
@@ -155,6 +163,10 @@ fn parse_all(
             Syntax::Fetch(Box::new(statement))
         } else if let Some(statement) = cursor::close(parser)? {
             Syntax::Close(Box::new(statement))
+        } else if let Some(syntax) = role::statement(parser)? {
+            syntax
+        } else if let Some(syntax) = grant::statement(parser)? {
+            syntax
         } else {
             Syntax::Standard(Box::new(parser.parse_statement()?))
         };

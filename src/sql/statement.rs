@@ -175,6 +175,12 @@ pub fn plan(
         Syntax::Declare(statement) => (binder.bind_declare(statement, settings)?, Vec::new()),
         Syntax::Fetch(statement) => (binder.bind_fetch(statement), Vec::new()),
         Syntax::Close(statement) => (PlannedKind::Close(statement.name.clone()), Vec::new()),
+        Syntax::Role(statement) => {
+            // Its text may hold a password.
+            binder.uncacheable.set(true);
+            (PlannedKind::Ddl(DdlStatement::Role((**statement).clone())), Vec::new())
+        }
+        Syntax::Unsupported(what) => return Err(SqlError::unsupported(what)),
     };
     Ok(Planned {
         parameters: binder.parameter_types(),

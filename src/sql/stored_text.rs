@@ -9,6 +9,7 @@ use super::slots::{Refusals, Slots};
 use super::types::data_type;
 use super::{NoVirtualTables, OutputColumn, SessionSettings};
 use crate::catalog::Catalog;
+use crate::catalog::roles::Actor;
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::ObjectId;
@@ -31,7 +32,7 @@ fn alone<T>(bind: impl FnOnce(&Binder<'_>) -> Result<T, SqlError>) -> Result<T, 
 }
 
 fn no_session(database: &str) -> SessionSettings {
-    SessionSettings { database: database.to_owned(), user: String::new(), values: [].into() }
+    SessionSettings { database: database.to_owned(), actor: Actor::SYSTEM, values: [].into() }
 }
 
 fn refusing(clause: &'static str) -> Slots {

@@ -12,6 +12,7 @@
 use super::{NoVirtualTables, PlannedKind, SessionSettings, WriteTarget, parse, plan};
 use crate::catalog::Catalog;
 use crate::catalog::change::apply_ddl;
+use crate::catalog::roles::Actor;
 use fs_err as fs;
 use model::error::SqlError;
 use shards::exec::explain::render;
@@ -91,11 +92,8 @@ fn write_error(out: &mut String, error: &SqlError) {
 }
 
 fn answer(statement: &str, catalog: &mut Catalog) -> Result<Vec<String>, SqlError> {
-    let settings = SessionSettings {
-        database: "phantom".to_owned(),
-        user: "phantom".to_owned(),
-        values: [].into(),
-    };
+    let settings =
+        SessionSettings { database: "phantom".to_owned(), actor: Actor::SYSTEM, values: [].into() };
     let mut lines = Vec::new();
     for parsed in parse(statement)? {
         let planned = plan(&parsed, catalog, &settings, &NoVirtualTables, &[])?;
@@ -105,7 +103,7 @@ fn answer(statement: &str, catalog: &mut Catalog) -> Result<Vec<String>, SqlErro
         }
         match &planned.kind {
             PlannedKind::Ddl(ddl) => {
-                let change = apply_ddl(catalog, ddl)?;
+                let change = apply_ddl(catalog, ddl, Actor::SYSTEM)?;
                 *catalog = change.catalog;
                 lines.extend(change.notices.into_iter().map(|notice| format!("NOTICE {notice}")));
                 lines.push(planned.tag(0));

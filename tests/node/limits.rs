@@ -13,8 +13,8 @@ fn unknown_users_and_databases_are_turned_away() {
         Some(SqlState::INVALID_CATALOG_NAME)
     );
     assert_eq!(
-        refused(format!("phantom://mallory@{address}/phantom")),
-        Some(SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+        refused(format!("phantom://mallory:guess@{address}/phantom")),
+        Some(SqlState::INVALID_PASSWORD)
     );
     let mut client = connect(&node);
     tags(&mut client, "CREATE DATABASE shop");

@@ -69,13 +69,18 @@ impl Speaker {
 
     /// Sends a start-up packet and reads the answer: to `ReadyForQuery` or the end.
     pub fn start(&mut self, parameters: &[(&str, &str)]) -> Vec<Message> {
+        self.send_startup(parameters);
+        self.answer()
+    }
+
+    /// Sends a start-up packet.
+    pub fn send_startup(&mut self, parameters: &[(&str, &str)]) {
         let mut body = vec![0, 3, 0, 0];
         for (name, value) in parameters {
             body.extend_from_slice(format!("{name}\0{value}\0").as_bytes());
         }
         body.push(0);
         self.packet(&body);
-        self.answer()
     }
 
     /// Sends a packet without a kind.

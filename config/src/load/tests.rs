@@ -48,6 +48,28 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn rules_are_tables_or_lines() {
+    let tables = "[[authentication]]\ntype = \"hostssl\"\ndatabase = [\"shop\", \"sameuser\"]\n\
+                  address = \"10.0.0.0/8\"\nmethod = \"scram-sha-256\"\n\
+                  [[authentication]]\nmethod = \"reject\"\n";
+    let shown = "hostssl shop,sameuser all 10.0.0.0/8 scram-sha-256; host all all all reject";
+    let of = |config: &Config| config.value(Setting::Authentication);
+    assert_eq!(of(&load(Some(tables), &[], &[]).expect("rules")), shown);
+    let lines = "authentication = [\"hostssl shop,sameuser all 10.0.0.0/8 scram-sha-256\", \
+                 \"host all all all reject\"]";
+    assert_eq!(of(&load(Some(lines), &[], &[]).expect("rules")), shown);
+    let flag = (Setting::Authentication, "host all all all trust");
+    assert_eq!(of(&load(Some(tables), &[], &[flag]).expect("rules")), flag.1);
+    let wrong = "[[authentication]]\nmethod = \"trust\"\nuzer = \"x\"\n";
+    assert_eq!(
+        problems(wrong),
+        ["phantom.toml:3: unknown setting \"uzer\"; did you mean \"user\"?"]
+    );
+    let methodless = problems("[[authentication]]\nuser = \"x\"\n");
+    assert!(methodless[0].contains("rule 1: a rule is"), "{methodless:?}");
+}
+
+#[test]
 fn defaults_follow_from_the_host() {
     let config = load(None, &[], &[]).expect("a configuration");
     assert_eq!(config.listen, HostPort::new("127.0.0.1", 7430));

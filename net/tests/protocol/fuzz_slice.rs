@@ -9,12 +9,13 @@ const CASES: u64 = 20_000;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("frames", fuzzing::frames),
     ("client_message", fuzzing::client_message),
     ("server_message", fuzzing::server_message),
     ("rows", fuzzing::rows),
     ("value", fuzzing::value),
+    ("scram", fuzzing::scram),
 ];
 
 /// Steele, Lea and Flood's SplitMix64.

@@ -99,6 +99,16 @@ states! {
     INVALID_CURSOR_NAME = b"34000";
     /// invalid_password
     INVALID_PASSWORD = b"28P01";
+    /// invalid_grantor
+    INVALID_GRANTOR = b"0L000";
+    /// invalid_grant_operation
+    INVALID_GRANT_OPERATION = b"0LP01";
+    /// invalid_role_specification
+    INVALID_ROLE_SPECIFICATION = b"0P000";
+    /// warning_privilege_not_granted
+    PRIVILEGE_NOT_GRANTED = b"01007";
+    /// warning_privilege_not_revoked
+    PRIVILEGE_NOT_REVOKED = b"01006";
     /// dependent_objects_still_exist
     DEPENDENT_OBJECTS_STILL_EXIST = b"2BP01";
     /// invalid_catalog_name (database)
@@ -115,6 +125,8 @@ states! {
     SYNTAX_ERROR = b"42601";
     /// insufficient_privilege
     INSUFFICIENT_PRIVILEGE = b"42501";
+    /// reserved_name
+    RESERVED_NAME = b"42939";
     /// cannot_coerce
     CANNOT_COERCE = b"42846";
     /// grouping_error

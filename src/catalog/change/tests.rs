@@ -1,4 +1,5 @@
 use super::{CatalogChange, DdlWork, apply_ddl};
+use crate::catalog::roles::Actor;
 use crate::catalog::{Catalog, Relation, load};
 use crate::sql::{NoVirtualTables, PlannedKind, SessionSettings, parse, plan};
 use model::error::{SqlError, SqlState};
@@ -23,14 +24,14 @@ impl Changing {
     fn run(&mut self, text: &str) -> Result<CatalogChange, SqlError> {
         let settings = SessionSettings {
             database: "phantom".to_owned(),
-            user: "phantom".to_owned(),
+            actor: Actor::SYSTEM,
             values: [].into(),
         };
         let mut last = None;
         for statement in parse(text)? {
             let planned = plan(&statement, &self.catalog, &settings, &NoVirtualTables, &[])?;
             let PlannedKind::Ddl(ddl) = planned.kind else { panic!("{text} changes no schema") };
-            let change = apply_ddl(&self.catalog, &ddl)?;
+            let change = apply_ddl(&self.catalog, &ddl, Actor::SYSTEM)?;
             for (id, _, json) in &change.upserts {
                 self.rows.insert(*id, json.clone());
             }

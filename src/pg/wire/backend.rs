@@ -71,6 +71,31 @@ pub fn authentication_ok(out: &mut BytesMut) {
     message(out, b'R', |out| out.put_u32(0));
 }
 
+/// The client is to prove who it is, by one of these mechanisms.
+pub fn authentication_sasl(out: &mut BytesMut, mechanisms: &[&str]) {
+    message(out, b'R', |out| {
+        out.put_u32(10);
+        mechanisms.iter().for_each(|mechanism| text(out, mechanism));
+        out.put_u8(0);
+    });
+}
+
+/// The mechanism's next message.
+pub fn authentication_sasl_continue(out: &mut BytesMut, data: &[u8]) {
+    message(out, b'R', |out| {
+        out.put_u32(11);
+        out.put_slice(data);
+    });
+}
+
+/// The mechanism's last message: the client has proved itself.
+pub fn authentication_sasl_final(out: &mut BytesMut, data: &[u8]) {
+    message(out, b'R', |out| {
+        out.put_u32(12);
+        out.put_slice(data);
+    });
+}
+
 /// A setting that clients are told of.
 pub fn parameter_status(out: &mut BytesMut, name: &str, value: &str) {
     message(out, b'S', |out| {

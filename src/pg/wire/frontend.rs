@@ -152,6 +152,17 @@ fn read(kind: u8, payload: Bytes) -> Result<Message, WireError> {
     reader.end(message)
 }
 
+/// Takes the first answer of a log-in apart: the mechanism, and the message of that mechanism.
+///
+/// # Errors
+/// It is none.
+pub fn sasl_initial(answer: Bytes) -> Result<(Text, Bytes), WireError> {
+    let mut reader = Reader::new(answer);
+    let mechanism = reader.text()?;
+    let message = parameter(&mut reader)?.unwrap_or_default();
+    reader.end((mechanism, message))
+}
+
 fn parameter(reader: &mut Reader) -> Result<Option<Bytes>, WireError> {
     match reader.int32()? {
         -1 => Ok(None),
@@ -234,11 +245,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_first_answer_of_a_log_in_is_read() {
+        let answer = Bytes::from_static(b"SCRAM-SHA-256\0\0\0\0\x03n,,");
+        let (mechanism, message) = sasl_initial(answer).unwrap();
+        assert_eq!((&*mechanism, &message[..]), ("SCRAM-SHA-256", &b"n,,"[..]));
+        let empty = Bytes::from_static(b"X\0\xff\xff\xff\xff");
+        assert_eq!(sasl_initial(empty).unwrap().1, Bytes::new());
+        for bad in
+            [&b""[..], b"X", b"X\0", b"X\0\0\0\0\x03n,", b"X\0\0\0\0\x01n,", b"X\0\xff\0\0\0"]
+        {
+            assert_eq!(sasl_initial(Bytes::from_static(bad)), Err(WireError::Format), "{bad:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut buffer = BytesMut::from(&bytes[..]);
             while let Ok(Some(_)) = cut(&mut buffer, 100) {}
+        }
+
+        #[test]
+        fn no_answer_of_a_log_in_makes_it_panic(
+            answer in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let _either = sasl_initial(answer.into());
         }
 
         #[test]

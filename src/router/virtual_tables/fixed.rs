@@ -1,8 +1,7 @@
-//! What is the same in every database, or the same everywhere: schemas, databases, the user,
-//! types, access methods, collations.
+//! What is the same in every database, or the same everywhere: schemas, databases, types, access methods, collations.
 
+use super::relations;
 use super::shape::{Rows, Shape, number};
-use super::{OWNER, relations};
 use crate::catalog::{Catalog, SYSTEM_SCHEMA, oids};
 use crate::sql::VirtualTable;
 use model::types::{DataType, oid};
@@ -19,12 +18,6 @@ pub(super) fn table(
         "pg_namespace" => namespaces(&mut rows, catalog, database),
         "pg_database" => databases(&mut rows, catalog),
         "pg_type" => types(&mut rows),
-        "pg_authid" | "pg_roles" => {
-            rows.push([("oid", number(oids::SUPERUSER)), ("rolname", Value::text(OWNER))]);
-        }
-        "pg_user" | "pg_shadow" => {
-            rows.push([("usesysid", number(oids::SUPERUSER)), ("usename", Value::text(OWNER))]);
-        }
         "pg_am" => {
             for (oid, name, kind) in
                 [(relations::HEAP, "heap", "t"), (relations::BTREE, "btree", "i")]

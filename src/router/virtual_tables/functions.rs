@@ -1,7 +1,7 @@
 //! The functions over the catalog, as tables of all their answers.
 
 use super::relations::{all_indexes, view_definitions};
-use super::{OWNER, constraints, shape};
+use super::{constraints, shape};
 use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, oids};
 use crate::sql::CatalogFunction;
 use model::lookup::{LookupTable, Missing};
@@ -124,7 +124,9 @@ fn answers(
 ) {
     match name {
         "pg_get_userbyid" => {
-            table.insert(&[shape::number(oids::SUPERUSER)], Value::text(OWNER));
+            for role in catalog.roles().iter() {
+                table.insert(&[shape::number(oids::object(role.id))], Value::text(role.name()));
+            }
         }
         "pg_table_is_visible" => visible_relations(table, catalog, database),
         "pg_type_is_visible" => {

@@ -3,15 +3,21 @@
 use super::constraints::{self, Constraint, Kind, action_name};
 use super::relations::{attributes_of, default_of, default_text, view_definitions};
 use super::shape::{Rows, Shape};
-use super::{OWNER, fixed};
+use super::{OWNER, fixed, roles};
 use crate::catalog::{Catalog, Relation, oids};
 use crate::sql::VirtualTable;
+use model::id::ObjectId;
 use model::schema::{ForeignKey, Table};
 use model::types::{DataType, oid};
 use model::value::Value;
 
 /// The view.
-pub(super) fn table(shape: &'static Shape, catalog: &Catalog, database: &str) -> VirtualTable {
+pub(super) fn table(
+    shape: &'static Shape,
+    catalog: &Catalog,
+    database: &str,
+    role: ObjectId,
+) -> VirtualTable {
     let mut rows = Rows::of(shape);
     match shape.name {
         "information_schema_catalog_name" => {
@@ -26,7 +32,9 @@ pub(super) fn table(shape: &'static Shape, catalog: &Catalog, database: &str) ->
         "referential_constraints" => references(&mut rows, catalog, database),
         "key_column_usage" => key_columns(&mut rows, catalog, database),
         "constraint_column_usage" => constraint_columns(&mut rows, catalog, database),
-        "enabled_roles" => rows.push([("role_name", Value::text(OWNER))]),
+        "enabled_roles" => roles::enabled(&mut rows, catalog, role),
+        "applicable_roles" => roles::applicable(&mut rows, catalog, role, false),
+        "administrable_role_authorizations" => roles::applicable(&mut rows, catalog, role, true),
         _ => {}
     }
     rows.done()

@@ -6,7 +6,8 @@
 //!  pg_catalog          every table and view of PostgreSQL 15        pg_catalog.columns
 //!                        pg_class, pg_attribute, pg_index, ...      relations.rs
 //!                        pg_constraint                              constraints.rs
-//!                        pg_type, pg_namespace, pg_roles, ...       fixed.rs
+//!                        pg_type, pg_namespace, ...                 fixed.rs
+//!                        pg_roles, pg_auth_members, ...             roles.rs
 //!  information_schema  every view of PostgreSQL 15                  information_schema.columns
 //!                        tables, columns, table_constraints, ...    information_schema.rs
 //! ```
@@ -23,6 +24,7 @@ mod functions;
 mod information_schema;
 mod phantom;
 mod relations;
+mod roles;
 mod shape;
 
 use crate::catalog::{Catalog, Relation, oids};
@@ -65,7 +67,7 @@ impl VirtualTables for NodeTables {
             Some(crate::catalog::SYSTEM_SCHEMA) => phantom::table(self, name, catalog, database),
             Some("information_schema") => {
                 let shape = shape::find(oids::INFORMATION_SCHEMA, name)?;
-                Some(information_schema::table(shape, catalog, database))
+                Some(information_schema::table(shape, catalog, database, settings.actor.role))
             }
             // PostgreSQL, too, looks there first.
             Some("pg_catalog") | None => {
@@ -104,7 +106,12 @@ impl VirtualTables for NodeTables {
                     .map(|(name, oid)| object(oid, None, &name, true))
                     .collect();
             }
-            RegKind::Role => objects.push(object(oids::SUPERUSER, None, OWNER, true)),
+            RegKind::Role => objects.extend(
+                catalog
+                    .roles()
+                    .iter()
+                    .map(|role| object(oids::object(role.id), None, role.name(), true)),
+            ),
             RegKind::Collation => objects.extend(
                 fixed::COLLATIONS.map(|(oid, name)| object(oid, Some("pg_catalog"), name, true)),
             ),
@@ -139,6 +146,7 @@ fn pg_table(shape: &'static shape::Shape, catalog: &Catalog, database: &str) -> 
     }
     relations::table(shape, catalog, database)
         .or_else(|| fixed::table(shape, catalog, database))
+        .or_else(|| roles::table(shape, catalog))
         .unwrap_or_else(|| shape::Rows::of(shape).done())
 }
 
@@ -168,6 +176,7 @@ fn schema_oid(catalog: &Catalog, database: &str, name: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::roles::SUPERUSER;
 
     #[test]
     fn every_table_can_be_made() {
@@ -175,7 +184,7 @@ mod tests {
         for shape in shape::all() {
             let table = match shape.namespace {
                 oids::PG_CATALOG => pg_table(shape, &catalog, "phantom"),
-                _ => information_schema::table(shape, &catalog, "phantom"),
+                _ => information_schema::table(shape, &catalog, "phantom", SUPERUSER),
             };
             assert_eq!(table.columns.len(), shape.width(), "{}", shape.name);
             assert!(table.rows.iter().all(|row| row.len() == shape.width()), "{}", shape.name);

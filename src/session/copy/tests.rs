@@ -4,6 +4,7 @@ use super::reader::Reader;
 use super::writer::Writer;
 use crate::catalog::Catalog;
 use crate::catalog::change::apply_ddl;
+use crate::catalog::roles::Actor;
 use crate::router::RowSink;
 use crate::session::{Client, Standing, Weight};
 use crate::sql::{
@@ -18,18 +19,17 @@ use model::types::DataType;
 use model::value::Value;
 
 fn planned(text: &str) -> PlannedKind {
-    let settings = SessionSettings {
-        database: "phantom".to_owned(),
-        user: "phantom".to_owned(),
-        values: [].into(),
-    };
+    let settings =
+        SessionSettings { database: "phantom".to_owned(), actor: Actor::SYSTEM, values: [].into() };
     let mut catalog = Catalog::bootstrap();
     let table = "CREATE TABLE t (a int, b text, c numeric(6, 2), d varchar(3), e bytea)";
     for text in [table, text] {
         let statement = parse(text).unwrap().remove(0);
         let planned = plan(&statement, &catalog, &settings, &NoVirtualTables, &[]).unwrap();
         match planned.kind {
-            PlannedKind::Ddl(ddl) => catalog = apply_ddl(&catalog, &ddl).unwrap().catalog,
+            PlannedKind::Ddl(ddl) => {
+                catalog = apply_ddl(&catalog, &ddl, Actor::SYSTEM).unwrap().catalog
+            }
             kind => return kind,
         }
     }

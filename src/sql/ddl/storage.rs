@@ -54,12 +54,13 @@ fn invalid(message: String) -> SqlError {
 #[cfg(test)]
 mod tests {
     use crate::catalog::Catalog;
+    use crate::catalog::roles::Actor;
     use crate::sql::{NoVirtualTables, SessionSettings, parse, plan};
 
     fn create(options: &str) -> Result<(), String> {
         let settings = SessionSettings {
             database: "phantom".to_owned(),
-            user: "phantom".to_owned(),
+            actor: Actor::SYSTEM,
             values: [].into(),
         };
         let statement = parse(&format!("CREATE TABLE t (a int) WITH ({options})")).unwrap();
