@@ -1,8 +1,9 @@
 //! How a table's rows are found: which key, which bounds, which partitions.
 
-use model::expression::{BinaryOperator, Expression};
+use model::expression::{BinaryOperator, ColumnReference, Expression};
 use model::plan::{Access, Bound, KeyBounds, Target};
 use model::schema::{Placement, Table};
+use model::types::DataType;
 
 /// Most points of a lookup by `IN`; more are compared row by row.
 const POINTS_MAX: usize = 1_000;
@@ -185,10 +186,28 @@ fn turned(operator: BinaryOperator) -> BinaryOperator {
 }
 
 fn plain_column(expression: &Expression, columns: &[usize]) -> Option<usize> {
+    column_of(expression).and_then(|column| columns.get(column.index).copied())
+}
+
+/// The column that an expression is, perhaps as a wider integer: drivers give keys as `bigint`,
+/// and equal integers have equal keys whatever their type.
+pub(super) fn column_of(expression: &Expression) -> Option<&ColumnReference> {
     match expression {
-        Expression::Column(column) => columns.get(column.index).copied(),
+        Expression::Column(column) => Some(column),
+        Expression::Cast { operand, data_type, .. } => match operand.as_ref() {
+            Expression::Column(column) if widens(column.data_type, *data_type) => Some(column),
+            _ => None,
+        },
         _ => None,
     }
+}
+
+/// Whether every value of one integer type is one of another.
+fn widens(from: DataType, to: DataType) -> bool {
+    matches!(
+        (from, to),
+        (DataType::Int2, DataType::Int4 | DataType::Int8) | (DataType::Int4, DataType::Int8)
+    )
 }
 
 /// Whether an expression has its value before any row is read. A value of an outer row has: the

@@ -369,7 +369,7 @@ fn residual(scan: &model::plan::Scan) -> Option<Expression> {
             return false;
         };
         let is_key = |column: &Expression, value: &Expression| {
-            let Expression::Column(column) = column else { return false };
+            let Some(column) = super::access::column_of(column) else { return false };
             let ordinal = scan.columns[column.index];
             let position = scan.table.primary_key.iter().position(|key| *key == ordinal);
             position.is_some_and(|position| key[position] == *value)
