@@ -1,15 +1,16 @@
 //! From stored definitions to the snapshot that planning reads.
 
 use super::roles::Roles;
+use super::sequence::{Sequence, build_sequence};
 use super::stored::{
     Counters, Definition, ForeignKeyDefinition, IndexDefinition, TableDefinition, ViewDefinition,
 };
-use super::{Catalog, Database, Relation, Schema, View};
+use super::{Catalog, Database, Relation, Schema, View, oids};
 use crate::sql::{bind_check, bind_default, type_named};
 use model::error::{SqlError, SqlState};
 use model::id::{CatalogVersion, ObjectId};
 use model::schema::{
-    Check, Column, ForeignKey, Index, IndexColumn, Placement, ReferencedKey, Table,
+    Check, Column, ForeignKey, Identity, Index, IndexColumn, Placement, ReferencedKey, Table,
 };
 use model::value::Value;
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub fn load<'r>(rows: impl IntoIterator<Item = (ObjectId, &'r str)>) -> Result<C
     }
     catalog.databases = databases(&catalog.definitions, None)?;
     catalog.roles = Roles::of(catalog.definitions.iter());
+    catalog.sequences = sequences(&catalog.databases);
     Ok(catalog)
 }
 
@@ -79,6 +81,10 @@ pub(super) fn databases(
             Definition::View(view) => {
                 (&view.database, &view.schema, Relation::View(Arc::new(build_view(id, view))))
             }
+            Definition::Sequence(sequence) => {
+                let built = Arc::new(build_sequence(id, sequence)?);
+                (&sequence.database, &sequence.schema, Relation::Sequence(built))
+            }
             _ => continue,
         };
         let schema = databases.get_mut(database).and_then(|d| d.schemas.get_mut(schema));
@@ -86,6 +92,19 @@ pub(super) fn databases(
         schema.relations.insert(relation.name().to_owned(), relation);
     }
     Ok(databases)
+}
+
+/// All sequences by their id.
+pub(super) fn sequences(
+    databases: &BTreeMap<String, Database>,
+) -> BTreeMap<ObjectId, Arc<Sequence>> {
+    let schemas = databases.values().flat_map(|database| database.schemas.values());
+    let relations = schemas.flat_map(|schema| schema.relations.values());
+    let found = relations.filter_map(|relation| match relation {
+        Relation::Sequence(sequence) => Some((sequence.id, Arc::clone(sequence))),
+        _ => None,
+    });
+    found.collect()
 }
 
 fn dangling(id: ObjectId) -> SqlError {
@@ -146,7 +165,16 @@ pub(super) fn build_table(id: ObjectId, table: &TableDefinition) -> Result<Table
                 Some(stored) => stored.value()?,
             },
             hidden: definition.hidden,
+            identity: definition.identity.map(|identity| match identity.always {
+                true => Identity::Always,
+                false => Identity::ByDefault,
+            }),
         };
+        if let Some(identity) = definition.identity {
+            let next =
+                format!("nextval('{}'::regclass)", oids::object(ObjectId(identity.sequence)));
+            column.default = Some(bind_default(&next, &column)?);
+        }
         if let Some(text) = &definition.default {
             column.default = Some(bind_default(text, &column)?);
         }

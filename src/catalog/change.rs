@@ -6,7 +6,7 @@
 //! does anyone see it. The caller stores `upserts` and `deletes` in one transaction, does the
 //! `work` and publishes the new catalog.
 
-use super::build::{COUNTERS_ID, Definitions, databases};
+use super::build::{COUNTERS_ID, Definitions, databases, sequences};
 use super::roles::{Actor, Roles};
 use super::stored::{
     Counters, DatabaseDefinition, Definition, SchemaDefinition, TableDefinition, ViewDefinition,
@@ -23,9 +23,12 @@ mod constraint;
 mod drop;
 mod index;
 mod role;
+mod sequence;
 mod table;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use sequence::require_within;
 
 /// A change, computed and not yet made.
 #[derive(Debug, Clone)]
@@ -84,6 +87,11 @@ pub enum DdlWork {
         /// The column's ordinal.
         column: usize,
     },
+    /// Checks that a sequence's values so far lie within its bounds.
+    CheckSequence {
+        /// The sequence.
+        sequence: ObjectId,
+    },
     /// Removes all keys of these tables and indexes; nothing refers to them any more.
     DropData {
         /// The objects.
@@ -118,7 +126,19 @@ pub fn apply_ddl(
         DdlStatement::AlterTable { table, if_exists, operations } => {
             draft.alter_table(table, *if_exists, operations)?;
         }
-        DdlStatement::Truncate { tables, cascade } => draft.truncate(tables, *cascade)?,
+        DdlStatement::Truncate { tables, cascade, restart } => {
+            draft.truncate(tables, *cascade, *restart)?;
+        }
+        DdlStatement::CreateSequence { name, if_not_exists, options } => {
+            draft.create_sequence(name, *if_not_exists, options)?;
+        }
+        DdlStatement::AlterSequence { name, if_exists, options } => {
+            draft.alter_sequence(name, *if_exists, options)?;
+        }
+        DdlStatement::RenameSequence { name, if_exists, to } => {
+            draft.rename_sequence(name, *if_exists, to)?;
+        }
+        DdlStatement::DropSequences(drop) => draft.drop_sequences(drop)?,
         DdlStatement::Role(statement) => draft.change_roles(statement)?,
     }
     draft.finish()
@@ -195,12 +215,14 @@ impl<'c> Draft<'c> {
             self.work.push(DdlWork::DropData { objects: self.dropped });
         }
         let databases = databases(&self.definitions, Some(self.before))?;
+        let sequences = sequences(&databases);
         let catalog = Catalog {
             version,
             next_object: self.next_object,
             roles: Roles::of(self.definitions.iter()),
             definitions: self.definitions,
             databases,
+            sequences,
         };
         let (work, notices, warnings) = (self.work, self.notices, self.warnings);
         Ok(CatalogChange { upserts, deletes, catalog, work, notices, warnings })
@@ -219,12 +241,15 @@ impl<'c> Draft<'c> {
         self.definitions.insert(id, Arc::new(definition));
     }
 
-    /// The id and definition of a table or view.
+    /// The id and definition of a table, view or sequence.
     fn relation(&self, name: &QualifiedName) -> Option<(ObjectId, &Definition)> {
         self.definitions.iter().find_map(|(&id, definition)| {
             let (database, schema, known) = match definition.as_ref() {
                 Definition::Table(table) => (&table.database, &table.schema, &table.name),
                 Definition::View(view) => (&view.database, &view.schema, &view.name),
+                Definition::Sequence(sequence) => {
+                    (&sequence.database, &sequence.schema, &sequence.name)
+                }
                 _ => return None,
             };
             let same = *database == name.database && *schema == name.schema && *known == name.name;
@@ -345,6 +370,7 @@ impl<'c> Draft<'c> {
             Definition::Schema(schema) => schema.database == name,
             Definition::Table(table) => table.database == name,
             Definition::View(view) => view.database == name,
+            Definition::Sequence(sequence) => sequence.database == name,
             Definition::Database(_)
             | Definition::Role(_)
             | Definition::SaltSecret(_)
@@ -397,7 +423,7 @@ impl<'c> Draft<'c> {
                 return Ok(());
             }
             Some((id, Definition::View(view))) if new.or_replace => Some((id, view.clone())),
-            Some((_, Definition::Table(_))) if new.or_replace => {
+            Some((_, Definition::Table(_) | Definition::Sequence(_))) if new.or_replace => {
                 return Err(wrong_kind(&name, "view"));
             }
             _ => {

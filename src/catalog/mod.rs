@@ -11,11 +11,13 @@ mod build;
 pub mod change;
 pub mod oids;
 pub mod roles;
+mod sequence;
 pub mod stored;
 mod system;
 
 pub use build::load;
-pub use system::{FIRST_USER_OBJECT, objects_table};
+pub use sequence::Sequence;
+pub use system::{FIRST_USER_OBJECT, objects_table, sequences_table};
 
 use model::id::{CatalogVersion, ObjectId};
 use model::schema::{Index, Table};
@@ -40,6 +42,8 @@ pub struct Catalog {
     definitions: BTreeMap<ObjectId, Arc<stored::Definition>>,
     databases: BTreeMap<String, Database>,
     roles: Roles,
+    /// All sequences of all databases.
+    sequences: BTreeMap<ObjectId, Arc<Sequence>>,
 }
 
 /// A database: a set of schemas that sees no other database's.
@@ -56,7 +60,7 @@ pub struct Database {
 pub struct Schema {
     /// Its id.
     pub id: ObjectId,
-    /// Tables and views by name.
+    /// Tables, views and sequences by name.
     pub relations: BTreeMap<String, Relation>,
 }
 
@@ -67,6 +71,8 @@ pub enum Relation {
     Table(Arc<Table>),
     /// A view.
     View(Arc<View>),
+    /// A sequence.
+    Sequence(Arc<Sequence>),
 }
 
 /// A view: a named query.
@@ -92,6 +98,7 @@ impl Relation {
         match self {
             Relation::Table(table) => table.id,
             Relation::View(view) => view.id,
+            Relation::Sequence(sequence) => sequence.id,
         }
     }
 
@@ -100,6 +107,7 @@ impl Relation {
         match self {
             Relation::Table(table) => &table.name,
             Relation::View(view) => &view.name,
+            Relation::Sequence(sequence) => &sequence.name,
         }
     }
 }
@@ -135,6 +143,7 @@ impl Catalog {
             roles: Roles::of(definitions.iter()),
             definitions,
             databases: BTreeMap::from([(DEFAULT_DATABASE.to_owned(), database)]),
+            sequences: BTreeMap::new(),
         }
     }
 
@@ -175,6 +184,16 @@ impl Catalog {
             Relation::Table(table) if table.id == id => Some(table),
             _ => None,
         })
+    }
+
+    /// The sequence with this id, wherever it is.
+    pub fn sequence(&self, id: ObjectId) -> Option<&Arc<Sequence>> {
+        self.sequences.get(&id)
+    }
+
+    /// All sequences of all databases.
+    pub fn sequences(&self) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.sequences.values()
     }
 
     /// The index called `name` in a schema, and its table.

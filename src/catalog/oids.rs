@@ -41,6 +41,12 @@ pub fn object(id: ObjectId) -> u32 {
     (id.0.wrapping_sub(FIRST_USER_OBJECT.0).wrapping_add(FIRST_USER_OID)) % PRIMARY_KEYS
 }
 
+/// The object with an oid: the inverse of [`object`], for what users make.
+pub fn object_of(oid: u32) -> Option<ObjectId> {
+    let made = (FIRST_USER_OID..PRIMARY_KEYS).contains(&oid);
+    made.then(|| ObjectId(oid - FIRST_USER_OID + FIRST_USER_OBJECT.0))
+}
+
 /// The oid of a schema.
 pub fn schema(name: &str, id: ObjectId) -> u32 {
     match name {
@@ -73,6 +79,8 @@ mod tests {
     #[test]
     fn oids_do_not_meet() {
         assert_eq!(object(FIRST_USER_OBJECT), FIRST_USER_OID);
+        assert_eq!(object_of(object(ObjectId(4711))), Some(ObjectId(4711)));
+        assert_eq!(object_of(1259), None, "pg_class is nobody's");
         assert_eq!(object(ObjectId(1259)), 16_643, "pg_class is 1259");
         assert_eq!(schema("public", ObjectId(2)), PUBLIC);
         assert_eq!(schema("public", ObjectId(4711)), PUBLIC);

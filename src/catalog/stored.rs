@@ -25,6 +25,8 @@ pub enum Definition {
     Table(TableDefinition),
     /// A view.
     View(ViewDefinition),
+    /// A sequence.
+    Sequence(SequenceDefinition),
     /// A role.
     Role(RoleDefinition),
     /// What salts are derived from.
@@ -93,6 +95,18 @@ pub struct ColumnDefinition {
     pub missing: Option<StoredValue>,
     /// The hidden key.
     pub hidden: bool,
+    /// Whether it is an identity column.
+    #[serde(default)]
+    pub identity: Option<IdentityDefinition>,
+}
+
+/// An identity column's sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityDefinition {
+    /// `ALWAYS`, not `BY DEFAULT`.
+    pub always: bool,
+    /// The sequence's id.
+    pub sequence: u32,
 }
 
 /// An index.
@@ -169,6 +183,37 @@ pub struct ViewDefinition {
     pub depends_on: Vec<u32>,
 }
 
+/// A sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceDefinition {
+    /// The database it is in.
+    pub database: String,
+    /// The schema it is in.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its type's SQL name.
+    pub data_type: String,
+    /// How far a value is from the one before.
+    pub increment: i64,
+    /// Smallest value.
+    pub min_value: i64,
+    /// Greatest value.
+    pub max_value: i64,
+    /// The value that `RESTART` begins with.
+    pub start: i64,
+    /// How many values a session takes at once.
+    pub cache: i64,
+    /// Whether it begins anew at its end.
+    pub cycle: bool,
+    /// Names its state; none is its id.
+    pub state: Option<u32>,
+    /// The first value of that state; none is `start`.
+    pub first: Option<i64>,
+    /// Table and ordinal of the column that it goes with.
+    pub owned_by: Option<(u32, usize)>,
+}
+
 impl Definition {
     /// What `phantom.objects.kind` says.
     pub fn kind(&self) -> &'static str {
@@ -177,6 +222,7 @@ impl Definition {
             Definition::Schema(_) => "schema",
             Definition::Table(_) => "table",
             Definition::View(_) => "view",
+            Definition::Sequence(_) => "sequence",
             Definition::Role(_) => "role",
             Definition::SaltSecret(_) => "salt_secret",
             Definition::Counters(_) => "counters",

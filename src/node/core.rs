@@ -111,6 +111,9 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
         crew.meet(Stage::Drained, None).await?;
     }
     host.close().await;
+    if served.is_ok() {
+        router.settle_sequences().await;
+    }
     let closed = engine.shutdown(true).await;
     served?;
     crew.meet(Stage::Quiet, None).await?;

@@ -30,14 +30,21 @@ impl Router {
         let position = |ordinal: usize| copy.targets.iter().position(|&target| target == ordinal);
         let positions: Vec<Option<usize>> = (0..defaults.len()).map(position).collect();
         let mut writer = Writer::new(self, statement, transaction);
-        let complete = |mut given: Vec<Value>| {
-            let values = positions.iter().zip(defaults).map(|(position, default)| match position {
-                Some(position) => Ok(std::mem::replace(&mut given[*position], Value::Null)),
-                None => writer.constant(default),
-            });
-            values.collect::<Result<Vec<Value>, SqlError>>()
+        let mut left_out: Vec<Vec<Value>> = writer
+            .constants(rows.len(), |_| {
+                let left_out = positions.iter().zip(defaults).filter(|(at, _)| at.is_none());
+                left_out.map(|(_, default)| default)
+            })
+            .await?;
+        let complete = |(mut given, left_out): (Vec<Value>, &mut Vec<Value>)| {
+            let mut left_out = left_out.drain(..);
+            let value = |position: &Option<usize>| match position {
+                Some(position) => Some(std::mem::replace(&mut given[*position], Value::Null)),
+                None => left_out.next(),
+            };
+            positions.iter().map_while(value).collect::<Vec<Value>>()
         };
-        let rows = rows.into_iter().map(complete).collect::<Result<Vec<_>, _>>()?;
+        let rows = rows.into_iter().zip(&mut left_out).map(complete).collect();
         let (inserted, _nothing) = writer.insert_rows(&copy.insert, rows).await?;
         Ok(inserted)
     }

@@ -5,6 +5,7 @@
 //! Query:   snapshot ─► gather tree (exec) ─► exchanges read from partitions (gather.rs) ─► rows
 //! Change:  rows by partition ─► Write to each (write.rs) ─► effects elsewhere (unique keys,
 //!          references) ─► checks of referencing rows (references.rs) ─► commit (src/txn)
+//! Values of sequences come from the core that counts the sequence (sequences.rs).
 //! Schema:  close the tables' gates on every core ─► fill, check ─► commit the catalog's rows ─►
 //!          publish to every core ─► open (schema.rs)
 //! ```
@@ -22,6 +23,7 @@ pub mod peers;
 mod point;
 mod references;
 mod schema;
+pub mod sequences;
 pub mod virtual_tables;
 mod write;
 
@@ -38,8 +40,10 @@ use model::id::{CatalogVersion, TxnId};
 use model::plan::Plan;
 use model::value::Value;
 use peers::{Answer, Call, Peers};
+use sequences::{Counters, HeldSequences, StatementSequences};
 use shards::core::Engine;
 use shards::exec::memory::{MemoryAccount, Reservation};
+use shards::exec::sequences::SequenceCalls;
 use shards::exec::{self, ExecContext, Operator, SessionIdentity, evaluate};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -77,6 +81,8 @@ pub struct Statement<'a> {
     pub now_micros: i64,
     /// Who runs it.
     pub identity: SessionIdentity,
+    /// What its session holds of sequences.
+    pub sequences: Rc<HeldSequences>,
 }
 
 /// The router of one core. Clones share it.
@@ -95,6 +101,7 @@ struct Inner {
     catalog: RefCell<Arc<Catalog>>,
     last_row_id: Cell<i64>,
     sessions: RefCell<HashMap<peers::SessionNumber, Registered>>,
+    counters: Counters,
     /// On core 0: the right to change the schema.
     schema_turn: runtime::sync::Semaphore,
     schema_permit: RefCell<Option<runtime::sync::Permit>>,
@@ -128,6 +135,7 @@ impl Router {
                 catalog: RefCell::new(Arc::new(Catalog::bootstrap())),
                 last_row_id: Cell::new(0),
                 sessions: RefCell::default(),
+                counters: Counters::default(),
                 schema_turn: runtime::sync::Semaphore::new(1),
                 schema_permit: RefCell::default(),
             }),
@@ -193,6 +201,7 @@ impl Router {
                 Ok(Answer::Done)
             }
             Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
+            Call::Sequence(request) => self.count(request).await.map(Answer::Sequence),
             other => self.handle_schema_call(other).await,
         }
     }
@@ -237,6 +246,8 @@ impl Router {
         out: &mut dyn RowSink,
     ) -> Result<u64, SqlError> {
         statement.planned.check_parameters(statement.parameters.len())?;
+        let with_session = self.with_session_values(statement)?;
+        let statement = with_session.as_ref().unwrap_or(statement);
         if let PlannedKind::Query(query) = &statement.planned.kind {
             let txn = transaction.map(|transaction| transaction.id);
             if let (Some(point), None) = (&query.point, txn)
@@ -313,6 +324,8 @@ impl Router {
         transaction: Option<&Transaction>,
     ) -> Result<OpenQuery, SqlError> {
         statement.planned.check_parameters(statement.parameters.len())?;
+        let with_session = self.with_session_values(statement)?;
+        let statement = with_session.as_ref().unwrap_or(statement);
         match &statement.planned.kind {
             PlannedKind::Query(query) => {
                 self.open(&query.plan, statement, transaction.map(|transaction| transaction.id))
@@ -356,6 +369,29 @@ impl Router {
         expressions.iter().map(value).collect()
     }
 
+    /// The statement with what it takes of its session, where it takes something.
+    fn with_session_values<'a>(
+        &self,
+        statement: &Statement<'a>,
+    ) -> Result<Option<Statement<'a>>, SqlError> {
+        let wanted = &statement.planned.session_values;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let held = Rc::clone(&statement.sequences);
+        let source = StatementSequences::new(self.clone(), held);
+        let taken = wanted.iter().map(|wanted| source.session_value(*wanted).map(Value::Int));
+        let taken: Vec<Value> = taken.collect::<Result<_, SqlError>>()?;
+        let parameters = statement.parameters.iter().cloned().chain(taken).collect();
+        Ok(Some(Statement {
+            planned: statement.planned,
+            parameters,
+            now_micros: statement.now_micros,
+            identity: statement.identity.clone(),
+            sequences: Rc::clone(&statement.sequences),
+        }))
+    }
+
     /// What operators of the statement need: a snapshot of now, all partitions, its own memory.
     fn context(&self, statement: &Statement<'_>, txn: Option<TxnId>) -> Rc<ExecContext> {
         let inner = &*self.inner;
@@ -365,6 +401,11 @@ impl Router {
         context.identity = statement.identity.clone();
         let snapshot = inner.engine.now();
         context.gather = Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn)));
+        if statement.planned.sequences {
+            let held = Rc::clone(&statement.sequences);
+            let source = StatementSequences::new(self.clone(), held);
+            context.sequences = Some(Rc::new(SequenceCalls::new(Rc::new(source))));
+        }
         Rc::new(context)
     }
 }

@@ -1,6 +1,7 @@
 //! What the routers of a node's cores say to each other: schema changes, cancels, questions about
-//! sessions. Rare and small; data never travels here.
+//! sessions, values of sequences. Small; rows never travel here.
 
+use super::sequences::{SequenceAnswer, SequenceRequest};
 use crate::catalog::Catalog;
 use model::error::SqlError;
 use model::id::{CoreId, ObjectId};
@@ -52,6 +53,8 @@ pub enum Call {
     CancelByKey(CancelKey),
     /// How many sessions are there?
     CountSessions,
+    /// To the core that counts the sequence.
+    Sequence(SequenceRequest),
 }
 
 /// A session of a node, as cancels name it.
@@ -95,12 +98,14 @@ impl CancelKey {
 }
 
 /// What a router answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// Done.
     Done,
     /// A number.
     Count(u64),
+    /// What a sequence answers.
+    Sequence(SequenceAnswer),
 }
 
 /// One core's line to the others. One per core; clones share it.

@@ -16,7 +16,7 @@ mod fill;
 
 use super::peers::{Answer, Call};
 use super::{Router, Statement};
-use crate::catalog::change::{CatalogChange, DdlWork, apply_ddl, use_ids};
+use crate::catalog::change::{CatalogChange, DdlWork, apply_ddl, require_within, use_ids};
 use crate::catalog::{Catalog, Relation, load, objects_table};
 use crate::sql::ddl::DdlStatement;
 use crate::sql::{NoVirtualTables, Planned, PlannedKind, SessionSettings, parse, plan};
@@ -146,6 +146,13 @@ impl Router {
             }
             DdlWork::ValidateNotNull { table, column } => {
                 self.validate_not_null(table_of(*table)?, *column, catalog, settings).await
+            }
+            DdlWork::CheckSequence { sequence } => {
+                let sequence = catalog.sequence(*sequence);
+                let sequence =
+                    sequence.ok_or_else(|| SqlError::internal("no such sequence to check"))?;
+                let at = self.sequence_state(sequence).await?.last_value;
+                require_within("RESTART", at, sequence.min_value, sequence.max_value)
             }
             // Nothing refers to dropped keys any more, and their ids are never used again.
             DdlWork::DropData { .. } => Ok(()),
@@ -278,6 +285,7 @@ impl Router {
             parameters: Arc::from([]),
             now_micros: 0,
             identity: shards::exec::SessionIdentity::default(),
+            sequences: Rc::default(),
         };
         self.context(&statement, None)
     }
@@ -303,7 +311,7 @@ impl Router {
         let mut transaction = self.begin();
         let mut changes = Vec::new();
         if !upserts.is_empty() {
-            changes.push(upsert(table, upserts));
+            changes.push(upsert(table, object_rows(upserts)));
         }
         if !deletes.is_empty() {
             changes.push(delete(table, deletes));
@@ -385,8 +393,11 @@ impl Router {
                 }
             }
             Call::OpenGates(tables) => inner.gates.open(&tables),
-            Call::Publish(catalog) => drop(inner.catalog.replace(catalog)),
-            Call::Cancel(_) | Call::CancelByKey(_) | Call::CountSessions => {
+            Call::Publish(catalog) => {
+                inner.counters.keep_those_of(&catalog);
+                drop(inner.catalog.replace(catalog));
+            }
+            Call::Cancel(_) | Call::CancelByKey(_) | Call::CountSessions | Call::Sequence(_) => {
                 return Err(SqlError::internal("no call about the schema"));
             }
         }
@@ -416,6 +427,9 @@ fn touched(before: &Catalog, after: &Catalog) -> Vec<ObjectId> {
             Relation::View(view) => after
                 .all_relations()
                 .any(|(_, _, next)| matches!(next, Relation::View(next) if next == view)),
+            Relation::Sequence(sequence) => {
+                after.sequence(sequence.id).is_some_and(|next| next == sequence)
+            }
         };
         if !same {
             touched.insert(relation.id());
@@ -424,7 +438,7 @@ fn touched(before: &Catalog, after: &Catalog) -> Vec<ObjectId> {
     touched.into_iter().collect()
 }
 
-fn upsert(table: &Arc<Table>, objects: &[(ObjectId, &'static str, String)]) -> Modify {
+fn object_rows(objects: &[(ObjectId, &'static str, String)]) -> Vec<Vec<Expression>> {
     let literal = |value: Value, data_type| Expression::Literal(value, data_type);
     let rows = objects.iter().map(|(id, kind, definition)| {
         vec![
@@ -433,13 +447,18 @@ fn upsert(table: &Arc<Table>, objects: &[(ObjectId, &'static str, String)]) -> M
             literal(Value::text(definition.as_str()), DataType::Text),
         ]
     });
+    rows.collect()
+}
+
+/// Writes rows of a system table, whose key is its first column.
+pub(super) fn upsert(table: &Arc<Table>, rows: Vec<Vec<Expression>>) -> Modify {
     let width = table.columns.len();
     let excluded = |ordinal: usize| {
         (ordinal, Expression::column(width + ordinal, table.columns[ordinal].data_type))
     };
     let on_conflict =
         OnConflict::DoUpdate { assignments: (1..width).map(excluded).collect(), condition: None };
-    let input = Box::new(Plan::Values(Values { rows: rows.collect(), types: table.types() }));
+    let input = Box::new(Plan::Values(Values { rows, types: table.types() }));
     let change = Change::Insert { on_conflict };
     Modify { table: Arc::clone(table), input, change, returning: None }
 }

@@ -16,6 +16,7 @@ use model::schema::{Placement, Table};
 use model::types::DataType;
 use model::value::Value;
 use shards::exec::memory::Reservation;
+use shards::exec::sequences::evaluate_rows;
 use shards::exec::{ExecContext, evaluate, keys, open};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -97,8 +98,7 @@ impl Writer<'_> {
     async fn insert(&mut self, insert: &InsertPlan) -> Result<Changed, SqlError> {
         match &insert.source {
             InsertSource::Values(rows) if rows.len() <= CHUNK_ROWS => {
-                let evaluated = rows.iter().map(|row| self.constants(row));
-                let rows: Vec<Vec<Value>> = evaluated.collect::<Result<_, _>>()?;
+                let rows = self.constants(rows.len(), |row| &rows[row]).await?;
                 self.insert_rows(insert, rows).await
             }
             // A piece at a time, so that nobody waits for all of them at once.
@@ -106,8 +106,7 @@ impl Writer<'_> {
                 let alone = std::mem::replace(&mut self.alone, false);
                 let (mut count, mut returned) = (0, Vec::new());
                 for piece in rows.chunks(CHUNK_ROWS) {
-                    let evaluated = piece.iter().map(|row| self.constants(row));
-                    let piece: Vec<Vec<Value>> = evaluated.collect::<Result<_, _>>()?;
+                    let piece = self.constants(piece.len(), |row| &piece[row]).await?;
                     let (more, batches) = self.insert_rows(insert, piece).await?;
                     count += more;
                     returned.extend(batches);
@@ -149,8 +148,18 @@ impl Writer<'_> {
         Ok(source)
     }
 
-    fn constants(&self, row: &[Expression]) -> Result<Vec<Value>, SqlError> {
-        row.iter().map(|value| self.constant(value)).collect()
+    /// The values of rows of expressions without columns.
+    pub(super) async fn constants<'e, R: IntoIterator<Item = &'e Expression>>(
+        &self,
+        rows: usize,
+        expressions: impl Fn(usize) -> R,
+    ) -> Result<Vec<Vec<Value>>, SqlError> {
+        let evaluate =
+            |row| expressions(row).into_iter().map(|value| self.constant(value)).collect();
+        match self.context.sequences {
+            None => (0..rows).map(evaluate).collect(),
+            Some(_) => evaluate_rows(&self.context, rows, evaluate).await,
+        }
     }
 
     /// The value of an expression without columns.

@@ -58,6 +58,7 @@ impl Session {
             parameters: parameters.clone(),
             now_micros: now,
             identity,
+            sequences: self.sequences.clone(),
         };
         let query = router.open_query(&statement, transaction)?;
         let mut reading = Reading::of_query(query, plan.scroll, router.reserve());

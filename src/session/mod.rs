@@ -66,6 +66,7 @@ use crate::catalog::roles::{Actor, DEFAULT_ROLE};
 use crate::router::gates::Pass;
 pub use crate::router::peers::CancelKey;
 use crate::router::peers::{Call, SessionNumber};
+use crate::router::sequences::HeldSequences;
 use crate::router::{Cancel, Router, RowSink};
 use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
 use crate::txn::Transaction;
@@ -280,6 +281,7 @@ pub struct Session {
     /// What a client must know to cancel it from another connection.
     cancel_key: CancelKey,
     ahead: LookAhead,
+    sequences: Rc<HeldSequences>,
     /// Given back with the session.
     _seat: RoleSeat,
 }
@@ -317,6 +319,7 @@ impl Session {
             cancel,
             cancel_key,
             ahead: LookAhead::default(),
+            sequences: Rc::default(),
             _seat: seat,
         })
     }

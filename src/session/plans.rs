@@ -142,6 +142,8 @@ mod tests {
             catalog_version: CatalogVersion(version),
             tables: Vec::new(),
             cacheable,
+            sequences: false,
+            session_values: Vec::new(),
             kind: PlannedKind::Begin,
         })
     }

@@ -345,7 +345,9 @@ impl Session {
             None => (None, now_micros()),
         };
         let identity = self.identity.clone();
-        let statement = Statement { planned: &planned, parameters, now_micros: now, identity };
+        let sequences = self.sequences.clone();
+        let statement =
+            Statement { planned: &planned, parameters, now_micros: now, identity, sequences };
         let router = &self.host.router;
         let query = router.open_query(&statement, transaction)?;
         Ok(Reading::of_query(query, false, router.reserve()))

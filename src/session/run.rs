@@ -352,6 +352,9 @@ impl Session {
                 Ok(Done::tagged(&planned.tag(0)))
             }
             PlannedKind::Discard(discard) => {
+                if matches!(discard, Discard::All | Discard::Sequences) {
+                    self.sequences.clear();
+                }
                 if *discard == Discard::All {
                     self.portals.clear();
                     self.deallocate_named();
@@ -412,8 +415,13 @@ impl Session {
             Some(open) => (Some(&mut open.transaction), open.began_micros),
             None => (None, now_micros()),
         };
-        let statement =
-            Statement { planned, parameters, now_micros: now, identity: self.identity.clone() };
+        let statement = Statement {
+            planned,
+            parameters,
+            now_micros: now,
+            identity: self.identity.clone(),
+            sequences: self.sequences.clone(),
+        };
         match &planned.kind {
             PlannedKind::CopyIn(copy) => self.copy_in(planned, copy, client).await,
             PlannedKind::CopyOut(copy) => self.copy_out(copy, client).await,

@@ -4,8 +4,10 @@
 //! types of its parameters, which are inferred from where they stand.
 
 use super::logical::Logical;
+use super::parse::Overriding;
 use super::positions::Lines;
 use super::scope::ScopeColumn;
+use super::statement::SessionValue;
 use super::{SessionSettings, VirtualTables};
 use crate::catalog::Catalog;
 use model::error::{SqlError, SqlState};
@@ -36,6 +38,16 @@ pub struct Binder<'a> {
     nesting: Cell<usize>,
     working_tables: Cell<usize>,
     pub(super) uncacheable: Cell<bool>,
+    /// Whether the statement calls sequences.
+    pub(super) sequences: Cell<bool>,
+    /// Whether it changes sequences: what the session holds of them is not the same all through it.
+    pub(super) changes_sequences: Cell<bool>,
+    /// What it takes of the session as further parameters, behind its own.
+    pub(super) session_values: RefCell<Vec<SessionValue>>,
+    /// How many its own parameters are; `None` where nothing is taken of the session so.
+    pub(super) own_parameters: Option<usize>,
+    /// What the `INSERT` says of identity columns.
+    pub(super) overriding: Cell<Option<Overriding>>,
     /// Of the text that is bound; none of a text that the client has not sent.
     pub(super) lines: RefCell<Option<Lines>>,
 }
@@ -78,6 +90,11 @@ impl<'a> Binder<'a> {
             nesting: Cell::new(0),
             working_tables: Cell::new(0),
             uncacheable: Cell::new(false),
+            sequences: Cell::new(false),
+            changes_sequences: Cell::new(false),
+            session_values: RefCell::default(),
+            own_parameters: None,
+            overriding: Cell::new(None),
             lines: RefCell::new(None),
         }
     }

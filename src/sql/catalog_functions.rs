@@ -33,6 +33,22 @@ impl Binder<'_> {
             ("to_regtype", 1) => Ok(self.to_reg(RegKind::Type, arguments)),
             ("to_regnamespace", 1) => Ok(self.to_reg(RegKind::Namespace, arguments)),
             ("to_regrole", 1) => Ok(self.to_reg(RegKind::Role, arguments)),
+            ("nextval" | "currval" | "pg_sequence_last_value", 1) | ("setval", 2 | 3) => {
+                let sequence = std::mem::replace(
+                    &mut arguments[0],
+                    Expression::Literal(Value::Null, DataType::Unknown),
+                );
+                arguments[0] = self.sequence_argument(sequence)?;
+                if matches!(name, "nextval" | "setval") {
+                    self.changes_sequences.set(true);
+                }
+                Ok(Err(arguments))
+            }
+            ("pg_get_serial_sequence", 2) => self.serial_sequence(arguments).map(Ok),
+            ("lastval", 0) => {
+                self.sequences.set(true);
+                Ok(Err(arguments))
+            }
             ("current_setting", 1 | 2) => self.current_setting(arguments),
             // Without a modifier the type is named without one.
             ("format_type", 2) => {

@@ -165,6 +165,8 @@ impl Binder<'_> {
             catalog_version: self.catalog.version,
             tables: self.tables(),
             cacheable: false,
+            sequences: self.sequences.get(),
+            session_values: self.session_values.borrow().clone(),
             kind,
         }
     }

@@ -17,7 +17,12 @@ pub(crate) use super::names::NAME_BYTES_MAX;
 
 mod alter;
 pub mod role;
+mod sequence;
 mod storage;
+
+pub use sequence::{NewSequence, SequenceOptions, SequenceStatement};
+pub(in crate::sql) use sequence::{SequenceVerb, WrittenOption, describe as describe_sequence};
+pub(crate) use sequence::{named_in_text, qualified_in_text};
 
 /// A change of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,9 +88,40 @@ pub enum DdlStatement {
         tables: Vec<QualifiedName>,
         /// Also all tables that reference them.
         cascade: bool,
+        /// `RESTART IDENTITY`: also the sequences that go with their columns.
+        restart: bool,
     },
     /// Changes roles.
     Role(role::RoleStatement),
+    /// `CREATE SEQUENCE`
+    CreateSequence {
+        /// Its name.
+        name: QualifiedName,
+        /// Do nothing where it exists.
+        if_not_exists: bool,
+        /// What it is like.
+        options: SequenceOptions,
+    },
+    /// `ALTER SEQUENCE`
+    AlterSequence {
+        /// Its name.
+        name: QualifiedName,
+        /// Do nothing where there is none.
+        if_exists: bool,
+        /// What changes.
+        options: SequenceOptions,
+    },
+    /// `ALTER SEQUENCE ... RENAME TO`
+    RenameSequence {
+        /// Its name.
+        name: QualifiedName,
+        /// Do nothing where there is none.
+        if_exists: bool,
+        /// Its new name.
+        to: String,
+    },
+    /// `DROP SEQUENCE`
+    DropSequences(DropRelations),
 }
 
 /// The full name of a relation or index.
@@ -125,6 +161,8 @@ pub struct NewColumn {
     pub nullable: bool,
     /// SQL text.
     pub default: Option<String>,
+    /// A sequence of its own, whose values it takes by default.
+    pub sequence: Option<NewSequence>,
 }
 
 /// A constraint to create.
@@ -267,6 +305,15 @@ pub enum AlterOperation {
         /// SQL text.
         default: Option<String>,
     },
+    /// `ALTER COLUMN ... ADD GENERATED ... AS IDENTITY`
+    AddIdentity {
+        /// The column.
+        column: String,
+        /// `ALWAYS`, not `BY DEFAULT`.
+        always: bool,
+        /// Of its sequence.
+        options: Box<SequenceOptions>,
+    },
 }
 
 impl DdlStatement {
@@ -286,6 +333,11 @@ impl DdlStatement {
             DdlStatement::AlterTable { .. } => "ALTER TABLE",
             DdlStatement::Truncate { .. } => "TRUNCATE TABLE",
             DdlStatement::Role(statement) => statement.tag(),
+            DdlStatement::CreateSequence { .. } => "CREATE SEQUENCE",
+            DdlStatement::AlterSequence { .. } | DdlStatement::RenameSequence { .. } => {
+                "ALTER SEQUENCE"
+            }
+            DdlStatement::DropSequences(_) => "DROP SEQUENCE",
         }
     }
 }
@@ -316,9 +368,7 @@ pub fn describe(
             if_not_exists: *if_not_exists,
         },
         Statement::Truncate(truncate) => {
-            // CONTINUE IDENTITY is what happens anyway; to RESTART there must be sequences.
-            let restarts = matches!(truncate.identity, Some(ast::TruncateIdentityOption::Restart));
-            if truncate.partitions.is_some() || restarts {
+            if truncate.partitions.is_some() {
                 return Err(SqlError::unsupported("this form of TRUNCATE"));
             }
             let names = truncate.table_names.iter();
@@ -326,6 +376,7 @@ pub fn describe(
             DdlStatement::Truncate {
                 tables: tables.collect::<Result<_, _>>()?,
                 cascade: matches!(truncate.cascade, Some(ast::CascadeOption::Cascade)),
+                restart: matches!(truncate.identity, Some(ast::TruncateIdentityOption::Restart)),
             }
         }
         other => {
@@ -357,6 +408,7 @@ fn drop_statement(
         ObjectType::Table => DdlStatement::DropTables(relations()?),
         ObjectType::View => DdlStatement::DropViews(relations()?),
         ObjectType::Index => DdlStatement::DropIndexes(relations()?),
+        ObjectType::Sequence => DdlStatement::DropSequences(relations()?),
         ObjectType::Database => DdlStatement::DropDatabase { name: single()?, if_exists },
         ObjectType::Schema => DdlStatement::DropSchema {
             database: settings.database.clone(),
@@ -439,12 +491,17 @@ fn new_column(
     constraints: &mut Vec<NewConstraint>,
 ) -> Result<NewColumn, SqlError> {
     let name = new_name(fold(&definition.name))?;
+    let serial = sequence::serial_type(&definition.data_type);
     let mut column = NewColumn {
         name: name.clone(),
-        data_type: data_type(&definition.data_type)?,
+        data_type: serial.map_or_else(|| data_type(&definition.data_type), Ok)?,
         nullable: true,
         default: None,
+        sequence: None,
     };
+    if serial.is_some() {
+        sequence::fill(&mut column, NewSequence::Serial)?;
+    }
     for option in &definition.options {
         let kind = match &option.option {
             ColumnOption::Null => continue,
@@ -453,7 +510,25 @@ fn new_column(
                 continue;
             }
             ColumnOption::Default(value) => {
+                if column.sequence.is_some() || column.default.is_some() {
+                    return Err(SqlError::new(
+                        SqlState::SYNTAX_ERROR,
+                        format!("multiple default values specified for column \"{name}\""),
+                    ));
+                }
                 column.default = Some(value.to_string());
+                continue;
+            }
+            ColumnOption::Generated {
+                generated_as:
+                    generated_as @ (ast::GeneratedAs::Always | ast::GeneratedAs::ByDefault),
+                sequence_options,
+                generation_expr: None,
+                ..
+            } => {
+                let filled =
+                    sequence::identity(*generated_as, sequence_options.as_deref(), settings)?;
+                sequence::fill(&mut column, filled)?;
                 continue;
             }
             ColumnOption::PrimaryKey(_) => NewConstraintKind::PrimaryKey(vec![name.clone()]),

@@ -14,6 +14,7 @@ use super::physical::physical;
 use super::query::BoundQuery;
 use super::rules;
 use super::scope::{Scope, ScopeColumn};
+use super::sequences::refuse_sequences;
 use super::slots::{Refusals, Slots};
 use crate::catalog::{Relation, SYSTEM_SCHEMA};
 use model::error::{SqlError, SqlState};
@@ -21,6 +22,7 @@ use model::expression::Expression;
 use model::plan::{Change, Modify, OnConflict, Plan, Scan, Target};
 use model::schema::Table;
 use model::value::Value;
+use shards::exec::functions::calls_sequences;
 use sqlparser::ast::{self, Assignment, AssignmentTarget, Expr, SelectItem, SetExpr};
 use std::sync::Arc;
 
@@ -115,6 +117,10 @@ impl Binder<'_> {
                 SqlState::WRONG_OBJECT_TYPE,
                 format!("\"{name}\" is a view and cannot be changed"),
             )),
+            Some(Relation::Sequence(_)) => Err(SqlError::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("cannot change sequence \"{name}\""),
+            )),
             None => Err(self.unknown_relation(schema.as_deref(), &name)),
         }
     }
@@ -185,8 +191,14 @@ impl Binder<'_> {
         }
         let BoundQuery { plan, columns } = self.bind_query(query, None)?;
         let targets = targets_of(targets, named, columns.len())?;
-        let values = columns.iter().enumerate().map(|(i, c)| Expression::column(i, c.data_type));
-        let row = self.complete_row(table, targets, values.collect())?;
+        let mut values = Vec::with_capacity(targets.len());
+        for (at, (column, &ordinal)) in columns.iter().zip(targets).enumerate() {
+            values.push(match self.gives_way(table, ordinal)? {
+                true => self.default_of(table, ordinal),
+                false => Expression::column(at, column.data_type),
+            });
+        }
+        let row = self.complete_row(table, targets, values)?;
         let plan = rules::optimize(plan.project(row));
         Ok(InsertSource::Query(Arc::new(physical(plan))))
     }
@@ -215,7 +227,8 @@ impl Binder<'_> {
             let mut bound = Vec::with_capacity(row.content.len());
             for (value, &ordinal) in row.content.iter().zip(targets) {
                 bound.push(match is_default(value) {
-                    true => default_of(table, ordinal),
+                    true => self.default_of(table, ordinal),
+                    false if self.gives_way(table, ordinal)? => self.default_of(table, ordinal),
                     false => self.bind(value, &scope, &mut slots)?,
                 });
             }
@@ -248,7 +261,7 @@ impl Binder<'_> {
             row[ordinal] = Some(self.assigned(table, ordinal, value)?);
         }
         let complete = row.into_iter().enumerate();
-        Ok(complete.map(|(i, value)| value.unwrap_or_else(|| default_of(table, i))).collect())
+        Ok(complete.map(|(i, value)| value.unwrap_or_else(|| self.default_of(table, i))).collect())
     }
 
     /// A value as a column takes it.
@@ -318,6 +331,7 @@ impl Binder<'_> {
     ) -> Result<Expression, SqlError> {
         let mut slots = plain_slots("ON CONFLICT DO UPDATE");
         let bound = self.bind(condition, scope, &mut slots)?;
+        refuse_sequences([&bound], "ON CONFLICT DO UPDATE")?;
         self.condition(bound, "WHERE")
     }
 
@@ -329,7 +343,9 @@ impl Binder<'_> {
         scope: &Scope<'_>,
     ) -> Result<Vec<(usize, Expression)>, SqlError> {
         let mut slots = plain_slots("ON CONFLICT DO UPDATE");
-        self.bind_assignments_with(table, assignments, scope, &mut slots)
+        let bound = self.bind_assignments_with(table, assignments, scope, &mut slots)?;
+        refuse_sequences(bound.iter().map(|(_, value)| value), "ON CONFLICT DO UPDATE")?;
+        Ok(bound)
     }
 
     fn bind_assignments_with(
@@ -355,8 +371,11 @@ impl Binder<'_> {
                 ));
             }
             let value = match is_default(&assignment.value) {
-                true => default_of(table, ordinal),
-                false => self.bind(&assignment.value, scope, slots)?,
+                true => self.default_of(table, ordinal),
+                false => {
+                    self.require_settable(table, ordinal)?;
+                    self.bind(&assignment.value, scope, slots)?
+                }
             };
             let mut value = self.assigned(table, ordinal, value)?;
             rules::fold(&mut value);
@@ -394,8 +413,9 @@ impl Binder<'_> {
         let (returning, columns) =
             self.bind_returning(&table, Some(&alias), update.returning.as_deref())?;
         let filtered = self.bind_where(plan, update.selection.as_ref(), &scope)?;
-        let referenced = |(ordinal, _): &(usize, Expression)| {
+        let referenced = |(ordinal, value): &(usize, Expression)| {
             table.primary_key.contains(ordinal)
+                || calls_sequences(value)
                 || table.referenced_by.iter().any(|key| key.parent_columns.contains(ordinal))
         };
         let in_place = slots.subqueries.is_empty() && !assignments.iter().any(referenced);
@@ -502,6 +522,7 @@ impl Binder<'_> {
         let scope = Scope { columns: source.columns, parent: None };
         let mut slots = plain_slots("RETURNING");
         let items = self.bind_items(items, &scope, &mut slots)?;
+        refuse_sequences(items.iter().map(|(_, value)| value), "RETURNING")?;
         let columns = items
             .iter()
             .map(|(name, value)| OutputColumn { name: name.clone(), data_type: value.data_type() })
@@ -522,6 +543,7 @@ fn plain_slots(clause: &'static str) -> Slots {
 fn single_table(plan: &Logical) -> Option<Vec<Expression>> {
     match plan {
         Logical::Get { conjuncts, .. } => Some(conjuncts.clone()),
+        Logical::Filter { condition, .. } if calls_sequences(condition) => None,
         Logical::Filter { input, condition } => {
             let mut found = single_table(input)?;
             conjuncts(condition.clone(), &mut found);
@@ -559,7 +581,7 @@ fn all_columns(table: &Table) -> Vec<Expression> {
     types.map(|(ordinal, data_type)| Expression::column(ordinal, data_type)).collect()
 }
 
-fn default_of(table: &Table, ordinal: usize) -> Expression {
+pub(super) fn column_default(table: &Table, ordinal: usize) -> Expression {
     let column = &table.columns[ordinal];
     column.default.clone().unwrap_or(Expression::Literal(Value::Null, column.data_type))
 }

@@ -372,7 +372,11 @@ impl Binder<'_> {
                 .into_iter()
                 .map(|row| row.into_iter().zip(&types).map(literal).collect())
                 .collect();
-            return Ok(Source { plan: Logical::Values { rows, types }, columns });
+            let source = Source { plan: Logical::Values { rows, types }, columns };
+            return Ok(match name {
+                "pg_sequences" => self.with_last_values(source),
+                _ => source,
+            });
         }
         if schema == Some(SYSTEM_SCHEMA) && name == crate::catalog::objects_table().name {
             // Verifiers of passwords are in it.
@@ -384,12 +388,16 @@ impl Binder<'_> {
             }
             return Ok(table_source(crate::catalog::objects_table()));
         }
+        if schema == Some(SYSTEM_SCHEMA) && name == crate::catalog::sequences_table().name {
+            return Ok(table_source(crate::catalog::sequences_table()));
+        }
         match self.catalog.relation(&self.settings.database, schema, name) {
             Some(Relation::Table(table)) => {
                 self.depends_on(table.id);
                 Ok(table_source(table))
             }
             Some(Relation::View(view)) => self.bind_view_reference(view),
+            Some(Relation::Sequence(sequence)) => Ok(self.sequence_source(sequence)),
             None => Err(self.unknown_relation(schema, name)),
         }
     }
@@ -465,7 +473,7 @@ pub(super) fn table_source(table: &Arc<Table>) -> Source {
     Source { plan, columns }
 }
 
-fn scope_column(name: String, data_type: model::types::DataType) -> ScopeColumn {
+pub(super) fn scope_column(name: String, data_type: model::types::DataType) -> ScopeColumn {
     ScopeColumn { relation: None, name, data_type, hidden: false, only_qualified: false }
 }
 

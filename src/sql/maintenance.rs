@@ -120,7 +120,7 @@ impl Binder<'_> {
                 }
                 Ok(true)
             }
-            Some(Relation::View(_)) => Ok(false),
+            Some(Relation::View(_) | Relation::Sequence(_)) => Ok(false),
             // The system's own tables are made when they are read: nothing of them is stored.
             None => {
                 let known = self.virtual_tables.table(

@@ -49,6 +49,8 @@ mod rows;
 pub mod rules;
 mod scope;
 mod select;
+mod sequence_text;
+mod sequences;
 mod set_functions;
 mod slots;
 mod statement;
@@ -63,11 +65,14 @@ pub use cursor::{DeclarePlan, FetchPlan, Movement};
 pub use dml::{DeletePlan, InsertPlan, InsertSource, UpdatePlan, WriteTarget};
 pub use maintenance::{Maintenance, Verb};
 pub(crate) use names::check_new as check_new_name;
-pub use parse::{ParsedStatement, STATEMENT_BYTES_MAX, parse};
+pub use parse::{Overriding, ParsedStatement, STATEMENT_BYTES_MAX, parse};
 pub use prepared::{ExecutePlan, PreparePlan};
 pub use query::BoundQuery;
 pub use reg::{NamedObject, catalog_objects};
-pub use statement::{Discard, Planned, PlannedKind, PointRead, QueryPlan, SetStatement, plan};
+pub(crate) use sequence_text::{oids_in as sequence_oids_in, with_oids as with_sequence_oids};
+pub use statement::{
+    Discard, Planned, PlannedKind, PointRead, QueryPlan, SessionValue, SetStatement, plan,
+};
 pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
 
 use crate::catalog::Catalog;

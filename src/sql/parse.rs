@@ -3,13 +3,14 @@
 use super::binder::{NESTING_MAX, too_complex};
 use super::copy::CopyStatement;
 use super::cursor::{CloseStatement, DeclareStatement, FetchStatement};
+use super::ddl::SequenceStatement;
 use super::ddl::role::RoleStatement;
 use super::maintenance::MaintenanceStatement;
 use super::names::fold;
 use super::positions::Lines;
 use super::prepared::{ExecuteStatement, PrepareStatement};
 use model::error::{SqlError, SqlState};
-use sqlparser::ast::{Query, Statement};
+use sqlparser::ast::{ObjectName, Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -20,8 +21,12 @@ mod cursor;
 mod grant;
 mod maintenance;
 mod prepared;
+mod rewrite;
 mod role;
+mod sequence;
 mod words;
+
+pub use rewrite::Overriding;
 
 /// Longest statement text, in bytes.
 pub const STATEMENT_BYTES_MAX: usize = 32 << 20;
@@ -38,6 +43,8 @@ pub struct ParsedStatement {
     pub syntax: Syntax,
     /// Where the lines of the text begin that it stands in.
     pub lines: Lines,
+    /// The clause of that name in an `INSERT`, which the tree does not show.
+    pub overriding: Option<Overriding>,
 }
 
 /// A statement's tree.
@@ -49,6 +56,8 @@ pub enum Syntax {
     Copy(Box<CopyStatement>),
     /// `VACUUM` and `ANALYZE`, with PostgreSQL's grammar too.
     Maintenance(Box<MaintenanceStatement>),
+    /// `CREATE SEQUENCE` and `ALTER SEQUENCE`, likewise.
+    Sequence(Box<SequenceStatement>),
     /// `PREPARE`, whose text is kept.
     Prepare(Box<PrepareStatement>),
     /// `EXECUTE`
@@ -127,14 +136,18 @@ impl ParsedStatement {
 
 /// Parses statements separated by semicolons; empty ones are left out.
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
-    let mut parser = parser(text)?;
+    let mut tokens = tokens(text)?;
+    let overriding = rewrite::take_overriding(&mut tokens);
+    rewrite::order_identity_options(&mut tokens);
     let whole = Text { text, lines: Lines::of(text) };
-    parse_all(&mut parser, &whole).map_err(|error| syntax_error(error, text))
+    let statements = parse_all(&mut parser(tokens), &whole, &overriding);
+    statements.map_err(|error| syntax_error(error, text))
 }
 
 fn parse_all(
     parser: &mut Parser<'_>,
     text: &Text<'_>,
+    overriding: &[(Location, Overriding)],
 ) -> Result<Vec<ParsedStatement>, ParserError> {
     let mut statements = Vec::new();
     loop {
@@ -153,6 +166,8 @@ fn parse_all(
             Syntax::Copy(Box::new(statement))
         } else if let Some(statement) = maintenance::statement(parser)? {
             Syntax::Maintenance(Box::new(statement))
+        } else if let Some(statement) = sequence::statement(parser)? {
+            Syntax::Sequence(Box::new(statement))
         } else if let Some(statement) = prepared::prepare(parser, text)? {
             Syntax::Prepare(Box::new(statement))
         } else if let Some(statement) = prepared::execute(parser)? {
@@ -170,25 +185,53 @@ fn parse_all(
         } else {
             Syntax::Standard(Box::new(parser.parse_statement()?))
         };
-        statements.push(ParsedStatement { syntax, lines: text.lines.clone() });
+        let (begin, end) = (next.span.start, parser.peek_token());
+        let within = |at: Location| at > begin && (end.token == Token::EOF || at < end.span.start);
+        let overriding = overriding.iter().find(|(at, _)| within(*at)).map(|(_, clause)| *clause);
+        if overriding.is_some() && !may_override(&syntax) {
+            return parser.expected("OVERRIDING in an INSERT only", next);
+        }
+        statements.push(ParsedStatement { syntax, lines: text.lines.clone(), overriding });
+    }
+}
+
+/// Whether `OVERRIDING` may stand in a statement. That of a prepared one is found in its text.
+fn may_override(syntax: &Syntax) -> bool {
+    let Syntax::Standard(statement) = syntax else {
+        return matches!(syntax, Syntax::Prepare(_));
+    };
+    match statement.as_ref() {
+        Statement::Insert(_) => true,
+        Statement::Explain { statement, .. } => matches!(**statement, Statement::Insert(_)),
+        _ => false,
     }
 }
 
 /// Parses a query, as the catalog keeps a view's.
 pub fn parse_query(text: &str) -> Result<Query, SqlError> {
-    let mut parser = parser(text)?;
+    let mut parser = parser(tokens(text)?);
     let query = parser.parse_query().map_err(|error| syntax_error(error, text))?;
     Ok(*query)
 }
 
 /// Parses an expression, as the catalog keeps defaults and checks.
 pub fn parse_expression(text: &str) -> Result<sqlparser::ast::Expr, SqlError> {
-    let mut parser = parser(text)?;
+    let mut parser = parser(tokens(text)?);
     parser.parse_expr().map_err(|error| syntax_error(error, text))
 }
 
-fn parser(text: &str) -> Result<Parser<'static>, SqlError> {
-    static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+/// Parses a name with its schema, as strings hold it.
+pub fn parse_object_name(text: &str) -> Result<ObjectName, SqlError> {
+    let mut parser = parser(tokens(text)?);
+    let name = parser.parse_object_name(false);
+    let name = name.and_then(|name| parser.expect_token(&Token::EOF).map(|_end| name));
+    name.map_err(|error| syntax_error(error, text))
+}
+
+static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// The text's tokens, blanks among them.
+pub(super) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     if text.len() > STATEMENT_BYTES_MAX {
         return Err(SqlError::new(
             SqlState::PROGRAM_LIMIT_EXCEEDED,
@@ -201,7 +244,11 @@ fn parser(text: &str) -> Result<Parser<'static>, SqlError> {
         with_position(SqlError::new(SqlState::SYNTAX_ERROR, lower_first(&error.message)), position)
     })?;
     check_chains(&tokens)?;
-    Ok(Parser::new(&DIALECT).with_recursion_limit(PARSER_DEPTH).with_tokens_with_locations(tokens))
+    Ok(tokens)
+}
+
+fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    Parser::new(&DIALECT).with_recursion_limit(PARSER_DEPTH).with_tokens_with_locations(tokens)
 }
 
 /// Refuses chains of operators whose tree would be too deep to walk. The parser builds a chain

@@ -16,7 +16,8 @@ use model::plan::{
     SetOperation, Sort, SortKey, Target, Values, Window, WorkingTable,
 };
 use model::types::DataType;
-use shards::exec::state_types;
+use shards::exec::functions::calls_sequences;
+use shards::exec::{output_types, state_types};
 use std::sync::Arc;
 
 /// A plan and where it runs.
@@ -149,7 +150,14 @@ fn over(input: Placed, operator: impl FnOnce(Box<Plan>) -> Plan) -> Placed {
     }
 }
 
-fn filter(input: Placed, condition: Expression) -> Placed {
+fn filter(input: Placed, mut condition: Expression) -> Placed {
+    if calls_sequences(&condition) {
+        let plan = gather(input);
+        let types = output_types(&plan);
+        let input = Box::new(with_drawn(plan, [&mut condition]));
+        let plan = Plan::Filter(Filter { input, condition });
+        return Placed::Router(first_columns(plan, &types));
+    }
     match free_of_outer(input, [&condition]) {
         Placed::Fragment(mut fragment) => {
             fragment.plan = match fragment.plan {
@@ -167,7 +175,29 @@ fn filter(input: Placed, condition: Expression) -> Placed {
     }
 }
 
+/// Adds columns with what the expressions ask of sequences, which the router alone can answer, and
+/// makes the expressions refer to them.
+fn with_drawn<'e>(plan: Plan, expressions: impl IntoIterator<Item = &'e mut Expression>) -> Plan {
+    let columns = output_types(&plan).into_iter().enumerate();
+    let mut all: Vec<Expression> = columns.map(|(at, t)| Expression::column(at, t)).collect();
+    for expression in expressions.into_iter().filter(|e| calls_sequences(e)) {
+        let column = Expression::column(all.len(), expression.data_type());
+        all.push(std::mem::replace(expression, column));
+    }
+    Plan::Project(Project { input: Box::new(plan), expressions: all })
+}
+
+/// The first columns of a plan, which are of these types.
+fn first_columns(plan: Plan, types: &[DataType]) -> Plan {
+    let columns = types.iter().enumerate().map(|(at, t)| Expression::column(at, *t));
+    Plan::Project(Project { input: Box::new(plan), expressions: columns.collect() })
+}
+
 fn project(input: Placed, expressions: Vec<Expression>) -> Placed {
+    let input = match expressions.iter().any(calls_sequences) {
+        true => Placed::Router(gather(input)),
+        false => input,
+    };
     match free_of_outer(input, &expressions) {
         Placed::Fragment(mut fragment) => {
             let kept = |column: &usize| {
@@ -189,7 +219,19 @@ fn project(input: Placed, expressions: Vec<Expression>) -> Placed {
 }
 
 /// Rows are multiplied where they are: the input's columns keep their places.
-fn project_set(input: Placed, calls: Vec<SetCall>, ordinality: bool, outer: bool) -> Placed {
+fn project_set(input: Placed, mut calls: Vec<SetCall>, ordinality: bool, outer: bool) -> Placed {
+    if calls.iter().flat_map(|call| &call.arguments).any(calls_sequences) {
+        let plan = gather(input);
+        let width = output_types(&plan).len();
+        let arguments = calls.iter_mut().flat_map(|call| &mut call.arguments);
+        let input = Box::new(with_drawn(plan, arguments));
+        let drawn = output_types(&input).len() - width;
+        let plan = Plan::ProjectSet(ProjectSet { input, calls, ordinality, outer });
+        let columns = output_types(&plan).into_iter().enumerate();
+        let kept = columns.filter(|(at, _)| !(width..width + drawn).contains(at));
+        let expressions = kept.map(|(at, t)| Expression::column(at, t)).collect();
+        return Placed::Router(Plan::Project(Project { input: Box::new(plan), expressions }));
+    }
     let set = |input, calls| Plan::ProjectSet(ProjectSet { input, calls, ordinality, outer });
     match free_of_outer(input, calls.iter().flat_map(|call| &call.arguments)) {
         Placed::Fragment(mut fragment) => {
@@ -200,7 +242,17 @@ fn project_set(input: Placed, calls: Vec<SetCall>, ordinality: bool, outer: bool
     }
 }
 
-fn aggregate(input: Placed, groups: Vec<Expression>, aggregates: Vec<AggregateCall>) -> Placed {
+fn aggregate(
+    mut input: Placed,
+    mut groups: Vec<Expression>,
+    mut aggregates: Vec<AggregateCall>,
+) -> Placed {
+    let used = aggregates.iter().flat_map(|call| call.arguments.iter().chain(&call.filter));
+    if groups.iter().chain(used).any(calls_sequences) {
+        let used = aggregates.iter_mut();
+        let used = used.flat_map(|call| call.arguments.iter_mut().chain(&mut call.filter));
+        input = Placed::Router(with_drawn(gather(input), groups.iter_mut().chain(used)));
+    }
     let single = |input: Box<Plan>, groups, aggregates| {
         Plan::Aggregate(Aggregate { input, groups, aggregates, phase: Phase::Single })
     };

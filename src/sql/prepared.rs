@@ -65,6 +65,7 @@ impl Binder<'_> {
         let declared: Vec<Option<DataType>> = declared.collect::<Result<_, _>>()?;
         let binder = Binder::new(self.catalog, settings, self.virtual_tables, &declared);
         binder.lines.replace(self.lines.borrow().clone());
+        binder.overriding.set(self.overriding.get());
         let (kind, columns) = bind_statement(&binder, &prepare.statement, settings)?;
         let inner = Planned {
             parameters: binder.parameter_types(),
@@ -72,6 +73,8 @@ impl Binder<'_> {
             catalog_version: self.catalog.version,
             tables: binder.tables(),
             cacheable: !binder.uncacheable.get(),
+            sequences: binder.sequences.get(),
+            session_values: Vec::new(),
             kind,
         };
         let (name, text) = (prepare.name.clone(), prepare.text.clone());

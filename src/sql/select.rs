@@ -21,6 +21,8 @@ use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{SortKey, WindowCall, WindowFunction};
 use model::types::DataType;
+use model::value::Value;
+use shards::exec::functions::changes_sequences;
 use sqlparser::ast::{self, Expr, SelectItem};
 
 /// The name of a column that its expression does not name.
@@ -94,6 +96,7 @@ impl Binder<'_> {
         });
         let bound = self.bind(condition, scope, &mut slots)?;
         let mut condition = self.condition(bound, "WHERE")?;
+        self.take_session_values(&mut condition);
         let plan = slots.place_subqueries(plan, &mut [&mut condition]);
         Ok(plan.filter(condition))
     }
@@ -276,6 +279,8 @@ impl Binder<'_> {
         }
         let mut expressions: Vec<Expression> =
             clauses.items.into_iter().map(|(_, value)| value).chain(extra).collect();
+        let drops_rows = is_distinct || !distinct_on.is_empty();
+        let drawn = drawn_behind_order(&mut expressions, columns.len(), &keys, drops_rows);
         let mut used: Vec<&mut Expression> = expressions.iter_mut().collect();
         plan = slots.place_sets(plan, &mut used);
         plan = slots.place_subqueries(plan, &mut used);
@@ -290,9 +295,14 @@ impl Binder<'_> {
         if !keys.is_empty() {
             plan = Logical::Sort { input: Box::new(plan), keys, limit: None };
         }
-        if width > columns.len() {
+        if width > columns.len() || !drawn.is_empty() {
             let kept = columns.iter().enumerate();
-            plan = plan.project(kept.map(|(i, c)| Expression::column(i, c.data_type)).collect());
+            let mut kept: Vec<Expression> =
+                kept.map(|(i, c)| Expression::column(i, c.data_type)).collect();
+            for (at, expression) in drawn {
+                kept[at] = expression;
+            }
+            plan = plan.project(kept);
         }
         Ok(BoundQuery { plan, columns })
     }
@@ -334,6 +344,40 @@ fn first_of_each(input: Logical, groups: Vec<Expression>, order_by: Vec<SortKey>
     };
     let columns = types.into_iter().enumerate().map(|(at, t)| Expression::column(at, t));
     numbered.filter(is_first).project(columns.collect())
+}
+
+/// Takes the select items that change sequences out, where there is an order that is not by them:
+/// rows draw their values in that order. Their places keep a `NULL`; the columns that they read are
+/// added to the expressions.
+fn drawn_behind_order(
+    expressions: &mut Vec<Expression>,
+    items: usize,
+    keys: &[SortKey],
+    drops_rows: bool,
+) -> Vec<(usize, Expression)> {
+    let mut drawn = Vec::new();
+    if keys.is_empty() || drops_rows {
+        return drawn;
+    }
+    let is_key = |at: usize| {
+        keys.iter().any(|key| matches!(&key.expression, Expression::Column(c) if c.index == at))
+    };
+    for at in 0..items {
+        if is_key(at) || !changes_sequences(&expressions[at]) {
+            continue;
+        }
+        let nothing = Expression::Literal(Value::Null, expressions[at].data_type());
+        let mut expression = std::mem::replace(&mut expressions[at], nothing);
+        expression.rewrite(&mut |node| {
+            if let Expression::Column(column) = node {
+                let read = expressions.len();
+                expressions.push(Expression::Column(*column));
+                column.index = read;
+            }
+        });
+        drawn.push((at, expression));
+    }
+    drawn
 }
 
 /// Puts the aggregation into the plan and makes the clauses refer to its columns.

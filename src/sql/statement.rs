@@ -36,8 +36,21 @@ pub struct Planned {
     pub tables: Vec<ObjectId>,
     /// Whether the same text may use it again while the catalog is the same.
     pub cacheable: bool,
+    /// Whether it calls sequences.
+    pub sequences: bool,
+    /// What it takes of the session as further parameters, behind its own.
+    pub session_values: Vec<SessionValue>,
     /// What to do.
     pub kind: PlannedKind,
+}
+
+/// What a session was given of sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionValue {
+    /// `currval` of the sequence with this oid.
+    Current(i64),
+    /// `lastval()`
+    Last,
 }
 
 /// What a statement does.
@@ -106,7 +119,7 @@ pub enum Discard {
     Plans,
     /// Temporary tables, of which there are none.
     Temporary,
-    /// What sequences were read ahead, which nothing is.
+    /// What the session holds of sequences.
     Sequences,
 }
 
@@ -164,10 +177,34 @@ pub fn plan(
     virtual_tables: &dyn VirtualTables,
     parameter_types: &[Option<DataType>],
 ) -> Result<Planned, SqlError> {
-    let binder = Binder::new(catalog, settings, virtual_tables, parameter_types);
+    // What is taken of the session stands behind the statement's own parameters, whose number is
+    // known for sure when it has been bound.
+    let mut own = Some(parameter_types.len());
+    loop {
+        let mut binder = Binder::new(catalog, settings, virtual_tables, parameter_types);
+        binder.own_parameters = own;
+        let planned = plan_with(&binder, statement, settings)?;
+        if planned.session_values.is_empty() {
+            return Ok(planned);
+        }
+        let parameters = Some(planned.parameters.len());
+        let wanted = if binder.changes_sequences.get() { None } else { parameters };
+        if wanted == own {
+            return Ok(planned);
+        }
+        own = wanted;
+    }
+}
+
+fn plan_with(
+    binder: &Binder<'_>,
+    statement: &ParsedStatement,
+    settings: &SessionSettings,
+) -> Result<Planned, SqlError> {
     binder.lines.replace(Some(statement.lines.clone()));
+    binder.overriding.set(statement.overriding);
     let (kind, columns) = match &statement.syntax {
-        Syntax::Standard(statement) => bind_statement(&binder, statement, settings)?,
+        Syntax::Standard(statement) => bind_statement(binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
         Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
         Syntax::Prepare(statement) => (binder.bind_prepare(statement, settings)?, Vec::new()),
@@ -181,13 +218,18 @@ pub fn plan(
             (PlannedKind::Ddl(DdlStatement::Role((**statement).clone())), Vec::new())
         }
         Syntax::Unsupported(what) => return Err(SqlError::unsupported(what)),
+        Syntax::Sequence(statement) => {
+            (PlannedKind::Ddl(ddl::describe_sequence(statement, settings)?), Vec::new())
+        }
     };
     Ok(Planned {
         parameters: binder.parameter_types(),
         columns,
-        catalog_version: catalog.version,
+        catalog_version: binder.catalog.version,
         tables: binder.tables(),
         cacheable: !binder.uncacheable.get(),
+        sequences: binder.sequences.get(),
+        session_values: binder.session_values.borrow().clone(),
         kind,
     })
 }
@@ -231,6 +273,8 @@ pub(super) fn bind_statement(
                 catalog_version: binder.catalog.version,
                 tables: binder.tables(),
                 cacheable: false,
+                sequences: binder.sequences.get(),
+                session_values: binder.session_values.borrow().clone(),
                 kind,
             });
             let column = OutputColumn { name: "QUERY PLAN".to_owned(), data_type: DataType::Text };
@@ -388,6 +432,8 @@ impl Planned {
             catalog_version,
             tables: Vec::new(),
             cacheable: true,
+            sequences: false,
+            session_values: Vec::new(),
             kind: PlannedKind::Empty,
         }
     }

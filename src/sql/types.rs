@@ -83,10 +83,6 @@ fn custom(name: &str) -> Result<DataType, SqlError> {
         "smallint" => Ok(DataType::Int2),
         "bigint" => Ok(DataType::Int8),
         "boolean" => Ok(DataType::Bool),
-        "serial" | "bigserial" | "smallserial" => {
-            Err(SqlError::unsupported(format!("the type {name}"))
-                .hint("Declare the column integer or bigint and give its values."))
-        }
         _ => Err(unknown(name)),
     }
 }

@@ -15,6 +15,7 @@ mod disk;
 mod hostile;
 mod idle;
 mod memory;
+mod sequences;
 mod shutdown;
 
 use phantomdb_client::Error;

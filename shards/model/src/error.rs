@@ -61,6 +61,8 @@ states! {
     BAD_COPY_FILE_FORMAT = b"22P04";
     /// invalid_row_count_in_limit_clause
     INVALID_ROW_COUNT_IN_LIMIT_CLAUSE = b"2201W";
+    /// sequence_generator_limit_exceeded
+    SEQUENCE_GENERATOR_LIMIT_EXCEEDED = b"2200H";
     /// invalid_row_count_in_result_offset_clause
     INVALID_ROW_COUNT_IN_OFFSET_CLAUSE = b"2201X";
     /// invalid_argument_for_logarithm
@@ -137,6 +139,8 @@ states! {
     DATATYPE_MISMATCH = b"42804";
     /// wrong_object_type
     WRONG_OBJECT_TYPE = b"42809";
+    /// generated_always
+    GENERATED_ALWAYS = b"428C9";
     /// invalid_foreign_key
     INVALID_FOREIGN_KEY = b"42830";
     /// undefined_column

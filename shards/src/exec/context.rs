@@ -3,6 +3,7 @@
 use super::kept::KeptRows;
 use super::materialize::Materialized;
 use super::memory::MemoryAccount;
+use super::sequences::SequenceCalls;
 use super::store::RowStore;
 use futures::future::LocalBoxFuture;
 use model::batch::Batch;
@@ -66,6 +67,8 @@ pub struct ExecContext {
     pub rows: Option<Rc<dyn RowStore>>,
     /// The partitions, in the router.
     pub gather: Option<Rc<dyn Gather>>,
+    /// The statement's calls of sequences, in the router, where it has any.
+    pub sequences: Option<Rc<SequenceCalls>>,
     /// Set to stop the statement with 57014.
     pub cancelled: Rc<Cell<bool>>,
     /// Who asks.
@@ -106,6 +109,7 @@ impl ExecContext {
             memory,
             rows: None,
             gather: None,
+            sequences: None,
             cancelled: Rc::new(Cell::new(false)),
             identity: SessionIdentity::default(),
             materialized: Rc::default(),
@@ -143,6 +147,7 @@ impl ExecContext {
             memory: self.memory.clone(),
             rows: self.rows.clone(),
             gather: self.gather.clone(),
+            sequences: self.sequences.clone(),
             cancelled: self.cancelled.clone(),
             identity: self.identity.clone(),
             materialized: self.materialized.clone(),

@@ -15,6 +15,7 @@ mod math;
 mod names;
 mod regex;
 mod registry;
+mod sequence;
 mod set;
 mod string;
 mod system;
@@ -30,6 +31,7 @@ use model::value::Value;
 pub use aggregate::{ResolvedAggregate, resolve_aggregate};
 pub(super) use math::{float_power, numeric_power};
 pub use names::quote_identifier;
+pub use sequence::{STATE_COLUMNS, calls_sequences, changes_sequences, state_function};
 pub use set::{ResolvedSet, is_set_function, resolve_set};
 
 /// How often a function may be evaluated.

@@ -58,6 +58,7 @@ mod project;
 mod project_set;
 mod recursive;
 mod scan;
+pub mod sequences;
 mod set_operation;
 mod shape;
 mod sort;

@@ -6,6 +6,7 @@ use super::apply::ApplyOperator;
 use super::context::{ExecContext, Operator};
 use super::exchange;
 use super::filter::FilterOperator;
+use super::functions::calls_sequences;
 use super::join::{JoinOperator, JoinPlan};
 use super::limit::LimitOperator;
 use super::materialize::MaterializeOperator;
@@ -39,6 +40,8 @@ pub fn open(plan: &Plan, context: &Rc<ExecContext>) -> Result<Box<dyn Operator>,
         Plan::Project(node) => Box::new(ProjectOperator {
             input: open(&node.input, context)?,
             expressions: node.expressions.clone(),
+            calls_sequences: context.sequences.is_some()
+                && node.expressions.iter().any(calls_sequences),
             context: context.clone(),
         }),
         Plan::Aggregate(node) => {

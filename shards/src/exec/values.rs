@@ -2,6 +2,8 @@
 
 use super::context::{ExecContext, Operator};
 use super::evaluate::evaluate_constant;
+use super::functions::calls_sequences;
+use super::sequences::evaluate_rows;
 use futures::future::{FutureExt, LocalBoxFuture};
 use model::batch::{BATCH_ROWS, Batch, Column};
 use model::error::SqlError;
@@ -19,12 +21,21 @@ impl ValuesOperator {
         ValuesOperator { plan: plan.clone(), context: context.clone(), at: 0 }
     }
 
-    fn batch(&mut self) -> Result<Option<Batch>, SqlError> {
+    async fn batch(&mut self) -> Result<Option<Batch>, SqlError> {
         let end = self.plan.rows.len().min(self.at + BATCH_ROWS);
         if self.at == end {
             return Ok(None);
         }
         let rows = &self.plan.rows[self.at..end];
+        if self.context.sequences.is_some() && rows.iter().flatten().any(calls_sequences) {
+            let evaluated = evaluate_rows(&self.context, rows.len(), |row| {
+                let row = rows[row].iter();
+                row.map(|value| evaluate_constant(value, &self.context)).collect()
+            });
+            let batch = Batch::from_rows(&self.plan.types, &evaluated.await?);
+            self.at = end;
+            return Ok(Some(batch));
+        }
         let mut columns: Vec<Column> =
             self.plan.types.iter().map(|t| Column::with_capacity(*t, rows.len())).collect();
         for row in rows {
@@ -42,7 +53,7 @@ impl Operator for ValuesOperator {
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Batch>, SqlError>> {
         async move {
             self.context.pause().await?;
-            self.batch()
+            self.batch().await
         }
         .boxed_local()
     }

@@ -5,7 +5,7 @@ use super::table::{COLUMNS_MAX, column_definition, leave_place, ordinal};
 use super::{DdlWork, Draft};
 use crate::catalog::build::build_table;
 use crate::catalog::stored::{Definition, StoredValue, TableDefinition};
-use crate::sql::ddl::{AlterOperation, NewColumn, QualifiedName};
+use crate::sql::ddl::{AlterOperation, NewColumn, NewSequence, QualifiedName};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::ObjectId;
@@ -20,6 +20,11 @@ impl Draft<'_> {
     ) -> Result<(), SqlError> {
         if if_exists && self.relation(name).is_none() {
             return self.skip(true, "relation", &name.name);
+        }
+        if let (Some((_, Definition::Sequence(_))), [AlterOperation::RenameTable { to }]) =
+            (self.relation(name), operations)
+        {
+            return self.rename_sequence(name, if_exists, to);
         }
         let (id, table) = self.table(name)?;
         let mut table = table.clone();
@@ -67,6 +72,9 @@ impl Draft<'_> {
             }
             AlterOperation::SetNullable { column, nullable } => {
                 let at = ordinal(table, column)?;
+                if *nullable {
+                    require_no_identity(table, at)?;
+                }
                 if *nullable && table.primary_key.contains(&at) {
                     return Err(SqlError::new(
                         SqlState::INVALID_TABLE_DEFINITION,
@@ -81,8 +89,15 @@ impl Draft<'_> {
             }
             AlterOperation::SetDefault { column, default } => {
                 let at = ordinal(table, column)?;
-                table.columns[at].default.clone_from(default);
+                require_no_identity(table, at)?;
+                table.columns[at].default =
+                    self.stored_default(&table.database, default.as_ref())?;
                 build_table(id, table).map(|_bound| ())
+            }
+            AlterOperation::AddIdentity { column, always, options } => {
+                let (always, options) = (*always, options.clone());
+                let identity = NewSequence::Identity { always, options };
+                self.add_identity(id, table, column, &identity)
             }
         }
     }
@@ -110,8 +125,14 @@ impl Draft<'_> {
                 format!("tables can have at most {COLUMNS_MAX} columns, dropped ones counted"),
             ));
         }
+        if column.sequence.is_some() {
+            return Err(SqlError::unsupported("ADD COLUMN with a sequence of its own").hint(
+                "Add the column without it, fill it by UPDATE with nextval, and ALTER COLUMN ... SET DEFAULT.",
+            ));
+        }
         let at = table.columns.len();
-        table.columns.push(column_definition(column));
+        let default = self.stored_default(&table.database, column.default.as_ref())?;
+        table.columns.push(column_definition(column, default));
         let bound = build_table(id, table)?;
         let missing = match &bound.columns[at].default {
             None => Value::Null,
@@ -160,7 +181,13 @@ impl Draft<'_> {
             )
             .detail(format!("{user} uses column {name} of table {}", table.name)));
         }
+        let owned = self.owned_sequences(id, Some(at));
         leave_place(table, at);
+        self.put(id, Definition::Table(table.clone()));
+        for sequence in owned {
+            self.release_sequences(&[], &[sequence], "column", false)?;
+            self.remove_relation(sequence, false)?;
+        }
         Ok(())
     }
 
@@ -186,7 +213,7 @@ impl Draft<'_> {
     }
 
     /// Views are kept as text: what they name cannot change under them.
-    fn require_unread(&self, id: ObjectId) -> Result<(), SqlError> {
+    pub(super) fn require_unread(&self, id: ObjectId) -> Result<(), SqlError> {
         match self.views().find(|(_, view)| view.depends_on.contains(&id.0)) {
             None => Ok(()),
             Some((reader, _)) => Err(self.has_reader(id, reader).hint("Drop the view first.")),
@@ -201,6 +228,18 @@ fn require_no_checks(table: &TableDefinition) -> Result<(), SqlError> {
         Some(check) => Err(SqlError::unsupported("renaming in a table with CHECK constraints")
             .hint(format!("Drop the constraint \"{}\", rename, and add it again.", check.name))),
     }
+}
+
+/// What an identity column's default is, its sequence says.
+fn require_no_identity(table: &TableDefinition, at: usize) -> Result<(), SqlError> {
+    let column = &table.columns[at];
+    if column.identity.is_none() {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        SqlState::SYNTAX_ERROR,
+        format!("column \"{}\" of relation \"{}\" is an identity column", column.name, table.name),
+    ))
 }
 
 /// The value of a default that needs no computation.

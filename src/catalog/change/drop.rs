@@ -28,6 +28,9 @@ impl Draft<'_> {
         let inside = |definition: &Definition| match definition {
             Definition::Table(table) => table.database == database && table.schema == name,
             Definition::View(view) => view.database == database && view.schema == name,
+            Definition::Sequence(sequence) => {
+                sequence.database == database && sequence.schema == name
+            }
             _ => false,
         };
         let members: Vec<ObjectId> = self
@@ -99,6 +102,10 @@ impl Draft<'_> {
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "table", &name.name)?,
                 Some((id, Definition::Table(_))) => ids.push(id),
+                Some((_, Definition::Sequence(_))) => {
+                    let error = wrong_kind(&name.name, "table");
+                    return Err(error.hint("Use DROP SEQUENCE to remove a sequence."));
+                }
                 Some(_) => {
                     return Err(
                         wrong_kind(&name.name, "table").hint("Use DROP VIEW to remove a view.")
@@ -113,6 +120,9 @@ impl Draft<'_> {
         for &id in &ids {
             self.drop_references_to(id);
         }
+        let owned: Vec<ObjectId> =
+            ids.iter().flat_map(|&id| self.owned_sequences(id, None)).collect();
+        self.release_sequences(&ids, &owned, "table", drop.cascade)?;
         for id in ids {
             self.remove_relation(id, drop.cascade)?;
         }
@@ -153,16 +163,18 @@ impl Draft<'_> {
         }
     }
 
-    fn relation_name(&self, id: ObjectId) -> String {
+    pub(super) fn relation_name(&self, id: ObjectId) -> String {
         match self.definitions.get(&id).map(AsRef::as_ref) {
             Some(Definition::Table(table)) => table.name.clone(),
             Some(Definition::View(view)) => view.name.clone(),
+            Some(Definition::Sequence(sequence)) => sequence.name.clone(),
             _ => id.to_string(),
         }
     }
 
-    /// Removes a table or view, and with `cascade` the views that read it.
-    fn remove_relation(&mut self, id: ObjectId, cascade: bool) -> Result<(), SqlError> {
+    /// Removes a table, view or sequence, and with `cascade` the views and defaults that use it. A
+    /// table's sequences go with it.
+    pub(super) fn remove_relation(&mut self, id: ObjectId, cascade: bool) -> Result<(), SqlError> {
         let readers: Vec<ObjectId> = self
             .views()
             .filter(|(_, view)| view.depends_on.contains(&id.0))
@@ -176,8 +188,17 @@ impl Draft<'_> {
         for reader in readers {
             self.remove_relation(reader, true)?;
         }
+        if let Some(Definition::Sequence(_)) = self.definitions.get(&id).map(AsRef::as_ref) {
+            self.release_sequences(&[], &[id], "sequence", cascade)?;
+        }
+        // Whether other tables' defaults may lose them was decided before.
+        let owned = self.owned_sequences(id, None);
+        self.release_sequences(&[id], &owned, "table", true)?;
         self.drop_references_to(id);
         self.remove(id);
+        for sequence in owned {
+            self.remove_relation(sequence, cascade)?;
+        }
         Ok(())
     }
 
@@ -197,6 +218,10 @@ impl Draft<'_> {
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "view", &name.name)?,
                 Some((id, Definition::View(_))) => self.remove_relation(id, drop.cascade)?,
+                Some((_, Definition::Sequence(_))) => {
+                    let error = wrong_kind(&name.name, "view");
+                    return Err(error.hint("Use DROP SEQUENCE to remove a sequence."));
+                }
                 Some(_) => {
                     return Err(
                         wrong_kind(&name.name, "view").hint("Use DROP TABLE to remove a table.")
@@ -248,6 +273,7 @@ impl Draft<'_> {
         &mut self,
         names: &[QualifiedName],
         cascade: bool,
+        restart: bool,
     ) -> Result<(), SqlError> {
         let mut ids = Vec::with_capacity(names.len());
         for name in names {
@@ -290,6 +316,9 @@ impl Draft<'_> {
             let mut table = table.clone();
             self.renew_storage(id, &mut table)?;
             self.put(id, Definition::Table(table));
+            if restart {
+                self.restart_sequences(id)?;
+            }
         }
         Ok(())
     }

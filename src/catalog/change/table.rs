@@ -25,7 +25,7 @@ impl Draft<'_> {
             schema: name.schema.clone(),
             name: name.name.clone(),
             storage: None,
-            columns: new.columns.iter().map(column_definition).collect(),
+            columns: Vec::with_capacity(new.columns.len() + 1),
             primary_key: Vec::new(),
             primary_key_name: None,
             partition_columns: Vec::new(),
@@ -33,7 +33,16 @@ impl Draft<'_> {
             checks: Vec::new(),
             foreign_keys: Vec::new(),
         };
+        for column in &new.columns {
+            let default = self.stored_default(&name.database, column.default.as_ref())?;
+            table.columns.push(column_definition(column, default));
+        }
         let id = self.next_id()?;
+        for (ordinal, column) in new.columns.iter().enumerate() {
+            if let Some(sequence) = &column.sequence {
+                self.add_column_sequence(id, &mut table, ordinal, sequence)?;
+            }
+        }
         for constraint in &new.constraints {
             if let NewConstraintKind::PrimaryKey(columns) = &constraint.kind {
                 self.set_primary_key(&mut table, constraint.name.as_deref(), columns)?;
@@ -108,14 +117,16 @@ fn check_columns(columns: &[NewColumn]) -> Result<(), SqlError> {
     }
 }
 
-pub(super) fn column_definition(column: &NewColumn) -> ColumnDefinition {
+/// `default` is the column's as it is stored.
+pub(super) fn column_definition(column: &NewColumn, default: Option<String>) -> ColumnDefinition {
     ColumnDefinition {
         name: column.name.clone(),
         data_type: column.data_type.to_string(),
         nullable: column.nullable,
-        default: column.default.clone(),
+        default,
         missing: None,
         hidden: false,
+        identity: None,
     }
 }
 
@@ -126,6 +137,7 @@ pub(super) fn leave_place(table: &mut TableDefinition, ordinal: usize) {
     column.hidden = true;
     column.nullable = true;
     column.default = None;
+    column.identity = None;
 }
 
 fn hidden_key() -> ColumnDefinition {
@@ -136,6 +148,7 @@ fn hidden_key() -> ColumnDefinition {
         default: None,
         missing: None,
         hidden: true,
+        identity: None,
     }
 }
 

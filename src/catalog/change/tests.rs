@@ -122,7 +122,6 @@ fn what_is_wrong_is_refused() {
         ("CREATE TABLE x (a INT REFERENCES nowhere)", SqlState::UNDEFINED_TABLE),
         ("CREATE TABLE x (a TEXT REFERENCES t)", SqlState::DATATYPE_MISMATCH),
         ("CREATE TABLE x (a TEXT REFERENCES t (b))", SqlState::INVALID_FOREIGN_KEY),
-        ("CREATE TABLE x (a SERIAL)", SqlState::FEATURE_NOT_SUPPORTED),
         ("DROP TABLE t", SqlState::DEPENDENT_OBJECTS_STILL_EXIST),
         ("DROP TABLE v", SqlState::WRONG_OBJECT_TYPE),
         ("DROP TABLE nowhere", SqlState::UNDEFINED_TABLE),

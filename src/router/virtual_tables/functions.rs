@@ -100,8 +100,6 @@ fn signature(name: &str, arguments: usize) -> Option<(Vec<DataType>, DataType)> 
         // A database by its name or its oid.
         ("pg_database_size" | "pg_tablespace_size", 1) => (&[Text], Int8),
         ("pg_tablespace_location", 1) => (&[Oid], Text),
-        // No column is filled from a sequence of its own.
-        ("pg_get_serial_sequence", 2) => (&[Text, Text], Text),
         ("pg_get_indexdef", 3) => (&[Oid, Int4, Bool], Text),
         ("pg_get_constraintdef" | "pg_get_viewdef" | "pg_get_triggerdef" | "pg_get_ruledef", 2) => {
             (&[Oid, Bool], Text)

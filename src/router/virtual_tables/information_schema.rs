@@ -2,6 +2,7 @@
 
 use super::constraints::{self, Constraint, Kind, action_name};
 use super::relations::{attributes_of, default_of, default_text, view_definitions};
+use super::sequences::{self, identity_columns};
 use super::shape::{Rows, Shape};
 use super::{OWNER, fixed, roles};
 use crate::catalog::{Catalog, Relation, oids};
@@ -35,12 +36,13 @@ pub(super) fn table(
         "enabled_roles" => roles::enabled(&mut rows, catalog, role),
         "applicable_roles" => roles::applicable(&mut rows, catalog, role, false),
         "administrable_role_authorizations" => roles::applicable(&mut rows, catalog, role, true),
+        "sequences" => sequences::standard(&mut rows, catalog, database),
         _ => {}
     }
     rows.done()
 }
 
-fn yes(truth: bool) -> Value {
+pub(super) fn yes(truth: bool) -> Value {
     Value::text(if truth { "YES" } else { "NO" })
 }
 
@@ -54,8 +56,16 @@ fn schemata(rows: &mut Rows, catalog: &Catalog, database: &str) {
     }
 }
 
+fn tables_and_views<'c>(
+    catalog: &'c Catalog,
+    database: &str,
+) -> impl Iterator<Item = (&'c str, &'c Relation)> {
+    let all = catalog.relations(database);
+    all.filter(|(_, relation)| !matches!(relation, Relation::Sequence(_)))
+}
+
 fn tables(rows: &mut Rows, catalog: &Catalog, database: &str) {
-    for (schema, relation) in catalog.relations(database) {
+    for (schema, relation) in tables_and_views(catalog, database) {
         let is_table = matches!(relation, Relation::Table(_));
         rows.push([
             ("table_catalog", Value::text(database)),
@@ -81,10 +91,10 @@ fn views(rows: &mut Rows, catalog: &Catalog, database: &str) {
 }
 
 fn columns(rows: &mut Rows, catalog: &Catalog, database: &str) {
-    for (schema, relation) in catalog.relations(database) {
+    for (schema, relation) in tables_and_views(catalog, database) {
         for attribute in attributes_of(catalog, database, relation) {
             let column = attribute.column;
-            let default = column.and_then(default_of).map(default_text);
+            let default = column.and_then(default_of).map(|default| default_text(catalog, default));
             let mut row = vec![
                 ("table_catalog", Value::text(database)),
                 ("table_schema", Value::text(schema)),
@@ -98,6 +108,7 @@ fn columns(rows: &mut Rows, catalog: &Catalog, database: &str) {
                 ("dtd_identifier", Value::text(attribute.number.to_string())),
             ];
             row.extend(type_columns(attribute.data_type));
+            row.extend(column.into_iter().flat_map(|column| identity_columns(catalog, column)));
             rows.push(row);
         }
     }

@@ -6,6 +6,7 @@
 //!  pg_catalog          every table and view of PostgreSQL 15        pg_catalog.columns
 //!                        pg_class, pg_attribute, pg_index, ...      relations.rs
 //!                        pg_constraint                              constraints.rs
+//!                        pg_sequence, pg_depend, ...                sequences.rs
 //!                        pg_type, pg_namespace, ...                 fixed.rs
 //!                        pg_roles, pg_auth_members, ...             roles.rs
 //!  information_schema  every view of PostgreSQL 15                  information_schema.columns
@@ -25,6 +26,7 @@ mod information_schema;
 mod phantom;
 mod relations;
 mod roles;
+mod sequences;
 mod shape;
 
 use crate::catalog::{Catalog, Relation, oids};
@@ -145,6 +147,7 @@ fn pg_table(shape: &'static shape::Shape, catalog: &Catalog, database: &str) -> 
         return constraints::table(shape, catalog, database);
     }
     relations::table(shape, catalog, database)
+        .or_else(|| sequences::table(shape, catalog, database))
         .or_else(|| fixed::table(shape, catalog, database))
         .or_else(|| roles::table(shape, catalog))
         .unwrap_or_else(|| shape::Rows::of(shape).done())
@@ -157,7 +160,7 @@ fn real_tables<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a Table)> {
     catalog.relations(database).filter_map(|(schema, relation)| match relation {
         Relation::Table(table) => Some((schema, &**table)),
-        Relation::View(_) => None,
+        Relation::View(_) | Relation::Sequence(_) => None,
     })
 }
 

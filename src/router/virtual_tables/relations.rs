@@ -1,6 +1,7 @@
-//! Tables, views and indexes, their columns and defaults: `pg_class`, `pg_attribute`, `pg_index`
+//! Tables, views, sequences and indexes, their columns and defaults: `pg_class`, `pg_attribute`, `pg_index`
 //! and their kin.
 
+use super::sequences::{attribute_identity, with_names};
 use super::shape::{self, Rows, Shape, number, vector};
 use super::{OWNER, attribute_number, real_tables, schema_oid};
 use crate::catalog::{Catalog, Relation, View, oids};
@@ -11,7 +12,7 @@ use model::schema::{Column, IndexColumn, Table};
 use model::types::{DataType, oid};
 use model::value::Value;
 use shards::exec::explain;
-use shards::exec::functions::quote_identifier;
+use shards::exec::functions::{STATE_COLUMNS, quote_identifier};
 
 /// The access methods of tables and indexes.
 pub(super) const HEAP: u32 = 2;
@@ -124,6 +125,11 @@ fn classes(rows: &mut Rows, catalog: &Catalog, database: &str) {
                 ("relnatts", Value::Int(view.columns.len() as i64)),
                 ("relhasrules", Value::Bool(true)),
             ]),
+            Relation::Sequence(sequence) => row.extend([
+                ("relkind", Value::text("S")),
+                ("relfilenode", number(oids::object(sequence.id))),
+                ("relnatts", Value::Int(STATE_COLUMNS.len() as i64)),
+            ]),
         }
         rows.push(row);
     }
@@ -193,6 +199,7 @@ pub(super) fn attributes_of<'a>(
             .into_iter()
             .map(|(name, data_type)| (name, data_type, None))
             .collect(),
+        Relation::Sequence(_) => STATE_COLUMNS.map(|(name, t)| (name, t, None)).into(),
     };
     let numbered = (1..).zip(columns);
     numbered
@@ -216,6 +223,7 @@ fn attributes(rows: &mut Rows, catalog: &Catalog, database: &str) {
             if let Some(column) = attribute.column {
                 row.push(("attnotnull", Value::Bool(!column.nullable)));
                 row.push(("atthasdef", Value::Bool(default_of(column).is_some())));
+                row.push(("attidentity", Value::text(attribute_identity(column))));
             }
             rows.push(row);
         }
@@ -285,18 +293,23 @@ pub(super) fn collation(data_type: DataType) -> u32 {
     }
 }
 
-/// A column's default; `DEFAULT NULL` is none.
+/// A column's default; `DEFAULT NULL` is none, and neither is an identity column's.
 pub(super) fn default_of(column: &Column) -> Option<&Expression> {
     let is_null = |default: &&Expression| matches!(default, Expression::Literal(Value::Null, _));
-    column.default.as_ref().filter(|default| !is_null(default))
+    let default = column.default.as_ref().filter(|_| column.identity.is_none());
+    default.filter(|default| !is_null(default))
 }
 
 /// A default as PostgreSQL would write it.
-pub(super) fn default_text(default: &Expression) -> String {
+pub(super) fn default_text(catalog: &Catalog, default: &Expression) -> String {
+    written(&with_names(catalog, default))
+}
+
+fn written(default: &Expression) -> String {
     match default {
         Expression::Cast { operand, data_type, explicit: false } => match &**operand {
             Expression::Literal(Value::Text(text), _) => quoted(text, *data_type),
-            other => default_text(other),
+            other => written(other),
         },
         Expression::Literal(Value::Text(text), data_type) => quoted(text, *data_type),
         // A sign alone would be an operator.
@@ -322,7 +335,7 @@ fn defaults(rows: &mut Rows, catalog: &Catalog, database: &str) {
                 ("oid", number(oids::part(table.id, &column.name))),
                 ("adrelid", number(oids::object(table.id))),
                 ("adnum", Value::Int(attribute_number(table, ordinal))),
-                ("adbin", Value::text(default_text(default))),
+                ("adbin", Value::text(default_text(catalog, default))),
             ]);
         }
     }
@@ -355,7 +368,7 @@ fn all_views<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a View)> {
     catalog.relations(database).filter_map(|(schema, relation)| match relation {
         Relation::View(view) => Some((schema, &**view)),
-        Relation::Table(_) => None,
+        Relation::Table(_) | Relation::Sequence(_) => None,
     })
 }
 

@@ -106,7 +106,8 @@ impl Session {
         let parameters: Arc<[Value]> = Arc::from([]);
         let now_micros = open.began_micros;
         let identity = self.identity.clone();
-        let statement = Statement { planned, parameters, now_micros, identity };
+        let sequences = self.sequences.clone();
+        let statement = Statement { planned, parameters, now_micros, identity, sequences };
         let router = self.host.router.clone();
         let inserted = router.copy_in(copy, &statement, &mut open.transaction, pending.rows).await;
         inserted.map_err(|error| {
@@ -137,7 +138,8 @@ impl Session {
         };
         let parameters: Arc<[Value]> = Arc::from([]);
         let identity = self.identity.clone();
-        let statement = Statement { planned: &copy.inner, parameters, now_micros, identity };
+        let (planned, sequences) = (&*copy.inner, self.sequences.clone());
+        let statement = Statement { planned, parameters, now_micros, identity, sequences };
         let mut writer = Writer::new(copy, client);
         writer.begin().await?;
         let rows = self.host.router.run(&statement, transaction, &mut writer).await?;

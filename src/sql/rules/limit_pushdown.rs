@@ -1,8 +1,10 @@
-//! A sort below a limit keeps only the first rows.
+//! A sort below a limit keeps only the first rows, and a projection below it that draws from
+//! sequences draws only for the rows that are passed.
 
 use super::{Logical, Rule, map_inputs};
 use crate::sql::physical::needed;
 use model::expression::Expression;
+use shards::exec::functions::changes_sequences;
 
 /// The rule.
 pub struct LimitPushdown;
@@ -14,12 +16,23 @@ impl Rule for LimitPushdown {
 
     fn apply(&self, mut plan: Logical) -> Logical {
         map_inputs(&mut plan, &|input| self.apply(input));
-        if let Logical::Limit { input, limit, offset } = &mut plan
-            && let Some(rows) = needed(limit.as_ref(), offset.as_ref())
-        {
-            tell(input, rows);
+        match plan {
+            Logical::Limit { input, limit, offset } => limited(*input, limit, offset),
+            plan => plan,
         }
-        plan
+    }
+}
+
+/// The limit of a plan, or of what lies under its projection where that changes sequences.
+fn limited(mut input: Logical, limit: Option<Expression>, offset: Option<Expression>) -> Logical {
+    if let Some(rows) = needed(limit.as_ref(), offset.as_ref()) {
+        tell(&mut input, rows);
+    }
+    match input {
+        Logical::Project { input, expressions } if expressions.iter().any(changes_sequences) => {
+            limited(*input, limit, offset).project(expressions)
+        }
+        input => Logical::Limit { input: Box::new(input), limit, offset },
     }
 }
 

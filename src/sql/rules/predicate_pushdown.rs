@@ -5,6 +5,7 @@ use super::{Logical, Rule, map_inputs};
 use crate::sql::logical::{columns_of, conjunction, conjuncts, map_columns};
 use model::expression::Expression;
 use model::plan::JoinKind;
+use shards::exec::functions::calls_sequences;
 
 /// The rule.
 pub struct PredicatePushdown;
@@ -23,8 +24,15 @@ impl Rule for PredicatePushdown {
 fn push(plan: Logical, mut conditions: Vec<Expression>) -> Logical {
     match plan {
         Logical::Filter { input, condition } => {
-            conjuncts(condition, &mut conditions);
-            push(*input, conditions)
+            let mut own = Vec::new();
+            conjuncts(condition, &mut own);
+            // What is asked of sequences is asked for the rows that the query says.
+            let (stay, down): (Vec<_>, Vec<_>) = own.into_iter().partition(calls_sequences);
+            if stay.is_empty() {
+                conditions.extend(down);
+                return push(*input, conditions);
+            }
+            filtered(push(*input, down), stay.into_iter().chain(conditions).collect())
         }
         Logical::Get { table, columns, conjuncts: mut known } => {
             known.extend(conditions);

@@ -3,6 +3,7 @@
 use super::{Logical, Rule, map_inputs};
 use crate::sql::logical::columns_of;
 use model::expression::Expression;
+use shards::exec::functions::calls_sequences;
 
 /// The rule.
 pub struct ProjectionMerging;
@@ -32,6 +33,10 @@ impl Rule for ProjectionMerging {
 
 /// Nothing may be computed more often than before.
 fn is_mergeable(outer: &[Expression], inner: &[Expression]) -> bool {
+    // A value that is drawn is drawn once, whether it is read or not.
+    if inner.iter().any(calls_sequences) {
+        return false;
+    }
     let mut read = Vec::new();
     outer.iter().for_each(|expression| columns_of(expression, &mut read));
     let mut times = vec![0_usize; inner.len()];

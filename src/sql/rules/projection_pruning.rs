@@ -1,4 +1,4 @@
-//! Columns that nobody reads are neither read from tables nor sent.
+//! Columns that nobody reads are neither read from tables nor sent. What draws from sequences stays.
 //!
 //! The plan is walked from the top with the columns that are needed of each node; a node answers
 //! which ones it kept, in order: those needed and perhaps more.
@@ -7,6 +7,7 @@ use super::{Logical, Rule};
 use crate::sql::logical::columns_of;
 use model::expression::Expression;
 use model::plan::{ApplyKind, JoinKind};
+use shards::exec::functions::changes_sequences;
 
 /// The rule.
 pub struct ProjectionPruning;
@@ -86,6 +87,11 @@ fn prune(plan: Logical, needed: &[bool]) -> Pruned {
             Pruned { plan: Logical::Get { table, columns, conjuncts }, ..map }
         }
         Logical::Values { rows, types } => {
+            let mut needed = needed.to_vec();
+            for (at, needed) in needed.iter_mut().enumerate() {
+                *needed = *needed || rows.iter().any(|row| changes_sequences(&row[at]));
+            }
+            let needed = needed.as_slice();
             let rows = rows.into_iter().map(|row| keep(row, needed).0).collect();
             let (types, kept) = keep(types, needed);
             Pruned { plan: Logical::Values { rows, types }, kept }
@@ -98,7 +104,11 @@ fn prune(plan: Logical, needed: &[bool]) -> Pruned {
             Pruned { plan: input.plan.filter(condition), kept: input.kept }
         }
         Logical::Project { input, expressions } => {
-            let (mut expressions, kept) = keep(expressions, needed);
+            let mut needed = needed.to_vec();
+            for (needed, expression) in needed.iter_mut().zip(&expressions) {
+                *needed |= changes_sequences(expression);
+            }
+            let (mut expressions, kept) = keep(expressions, &needed);
             let mut read = vec![false; input.width()];
             note(&expressions, &mut read);
             let input = prune(*input, &read);

@@ -103,6 +103,7 @@ pub fn table() -> Table {
         default: None,
         missing: Value::Null,
         hidden: false,
+        identity: None,
     };
     let index = |id, name: &str, columns: &[usize], unique, global| Index {
         id: ObjectId(id),

@@ -1,0 +1,126 @@
+//! What of PostgreSQL's grammar the parser does not read is put right among the tokens:
+//!
+//! * `OVERRIDING SYSTEM VALUE` and `OVERRIDING USER VALUE` of an `INSERT` are taken out, and their
+//!   places noted;
+//! * the options of `AS IDENTITY (...)` are put into the one order in which the parser reads them.
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+
+/// Which values an `INSERT` gives to identity columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overriding {
+    /// Those that are written, also where they are generated always.
+    System,
+    /// Those of the sequences, whatever is written.
+    User,
+}
+
+/// Takes the `OVERRIDING` clauses out: where they stood.
+pub(super) fn take_overriding(tokens: &mut Vec<TokenWithSpan>) -> Vec<(Location, Overriding)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_word(&tokens[at], "overriding")
+            && let Some((end, clause)) = overriding(tokens, at)
+        {
+            found.push((tokens[at].span.start, clause));
+            tokens.drain(at..=end);
+            continue;
+        }
+        at += 1;
+    }
+    found
+}
+
+/// The clause that begins at a token, and its last one.
+fn overriding(tokens: &[TokenWithSpan], at: usize) -> Option<(usize, Overriding)> {
+    let kind = behind(tokens, at)?;
+    let clause = match &tokens[kind] {
+        token if is_word(token, "system") => Overriding::System,
+        token if is_word(token, "user") => Overriding::User,
+        _ => return None,
+    };
+    let end = behind(tokens, kind)?;
+    is_word(&tokens[end], "value").then_some((end, clause))
+}
+
+fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
+    match &token.token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
+        _ => false,
+    }
+}
+
+/// Orders the options of identity columns.
+pub(super) fn order_identity_options(tokens: &mut [TokenWithSpan]) {
+    for at in 0..tokens.len() {
+        if word(tokens, at) != Some(Keyword::IDENTITY) {
+            continue;
+        }
+        let Some(open) = behind(tokens, at).filter(|&open| tokens[open].token == Token::LParen)
+        else {
+            continue;
+        };
+        let close = tokens[open..].iter().position(|token| token.token == Token::RParen);
+        if let Some(close) = close {
+            order(&mut tokens[open + 1..open + close]);
+        }
+    }
+}
+
+/// Orders options, each from its first word to the next one's.
+fn order(tokens: &mut [TokenWithSpan]) {
+    let mut options: Vec<(usize, Vec<TokenWithSpan>)> = Vec::new();
+    for at in 0..tokens.len() {
+        // What is no first word goes with the option before it.
+        let rank = match rank(tokens, at) {
+            Some(_) if at > 0 && last_word(tokens, at) == Some(Keyword::NO) => None,
+            rank => rank,
+        };
+        match (rank, options.last_mut()) {
+            (None, Some((_, option))) => option.push(tokens[at].clone()),
+            (rank, _) => options.push((rank.unwrap_or(0), vec![tokens[at].clone()])),
+        }
+    }
+    options.sort_by_key(|(rank, _)| *rank);
+    let ordered = options.into_iter().flat_map(|(_, option)| option);
+    tokens.iter_mut().zip(ordered).for_each(|(token, next)| *token = next);
+}
+
+/// The place of the option that begins at a token.
+fn rank(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let first = word(tokens, at)?;
+    let first = match first {
+        Keyword::NO => word(tokens, behind(tokens, at)?)?,
+        other => other,
+    };
+    Some(match first {
+        Keyword::INCREMENT => 1,
+        Keyword::MINVALUE => 2,
+        Keyword::MAXVALUE => 3,
+        Keyword::START => 4,
+        Keyword::CACHE => 5,
+        Keyword::CYCLE => 6,
+        _ => return None,
+    })
+}
+
+/// The last word before a token.
+fn last_word(tokens: &[TokenWithSpan], at: usize) -> Option<Keyword> {
+    let before = tokens[..at].iter().rposition(|t| !matches!(t.token, Token::Whitespace(_)))?;
+    word(tokens, before)
+}
+
+fn word(tokens: &[TokenWithSpan], at: usize) -> Option<Keyword> {
+    match &tokens[at].token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.keyword),
+        _ => None,
+    }
+}
+
+/// The next token that is no blank.
+fn behind(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let blank = |token: &TokenWithSpan| matches!(token.token, Token::Whitespace(_));
+    tokens.iter().skip(at + 1).position(|token| !blank(token)).map(|skipped| at + 1 + skipped)
+}
