@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `PHANTOM_PGBENCH_SCALE` | pgbench's scale factor | 1 (whole: 10) |
 //! | `PHANTOM_PGBENCH_SECONDS` | seconds of each of its nine runs | 1 (whole: 30) |
+//! | `PHANTOM_SYSBENCH_SECONDS` | seconds of each of sysbench's four runs | 4 (whole: 60) |
 //!
 //! The whole: `PHANTOM_PGBENCH_SCALE=10 PHANTOM_PGBENCH_SECONDS=30 cargo test --release --test
 //! postgres pgbench -- --nocapture`.
@@ -18,6 +19,7 @@ mod pgbench;
 mod protocol;
 mod psql;
 mod speaker;
+mod sysbench;
 mod tools;
 
 use std::path::Path;
