@@ -142,6 +142,7 @@ struct Totals {
     lives: u64,
     committed: u64,
     in_doubt: u64,
+    revived: u64,
     steps: u64,
     elapsed: Duration,
 }
@@ -156,6 +157,7 @@ impl Totals {
         self.lives += report.lives;
         self.committed += report.committed;
         self.in_doubt += report.in_doubt;
+        self.revived += report.revived;
         self.steps += report.steps;
         self.elapsed += report.elapsed;
     }
@@ -204,12 +206,14 @@ fn sum_up(totals: &Totals) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "{} seeds, {} failed: {} lives, {} committed, {} in doubt, {} steps, {} s of virtual time",
+        "{} seeds, {} failed: {} lives, {} committed, {} in doubt, {} revived, {} steps, \
+         {} s of virtual time",
         totals.seeds,
         totals.failed.len(),
         totals.lives,
         totals.committed,
         totals.in_doubt,
+        totals.revived,
         totals.steps,
         totals.elapsed.as_secs()
     )?;

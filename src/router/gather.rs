@@ -5,7 +5,7 @@ use futures::stream::{LocalBoxStream, SelectAll, StreamExt, select_all, unfold};
 use model::batch::Batch;
 use model::command::Fragment;
 use model::error::SqlError;
-use model::id::{PartitionId, TxnId};
+use model::id::{Mark, PartitionId, TxnId};
 use model::plan::{Exchange, Target};
 use model::time::Timestamp;
 use shards::core::{BatchStream, Engine};
@@ -17,11 +17,18 @@ pub(super) struct PartitionGather {
     engine: Engine,
     snapshot: Timestamp,
     txn: Option<TxnId>,
+    seen: Option<Mark>,
 }
 
 impl PartitionGather {
-    pub(super) fn new(engine: Engine, snapshot: Timestamp, txn: Option<TxnId>) -> PartitionGather {
-        PartitionGather { engine, snapshot, txn }
+    /// Reads at a snapshot, and what a transaction had changed at a mark, or now.
+    pub(super) fn new(
+        engine: Engine,
+        snapshot: Timestamp,
+        txn: Option<TxnId>,
+        seen: Option<Mark>,
+    ) -> PartitionGather {
+        PartitionGather { engine, snapshot, txn, seen }
     }
 
     fn streams(
@@ -36,6 +43,7 @@ impl PartitionGather {
                 parameters: context.parameters.clone(),
                 snapshot: self.snapshot,
                 txn: self.txn,
+                seen: self.seen,
                 now_micros: context.now_micros,
             };
             self.engine.read(partition, fragment)

@@ -36,7 +36,7 @@ use gather::PartitionGather;
 use model::batch::Batch;
 use model::error::SqlError;
 use model::expression::Expression;
-use model::id::{CatalogVersion, TxnId};
+use model::id::{CatalogVersion, Mark, TxnId};
 use model::plan::Plan;
 use model::value::Value;
 use peers::{Answer, Call, Peers};
@@ -237,6 +237,16 @@ impl Router {
         self.inner.finisher.give_up(transaction);
     }
 
+    /// Takes back what a transaction has done since a mark. After an error it can only be rolled
+    /// back.
+    pub async fn roll_back_to(
+        &self,
+        transaction: &mut Transaction,
+        mark: Mark,
+    ) -> Result<(), SqlError> {
+        txn::roll_back_to(&self.inner.engine, transaction, mark).await
+    }
+
     /// Runs a query or a change: in `transaction`, or as a transaction of its own. Returns how
     /// many rows were returned or changed.
     pub async fn run(
@@ -303,7 +313,7 @@ impl Router {
         txn: Option<TxnId>,
         out: &mut dyn RowSink,
     ) -> Result<u64, SqlError> {
-        let mut query = self.open(plan, statement, txn)?;
+        let mut query = self.open(plan, statement, txn, None)?;
         let mut rows = 0;
         while let Some(batch) = query.next().await? {
             rows += batch.rows() as u64;
@@ -313,22 +323,27 @@ impl Router {
     }
 
     /// Opens a query, to be read as its receiver likes: in `transaction`, whose changes so far it
-    /// sees, or outside of any. It reads the state of now however long it takes. The caller stays
-    /// inside the gates of its tables until it is dropped.
+    /// sees, or outside of any. It reads the state of now however long it takes: of its transaction
+    /// what was changed before `seen`. The caller stays inside the gates of its tables until it is
+    /// dropped.
     ///
     /// # Errors
     /// What of the plan is evaluated before it reads; `XX000` where the statement is no query.
     pub fn open_query(
         &self,
         statement: &Statement<'_>,
-        transaction: Option<&Transaction>,
+        transaction: Option<(&Transaction, Mark)>,
     ) -> Result<OpenQuery, SqlError> {
         statement.planned.check_parameters(statement.parameters.len())?;
         let with_session = self.with_session_values(statement)?;
         let statement = with_session.as_ref().unwrap_or(statement);
         match &statement.planned.kind {
             PlannedKind::Query(query) => {
-                self.open(&query.plan, statement, transaction.map(|transaction| transaction.id))
+                let (txn, seen) = match transaction {
+                    Some((transaction, seen)) => (Some(transaction.id), Some(seen)),
+                    None => (None, None),
+                };
+                self.open(&query.plan, statement, txn, seen)
             }
             _ => Err(SqlError::internal("only queries are read bit by bit")),
         }
@@ -339,8 +354,9 @@ impl Router {
         plan: &Plan,
         statement: &Statement<'_>,
         txn: Option<TxnId>,
+        seen: Option<Mark>,
     ) -> Result<OpenQuery, SqlError> {
-        let context = self.context(statement, txn);
+        let context = self.context(statement, txn, seen);
         Ok(OpenQuery { operator: exec::open(plan, &context)? })
     }
 
@@ -393,14 +409,20 @@ impl Router {
     }
 
     /// What operators of the statement need: a snapshot of now, all partitions, its own memory.
-    fn context(&self, statement: &Statement<'_>, txn: Option<TxnId>) -> Rc<ExecContext> {
+    fn context(
+        &self,
+        statement: &Statement<'_>,
+        txn: Option<TxnId>,
+        seen: Option<Mark>,
+    ) -> Rc<ExecContext> {
         let inner = &*self.inner;
         let memory = inner.memory.child(inner.options.statement_memory_bytes);
         let mut context =
             ExecContext::new(statement.parameters.clone(), statement.now_micros, memory);
         context.identity = statement.identity.clone();
         let snapshot = inner.engine.now();
-        context.gather = Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn)));
+        context.gather =
+            Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn, seen)));
         if statement.planned.sequences {
             let held = Rc::clone(&statement.sequences);
             let source = StatementSequences::new(self.clone(), held);

@@ -108,6 +108,7 @@ impl Router {
             parameters,
             snapshot: engine.now(),
             txn: None,
+            seen: None,
             now_micros,
         };
         Some(engine.read(partition, fragment))

@@ -161,7 +161,7 @@ impl Writer<'_> {
             merge: Vec::new(),
         };
         // The rows are locked by now: what references them is committed, or waits for us.
-        let context = self.router.context(self.statement, Some(self.transaction.id));
+        let context = self.router.context(self.statement, Some(self.transaction.id), None);
         let mut found = open(&Plan::Exchange(exchange), &context)?;
         let Some(batch) = found.next().await? else { return Ok(()) };
         let catalog = self.router.catalog();

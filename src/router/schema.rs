@@ -287,7 +287,7 @@ impl Router {
             identity: shards::exec::SessionIdentity::default(),
             sequences: Rc::default(),
         };
-        self.context(&statement, None)
+        self.context(&statement, None, None)
     }
 
     /// A read of our own, now.
@@ -297,6 +297,7 @@ impl Router {
             parameters: Arc::from([]),
             snapshot: self.engine().now(),
             txn: None,
+            seen: None,
             now_micros: 0,
         }
     }
@@ -337,9 +338,10 @@ impl Router {
             parameters: Arc::from([]),
             snapshot: self.engine().now(),
             txn: Some(transaction.id),
+            seen: None,
             now_micros: 0,
         };
-        let body = RequestBody::Write { fragment, commit: false };
+        let body = RequestBody::Write { fragment, commit: false, mark: None };
         self.engine().call(PartitionId::SYSTEM, body).await.map(drop)
     }
 

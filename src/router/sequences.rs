@@ -232,6 +232,7 @@ impl Router {
             parameters: Arc::from([]),
             snapshot: self.engine().now(),
             txn: None,
+            seen: None,
             now_micros: 0,
         };
         let mut rows = self.engine().read(self.sequence_partition(sequence), fragment);
@@ -272,9 +273,10 @@ impl Router {
             parameters: Arc::from([]),
             snapshot: self.engine().now(),
             txn: Some(transaction.id),
+            seen: None,
             now_micros: 0,
         };
-        let body = RequestBody::Write { fragment, commit: true };
+        let body = RequestBody::Write { fragment, commit: true, mark: None };
         match self.engine().call(partition, body).await {
             Ok(Response::Modified(modified)) => {
                 if modified.committed.is_some() {

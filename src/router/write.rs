@@ -59,7 +59,7 @@ impl Router {
         transaction: &mut Transaction,
         alone: bool,
     ) -> Result<Changed, SqlError> {
-        let context = self.context(statement, Some(transaction.id));
+        let context = self.context(statement, Some(transaction.id), None);
         let mut writer = Writer { router: self, statement, transaction, context, alone };
         match &statement.planned.kind {
             PlannedKind::Insert(insert) => writer.insert(insert).await,
@@ -89,7 +89,7 @@ impl<'a> Writer<'a> {
         statement: &'a Statement<'a>,
         transaction: &'a mut Transaction,
     ) -> Writer<'a> {
-        let context = router.context(statement, Some(transaction.id));
+        let context = router.context(statement, Some(transaction.id), None);
         Writer { router, statement, transaction, context, alone: false }
     }
 }
@@ -382,7 +382,8 @@ impl Writer<'_> {
         for (partition, _) in &writes {
             self.transaction.touch(*partition);
         }
-        let (txn, statement) = (self.transaction.id, self.statement);
+        let (txn, mark) = (self.transaction.id, self.transaction.mark());
+        let statement = self.statement;
         let engine = self.router.engine();
         let snapshot = engine.now();
         let requests = writes.into_iter().map(|(partition, plan)| async move {
@@ -391,9 +392,10 @@ impl Writer<'_> {
                 parameters: statement.parameters.clone(),
                 snapshot,
                 txn: Some(txn),
+                seen: None,
                 now_micros: statement.now_micros,
             };
-            let body = RequestBody::Write { fragment, commit };
+            let body = RequestBody::Write { fragment, commit, mark };
             match engine.call(partition, body).await? {
                 Response::Modified(modified) => Ok((partition, modified)),
                 other => Err(SqlError::internal(format!("a change was answered with {other:?}"))),
@@ -425,12 +427,12 @@ impl Writer<'_> {
         for RoutedEffect { hash, effect } in effects {
             by_partition.entry(placement.partition_of(hash)).or_default().push(effect);
         }
-        let txn = self.transaction.id;
+        let (txn, mark) = (self.transaction.id, self.transaction.mark());
         for &partition in by_partition.keys() {
             self.transaction.touch(partition);
         }
         let stages = by_partition.into_iter().map(|(partition, effects)| async move {
-            engine.call(partition, RequestBody::Stage { txn, effects }).await.map(drop)
+            engine.call(partition, RequestBody::Stage { txn, effects, mark }).await.map(drop)
         });
         let results: Vec<Result<(), SqlError>> = join_all(stages).await;
         results.into_iter().collect()

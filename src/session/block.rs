@@ -10,6 +10,8 @@
 //!                            └────── BEGIN ──► Open
 //! ```
 //!
+//! `ROLLBACK TO` leads from Failed back to Open, where the block has set a savepoint.
+//!
 //! The decisions are here, as a pure function of where the session stands and what comes; the
 //! session carries them out.
 
@@ -25,7 +27,7 @@ pub enum Standing {
     Implicit,
     /// Inside a block.
     Open,
-    /// Inside a block that has failed: only its end is possible.
+    /// Inside a block that has failed: only its end is possible, or a way back to a savepoint.
     Failed,
 }
 
@@ -38,6 +40,10 @@ pub(super) enum Step {
     Commit,
     /// `ROLLBACK`
     Rollback,
+    /// `SAVEPOINT`, `RELEASE`: what names a savepoint.
+    Savepoint(&'static str),
+    /// `ROLLBACK TO`
+    RollbackTo,
     /// A schema change.
     SchemaChange,
     /// A statement of that name that stands by itself: `VACUUM`, `DISCARD ALL`. `more`: other
@@ -77,6 +83,10 @@ pub(super) enum Decision {
     Rollback(Option<Warning>),
     /// Leave a failed block.
     Leave,
+    /// Set or release a savepoint.
+    Savepoint,
+    /// Go back to a savepoint, out of failure where the block has failed.
+    RollbackTo,
     /// Run the statement as a transaction of its own.
     Alone,
     /// Commit what is open, then run the statement as a transaction of its own.
@@ -128,7 +138,11 @@ pub(super) fn decide(standing: Standing, step: Step) -> Decision {
         (Standing::Open, Step::Commit) => Decision::Commit(None),
         (Standing::Open, Step::Rollback) => Decision::Rollback(None),
         (Standing::Failed, Step::Commit | Step::Rollback) => Decision::Leave,
+        (Standing::Open | Standing::Failed, Step::RollbackTo) => Decision::RollbackTo,
         (Standing::Failed, _) => Decision::Refuse(Refusal::Failed),
+        (Standing::Open, Step::Savepoint(_)) => Decision::Savepoint,
+        (_, Step::Savepoint(name)) => Decision::Refuse(Refusal::Outside(name)),
+        (_, Step::RollbackTo) => Decision::Refuse(Refusal::Outside("ROLLBACK TO SAVEPOINT")),
         (Standing::Idle, Step::SchemaChange) => Decision::Alone,
         (Standing::Implicit, Step::SchemaChange) => Decision::CommitThenAlone,
         (Standing::Open, Step::SchemaChange) => Decision::CommitAround,
@@ -194,10 +208,11 @@ impl Refusal {
 mod tests {
     use super::*;
     use Standing::{Failed, Idle, Implicit, Open};
-    use Step::{Begin, Commit, Rollback, SchemaChange};
+    use Step::{Begin, Commit, Rollback, RollbackTo, SchemaChange};
 
     const ALONE: Step = Step::Work { more: false };
     const AMONG: Step = Step::Work { more: true };
+    const SAVEPOINT: Step = Step::Savepoint("SAVEPOINT");
     const VACUUM: Step = Step::ByItself { name: "VACUUM", more: false };
     const DECLARE: Step = Step::InTransaction { name: "DECLARE CURSOR", more: false };
     const DECLARE_AMONG: Step = Step::InTransaction { name: "DECLARE CURSOR", more: true };
@@ -232,6 +247,14 @@ mod tests {
             (Idle, VACUUM_AMONG, Decision::Refuse(Refusal::Inside("VACUUM"))),
             (Implicit, VACUUM_AMONG, Decision::Refuse(Refusal::Inside("VACUUM"))),
             (Open, VACUUM, Decision::Refuse(Refusal::Inside("VACUUM"))),
+            (Idle, SAVEPOINT, Decision::Refuse(Refusal::Outside("SAVEPOINT"))),
+            (Implicit, SAVEPOINT, Decision::Refuse(Refusal::Outside("SAVEPOINT"))),
+            (Open, SAVEPOINT, Decision::Savepoint),
+            (Failed, SAVEPOINT, Decision::Refuse(Refusal::Failed)),
+            (Idle, RollbackTo, Decision::Refuse(Refusal::Outside("ROLLBACK TO SAVEPOINT"))),
+            (Implicit, RollbackTo, Decision::Refuse(Refusal::Outside("ROLLBACK TO SAVEPOINT"))),
+            (Open, RollbackTo, Decision::RollbackTo),
+            (Failed, RollbackTo, Decision::RollbackTo),
             (Idle, DECLARE, Decision::Refuse(Refusal::Outside("DECLARE CURSOR"))),
             (Idle, DECLARE_AMONG, Decision::BeginImplicit),
             (Implicit, DECLARE_AMONG, Decision::Inside),

@@ -6,11 +6,9 @@
 //! one statement may have (53200 beyond).
 
 use super::portals::{Bound, Kind, Portal, State};
-use super::reading::Reading;
 use super::run::now_micros;
 use super::tables::NamedRow;
 use super::{Client, Session};
-use crate::router::Statement;
 use crate::sql::{DeclarePlan, FetchPlan, Planned};
 use model::error::{SqlError, SqlState};
 use model::value::Value;
@@ -48,20 +46,9 @@ impl Session {
         parameters: Arc<[Value]>,
     ) -> Result<(), SqlError> {
         self.portals.check_room(&plan.name)?;
-        let (transaction, now) = match &self.open {
-            Some(open) => (Some(&open.transaction), open.began_micros),
-            None => (None, now_micros()),
-        };
-        let (router, identity) = (&self.host.router, self.identity.clone());
-        let statement = Statement {
-            planned: &plan.inner,
-            parameters: parameters.clone(),
-            now_micros: now,
-            identity,
-            sequences: self.sequences.clone(),
-        };
-        let query = router.open_query(&statement, transaction)?;
-        let mut reading = Reading::of_query(query, plan.scroll, router.reserve());
+        let since = self.open.as_ref().map(|open| open.transaction.last_mark());
+        let opened = self.open_query(&plan.inner, parameters.clone(), plan.scroll)?;
+        let (mut reading, reads_at) = opened;
         if self.open.is_none() {
             reading.settle().await?;
         }
@@ -79,6 +66,8 @@ impl Session {
             state: State::Reading(reading),
             micros: now_micros(),
             held: self.open.is_none(),
+            since,
+            reads_at,
         };
         self.portals.insert(plan.name.as_str().into(), bound);
         Ok(())

@@ -21,6 +21,9 @@
 //! **Portals** ([`portals`]) are statements with their parameters, which a client reads bit by bit;
 //! they end with their transaction. SQL's [`cursors`] are among them.
 //!
+//! **Savepoints** ([`savepoints`]) are places in a block that it goes back to; a block that has
+//! failed goes on from there.
+//!
 //! **`COPY`** ([`copy`]) moves rows between client and router in one transaction. A protocol takes
 //! part through the [`Client`]'s functions of that name; the native one does not.
 //!
@@ -50,6 +53,7 @@ mod portals;
 mod prepared;
 mod reading;
 mod run;
+mod savepoints;
 mod sealing;
 mod seats;
 mod settings;
@@ -80,6 +84,7 @@ use plans::PlanCache;
 use portals::Portals;
 use prepared::PreparedStatements;
 use runtime::sync::{Event, Notify};
+use savepoints::Savepoint;
 use seats::RoleSeat;
 use shards::exec::SessionIdentity;
 use std::cell::Cell;
@@ -263,6 +268,8 @@ struct Open {
     settings_before: Option<Settings>,
     /// The settings without what `SET LOCAL` changed; `None` while it has changed nothing.
     settings_after: Option<Settings>,
+    /// Places in it to go back to, the last one last.
+    savepoints: Vec<Savepoint>,
 }
 
 /// One client's session.
@@ -273,8 +280,11 @@ pub struct Session {
     scope: SessionSettings,
     settings: Settings,
     standing: Standing,
-    /// There exactly when the session stands `Implicit` or `Open`.
+    /// There when the session stands `Implicit` or `Open`, and when a block has failed that has
+    /// savepoints.
     open: Option<Box<Open>>,
+    /// The block has failed, and its savepoints could not be kept.
+    lost_savepoints: bool,
     prepared: PreparedStatements,
     portals: Portals,
     cancel: Rc<CancelFlag>,
@@ -314,6 +324,7 @@ impl Session {
             settings,
             standing: Standing::Idle,
             open: None,
+            lost_savepoints: false,
             prepared: PreparedStatements::default(),
             portals: Portals::default(),
             cancel,

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A query that is read bit by bit stays open in its transaction: it sees the state of the moment
-//! it was opened, and holds its place in the partitions, not its rows. A change runs to its end at
+//! it was opened, the transaction's own changes up to a mark that is set there, and holds its place
+//! in the partitions, not its rows. A change runs to its end at
 //! once, and what it returns waits here. All portals end with the transaction; outside of one,
 //! with the client's [`Session::sync`].
 
@@ -25,6 +26,7 @@ use crate::sql::{OutputColumn, Planned, PlannedKind};
 use futures::future::{LocalBoxFuture, ready};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
+use model::id::Mark;
 use model::value::Value;
 use shards::exec::memory::Reservation;
 use std::collections::{HashMap, VecDeque};
@@ -51,6 +53,10 @@ pub(super) struct Bound {
     pub(super) micros: i64,
     /// It does not end with the transaction.
     pub(super) held: bool,
+    /// The last mark of the transaction when it was made.
+    pub(super) since: Option<Mark>,
+    /// The mark that its query reads the transaction's own changes at.
+    pub(super) reads_at: Option<Mark>,
 }
 
 /// Where a portal comes from.
@@ -108,6 +114,22 @@ impl Portals {
         if self.by_name.is_empty() {
             self.clear();
         }
+    }
+
+    /// Those end that were made at a mark or after it.
+    pub(super) fn end_since(&mut self, mark: Mark) {
+        let is_before = |at: Option<Mark>| at.is_none_or(|at| at < mark);
+        let stays = |bound: &Bound| is_before(bound.since) && is_before(bound.reads_at);
+        self.by_name.retain(|_, bound| bound.held || stays(bound));
+    }
+
+    /// The last mark that a query still reads at.
+    pub(super) fn last_mark_read(&self) -> Option<Mark> {
+        let reads = |bound: &Bound| match &bound.state {
+            State::Reading(reading) if reading.has_query() => bound.reads_at,
+            _ => None,
+        };
+        self.by_name.values().filter_map(reads).max()
     }
 
     pub(super) fn insert(&mut self, name: Box<str>, bound: Bound) {
@@ -203,6 +225,8 @@ impl Session {
             state: State::Bound,
             micros: now_micros(),
             held: false,
+            since: self.open.as_ref().map(|open| open.transaction.last_mark()),
+            reads_at: None,
         };
         self.portals.by_name.insert(name.into(), bound);
         Ok(())
@@ -284,8 +308,8 @@ impl Session {
                 let timeout = self.settings.statement_timeout();
                 let cancel = self.cancel.clone();
                 let opened = self.open_portal(&text, planned, parameters);
-                let reading = guarded(opened, interrupts, &cancel.requested, timeout).await?;
-                self.set_state(name, State::Reading(reading));
+                let opened = guarded(opened, interrupts, &cancel.requested, timeout).await?;
+                self.set_reading(name, opened);
             }
             State::Bound => {
                 let memory = self.host.router.reserve();
@@ -326,13 +350,20 @@ impl Session {
         }
     }
 
-    /// Opens a query in the session's transaction, which begins here where there is none.
+    fn set_reading(&mut self, name: &str, (reading, reads_at): (Reading, Option<Mark>)) {
+        if let Some(portal) = self.portals.by_name.get_mut(name) {
+            (portal.state, portal.reads_at) = (State::Reading(reading), reads_at);
+        }
+    }
+
+    /// Opens a query in the session's transaction, which begins here where there is none. It reads
+    /// the transaction's changes at the mark that comes with it.
     async fn open_portal(
         &mut self,
         text: &PreparedText,
         planned: Rc<Planned>,
         parameters: Arc<[Value]>,
-    ) -> Result<Reading, SqlError> {
+    ) -> Result<(Reading, Option<Mark>), SqlError> {
         match block::decide(self.standing, Step::Work { more: true }) {
             Decision::BeginImplicit => self.begin(Standing::Implicit),
             Decision::Refuse(refusal) => return Err(refusal.to_error()),
@@ -340,17 +371,30 @@ impl Session {
         }
         // The pass is the transaction's.
         let (planned, _) = self.admit(Source::Prepared(text), planned).await?;
-        let (transaction, now) = match &self.open {
-            Some(open) => (Some(&open.transaction), open.began_micros),
+        self.open_query(&planned, parameters, false)
+    }
+
+    /// Opens a query in the session's transaction, if it is in one.
+    pub(super) fn open_query(
+        &mut self,
+        planned: &Planned,
+        parameters: Arc<[Value]>,
+        goes_back: bool,
+    ) -> Result<(Reading, Option<Mark>), SqlError> {
+        let (transaction, now) = match &mut self.open {
+            Some(open) => {
+                let mark = open.transaction.set_mark();
+                (Some((&open.transaction, mark)), open.began_micros)
+            }
             None => (None, now_micros()),
         };
         let identity = self.identity.clone();
         let sequences = self.sequences.clone();
-        let statement =
-            Statement { planned: &planned, parameters, now_micros: now, identity, sequences };
+        let statement = Statement { planned, parameters, now_micros: now, identity, sequences };
         let router = &self.host.router;
         let query = router.open_query(&statement, transaction)?;
-        Ok(Reading::of_query(query, false, router.reserve()))
+        let reading = Reading::of_query(query, goes_back, router.reserve());
+        Ok((reading, transaction.map(|(_, mark)| mark)))
     }
 
     /// Opens a query that was bound by the protocol and is fetched from by SQL.
@@ -367,8 +411,8 @@ impl Session {
             ));
         }
         let parameters = bound.parameters.clone();
-        let reading = self.open_portal(&text, planned, parameters).await?;
-        self.set_state(name, State::Reading(reading));
+        let opened = self.open_portal(&text, planned, parameters).await?;
+        self.set_reading(name, opened);
         Ok(())
     }
 

@@ -56,6 +56,11 @@ impl Reading {
         Reading { rows, row: 0, at_start: true, at_end: false, tag: Some(tag) }
     }
 
+    /// Whether more rows may come from its query.
+    pub(super) fn has_query(&self) -> bool {
+        self.rows.query.is_some()
+    }
+
     /// Reads what the query still has, so that it is not needed any more.
     pub(super) async fn settle(&mut self) -> Result<(), SqlError> {
         while self.rows.read().await? {}

@@ -61,6 +61,9 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Begin => Step::Begin,
         PlannedKind::Commit => Step::Commit,
         PlannedKind::Rollback => Step::Rollback,
+        PlannedKind::Savepoint(_) => Step::Savepoint("SAVEPOINT"),
+        PlannedKind::Release(_) => Step::Savepoint("RELEASE SAVEPOINT"),
+        PlannedKind::RollbackTo(_) => Step::RollbackTo,
         PlannedKind::Ddl(_) => Step::SchemaChange,
         PlannedKind::Maintenance(maintenance) if maintenance.verb == Verb::Vacuum => {
             Step::ByItself { name: "VACUUM", more }
@@ -169,10 +172,10 @@ impl Session {
         Key { database: &self.scope.database, text, parameters: &[] }
     }
 
-    /// In a failed block nothing is planned but its end: names may be gone with what was rolled
-    /// back.
+    /// In a failed block nothing is planned but what leads out of it: names may be gone with what
+    /// was rolled back.
     fn refuse_if_failed(&self, parsed: &ParsedStatement) -> Result<(), SqlError> {
-        match self.standing == Standing::Failed && !parsed.ends_block() {
+        match self.standing == Standing::Failed && !parsed.leaves_failure() {
             true => Err(block::Refusal::Failed.to_error()),
             false => Ok(()),
         }
@@ -231,8 +234,23 @@ impl Session {
                 return Ok(Done::tagged("BEGIN"));
             }
             Decision::Leave => {
-                self.standing = Standing::Idle;
+                self.rollback_open(Standing::Idle).await;
                 return Ok(Done::tagged("ROLLBACK"));
+            }
+            Decision::Savepoint => {
+                match &planned.kind {
+                    PlannedKind::Savepoint(name) => self.set_savepoint(name)?,
+                    PlannedKind::Release(name) => self.release_savepoint(name)?,
+                    _ => return Err(SqlError::internal("no statement about savepoints")),
+                }
+                return Ok(Done::tagged(&planned.tag(0)));
+            }
+            Decision::RollbackTo => {
+                let PlannedKind::RollbackTo(name) = &planned.kind else {
+                    return Err(SqlError::internal("no statement about savepoints"));
+                };
+                self.roll_back_to(name).await?;
+                return Ok(Done::tagged(&planned.tag(0)));
             }
             Decision::Commit(warning) => {
                 self.warn(warning, client);
@@ -411,8 +429,12 @@ impl Session {
         client: &mut dyn Client,
     ) -> Result<u64, SqlError> {
         let host = self.host.clone();
+        let mark = self.last_mark_of_use();
         let (transaction, now) = match &mut self.open {
-            Some(open) => (Some(&mut open.transaction), open.began_micros),
+            Some(open) => {
+                open.transaction.keep(mark);
+                (Some(&mut open.transaction), open.began_micros)
+            }
             None => (None, now_micros()),
         };
         let statement = Statement {
@@ -495,6 +517,7 @@ impl Session {
             began_micros: now_micros(),
             settings_before: None,
             settings_after: None,
+            savepoints: Vec::new(),
         }));
     }
 
@@ -534,8 +557,9 @@ impl Session {
         committed
     }
 
-    async fn rollback_open(&mut self, standing: Standing) {
+    pub(super) async fn rollback_open(&mut self, standing: Standing) {
         self.standing = standing;
+        self.lost_savepoints = false;
         self.portals.end_unheld();
         let Some(open) = self.open.take() else { return };
         if let Some(before) = open.settings_before {
@@ -550,7 +574,7 @@ impl Session {
         match self.standing {
             Standing::Idle | Standing::Failed => {}
             Standing::Implicit => self.rollback_open(Standing::Idle).await,
-            Standing::Open => self.rollback_open(Standing::Failed).await,
+            Standing::Open => self.fail_block().await,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Report {
     pub refused: u64,
     /// Transactions whose fate the client did not learn.
     pub in_doubt: u64,
+    /// Blocks that went on from a savepoint after a statement of theirs was refused.
+    pub revived: u64,
     /// Reads whose answer was checked while others wrote.
     pub reads: u64,
     /// Schema changes that were acknowledged.
@@ -67,13 +69,14 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  {} lives, {} checks, {} committed, {} refused, {} in doubt, {} reads, \
-             {} schema changes",
+            "  {} lives, {} checks, {} committed, {} refused, {} in doubt, {} revived, \
+             {} reads, {} schema changes",
             self.lives,
             self.checks,
             self.committed,
             self.refused,
             self.in_doubt,
+            self.revived,
             self.reads,
             self.schema_changes
         )?;

@@ -96,6 +96,7 @@ pub fn run(options: &SimOptions) -> Report {
         committed: count(|counters| counters.committed.get()),
         refused: count(|counters| counters.refused.get()),
         in_doubt: count(|counters| counters.in_doubt.get()),
+        revived: count(|counters| counters.revived.get()),
         reads: count(|counters| counters.reads.get()),
         schema_changes: count(|counters| counters.schema_changes.get()),
         corruption_refused: count(|counters| counters.corruption_refused.get()),

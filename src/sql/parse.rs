@@ -124,13 +124,10 @@ fn name(parser: &mut Parser<'_>) -> Result<String, ParserError> {
 }
 
 impl ParsedStatement {
-    /// Whether it ends a transaction block: all that a failed one takes.
-    pub fn ends_block(&self) -> bool {
+    /// Whether it ends a transaction block or goes back in it: all that a failed one takes.
+    pub fn leaves_failure(&self) -> bool {
         let Syntax::Standard(statement) = &self.syntax else { return false };
-        matches!(
-            **statement,
-            Statement::Commit { .. } | Statement::Rollback { savepoint: None, .. }
-        )
+        matches!(**statement, Statement::Commit { .. } | Statement::Rollback { .. })
     }
 }
 

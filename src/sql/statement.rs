@@ -80,6 +80,12 @@ pub enum PlannedKind {
     Commit,
     /// `ROLLBACK`
     Rollback,
+    /// `SAVEPOINT`
+    Savepoint(String),
+    /// `ROLLBACK TO`
+    RollbackTo(String),
+    /// `RELEASE`
+    Release(String),
     /// `EXPLAIN`
     Explain {
         /// What is explained.
@@ -265,6 +271,11 @@ pub(super) fn bind_statement(
         Statement::Rollback { chain: false, savepoint: None } => {
             without_rows(PlannedKind::Rollback)
         }
+        Statement::Rollback { chain: false, savepoint: Some(name) } => {
+            without_rows(PlannedKind::RollbackTo(fold(name)))
+        }
+        Statement::Savepoint { name } => without_rows(PlannedKind::Savepoint(fold(name))),
+        Statement::ReleaseSavepoint { name } => without_rows(PlannedKind::Release(fold(name))),
         Statement::Explain { statement, analyze, .. } => {
             let (kind, columns) = bind_statement(binder, statement, settings)?;
             let inner = Box::new(Planned {
@@ -456,7 +467,9 @@ impl Planned {
             PlannedKind::Ddl(ddl) => ddl.tag().to_owned(),
             PlannedKind::Begin => "BEGIN".to_owned(),
             PlannedKind::Commit => "COMMIT".to_owned(),
-            PlannedKind::Rollback => "ROLLBACK".to_owned(),
+            PlannedKind::Rollback | PlannedKind::RollbackTo(_) => "ROLLBACK".to_owned(),
+            PlannedKind::Savepoint(_) => "SAVEPOINT".to_owned(),
+            PlannedKind::Release(_) => "RELEASE".to_owned(),
             PlannedKind::Explain { .. } => "EXPLAIN".to_owned(),
             PlannedKind::Set(set) if set.value.is_none() && !set.local => "RESET".to_owned(),
             PlannedKind::Set(_) => "SET".to_owned(),

@@ -7,7 +7,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{RequestBody, Response};
 use model::error::SqlError;
-use model::id::TxnId;
+use model::id::{Mark, TxnId};
 use model::time::Timestamp;
 use shards::core::Engine;
 
@@ -63,6 +63,31 @@ pub async fn rollback(engine: &Engine, transaction: &Transaction) -> Result<(), 
     });
     let results = futures::future::join_all(rollbacks).await;
     results.into_iter().collect()
+}
+
+/// Takes back what a transaction has done since a mark, everywhere. After an error it can only be
+/// rolled back.
+pub async fn roll_back_to(
+    engine: &Engine,
+    transaction: &mut Transaction,
+    mark: Mark,
+) -> Result<(), SqlError> {
+    let txn = transaction.id;
+    let rollbacks = transaction.participants().into_iter().map(|partition| async move {
+        let answer = engine.call(partition, RequestBody::RollbackTo { txn, mark }).await?;
+        match answer {
+            Response::Returned(left) => Ok((partition, left)),
+            other => Err(unexpected("a rollback to a mark", &other)),
+        }
+    });
+    let results: Vec<Result<_, SqlError>> = futures::future::join_all(rollbacks).await;
+    for result in results {
+        let (partition, left) = result?;
+        if !left {
+            transaction.release(partition);
+        }
+    }
+    Ok(())
 }
 
 /// The request for an action, and the event that its answer makes.

@@ -7,6 +7,7 @@
 //! ```text
 //! statement ──► Write to each partition (locks rows, stages versions)
 //!           ──► Stage: effects on other partitions (unique keys, references)
+//! ROLLBACK TO ──► RollbackTo to each: what it has staged and locked since the mark goes
 //! COMMIT    ──► one partition: one phase; several: two-phase commit (coordinator.rs)
 //! ```
 //!
@@ -17,10 +18,10 @@ mod commit;
 pub mod coordinator;
 mod finisher;
 
-pub use commit::{commit, rollback};
+pub use commit::{commit, roll_back_to, rollback};
 pub use finisher::Finisher;
 
-use model::id::{PartitionId, TxnId};
+use model::id::{Mark, PartitionId, TxnId};
 use std::collections::BTreeSet;
 
 /// A transaction in progress.
@@ -29,12 +30,16 @@ pub struct Transaction {
     /// Who it is.
     pub id: TxnId,
     participants: BTreeSet<PartitionId>,
+    /// The last mark that was set.
+    last_mark: Mark,
+    /// The last one that it may still go back to, or is read at.
+    mark: Option<Mark>,
 }
 
 impl Transaction {
     /// A transaction that has touched nothing yet.
     pub fn new(id: TxnId) -> Transaction {
-        Transaction { id, participants: BTreeSet::new() }
+        Transaction { id, participants: BTreeSet::new(), last_mark: Mark(0), mark: None }
     }
 
     /// Notes that a partition may hold locks or staged writes of it, before it is asked.
@@ -45,6 +50,28 @@ impl Transaction {
     /// Forgets a partition that is known to hold nothing of it any more.
     pub fn release(&mut self, partition: PartitionId) {
         self.participants.remove(&partition);
+    }
+
+    /// Sets a mark here: a place to go back to, or to be read at. Changes are told of it only when
+    /// it is [kept](Transaction::keep).
+    pub fn set_mark(&mut self) -> Mark {
+        self.last_mark = Mark(self.last_mark.0 + 1);
+        self.last_mark
+    }
+
+    /// The last mark that was set; of none, one before all.
+    pub fn last_mark(&self) -> Mark {
+        self.last_mark
+    }
+
+    /// Says which is the last mark that is still of use.
+    pub fn keep(&mut self, mark: Option<Mark>) {
+        self.mark = mark;
+    }
+
+    /// The mark that changes belong to.
+    pub fn mark(&self) -> Option<Mark> {
+        self.mark
     }
 
     /// The partitions that may hold something of it, in order.

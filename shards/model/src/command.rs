@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::error::SqlError;
-use crate::id::{PartitionId, TxnId};
+use crate::id::{Mark, PartitionId, TxnId};
 use crate::plan::Plan;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -33,6 +33,8 @@ pub enum RequestBody {
         /// Commit at once if the change has no effects elsewhere: a statement of its own that
         /// touches one partition. The answer says whether that happened.
         commit: bool,
+        /// The last place that the transaction may still go back to, or is read at.
+        mark: Option<Mark>,
     },
     /// Stages what another partition's change means here. Answered by [`Response::Done`].
     Stage {
@@ -40,6 +42,16 @@ pub enum RequestBody {
         txn: TxnId,
         /// In order.
         effects: Vec<Effect>,
+        /// As of a write.
+        mark: Option<Mark>,
+    },
+    /// Takes back what a transaction has staged and locked since a mark. Answered by
+    /// [`Response::Returned`].
+    RollbackTo {
+        /// The transaction.
+        txn: TxnId,
+        /// The mark.
+        mark: Mark,
     },
     /// Ends a transaction that has written in this partition only.
     /// Answered by [`Response::Committed`].
@@ -103,6 +115,8 @@ pub struct Fragment {
     pub snapshot: Timestamp,
     /// The transaction on whose behalf it runs; `None` reads outside of any.
     pub txn: Option<TxnId>,
+    /// Of the transaction's own versions only those before this mark are seen; `None`: all.
+    pub seen: Option<Mark>,
     /// The statement's own wall-clock time, the same everywhere (`now()`): microseconds since
     /// 2000-01-01 00:00 UTC.
     pub now_micros: i64,
@@ -178,6 +192,8 @@ pub enum Response {
     Modified(Modified),
     /// Staged, finished or rolled back.
     Done,
+    /// Rolled back to a mark; whether the transaction still has something here.
+    Returned(bool),
     /// Durable and visible from this timestamp on.
     Committed(Timestamp),
     /// Ready to commit at any timestamp from this one on; `None`: nothing was written here, and

@@ -42,6 +42,11 @@ id!(
     Term(u64)
 );
 id!(
+    /// A place among the changes of one transaction: it may go back there, and be read as it was
+    /// there. Later places have greater numbers.
+    Mark(u64)
+);
+id!(
     /// Version of the catalog; each schema change is the next one.
     CatalogVersion(u64)
 );

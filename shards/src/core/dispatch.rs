@@ -201,12 +201,15 @@ impl Engine {
         let here = self.inner.partition(partition)?;
         Ok(match body {
             RequestBody::Read(_) => return Err(SqlError::internal("a read must be streamed")),
-            RequestBody::Write { fragment, commit } => {
-                Response::Modified(here.write(&fragment, commit).await?)
+            RequestBody::Write { fragment, commit, mark } => {
+                Response::Modified(here.write(&fragment, commit, mark).await?)
             }
-            RequestBody::Stage { txn, effects } => {
-                here.stage_effects(txn, effects).await?;
+            RequestBody::Stage { txn, effects, mark } => {
+                here.stage_effects(txn, effects, mark).await?;
                 Response::Done
+            }
+            RequestBody::RollbackTo { txn, mark } => {
+                Response::Returned(here.roll_back_to(txn, mark).await?)
             }
             RequestBody::CommitOnePhase { txn } => {
                 Response::Committed(here.commit_one_phase(txn).await?)

@@ -107,7 +107,7 @@ async fn stage(
     partition: u32,
     effects: Vec<Effect>,
 ) -> Result<(), SqlError> {
-    let body = RequestBody::Stage { txn, effects };
+    let body = RequestBody::Stage { txn, effects, mark: None };
     engine.call(PartitionId(partition), body).await.map(drop)
 }
 

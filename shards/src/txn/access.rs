@@ -1,13 +1,13 @@
 //! Reading and staging single keys for a transaction.
 
 use super::locks::LockMode;
-use super::partition::{Partition, storage_error};
+use super::partition::{Partition, dispose_marks, storage_error};
 use super::snapshots::SnapshotGuard;
 use crate::storage::{CacheLookup, Versioned};
 use bytes::Bytes;
 use model::command::{Effect, KeyConflict};
 use model::error::{SqlError, SqlState};
-use model::id::TxnId;
+use model::id::{Mark, TxnId};
 use model::time::Timestamp;
 use runtime::time;
 use std::rc::Rc;
@@ -32,15 +32,31 @@ pub(super) struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         self.partition.states.borrow_mut().leave(self.txn, time::now());
+        self.partition.left(self.txn);
     }
 }
 
 impl Partition {
-    /// Begins a request of a transaction that may stage writes.
-    pub(super) fn enter(self: &Rc<Self>, txn: TxnId) -> Result<Entered, SqlError> {
+    /// Begins a request of a transaction that may stage writes. They belong to `mark`.
+    pub(super) fn enter(
+        self: &Rc<Self>,
+        txn: TxnId,
+        mark: Option<Mark>,
+    ) -> Result<Entered, SqlError> {
         let entered = self.states.borrow_mut().enter(txn, time::now());
         entered.map_err(|refusal| self.refuse(txn, refusal))?;
-        Ok(Entered { partition: self.clone(), txn })
+        let locks = match mark {
+            Some(_) => self.context.locks.borrow().held_keys(self.id, txn).len(),
+            None => 0,
+        };
+        let past = self.states.borrow_mut().begin_mark(txn, mark, locks);
+        dispose_marks(past);
+        Ok(self.entered(txn))
+    }
+
+    /// A request that the states have let in.
+    pub(super) fn entered(self: &Rc<Self>, txn: TxnId) -> Entered {
+        Entered { partition: self.clone(), txn }
     }
 
     /// Begins to read at a snapshot: no later write will have an earlier timestamp.

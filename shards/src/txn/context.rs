@@ -158,23 +158,30 @@ impl CoreContext {
 
     /// Ends a transaction's locks in a partition; behind the caller's back where there are many.
     pub(crate) fn unlock(self: &Rc<Self>, partition: PartitionId, txn: TxnId) {
-        if self.unlock_some(partition, txn) {
+        if self.unlock_some(partition, txn, 0) {
             return;
         }
         let context = self.clone();
         let unlocking = async move {
-            while !context.unlock_some(partition, txn) {
+            while !context.unlock_some(partition, txn, 0) {
                 task::yield_now().await;
             }
         };
         task::spawn("unlock", unlocking).detach();
     }
 
-    /// Returns whether that was all of them.
-    fn unlock_some(&self, partition: PartitionId, txn: TxnId) -> bool {
+    /// Ends the locks that a transaction took in a partition after the first `kept`.
+    pub(crate) async fn unlock_to(&self, partition: PartitionId, txn: TxnId, kept: usize) {
+        while !self.unlock_some(partition, txn, kept) {
+            task::yield_now().await;
+        }
+    }
+
+    /// Returns whether that was all of them but the first `kept`.
+    fn unlock_some(&self, partition: PartitionId, txn: TxnId, kept: usize) -> bool {
         let mut granted = Vec::new();
         let mut locks = self.locks.borrow_mut();
-        let all = locks.release(partition, txn, UNLOCK_KEYS, &mut granted);
+        let all = locks.release(partition, txn, kept, UNLOCK_KEYS, &mut granted);
         drop(locks);
         self.wake(granted);
         all

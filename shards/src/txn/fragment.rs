@@ -52,7 +52,8 @@ impl Partition {
 
     fn exec_context(self: &Rc<Self>, fragment: &Fragment, txn: Option<TxnId>) -> Rc<ExecContext> {
         let memory = self.context.memory.child(self.context.options.statement_bytes_max);
-        let store = TxnStore { partition: self.clone(), snapshot: fragment.snapshot, txn };
+        let (snapshot, seen) = (fragment.snapshot, fragment.seen);
+        let store = TxnStore { partition: self.clone(), snapshot, txn, seen };
         let parameters = fragment.parameters.clone();
         let context = ExecContext::new(parameters, fragment.now_micros, memory);
         Rc::new(ExecContext { rows: Some(Rc::new(store)), ..context })

@@ -185,17 +185,19 @@ impl LockTable {
         self.held.get(&(partition, txn)).map_or(&[], Vec::as_slice)
     }
 
-    /// Ends at most so many of a transaction's locks in a partition. Appends the requests that are
-    /// granted by that. Returns whether it has none left.
+    /// Ends a transaction's locks in a partition that came after the first `kept`, at most so many
+    /// at once. Appends the requests that are granted by that. Returns whether all of them are
+    /// ended. A lock that became exclusive later stays so.
     pub(crate) fn release(
         &mut self,
         partition: PartitionId,
         txn: TxnId,
+        kept: usize,
         keys_max: usize,
         granted: &mut Vec<Ticket>,
     ) -> bool {
         let Some(held) = self.held.get_mut(&(partition, txn)) else { return true };
-        let left = held.len().saturating_sub(keys_max);
+        let left = held.len().saturating_sub(keys_max).max(kept.min(held.len()));
         let released = held.split_off(left);
         if left == 0 {
             self.held.remove(&(partition, txn));
@@ -208,7 +210,7 @@ impl LockTable {
             }
             self.grant(&lock_key, granted);
         }
-        left == 0
+        left <= kept
     }
 
     /// Locks that all transactions hold.

@@ -29,6 +29,10 @@
 //! ([`locks`]). Circles of waiting transactions on this core cost their youngest member (40P01);
 //! circles over several cores end by the lock timeout (55P03).
 //!
+//! **Going back.** A transaction that may go back to a savepoint, or has a cursor open, names a
+//! *mark* with each change. What the first change of a key after a mark replaces is kept with it
+//! (`state/marks.rs`), until the transaction ends or goes back; the locks since then go with it.
+//!
 //! # What holds
 //!
 //! - State that the log knows changes only when the log applies it: a replay arrives at the same.
@@ -42,8 +46,8 @@
 //! # What is not here
 //!
 //! No range locks and no predicate locks: the first life's isolation is READ COMMITTED with
-//! exclusive row locks. No deadlock detection across cores. No savepoints. Coordinators live in
-//! the router (`src/txn`).
+//! exclusive row locks. No deadlock detection across cores. Coordinators live in the router
+//! (`src/txn`).
 
 mod access;
 mod context;

@@ -2,7 +2,7 @@
 
 use super::context::{CoreContext, timed_out};
 use super::locks::LockMode;
-use super::state::{Decision, Finish, Refusal, TxnStates, Vote, WriteSet};
+use super::state::{Decision, Finish, Marked, Refusal, TxnStates, Vote, WriteSet};
 use crate::log::LogError;
 use crate::storage::{StorageError, Tree};
 use bytes::Bytes;
@@ -30,6 +30,8 @@ pub(crate) struct Partition {
     pub(crate) states: RefCell<TxnStates>,
     /// Who waits for a transaction to end here.
     ended: RefCell<BTreeMap<TxnId, Notify>>,
+    /// Who waits for a request of a transaction to end here.
+    left: RefCell<BTreeMap<TxnId, Notify>>,
     /// The log has failed for good.
     failure: RefCell<Option<LogError>>,
 }
@@ -44,6 +46,7 @@ impl Partition {
             context,
             states: RefCell::new(states),
             ended: RefCell::default(),
+            left: RefCell::default(),
             failure: RefCell::default(),
         }
     }
@@ -201,6 +204,7 @@ impl Partition {
 
     /// A transaction has ended here: its locks go, and who waits for it goes on.
     pub(super) fn end(&self, txn: TxnId) {
+        self.forget_marks(txn);
         dispose(self.states.borrow_mut().end(txn));
         self.wake_ended(txn);
     }
@@ -210,6 +214,24 @@ impl Partition {
         if let Some(notify) = self.ended.borrow_mut().remove(&txn) {
             notify.notify_all();
         }
+    }
+
+    /// The transaction does not go back any more.
+    pub(super) fn forget_marks(&self, txn: TxnId) {
+        let marks = self.states.borrow_mut().take_marks(txn);
+        dispose_marks(marks);
+    }
+
+    /// A request of a transaction has ended here.
+    pub(super) fn left(&self, txn: TxnId) {
+        if let Some(notify) = self.left.borrow_mut().remove(&txn) {
+            notify.notify_all();
+        }
+    }
+
+    /// Resolves when a request of a transaction has ended here.
+    pub(super) fn wait_left(&self, txn: TxnId) -> impl Future<Output = ()> + use<> {
+        self.left.borrow_mut().entry(txn).or_default().notified()
     }
 
     /// Waits until no transaction is in the way of a snapshot in a range of keys.
@@ -319,6 +341,23 @@ fn dispose(writes: Option<Rc<WriteSet>>) {
         let mut writes = writes.into_iter();
         while writes.len() > 0 {
             writes.by_ref().take(DROP_WRITES).for_each(drop);
+            task::yield_now().await;
+        }
+    };
+    task::spawn("drop", dropping).detach();
+}
+
+/// Drops what marks hold, as [`dispose`] drops writes.
+pub(super) fn dispose_marks(mut marks: Vec<Marked>) {
+    if marks.iter().map(Marked::len).sum::<usize>() <= DROP_WRITES {
+        return;
+    }
+    let dropping = async move {
+        while let Some(last) = marks.last_mut() {
+            last.drop_some(DROP_WRITES);
+            if last.len() == 0 {
+                marks.pop();
+            }
             task::yield_now().await;
         }
     };

@@ -1,16 +1,21 @@
 //! What a partition answers: a handler a request.
 
+use super::context::timed_out;
 use super::partition::{Partition, storage_error};
-use super::state::{Phase, Refusal};
+use super::state::{Phase, Refusal, Returned};
 use crate::log::{LogError, Reserved};
 use model::command::{Command, Effect, Fragment, Modified, Outcome};
 use model::error::{SqlError, SqlState};
-use model::id::{LogIndex, PartitionId, TxnId};
+use model::id::{LogIndex, Mark, PartitionId, TxnId};
 use model::time::Timestamp;
+use runtime::time;
 use std::rc::Rc;
 
 /// What a command costs in the log besides its keys and values, in bytes.
 const COMMAND_BYTES: usize = 64;
+
+/// A rollback to a mark takes so many keys back at once, between which other tasks run.
+const RETURN_KEYS: usize = 512;
 
 /// What a key and its value cost besides themselves.
 pub(super) const WRITE_BYTES: usize = 8;
@@ -21,13 +26,14 @@ impl Partition {
         self: &Rc<Self>,
         fragment: &Fragment,
         commit: bool,
+        mark: Option<Mark>,
     ) -> Result<Modified, SqlError> {
         let txn = match fragment.txn {
             Some(txn) => txn,
             None => return Err(SqlError::internal("a change needs a transaction")),
         };
         let changed = {
-            let _entered = self.enter(txn)?;
+            let _entered = self.enter(txn, mark)?;
             self.run_modify(txn, fragment).await
         };
         let mut modified = match changed {
@@ -50,8 +56,9 @@ impl Partition {
         self: &Rc<Self>,
         txn: TxnId,
         effects: Vec<Effect>,
+        mark: Option<Mark>,
     ) -> Result<(), SqlError> {
-        let _entered = self.enter(txn)?;
+        let _entered = self.enter(txn, mark)?;
         for effect in effects {
             self.stage_effect(txn, effect).await?;
             runtime::task::yield_if_due().await;
@@ -59,9 +66,62 @@ impl Partition {
         Ok(())
     }
 
+    /// Takes back what a transaction has staged and locked since a mark. Returns whether anything
+    /// of it is left here; where nothing is, the partition has forgotten it.
+    pub(crate) async fn roll_back_to(
+        self: &Rc<Self>,
+        txn: TxnId,
+        mark: Mark,
+    ) -> Result<bool, SqlError> {
+        if !self.wait_at_rest(txn).await? {
+            return Ok(false);
+        }
+        let entered = self.states.borrow_mut().enter(txn, time::now());
+        entered.map_err(|refusal| self.refuse(txn, refusal))?;
+        let entered = self.entered(txn);
+        let mut locks = None;
+        let kept = loop {
+            let returned = self.states.borrow_mut().return_some(txn, mark, RETURN_KEYS, &mut locks);
+            match returned {
+                Returned::More => runtime::task::yield_if_due().await,
+                Returned::To(kept) => break kept,
+            }
+        };
+        if let Some(kept) = kept {
+            self.context.unlock_to(self.id, txn, kept).await;
+        }
+        drop(entered);
+        let locked = !self.context.locks.borrow().held_keys(self.id, txn).is_empty();
+        if locked || !self.states.borrow().has_staged_nothing(txn) {
+            return Ok(true);
+        }
+        self.end(txn);
+        Ok(false)
+    }
+
+    /// Waits until no request of a transaction is in progress: one that was given up may still be.
+    /// `false`: it is not known here.
+    async fn wait_at_rest(&self, txn: TxnId) -> Result<bool, SqlError> {
+        let since = time::now();
+        loop {
+            let at_rest = self.states.borrow().is_at_rest(txn);
+            match at_rest {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(Refusal::Unknown) => return Ok(false),
+                Err(refusal) => return Err(self.refuse(txn, refusal)),
+            }
+            let left = self.context.options.lock_timeout.saturating_sub(since.elapsed());
+            if time::timeout(left, self.wait_left(txn)).await.is_err() {
+                return Err(timed_out("a statement that was given up", None, since.elapsed()));
+            }
+        }
+    }
+
     /// Commits a transaction that has written here only. Its writes are visible when it returns.
     pub(crate) async fn commit_one_phase(&self, txn: TxnId) -> Result<Timestamp, SqlError> {
         let (bytes, writes) = self.ready_to_end(txn)?;
+        self.forget_marks(txn);
         if writes == 0 {
             self.end(txn);
             return Ok(self.context.now());
@@ -89,6 +149,7 @@ impl Partition {
             return Ok(Some(at));
         }
         let (bytes, writes) = self.ready_to_end(txn)?;
+        self.forget_marks(txn);
         if self.is_large(txn, bytes, writes) {
             return self.prepare_in_parts(txn, anchor).await.map(Some);
         }

@@ -17,10 +17,12 @@
 //! replay after a crash arrives at the same state.
 
 mod bulk;
+mod marks;
 
 pub(super) use bulk::lock_part;
 use bulk::{Bulk, Logged};
 use bytes::Bytes;
+pub(crate) use marks::{Marked, Returned};
 use model::command::{Command, KeyWrite, Outcome};
 use model::id::{LogIndex, PartitionId, TxnId};
 use model::time::Timestamp;
@@ -64,6 +66,10 @@ pub(crate) struct Txn {
     logged: Option<Logged>,
     /// Bytes of staged keys and values.
     pub(crate) staged_bytes: usize,
+    /// What it may go back to, the earliest first.
+    marks: Vec<Marked>,
+    /// Bytes of what the marks hold.
+    marked_bytes: usize,
     /// Its vote, from `Preparing` on.
     vote: Option<Vote>,
     /// When a request of it was last served.
@@ -126,6 +132,8 @@ impl Txn {
             staged: WriteSet::new(),
             logged: None,
             staged_bytes: 0,
+            marks: Vec::new(),
+            marked_bytes: 0,
             vote: None,
             heard: now,
             busy: 0,
@@ -233,12 +241,17 @@ impl TxnStates {
         }
         let key_bytes = key.len();
         let bytes = key_bytes + value.as_ref().map_or(0, Bytes::len);
-        let before = match known.staged.insert(key, value) {
-            Some(before) => key_bytes + before.map_or(0, |value| value.len()),
+        let marked = (!known.marks.is_empty()).then(|| key.clone());
+        let replaced = known.staged.insert(key, value);
+        let before = match &replaced {
+            Some(before) => key_bytes + before.as_ref().map_or(0, Bytes::len),
             None => 0,
         };
         known.staged_bytes = known.staged_bytes + bytes - before;
         self.staged_bytes.set(self.staged_bytes.get() + bytes - before);
+        if let Some(key) = marked {
+            self.note_before(txn, &key, &replaced);
+        }
         true
     }
 
@@ -420,7 +433,8 @@ impl TxnStates {
     /// in steps where it is much.
     pub(crate) fn end(&mut self, txn: TxnId) -> Option<Rc<WriteSet>> {
         let known = self.txns.remove(&txn)?;
-        self.staged_bytes.set(self.staged_bytes.get() - known.staged_bytes);
+        let bytes = known.staged_bytes + known.marked_bytes;
+        self.staged_bytes.set(self.staged_bytes.get() - bytes);
         let bulk = self.bulk.remove(&txn).map(|bulk| bulk.writes);
         bulk.or_else(|| Some(Rc::new(known.staged)))
     }

@@ -7,7 +7,7 @@ use crate::storage::{CacheLookup, Scan, ScanBatch};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use model::error::{SqlError, SqlState};
-use model::id::TxnId;
+use model::id::{Mark, TxnId};
 use model::key::KeyRange;
 use model::schema::Table;
 use model::time::Timestamp;
@@ -21,6 +21,8 @@ pub(crate) struct TxnStore {
     pub(super) partition: Rc<Partition>,
     pub(super) snapshot: Timestamp,
     pub(super) txn: Option<TxnId>,
+    /// Of its own writes only those before this are seen.
+    pub(super) seen: Option<Mark>,
 }
 
 impl TxnStore {
@@ -41,7 +43,7 @@ impl RowStore for TxnStore {
         let staged = match self.txn {
             Some(txn) => {
                 let states = self.partition.states.borrow();
-                states.staged_range(txn, &range.start, range.end.as_deref())
+                states.staged_range_at(txn, &range.start, range.end.as_deref(), self.seen)
             }
             None => Vec::new(),
         };
@@ -60,7 +62,7 @@ impl RowStore for TxnStore {
     fn get<'a>(&'a self, key: &'a [u8]) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
         Box::pin(async move {
             if let Some(txn) = self.txn
-                && let Some(staged) = self.partition.states.borrow().staged(txn, key)
+                && let Some(staged) = self.partition.states.borrow().staged_at(txn, key, self.seen)
             {
                 return Ok(staged.map(stored));
             }
@@ -72,7 +74,7 @@ impl RowStore for TxnStore {
     fn get_cached(&self, key: &[u8]) -> Option<Option<StoredRow>> {
         let states = self.partition.states.borrow();
         if let Some(txn) = self.txn
-            && let Some(staged) = states.staged(txn, key)
+            && let Some(staged) = states.staged_at(txn, key, self.seen)
         {
             return Some(staged.map(stored));
         }

@@ -1,10 +1,10 @@
 //! The pure parts, as tables: locks, and what a partition's states answer.
 
 use super::locks::{Acquired, LockMode, LockTable, Ticket};
-use super::state::{Decision, Finish, Phase, Refusal, TxnStates, Vote};
+use super::state::{Decision, Finish, Phase, Refusal, Returned, TxnStates, Vote};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
-use model::id::{CoreId, LogIndex, NodeId, PartitionId, TxnId};
+use model::id::{CoreId, LogIndex, Mark, NodeId, PartitionId, TxnId};
 use model::time::Timestamp;
 use runtime::time::Instant;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ fn queued(acquired: Acquired) -> Ticket {
 
 fn release(table: &mut LockTable, age: u64) -> Vec<Ticket> {
     let mut granted = Vec::new();
-    assert!(table.release(HOME, txn(age), usize::MAX, &mut granted));
+    assert!(table.release(HOME, txn(age), 0, usize::MAX, &mut granted));
     granted
 }
 
@@ -284,4 +284,120 @@ fn a_large_transaction_is_pending_from_its_time_on_and_takes_no_more() {
     assert_eq!(states.pending_at(b"b", Timestamp(50)), None);
     assert_eq!(staged_bytes.get(), 0);
     assert_eq!(states.oldest_segment(LogIndex(4)), 2);
+}
+
+/// Stages one write of the first transaction under a mark, as a request does.
+fn stage_at(
+    states: &mut TxnStates,
+    mark: Option<u64>,
+    name: &'static str,
+    value: Option<&'static str>,
+) {
+    states.enter(txn(1), NOW).unwrap();
+    states.begin_mark(txn(1), mark.map(Mark), 0);
+    assert!(states.stage(txn(1), key(name), value.map(key)));
+    states.leave(txn(1), NOW);
+}
+
+/// Takes back what was staged since a mark, a key at a time.
+fn return_to(states: &mut TxnStates, mark: u64) -> Option<usize> {
+    let mut locks = None;
+    loop {
+        if let Returned::To(kept) = states.return_some(txn(1), Mark(mark), 1, &mut locks) {
+            return kept;
+        }
+    }
+}
+
+/// What the first transaction sees of its own at a mark, as `key=value` or `key=` of a deletion.
+fn seen(states: &TxnStates, mark: Option<u64>) -> String {
+    let all = states.staged_range_at(txn(1), b"", None, mark.map(Mark));
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let shown = all.iter().map(|(name, value)| {
+        let alone = states.staged_at(txn(1), name, mark.map(Mark));
+        assert_eq!(alone.as_ref(), Some(value), "a key alone is what it is in the range");
+        format!("{}={}", text(name), value.as_ref().map(text).unwrap_or_default())
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_was_staged_since_a_mark_is_taken_back() {
+    let bytes = Rc::new(std::cell::Cell::new(0));
+    let mut states = TxnStates::new(HOME, bytes.clone());
+    stage_at(&mut states, None, "a", Some("0"));
+    stage_at(&mut states, Some(1), "a", Some("1"));
+    stage_at(&mut states, Some(1), "b", Some("1"));
+    stage_at(&mut states, Some(3), "a", None);
+    stage_at(&mut states, Some(3), "a", Some("3"));
+    stage_at(&mut states, Some(3), "c", Some("3"));
+    assert_eq!(seen(&states, None), "a=3 b=1 c=3");
+    // A reader that stands at a mark sees through what came after it; a mark that nothing was
+    // changed at is the next one.
+    assert_eq!(seen(&states, Some(4)), "a=3 b=1 c=3");
+    assert_eq!(seen(&states, Some(3)), "a=1 b=1");
+    assert_eq!(seen(&states, Some(2)), "a=1 b=1");
+    assert_eq!(seen(&states, Some(1)), "a=0");
+    return_to(&mut states, 3);
+    assert_eq!(seen(&states, None), "a=1 b=1");
+    // The same mark once more.
+    stage_at(&mut states, Some(3), "b", None);
+    assert_eq!(seen(&states, None), "a=1 b=");
+    return_to(&mut states, 3);
+    assert_eq!(return_to(&mut states, 3), None, "there is nothing more");
+    assert_eq!(seen(&states, None), "a=1 b=1");
+    return_to(&mut states, 1);
+    assert_eq!(seen(&states, None), "a=0");
+    assert_eq!(bytes.get(), 2, "a key and a value");
+    let command = states.commit(txn(1), Timestamp(9)).unwrap();
+    let writes = vec![KeyWrite { key: key("a"), value: Some(key("0")) }];
+    assert_eq!(command, Command::Commit { txn: txn(1), at: Timestamp(9), writes, staged: false });
+}
+
+#[test]
+fn marks_that_are_released_become_part_of_the_one_before() {
+    let bytes = Rc::new(std::cell::Cell::new(0));
+    let mut states = TxnStates::new(HOME, bytes.clone());
+    stage_at(&mut states, Some(1), "a", Some("1"));
+    stage_at(&mut states, Some(2), "a", Some("2"));
+    stage_at(&mut states, Some(2), "b", Some("2"));
+    stage_at(&mut states, Some(5), "b", Some("5"));
+    stage_at(&mut states, Some(5), "c", Some("5"));
+    // 2 and 5 were released.
+    stage_at(&mut states, Some(1), "d", Some("1"));
+    return_to(&mut states, 1);
+    assert_eq!((seen(&states, None), bytes.get()), (String::new(), 0));
+    // The first mark was set where nothing had been changed yet.
+    stage_at(&mut states, Some(7), "a", Some("7"));
+    stage_at(&mut states, Some(6), "a", Some("6"));
+    return_to(&mut states, 7);
+    assert_eq!(seen(&states, None), "a=6", "7 is not there any more");
+    return_to(&mut states, 6);
+    assert_eq!(seen(&states, None), "");
+    // Without any mark nothing is held to go back.
+    stage_at(&mut states, Some(8), "a", Some("8"));
+    stage_at(&mut states, None, "a", Some("9"));
+    assert_eq!(bytes.get(), 2);
+    assert_eq!(return_to(&mut states, 8), None);
+    states.end(txn(1));
+    assert_eq!(bytes.get(), 0);
+}
+
+#[test]
+fn marks_know_the_locks_that_were_held() {
+    let mut states = TxnStates::new(HOME, Rc::default());
+    let mut table = LockTable::default();
+    for (mark, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        states.enter(txn(1), NOW).unwrap();
+        states.begin_mark(txn(1), Some(Mark(mark)), table.held_keys(HOME, txn(1)).len());
+        ask(&mut table, 1, name, Exclusive);
+        states.leave(txn(1), NOW);
+    }
+    let waits = queued(ask(&mut table, 2, "b", Shared));
+    let kept = return_to(&mut states, 2);
+    assert_eq!(kept, Some(1));
+    let mut granted = Vec::new();
+    assert!(!table.release(HOME, txn(1), 1, 1, &mut granted), "one at a time, the last first");
+    assert!(table.release(HOME, txn(1), 1, 1, &mut granted));
+    assert_eq!((granted, table.held_keys(HOME, txn(1))), (vec![waits], &[key("a")][..]));
 }

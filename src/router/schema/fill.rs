@@ -145,7 +145,7 @@ impl Router {
         let txn = transaction.id;
         let staged = gathered.effects.into_iter().map(|(partition, effects)| {
             transaction.touch(partition);
-            self.engine().call(partition, RequestBody::Stage { txn, effects })
+            self.engine().call(partition, RequestBody::Stage { txn, effects, mark: None })
         });
         let staged: Vec<_> = staged.collect();
         let staged: Result<Vec<_>, SqlError> = join_all(staged).await.into_iter().collect();

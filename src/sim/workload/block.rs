@@ -1,14 +1,18 @@
-//! Transactions of several statements: changes of a client's own rows, and transfers.
+//! Transactions of several statements: changes of a client's own rows, with savepoints among them,
+//! and transfers.
 
 use super::{ACCOUNTS, Change, Key, Row, RowWrites, Shared, apply, coin, count, draw, draw_change};
 use crate::sim::client::{Client, Failure};
 use model::error::SqlState;
 use model::value::Value;
 use runtime::{random, time};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Most statements of a block, `BEGIN` and `COMMIT` aside.
 const STATEMENTS_MAX: u64 = 4;
+/// Most steps of a block with savepoints.
+const STEPS_MAX: u64 = 12;
 /// One in so many blocks is rolled back in the end.
 const ROLLBACKS: u64 = 8;
 /// Most that a transfer moves.
@@ -37,21 +41,56 @@ pub(super) async fn single(shared: &Shared, client: &mut Client, owner: usize) -
     settle(shared, owner, change.statement, answer.map(drop))
 }
 
+/// One step of a block. Savepoints have the number of those that are around them.
+enum Step {
+    Change(Change),
+    Savepoint(usize),
+    RollBackTo(usize),
+    Release(usize),
+    /// Reads the client's items, which must be these.
+    Check(BTreeMap<Key, Row>),
+}
+
 /// A block over the client's own rows.
 pub(super) async fn block(shared: &Shared, client: &mut Client, owner: usize) -> Fate {
     let mut rows = shared.oracles[owner].borrow().rows().clone();
-    let mut changes = Vec::new();
-    for _ in 0..=random::below(STATEMENTS_MAX) {
-        let change = draw_change(shared, owner as i64, &rows);
-        for (key, content) in &change.writes {
-            match content {
-                Some(row) => rows.insert(*key, row.clone()),
-                None => rows.remove(key),
-            };
+    let mut saved = Vec::new();
+    let mut steps = Vec::new();
+    let with_savepoints = coin();
+    for _ in 0..=random::below(if with_savepoints { STEPS_MAX } else { STATEMENTS_MAX }) {
+        let around = saved.len();
+        match random::below(if with_savepoints { 8 } else { 1 }) {
+            1..=2 => {
+                saved.push(rows.clone());
+                steps.push(Step::Savepoint(around));
+            }
+            3..=4 if around > 0 => {
+                let to = random::below(around as u64) as usize;
+                saved.truncate(to + 1);
+                rows.clone_from(&saved[to]);
+                steps.push(Step::RollBackTo(to));
+                if coin() {
+                    steps.push(Step::Check(rows.clone()));
+                }
+            }
+            5 if around > 0 => {
+                let to = random::below(around as u64) as usize;
+                saved.truncate(to);
+                steps.push(Step::Release(to));
+            }
+            _ => {
+                let change = draw_change(shared, owner as i64, &rows);
+                for (key, content) in &change.writes {
+                    match content {
+                        Some(row) => rows.insert(*key, row.clone()),
+                        None => rows.remove(key),
+                    };
+                }
+                steps.push(Step::Change(change));
+            }
         }
-        changes.push(change);
     }
-    run_block(shared, client, owner, changes).await
+    run_block(shared, client, owner, steps, false).await
 }
 
 /// Moves money between two accounts, and writes it down.
@@ -77,28 +116,53 @@ pub(super) async fn transfer(shared: &Shared, client: &mut Client, owner: usize)
         changes.swap(0, 1);
     }
     changes.insert(random::below(3) as usize, note);
-    run_block(shared, client, owner, changes).await
+    let mut steps: Vec<Step> = changes.into_iter().map(Step::Change).collect();
+    // Sometimes a transfer that is thought better of stands among it.
+    if random::below(3) == 0 {
+        let at = random::below(steps.len() as u64 + 1) as usize;
+        let other = draw(ACCOUNTS);
+        let mistake = [
+            Step::Savepoint(0),
+            Step::Change(add(other, amount)),
+            Step::RollBackTo(0),
+            Step::Release(0),
+        ];
+        steps.splice(at..at, mistake);
+    }
+    run_block(shared, client, owner, steps, true).await
 }
 
+/// Runs the steps of a block. `whole`: all of them are committed, or none.
 async fn run_block(
     shared: &Shared,
     client: &mut Client,
     owner: usize,
-    changes: Vec<Change>,
+    steps: Vec<Step>,
+    whole: bool,
 ) -> Fate {
     if let Err(failure) = client.query("BEGIN").await {
         return not_committed(shared, "BEGIN", &failure);
     }
     let mut writes = RowWrites::new();
-    for change in &changes {
-        if let Err(failure) = apply(client, change).await {
-            let fate = not_committed(shared, change.statement, &failure);
-            return match fate {
-                Fate::Known => roll_back(shared, client).await,
-                fate => fate,
+    let mut saved: Vec<RowWrites> = Vec::new();
+    for step in &steps {
+        if let Err((statement, failure)) =
+            run_step(shared, client, owner, step, &mut writes, &mut saved).await
+        {
+            let fate = not_committed(shared, &statement, &failure);
+            let revived = match fate {
+                // Half a transfer must not be committed.
+                Fate::Known if whole => Ok(false),
+                Fate::Known => revive(shared, client, &mut writes, &saved).await,
+                fate => return fate,
             };
+            match revived {
+                // What comes next was drawn for rows that are not there.
+                Ok(true) => break,
+                Ok(false) => return roll_back(shared, client).await,
+                Err(fate) => return fate,
+            }
         }
-        writes.extend(change.writes.clone());
         if random::below(6) == 0 {
             time::sleep(Duration::from_millis(random::below(30))).await;
         }
@@ -114,6 +178,100 @@ async fn run_block(
         }
     });
     settle(shared, owner, "COMMIT", answer)
+}
+
+/// Runs one step, and keeps in `writes` what the block has written now, and in `saved` what it had
+/// at each savepoint.
+async fn run_step(
+    shared: &Shared,
+    client: &mut Client,
+    owner: usize,
+    step: &Step,
+    writes: &mut RowWrites,
+    saved: &mut Vec<RowWrites>,
+) -> Result<(), (String, Failure)> {
+    let statement = match step {
+        Step::Change(change) => {
+            let applied = apply(client, change).await;
+            applied.map_err(|failure| (change.statement.to_owned(), failure))?;
+            writes.extend(change.writes.clone());
+            return Ok(());
+        }
+        Step::Check(rows) => {
+            let checked = check(shared, client, owner, rows).await;
+            return checked.map_err(|failure| ("a read in a block".to_owned(), failure));
+        }
+        Step::Savepoint(number) => format!("SAVEPOINT s{number}"),
+        Step::RollBackTo(number) => format!("ROLLBACK TO s{number}"),
+        Step::Release(number) => format!("RELEASE s{number}"),
+    };
+    if let Err(failure) = client.query(&statement).await {
+        return Err((statement, failure));
+    }
+    match step {
+        Step::Savepoint(_) => saved.push(writes.clone()),
+        Step::RollBackTo(number) => {
+            saved.truncate(number + 1);
+            writes.clone_from(&saved[*number]);
+        }
+        Step::Release(number) => saved.truncate(*number),
+        Step::Change(_) | Step::Check(_) => {}
+    }
+    Ok(())
+}
+
+/// A statement was refused: goes back to a savepoint, where there is one and the transaction is
+/// still there. Whether the block goes on.
+async fn revive(
+    shared: &Shared,
+    client: &mut Client,
+    writes: &mut RowWrites,
+    saved: &[RowWrites],
+) -> Result<bool, Fate> {
+    if saved.is_empty() || coin() {
+        return Ok(false);
+    }
+    let to = random::below(saved.len() as u64) as usize;
+    let statement = format!("ROLLBACK TO s{to}");
+    match client.query(&statement).await {
+        Ok(_) => {
+            writes.clone_from(&saved[to]);
+            count(&shared.counters.revived);
+            Ok(true)
+        }
+        Err(failure) => match not_committed(shared, &statement, &failure) {
+            Fate::Known => Ok(false),
+            fate => Err(fate),
+        },
+    }
+}
+
+/// Reads the client's items inside its block.
+async fn check(
+    shared: &Shared,
+    client: &mut Client,
+    owner: usize,
+    rows: &BTreeMap<Key, Row>,
+) -> Result<(), Failure> {
+    let statement = "SELECT id, grade, code FROM item WHERE owner = $1";
+    let answer = client.run(statement, &[Value::Int(owner as i64)], coin()).await?;
+    let mut found = BTreeMap::new();
+    for row in &answer.rows {
+        match row.as_slice() {
+            [Value::Int(id), Value::Int(grade), Value::Text(code)] => {
+                found.insert(Key::Item(*id), Row::Item { grade: *grade, code: code.to_string() });
+            }
+            _ => shared.violated(format!("{row:?} among the items")),
+        }
+    }
+    let items = rows.iter().filter(|(key, _)| matches!(key, Key::Item(_)));
+    let expected: BTreeMap<Key, Row> = items.map(|(key, row)| (*key, row.clone())).collect();
+    if found != expected {
+        shared.violated(format!(
+            "client {owner} went back in a block to {expected:?} and reads {found:?}"
+        ));
+    }
+    Ok(())
 }
 
 async fn roll_back(shared: &Shared, client: &mut Client) -> Fate {

@@ -76,6 +76,7 @@ pub(super) struct Counters {
     pub committed: Cell<u64>,
     pub refused: Cell<u64>,
     pub in_doubt: Cell<u64>,
+    pub revived: Cell<u64>,
     pub reads: Cell<u64>,
     pub schema_changes: Cell<u64>,
     pub corruption_refused: Cell<u64>,
