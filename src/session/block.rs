@@ -113,6 +113,8 @@ pub(super) enum Warning {
     CommittedBySchemaChange,
     /// `SET LOCAL` outside, where it has no effect.
     LocalOutside,
+    /// `SET TRANSACTION` outside, too.
+    ModesOutside,
 }
 
 /// Why a statement has no place here.
@@ -175,6 +177,10 @@ impl Warning {
             Warning::LocalOutside => SqlError::new(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "SET LOCAL can only be used in transaction blocks",
+            ),
+            Warning::ModesOutside => SqlError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET TRANSACTION can only be used in transaction blocks",
             ),
             Warning::CommittedBySchemaChange => SqlError::new(
                 SqlState::ACTIVE_SQL_TRANSACTION,

@@ -54,6 +54,7 @@ mod prepared;
 mod reading;
 mod run;
 mod savepoints;
+mod scopes;
 mod sealing;
 mod seats;
 mod settings;
@@ -268,6 +269,8 @@ struct Open {
     settings_before: Option<Settings>,
     /// The settings without what `SET LOCAL` changed; `None` while it has changed nothing.
     settings_after: Option<Settings>,
+    /// A statement has read or written in it.
+    worked: bool,
     /// Places in it to go back to, the last one last.
     savepoints: Vec<Savepoint>,
 }
@@ -366,12 +369,6 @@ impl Session {
         self.settings.set(name, value)?;
         self.scope.values = self.settings.values();
         Ok(())
-    }
-
-    /// Gives the settings back as they were.
-    fn restore_settings(&mut self, before: Settings) {
-        self.settings = before;
-        self.scope.values = self.settings.values();
     }
 
     /// Ends the session: what is open is rolled back.

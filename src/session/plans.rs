@@ -144,7 +144,7 @@ mod tests {
             cacheable,
             sequences: false,
             session_values: Vec::new(),
-            kind: PlannedKind::Begin,
+            kind: PlannedKind::Begin(Vec::new()),
         })
     }
 

@@ -9,7 +9,7 @@ use super::{Client, Interrupts, Open, Session, Settings, Weight, explain, sealin
 use crate::router::Statement;
 use crate::router::gates::Pass;
 use crate::sql::ddl::DdlStatement;
-use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, SetStatement, Verb, parse, plan};
+use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, Verb, parse, plan};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
@@ -58,7 +58,7 @@ pub(super) fn now_micros() -> i64 {
 /// What a statement is to its block.
 pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
     match kind {
-        PlannedKind::Begin => Step::Begin,
+        PlannedKind::Begin(_) => Step::Begin,
         PlannedKind::Commit => Step::Commit,
         PlannedKind::Rollback => Step::Rollback,
         PlannedKind::Savepoint(_) => Step::Savepoint("SAVEPOINT"),
@@ -219,18 +219,25 @@ impl Session {
             }
             _ => (source, planned, parameters),
         };
-        match block::decide(self.standing, step(&planned.kind, more)) {
+        let decision = block::decide(self.standing, step(&planned.kind, more));
+        if !matches!(decision, Decision::Refuse(_)) {
+            self.refuse_if_read_only(&planned)?;
+        }
+        match decision {
             Decision::Refuse(refusal) => return Err(refusal.to_error()),
             Decision::Warn(warning) => {
                 self.tell(Weight::Warning, warning.to_notice(), client);
+                self.set_modes(&planned, client)?;
                 return Ok(Done::tagged(&planned.tag(0)));
             }
             Decision::Begin => {
                 self.begin(Standing::Open);
+                self.set_modes(&planned, client)?;
                 return Ok(Done::tagged("BEGIN"));
             }
             Decision::Continue => {
                 self.standing = Standing::Open;
+                self.set_modes(&planned, client)?;
                 return Ok(Done::tagged("BEGIN"));
             }
             Decision::Leave => {
@@ -309,7 +316,7 @@ impl Session {
         Ok(Cow::Owned(DdlStatement::Role(statement)))
     }
 
-    fn warn(&self, warning: Option<Warning>, client: &mut dyn Client) {
+    pub(super) fn warn(&self, warning: Option<Warning>, client: &mut dyn Client) {
         if let Some(warning) = warning {
             self.tell(Weight::Warning, warning.to_notice(), client);
         }
@@ -342,6 +349,15 @@ impl Session {
                 self.change_setting(set, client)?;
                 Ok(Done::tagged(&planned.tag(0)))
             }
+            PlannedKind::SetTransaction(sets) => {
+                if self.open.is_none() && sets.iter().any(|set| set.local) {
+                    self.warn(Some(Warning::ModesOutside), client);
+                } else {
+                    self.set_modes(&planned, client)?;
+                }
+                Ok(Done::tagged(&planned.tag(0)))
+            }
+            PlannedKind::Unlisten => Ok(Done::tagged(&planned.tag(0))),
             PlannedKind::Prepare(plan) => {
                 self.prepare_planned(plan)?;
                 Ok(Done::tagged(&planned.tag(0)))
@@ -400,7 +416,10 @@ impl Session {
         loop {
             let mut alone = Pass::default();
             let pass = match &mut self.open {
-                Some(open) => &mut open.pass,
+                Some(open) => {
+                    open.worked = true;
+                    &mut open.pass
+                }
                 None => &mut alone,
             };
             let gates = router.gates();
@@ -460,34 +479,6 @@ impl Session {
         }
     }
 
-    fn change_setting(
-        &mut self,
-        set: &SetStatement,
-        client: &mut dyn Client,
-    ) -> Result<(), SqlError> {
-        let mut changed = self.settings.clone();
-        changed.apply(&set.name, set.value.as_deref())?;
-        match &mut self.open {
-            None if set.local => {
-                self.warn(Some(Warning::LocalOutside), client);
-                return Ok(());
-            }
-            None => {}
-            Some(open) => {
-                if open.settings_before.is_none() {
-                    open.settings_before = Some(self.settings.clone());
-                }
-                match &mut open.settings_after {
-                    Some(after) if !set.local => after.apply(&set.name, set.value.as_deref())?,
-                    None if set.local => open.settings_after = Some(self.settings.clone()),
-                    Some(_) | None => {}
-                }
-            }
-        }
-        self.restore_settings(changed);
-        Ok(())
-    }
-
     async fn show(
         &self,
         name: &str,
@@ -517,6 +508,7 @@ impl Session {
             began_micros: now_micros(),
             settings_before: None,
             settings_after: None,
+            worked: false,
             savepoints: Vec::new(),
         }));
     }

@@ -6,7 +6,7 @@
 //! nothing.
 
 use super::Weight;
-use crate::sql::SettingValues;
+use crate::sql::{SettingValues, unsupported_isolation};
 use model::error::{SqlError, SqlState};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -23,6 +23,10 @@ enum Takes {
     Duration,
     /// One of these, in any case.
     OneOf(&'static [&'static str]),
+    /// `on` or `off`, in any of PostgreSQL's spellings.
+    Bool,
+    /// A level of isolation.
+    Isolation,
     /// The default only, in any of these spellings.
     Only(&'static [&'static str]),
     /// The name of an encoding that is UTF-8. As in PostgreSQL, only its letters and digits count.
@@ -44,7 +48,7 @@ const fn row(name: &'static str, default: &'static str, takes: Takes, help: &'st
 }
 
 /// In the order of `SHOW ALL`.
-const ROWS: [Row; 24] = [
+const ROWS: [Row; 26] = [
     row("application_name", "", Takes::Text, "What the client calls itself."),
     row("bytea_output", "hex", Takes::Only(&["hex"]), "Format of bytea in text."),
     row("client_encoding", "UTF8", Takes::Utf8, "Encoding of text on the wire."),
@@ -70,17 +74,18 @@ const ROWS: [Row; 24] = [
         "What PostgreSQL would keep tables in.",
     ),
     row(
-        "default_transaction_isolation",
-        "read committed",
-        Takes::OneOf(&["read committed", "read uncommitted"]),
-        "Isolation of new transactions.",
+        "default_transaction_deferrable",
+        "off",
+        Takes::Bool,
+        "Whether new transactions that only read may wait for a snapshot; none needs to.",
     ),
     row(
-        "default_transaction_read_only",
-        "off",
-        Takes::Only(&["off", "false", "no", "0"]),
-        "Whether new transactions only read.",
+        "default_transaction_isolation",
+        "read committed",
+        Takes::Isolation,
+        "Isolation of new transactions.",
     ),
+    row("default_transaction_read_only", "off", Takes::Bool, "Whether new transactions only read."),
     row("extra_float_digits", "1", Takes::OneOf(&["0", "1", "2", "3"]), "Floats are exact anyway."),
     row("integer_datetimes", "on", Takes::Nothing, "Times are integers."),
     row("intervalstyle", "postgres", Takes::Only(&["postgres"]), "Format of intervals in text."),
@@ -115,17 +120,18 @@ const ROWS: [Row; 24] = [
         "Zone in which timestamps with time zone are shown.",
     ),
     row(
-        "transaction_isolation",
-        "read committed",
-        Takes::OneOf(&["read committed", "read uncommitted"]),
-        "Isolation of the current transaction.",
+        "transaction_deferrable",
+        "off",
+        Takes::Bool,
+        "Whether the current transaction may wait for a snapshot; none needs to.",
     ),
     row(
-        "transaction_read_only",
-        "off",
-        Takes::Only(&["off", "false", "no", "0"]),
-        "Whether the current transaction only reads.",
+        "transaction_isolation",
+        "read committed",
+        Takes::Isolation,
+        "Isolation of the current transaction.",
     ),
+    row("transaction_read_only", "off", Takes::Bool, "Whether the current transaction only reads."),
     row("phantomdb_version", env!("CARGO_PKG_VERSION"), Takes::Nothing, "Version of this server."),
 ];
 
@@ -152,11 +158,29 @@ const ALIASES: [(&str, &str); 4] = [
     ("transaction_isolation_level", "transaction_isolation"),
 ];
 
+/// Settings of the transaction at hand, each with the one that says what it is in a new one.
+const OF_TRANSACTION: [(&str, &str); 3] = [
+    ("transaction_deferrable", "default_transaction_deferrable"),
+    ("transaction_isolation", "default_transaction_isolation"),
+    ("transaction_read_only", "default_transaction_read_only"),
+];
+
+/// Whether a setting is one of the transaction at hand.
+pub(super) fn is_of_transaction(name: &str) -> bool {
+    OF_TRANSACTION.iter().any(|(own, _)| *own == name)
+}
+
+/// The setting of the transaction at hand that a default is one of.
+pub(super) fn of_transaction(default: &str) -> Option<&'static str> {
+    OF_TRANSACTION.iter().find(|(_, of)| *of == default).map(|(own, _)| *own)
+}
+
 /// The settings of one session. Empty, and without memory, until something is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     changed: Vec<(usize, String)>,
     statement_timeout: Option<Duration>,
+    read_only: bool,
 }
 
 /// A line of `SHOW ALL`: name, value, what it is.
@@ -177,6 +201,7 @@ impl Settings {
         }
         self.changed.retain(|(changed, _)| *changed != index);
         self.changed.push((index, value));
+        self.note_read_only();
         Ok(())
     }
 
@@ -194,7 +219,18 @@ impl Settings {
         if ROWS[index].name == "statement_timeout" {
             self.statement_timeout = None;
         }
+        self.note_read_only();
         Ok(())
+    }
+
+    /// Every statement asks for it.
+    fn note_read_only(&mut self) {
+        self.read_only = self.show("transaction_read_only").is_ok_and(|value| value == "on");
+    }
+
+    /// Whether the transaction at hand only reads.
+    pub fn read_only(&self) -> bool {
+        self.read_only
     }
 
     /// Sets one, or gives it its default again where there is no value.
@@ -247,8 +283,13 @@ impl Settings {
     }
 
     fn value(&self, index: usize) -> &str {
-        let changed = self.changed.iter().find(|(changed, _)| *changed == index);
-        changed.map_or(ROWS[index].default, |(_, value)| value)
+        let changed = |index: usize| self.changed.iter().find(|(changed, _)| *changed == index);
+        if let Some((_, value)) = changed(index) {
+            return value;
+        }
+        let default = OF_TRANSACTION.iter().find(|(own, _)| *own == ROWS[index].name);
+        let default = default.and_then(|(_, name)| find(name).ok()).and_then(changed);
+        default.map_or(ROWS[index].default, |(_, value)| value)
     }
 }
 
@@ -291,6 +332,19 @@ fn check(row: &Row, value: &str) -> Result<String, SqlError> {
         Takes::OneOf(values) => match values.iter().find(|one| one.eq_ignore_ascii_case(value)) {
             Some(one) => Ok((*one).to_owned()),
             None => Err(invalid(format!("It takes: {}.", values.join("; ")))),
+        },
+        Takes::Bool => match value.to_ascii_lowercase().as_str() {
+            "on" | "true" | "t" | "yes" | "y" | "1" => Ok("on".to_owned()),
+            "off" | "false" | "f" | "no" | "n" | "0" => Ok("off".to_owned()),
+            _ => Err(SqlError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("parameter \"{}\" requires a Boolean value", row.name),
+            )),
+        },
+        Takes::Isolation => match value.to_ascii_lowercase().as_str() {
+            level @ ("read committed" | "read uncommitted") => Ok(level.to_owned()),
+            level @ ("repeatable read" | "serializable") => Err(unsupported_isolation(level)),
+            _ => Err(invalid("It takes: read committed; read uncommitted.".into())),
         },
         Takes::Only(spellings) => {
             match spellings.iter().any(|one| one.eq_ignore_ascii_case(value)) {
@@ -359,6 +413,20 @@ mod tests {
         assert_eq!(state(settings.set("server_version", "16")), invalid);
         assert_eq!(state(settings.set("application_name", &"x".repeat(2000))), invalid);
         assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn a_transaction_is_what_new_ones_are_until_it_says_otherwise() {
+        let mut settings = Settings::default();
+        settings.set("default_transaction_read_only", "true").unwrap();
+        assert_eq!(settings.show("transaction_read_only").as_deref(), Ok("on"));
+        assert!(settings.read_only());
+        settings.set("transaction_read_only", "off").unwrap();
+        assert!(!settings.read_only());
+        settings.reset("transaction_read_only").unwrap();
+        assert!(settings.read_only());
+        let refused = settings.set("default_transaction_isolation", "Serializable").unwrap_err();
+        assert_eq!(refused.state(), SqlState::FEATURE_NOT_SUPPORTED);
     }
 
     #[test]

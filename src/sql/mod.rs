@@ -57,6 +57,7 @@ mod statement;
 mod stored_text;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod types;
 
 pub use catalog_functions::CatalogFunction;
@@ -74,6 +75,7 @@ pub use statement::{
     Discard, Planned, PlannedKind, PointRead, QueryPlan, SessionValue, SetStatement, plan,
 };
 pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
+pub use transaction::unsupported_isolation;
 
 use crate::catalog::Catalog;
 use crate::catalog::roles::Actor;

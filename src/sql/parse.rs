@@ -9,6 +9,7 @@ use super::maintenance::MaintenanceStatement;
 use super::names::fold;
 use super::positions::Lines;
 use super::prepared::{ExecuteStatement, PrepareStatement};
+use super::transaction::TransactionStatement;
 use model::error::{SqlError, SqlState};
 use sqlparser::ast::{ObjectName, Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -24,6 +25,7 @@ mod prepared;
 mod rewrite;
 mod role;
 mod sequence;
+mod transaction;
 mod words;
 
 pub use rewrite::Overriding;
@@ -68,6 +70,8 @@ pub enum Syntax {
     Fetch(Box<FetchStatement>),
     /// `CLOSE`
     Close(Box<CloseStatement>),
+    /// `BEGIN` and `SET TRANSACTION`, with all modes.
+    Transaction(TransactionStatement),
     /// Statements about roles, too.
     Role(Box<RoleStatement>),
     /// One that is PostgreSQL's, and not known here.
@@ -175,6 +179,8 @@ fn parse_all(
             Syntax::Fetch(Box::new(statement))
         } else if let Some(statement) = cursor::close(parser)? {
             Syntax::Close(Box::new(statement))
+        } else if let Some(statement) = transaction::statement(parser)? {
+            Syntax::Transaction(statement)
         } else if let Some(syntax) = role::statement(parser)? {
             syntax
         } else if let Some(syntax) = grant::statement(parser)? {

@@ -12,6 +12,7 @@ use super::physical::physical;
 use super::prepared::{ExecutePlan, PreparePlan};
 use super::query::BoundQuery;
 use super::rules;
+use super::transaction;
 use super::{OutputColumn, SessionSettings, VirtualTables};
 use crate::catalog::Catalog;
 use model::error::{SqlError, SqlState};
@@ -74,8 +75,10 @@ pub enum PlannedKind {
     Maintenance(Maintenance),
     /// Changes the schema.
     Ddl(DdlStatement),
-    /// `BEGIN`
-    Begin,
+    /// `BEGIN`, with settings of the transaction.
+    Begin(Vec<SetStatement>),
+    /// `SET TRANSACTION`, `SET SESSION CHARACTERISTICS`
+    SetTransaction(Vec<SetStatement>),
     /// `COMMIT`
     Commit,
     /// `ROLLBACK`
@@ -109,6 +112,8 @@ pub enum PlannedKind {
     Deallocate(Option<String>),
     /// `DISCARD`
     Discard(Discard),
+    /// `UNLISTEN`, which nothing is to be done for: nobody listens.
+    Unlisten,
     /// `SHOW`
     Show {
         /// The setting, or `all`.
@@ -215,6 +220,7 @@ fn plan_with(
         Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
         Syntax::Prepare(statement) => (binder.bind_prepare(statement, settings)?, Vec::new()),
         Syntax::Execute(statement) => (binder.bind_execute(statement)?, Vec::new()),
+        Syntax::Transaction(statement) => (transaction::bind(statement)?, Vec::new()),
         Syntax::Declare(statement) => (binder.bind_declare(statement, settings)?, Vec::new()),
         Syntax::Fetch(statement) => (binder.bind_fetch(statement), Vec::new()),
         Syntax::Close(statement) => (PlannedKind::Close(statement.name.clone()), Vec::new()),
@@ -262,10 +268,6 @@ pub(super) fn bind_statement(
         Statement::Delete(delete) => {
             let BoundChange { plan, columns } = binder.bind_delete(delete)?;
             Ok((PlannedKind::Delete(plan), columns))
-        }
-        Statement::StartTransaction { modes, .. } => {
-            check_modes(modes)?;
-            without_rows(PlannedKind::Begin)
         }
         Statement::Commit { chain: false, .. } => without_rows(PlannedKind::Commit),
         Statement::Rollback { chain: false, savepoint: None } => {
@@ -324,25 +326,16 @@ pub(super) fn bind_statement(
             };
             Ok((PlannedKind::Show { name }, columns))
         }
+        Statement::UNLISTEN { .. } => without_rows(PlannedKind::Unlisten),
+        Statement::LISTEN { .. } => Err(no_notifications("LISTEN")),
+        Statement::NOTIFY { .. } => Err(no_notifications("NOTIFY")),
         other => without_rows(PlannedKind::Ddl(ddl::describe(other, settings)?)),
     }
 }
 
-fn check_modes(modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
-    for mode in modes {
-        match mode {
-            ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadWrite)
-            | ast::TransactionMode::IsolationLevel(
-                ast::TransactionIsolationLevel::ReadCommitted
-                | ast::TransactionIsolationLevel::ReadUncommitted,
-            ) => {}
-            other => {
-                return Err(SqlError::unsupported(format!("the transaction mode {other}"))
-                    .hint("Transactions are READ COMMITTED, READ WRITE."));
-            }
-        }
-    }
-    Ok(())
+fn no_notifications(statement: &str) -> SqlError {
+    SqlError::unsupported(statement)
+        .hint("There are no notifications between sessions; ask for changes instead.")
 }
 
 fn bind_set(set: &ast::Set) -> Result<SetStatement, SqlError> {
@@ -454,6 +447,20 @@ impl Planned {
         !self.columns.is_empty() || matches!(self.kind, PlannedKind::Query(_))
     }
 
+    /// What of it a transaction that only reads does not do, as PostgreSQL names it.
+    pub fn writes_by(&self) -> Option<&str> {
+        match &self.kind {
+            PlannedKind::Insert(_) => Some("INSERT"),
+            PlannedKind::Update(_) => Some("UPDATE"),
+            PlannedKind::Delete(_) => Some("DELETE"),
+            PlannedKind::CopyIn(_) => Some("COPY FROM"),
+            PlannedKind::CopyOut(copy) => copy.inner.writes_by(),
+            PlannedKind::Explain { inner, analyze: true } => inner.writes_by(),
+            PlannedKind::Ddl(change) => Some(change.tag()),
+            _ => None,
+        }
+    }
+
     /// The command tag, once `rows` rows were returned or changed.
     pub fn tag(&self, rows: u64) -> String {
         match &self.kind {
@@ -465,7 +472,9 @@ impl Planned {
             PlannedKind::CopyIn(_) | PlannedKind::CopyOut(_) => format!("COPY {rows}"),
             PlannedKind::Maintenance(maintenance) => maintenance.verb.name().to_owned(),
             PlannedKind::Ddl(ddl) => ddl.tag().to_owned(),
-            PlannedKind::Begin => "BEGIN".to_owned(),
+            PlannedKind::Begin(_) => "BEGIN".to_owned(),
+            PlannedKind::SetTransaction(_) => "SET".to_owned(),
+            PlannedKind::Unlisten => "UNLISTEN".to_owned(),
             PlannedKind::Commit => "COMMIT".to_owned(),
             PlannedKind::Rollback | PlannedKind::RollbackTo(_) => "ROLLBACK".to_owned(),
             PlannedKind::Savepoint(_) => "SAVEPOINT".to_owned(),

@@ -97,6 +97,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(type_name(c.int(0)?, c.int(1)?)))
     }),
     Function::new("pg_is_in_recovery", &[], DataType::Bool, |_| Ok(Value::Bool(false))).stable(),
+    // There are no temporary tables, and no policies on rows.
+    Function::new("pg_my_temp_schema", &[], DataType::Oid, |_| Ok(Value::Int(0))).stable(),
+    Function::new("pg_is_other_temp_schema", &[DataType::Oid], DataType::Bool, |_| {
+        Ok(Value::Bool(false))
+    })
+    .stable(),
+    Function::new("row_security_active", &[DataType::Oid], DataType::Bool, |_| {
+        Ok(Value::Bool(false))
+    })
+    .stable(),
     // Addresses are not told: as of a session over a local socket.
     Function::new("inet_server_addr", &[], Text, |_| Ok(Value::Null)).stable(),
     Function::new("inet_server_port", &[], Int4, |_| Ok(Value::Null)).stable(),

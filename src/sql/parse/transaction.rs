@@ -1,0 +1,77 @@
+//! The grammar of `BEGIN`, `START TRANSACTION` and `SET TRANSACTION`, with PostgreSQL's modes.
+
+use super::words::{Parsed, accept, at};
+use crate::sql::transaction::{Isolation, Mode, TransactionStatement};
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
+
+/// One of them; `None`, and nothing read, where the statement is another.
+pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<TransactionStatement>> {
+    if accept(parser, &["start", "transaction"]) {
+        return modes(parser).map(|modes| Some(TransactionStatement::Begin(modes)));
+    }
+    if accept(parser, &["begin"]) {
+        if !accept(parser, &["transaction"]) {
+            accept(parser, &["work"]);
+        }
+        return modes(parser).map(|modes| Some(TransactionStatement::Begin(modes)));
+    }
+    let session = ["set", "session", "characteristics", "as", "transaction"];
+    if accept(parser, &session) {
+        return some_modes(parser).map(|modes| Some(TransactionStatement::SetSession(modes)));
+    }
+    let is_set =
+        at(parser, &["set", "transaction"]) && !at(parser, &["set", "transaction", "snapshot"]);
+    if is_set && accept(parser, &["set", "transaction"])
+        || accept(parser, &["set", "local", "transaction"])
+    {
+        return some_modes(parser).map(|modes| Some(TransactionStatement::Set(modes)));
+    }
+    Ok(None)
+}
+
+fn some_modes(parser: &mut Parser<'_>) -> Parsed<Vec<Mode>> {
+    let modes = modes(parser)?;
+    match modes.is_empty() {
+        true => parser.expected("a transaction mode", parser.peek_token()),
+        false => Ok(modes),
+    }
+}
+
+/// Modes, with or without commas between them.
+fn modes(parser: &mut Parser<'_>) -> Parsed<Vec<Mode>> {
+    let mut modes = Vec::new();
+    let mut expected = false;
+    while let Some(mode) = mode(parser)? {
+        modes.push(mode);
+        expected = parser.consume_token(&Token::Comma);
+    }
+    match expected {
+        true => parser.expected("a transaction mode", parser.peek_token()),
+        false => Ok(modes),
+    }
+}
+
+fn mode(parser: &mut Parser<'_>) -> Parsed<Option<Mode>> {
+    const LEVELS: [(&[&str], Isolation); 4] = [
+        (&["read", "uncommitted"], Isolation::ReadUncommitted),
+        (&["read", "committed"], Isolation::ReadCommitted),
+        (&["repeatable", "read"], Isolation::RepeatableRead),
+        (&["serializable"], Isolation::Serializable),
+    ];
+    const MODES: [(&[&str], Mode); 4] = [
+        (&["read", "only"], Mode::ReadOnly(true)),
+        (&["read", "write"], Mode::ReadOnly(false)),
+        (&["deferrable"], Mode::Deferrable(true)),
+        (&["not", "deferrable"], Mode::Deferrable(false)),
+    ];
+    if accept(parser, &["isolation", "level"]) {
+        let level = LEVELS.iter().find(|(words, _)| accept(parser, words));
+        return match level {
+            Some((_, level)) => Ok(Some(Mode::Isolation(*level))),
+            None => parser.expected("an isolation level", parser.peek_token()),
+        };
+    }
+    let mode = MODES.iter().find(|(words, _)| accept(parser, words));
+    Ok(mode.map(|(_, mode)| *mode))
+}
