@@ -291,6 +291,8 @@ pub struct Session {
     prepared: PreparedStatements,
     portals: Portals,
     cancel: Rc<CancelFlag>,
+    /// When it began.
+    began_micros: i64,
     /// What a client must know to cancel it from another connection.
     cancel_key: CancelKey,
     ahead: LookAhead,
@@ -331,6 +333,7 @@ impl Session {
             prepared: PreparedStatements::default(),
             portals: Portals::default(),
             cancel,
+            began_micros: run::now_micros(),
             cancel_key,
             ahead: LookAhead::default(),
             sequences: Rc::default(),

@@ -357,6 +357,12 @@ impl Session {
                 }
                 Ok(Done::tagged(&planned.tag(0)))
             }
+            PlannedKind::SetConfig(calls) => {
+                let values = self.set_config(calls, &parameters)?;
+                let types = vec![DataType::Text; values.len()];
+                client.rows(Batch::from_rows(&types, &[values])).await?;
+                Ok(Done { rows: 1, tag: planned.tag(1) })
+            }
             PlannedKind::Unlisten => Ok(Done::tagged(&planned.tag(0))),
             PlannedKind::Prepare(plan) => {
                 self.prepare_planned(plan)?;

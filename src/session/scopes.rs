@@ -4,10 +4,13 @@
 //! set is what new transactions have, as it was when the transaction came to it.
 
 use super::block::Warning;
+use super::run::now_micros;
 use super::settings::{is_of_transaction, of_transaction};
 use super::{Client, Session, Settings};
-use crate::sql::{Planned, PlannedKind, SetStatement};
+use crate::sql::{Planned, PlannedKind, SetConfigCall, SetStatement};
 use model::error::{SqlError, SqlState};
+use model::value::Value;
+use std::sync::Arc;
 
 impl Session {
     /// `SET`, `RESET`
@@ -20,20 +23,29 @@ impl Session {
         client: &mut dyn Client,
     ) -> Result<(), SqlError> {
         let value = set.value.as_deref();
-        let ends_with_transaction = set.local || is_of_transaction(&set.name);
-        if self.open.is_none() && ends_with_transaction {
+        if self.open.is_none() && (set.local || is_of_transaction(&set.name)) {
             self.settings.clone().apply(&set.name, value)?;
             if set.local {
                 self.warn(Some(Warning::LocalOutside), client);
             }
             return Ok(());
         }
-        if let (Some(own), true) = (of_transaction(&set.name), self.open.is_some()) {
+        self.scope_setting(&set.name, value, set.local)
+    }
+
+    /// Changes a setting for as long as it lasts.
+    fn scope_setting(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+    ) -> Result<(), SqlError> {
+        if let (Some(own), true) = (of_transaction(name), self.open.is_some()) {
             // What new transactions are from now on, this one is not.
             let now = self.settings.show(own)?;
             self.keep_setting(own, Some(&now), true)?;
         }
-        self.keep_setting(&set.name, value, ends_with_transaction)
+        self.keep_setting(name, value, local || is_of_transaction(name))
     }
 
     /// The modes that come with a `BEGIN` or a `SET TRANSACTION`.
@@ -49,6 +61,48 @@ impl Session {
             return Ok(());
         };
         modes.iter().try_for_each(|mode| self.change_setting(mode, client))
+    }
+
+    /// `set_config`: the values that the settings have then. Without a value it is the default.
+    ///
+    /// # Errors
+    /// 22004 for no name, and those of [`Session::change_setting`].
+    pub(super) fn set_config(
+        &mut self,
+        calls: &[SetConfigCall],
+        parameters: &Arc<[Value]>,
+    ) -> Result<Vec<Value>, SqlError> {
+        let mut values = Vec::with_capacity(calls.len());
+        for SetConfigCall { arguments } in calls {
+            let (router, now) = (&self.host.router, now_micros());
+            let given = router.constants(arguments, parameters.clone(), now, &self.identity)?;
+            let text = |value: &Value| match value {
+                Value::Text(text) => Some(text.to_string()),
+                _ => None,
+            };
+            let Some(name) = text(&given[0]) else {
+                return Err(SqlError::new(
+                    SqlState::NULL_VALUE_NOT_ALLOWED,
+                    "SET requires parameter name",
+                ));
+            };
+            let (name, value) = (name.to_lowercase(), text(&given[1]));
+            let local = matches!(given[2], Value::Bool(true));
+            let is_gone = self.open.is_none() && (local || is_of_transaction(&name));
+            let shown = match is_gone {
+                true => {
+                    let mut changed = self.settings.clone();
+                    changed.apply(&name, value.as_deref())?;
+                    changed.show(&name)?
+                }
+                false => {
+                    self.scope_setting(&name, value.as_deref(), local)?;
+                    self.settings.show(&name)?
+                }
+            };
+            values.push(Value::text(shown.as_str()));
+        }
+        Ok(values)
     }
 
     fn keep_setting(

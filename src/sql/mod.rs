@@ -51,6 +51,7 @@ mod scope;
 mod select;
 mod sequence_text;
 mod sequences;
+mod set_config;
 mod set_functions;
 mod slots;
 mod statement;
@@ -71,6 +72,7 @@ pub use prepared::{ExecutePlan, PreparePlan};
 pub use query::BoundQuery;
 pub use reg::{NamedObject, catalog_objects};
 pub(crate) use sequence_text::{oids_in as sequence_oids_in, with_oids as with_sequence_oids};
+pub use set_config::SetConfigCall;
 pub use statement::{
     Discard, Planned, PlannedKind, PointRead, QueryPlan, SessionValue, SetStatement, plan,
 };

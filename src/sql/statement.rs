@@ -12,6 +12,7 @@ use super::physical::physical;
 use super::prepared::{ExecutePlan, PreparePlan};
 use super::query::BoundQuery;
 use super::rules;
+use super::set_config::SetConfigCall;
 use super::transaction;
 use super::{OutputColumn, SessionSettings, VirtualTables};
 use crate::catalog::Catalog;
@@ -114,6 +115,8 @@ pub enum PlannedKind {
     Discard(Discard),
     /// `UNLISTEN`, which nothing is to be done for: nobody listens.
     Unlisten,
+    /// `SELECT set_config(...)`
+    SetConfig(Vec<SetConfigCall>),
     /// `SHOW`
     Show {
         /// The setting, or `all`.
@@ -254,6 +257,9 @@ pub(super) fn bind_statement(
     let without_rows = |kind| Ok((kind, Vec::new()));
     match statement {
         Statement::Query(query) => {
+            if let Some(set) = binder.bind_set_config(query)? {
+                return Ok(set);
+            }
             let BoundQuery { plan, columns } = binder.printable(binder.bind_query(query, None)?);
             Ok((PlannedKind::Query(query_plan(physical(rules::optimize(plan)))), columns))
         }
@@ -465,7 +471,7 @@ impl Planned {
     pub fn tag(&self, rows: u64) -> String {
         match &self.kind {
             PlannedKind::Empty => String::new(),
-            PlannedKind::Query(_) => format!("SELECT {rows}"),
+            PlannedKind::Query(_) | PlannedKind::SetConfig(_) => format!("SELECT {rows}"),
             PlannedKind::Insert(_) => format!("INSERT 0 {rows}"),
             PlannedKind::Update(_) => format!("UPDATE {rows}"),
             PlannedKind::Delete(_) => format!("DELETE {rows}"),
