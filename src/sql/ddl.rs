@@ -20,8 +20,10 @@ pub mod role;
 mod sequence;
 mod storage;
 
+pub(in crate::sql) use sequence::{
+    IdentityChange, SequenceVerb, WrittenOption, describe as describe_sequence,
+};
 pub use sequence::{NewSequence, SequenceOptions, SequenceStatement};
-pub(in crate::sql) use sequence::{SequenceVerb, WrittenOption, describe as describe_sequence};
 pub(crate) use sequence::{named_in_text, qualified_in_text};
 
 /// A change of the schema.
@@ -313,6 +315,22 @@ pub enum AlterOperation {
         always: bool,
         /// Of its sequence.
         options: Box<SequenceOptions>,
+    },
+    /// `ALTER COLUMN ... SET GENERATED`, `SET` of an option, `RESTART`
+    SetIdentity {
+        /// The column.
+        column: String,
+        /// `ALWAYS`, not `BY DEFAULT`; none where it stays as it is.
+        always: Option<bool>,
+        /// What changes of its sequence.
+        options: Box<SequenceOptions>,
+    },
+    /// `ALTER COLUMN ... DROP IDENTITY`
+    DropIdentity {
+        /// The column.
+        column: String,
+        /// Do nothing where it has none.
+        if_exists: bool,
     },
 }
 

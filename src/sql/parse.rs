@@ -20,6 +20,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 mod copy;
 mod cursor;
 mod grant;
+mod identity;
 mod maintenance;
 mod prepared;
 mod rewrite;
@@ -58,7 +59,7 @@ pub enum Syntax {
     Copy(Box<CopyStatement>),
     /// `VACUUM` and `ANALYZE`, with PostgreSQL's grammar too.
     Maintenance(Box<MaintenanceStatement>),
-    /// `CREATE SEQUENCE` and `ALTER SEQUENCE`, likewise.
+    /// `CREATE SEQUENCE`, `ALTER SEQUENCE` and changes of identity columns, likewise.
     Sequence(Box<SequenceStatement>),
     /// `PREPARE`, whose text is kept.
     Prepare(Box<PrepareStatement>),
@@ -168,6 +169,8 @@ fn parse_all(
         } else if let Some(statement) = maintenance::statement(parser)? {
             Syntax::Maintenance(Box::new(statement))
         } else if let Some(statement) = sequence::statement(parser)? {
+            Syntax::Sequence(Box::new(statement))
+        } else if let Some(statement) = identity::statement(parser)? {
             Syntax::Sequence(Box::new(statement))
         } else if let Some(statement) = prepared::prepare(parser, text)? {
             Syntax::Prepare(Box::new(statement))

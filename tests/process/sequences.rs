@@ -4,7 +4,7 @@
 //! are rolled back, until the server is killed under them. Whatever they were told is kept, from
 //! life to life.
 
-use crate::{connect, start};
+use crate::{connect, number, start};
 use phantomdb_client::blocking::Client;
 use std::collections::HashSet;
 use std::path::Path;
@@ -50,6 +50,26 @@ fn kills_give_no_value_twice() {
     let row = row.expect("a row");
     assert_eq!(row.get::<i64>(0).expect("a count"), row.get::<i64>(1).expect("a count"));
     assert!(server.terminate().expect("it drains").success());
+}
+
+#[test]
+fn a_node_that_is_stopped_in_good_order_skips_nothing() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let data_dir = data.path().join("data");
+    let server = start(&data_dir, &ARGUMENTS);
+    connect(&server).run("CREATE SEQUENCE s").expect("a sequence");
+    assert!(server.terminate().expect("it drains").success());
+    let mut expected = 0;
+    for life in 1..=3 {
+        let server = start(&data_dir, &ARGUMENTS);
+        let mut client = connect(&server);
+        for _ in 0..10 {
+            expected += 1;
+            assert_eq!(number(&mut client, "SELECT nextval('s')"), expected, "life {life}");
+        }
+        drop(client);
+        assert!(server.terminate().expect("it drains").success());
+    }
 }
 
 /// Draws until the server is killed; all values by the name of their sequence.

@@ -99,6 +99,12 @@ impl Draft<'_> {
                 let identity = NewSequence::Identity { always, options };
                 self.add_identity(id, table, column, &identity)
             }
+            AlterOperation::SetIdentity { column, always, options } => {
+                self.set_identity(table, column, *always, options)
+            }
+            AlterOperation::DropIdentity { column, if_exists } => {
+                self.drop_identity(id, table, column, *if_exists)
+            }
         }
     }
 

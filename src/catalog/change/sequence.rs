@@ -44,10 +44,7 @@ impl Draft<'_> {
             return self.skip(true, "relation", &name.name);
         }
         let (id, sequence) = self.sequence(name)?;
-        let (before, mut sequence) = (sequence.clone(), sequence.clone());
-        if !options.says_only_the_owner() {
-            define(&mut sequence, options, Kind::Altered)?;
-        }
+        let sequence = sequence.clone();
         if options.owned_by.is_some()
             && let Some((table, _)) = self.identity_of(id)
         {
@@ -59,6 +56,20 @@ impl Draft<'_> {
                 "Sequence \"{}\" is linked to table \"{}\".",
                 sequence.name, table.name
             )));
+        }
+        self.redefine(id, sequence, options)
+    }
+
+    /// Applies options to a sequence that there is.
+    fn redefine(
+        &mut self,
+        id: ObjectId,
+        before: SequenceDefinition,
+        options: &SequenceOptions,
+    ) -> Result<(), SqlError> {
+        let mut sequence = before.clone();
+        if !options.says_only_the_owner() {
+            define(&mut sequence, options, Kind::Altered)?;
         }
         self.set_owner(&mut sequence, options)?;
         match options.restart {
@@ -232,6 +243,51 @@ impl Draft<'_> {
         ))
     }
 
+    /// `ALTER COLUMN ... SET GENERATED` and what else changes an identity column.
+    pub(super) fn set_identity(
+        &mut self,
+        table: &mut TableDefinition,
+        name: &str,
+        always: Option<bool>,
+        options: &SequenceOptions,
+    ) -> Result<(), SqlError> {
+        let ordinal = super::table::ordinal(table, name)?;
+        let table_name = table.name.clone();
+        let Some(identity) = &mut table.columns[ordinal].identity else {
+            return Err(no_identity(name, &table_name));
+        };
+        identity.always = always.unwrap_or(identity.always);
+        let id = ObjectId(identity.sequence);
+        match self.definitions.get(&id).map(AsRef::as_ref) {
+            Some(Definition::Sequence(sequence)) if *options != SequenceOptions::default() => {
+                let sequence = sequence.clone();
+                self.redefine(id, sequence, options)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `ALTER COLUMN ... DROP IDENTITY`: the sequence goes.
+    pub(super) fn drop_identity(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        name: &str,
+        if_exists: bool,
+    ) -> Result<(), SqlError> {
+        let ordinal = super::table::ordinal(table, name)?;
+        let Some(identity) = table.columns[ordinal].identity.take() else {
+            let error = no_identity(name, &table.name);
+            if !if_exists {
+                return Err(error);
+            }
+            self.notices.push(format!("{}, skipping", error.fields().message));
+            return Ok(());
+        };
+        self.put(id, Definition::Table(table.clone()));
+        self.remove_relation(ObjectId(identity.sequence), false)
+    }
+
     /// A default as it is stored: with the oids of the sequences that it names.
     pub(super) fn stored_default(
         &self,
@@ -346,6 +402,14 @@ impl Draft<'_> {
         }
         Ok(())
     }
+}
+
+/// 55000
+fn no_identity(column: &str, table: &str) -> SqlError {
+    SqlError::new(
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("column \"{column}\" of relation \"{table}\" is not an identity column"),
+    )
 }
 
 /// The default that takes a sequence's values.

@@ -1,6 +1,8 @@
 //! `CREATE SEQUENCE`, `ALTER SEQUENCE`, and the sequences behind columns.
 
-use super::{DdlStatement, NewColumn, QualifiedName, SessionSettings, new_name, qualified};
+use super::{
+    AlterOperation, DdlStatement, NewColumn, QualifiedName, SessionSettings, new_name, qualified,
+};
 use crate::catalog::DEFAULT_SCHEMA;
 use crate::sql::names::{fold, single_name};
 use crate::sql::types::data_type;
@@ -8,7 +10,7 @@ use model::error::{SqlError, SqlState};
 use model::types::DataType;
 use sqlparser::ast::{self, Ident, ObjectName};
 
-/// A parsed `CREATE SEQUENCE` or `ALTER SEQUENCE`.
+/// A parsed `CREATE SEQUENCE` or `ALTER SEQUENCE`, or a change of identity columns.
 #[derive(Debug, Clone)]
 pub struct SequenceStatement {
     pub(in crate::sql) verb: SequenceVerb,
@@ -19,9 +21,29 @@ pub struct SequenceStatement {
 /// What is done with a sequence.
 #[derive(Debug, Clone)]
 pub(in crate::sql) enum SequenceVerb {
-    Create { temporary: bool, if_not_exists: bool },
-    Alter { if_exists: bool },
-    Rename { if_exists: bool, to: Ident },
+    Create {
+        temporary: bool,
+        if_not_exists: bool,
+    },
+    Alter {
+        if_exists: bool,
+    },
+    Rename {
+        if_exists: bool,
+        to: Ident,
+    },
+    /// Of the table that the statement names.
+    AlterIdentity {
+        if_exists: bool,
+        changes: Vec<IdentityChange>,
+    },
+}
+
+/// What is done with an identity column.
+#[derive(Debug, Clone)]
+pub(in crate::sql) enum IdentityChange {
+    Set { column: Ident, always: Option<bool>, options: Vec<WrittenOption> },
+    Drop { column: Ident, if_exists: bool },
 }
 
 /// An option as it is written.
@@ -107,6 +129,27 @@ pub(in crate::sql) fn describe(
         SequenceVerb::Rename { if_exists, to } => {
             let (if_exists, to) = (*if_exists, new_name(fold(to))?);
             DdlStatement::RenameSequence { name, if_exists, to }
+        }
+        SequenceVerb::AlterIdentity { if_exists, changes } => {
+            let operations = changes.iter().map(|change| identity_change(change, settings));
+            let operations = operations.collect::<Result<_, _>>()?;
+            DdlStatement::AlterTable { table: name, if_exists: *if_exists, operations }
+        }
+    })
+}
+
+fn identity_change(
+    change: &IdentityChange,
+    settings: &SessionSettings,
+) -> Result<AlterOperation, SqlError> {
+    Ok(match change {
+        IdentityChange::Set { column, always, options: written } => AlterOperation::SetIdentity {
+            column: fold(column),
+            always: *always,
+            options: Box::new(options(written, settings)?),
+        },
+        IdentityChange::Drop { column, if_exists } => {
+            AlterOperation::DropIdentity { column: fold(column), if_exists: *if_exists }
         }
     })
 }

@@ -51,7 +51,8 @@ fn options(parser: &mut Parser<'_>) -> Parsed<Vec<WrittenOption>> {
     Ok(options)
 }
 
-fn option(parser: &mut Parser<'_>) -> Parsed<Option<WrittenOption>> {
+/// One option; `None`, and nothing read, where none follows.
+pub(super) fn option(parser: &mut Parser<'_>) -> Parsed<Option<WrittenOption>> {
     const FIRST: [Keyword; 10] = [
         Keyword::AS,
         Keyword::INCREMENT,

@@ -16,3 +16,10 @@
 \d+ v
 \dT
 \dx
+\d counted
+\d+ counted
+\d plain
+\d counted_id_seq
+\d counted_number_seq
+\d takes
+\d+ plain
