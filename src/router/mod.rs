@@ -28,7 +28,7 @@ pub mod virtual_tables;
 mod write;
 
 use crate::catalog::Catalog;
-use crate::sql::{Planned, PlannedKind};
+use crate::sql::{Planned, PlannedKind, SequenceUse};
 use crate::txn::{self, Finisher, Transaction};
 use futures::future::LocalBoxFuture;
 use gates::Gates;
@@ -423,7 +423,7 @@ impl Router {
         let snapshot = inner.engine.now();
         context.gather =
             Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn, seen)));
-        if statement.planned.sequences {
+        if statement.planned.sequences != SequenceUse::None {
             let held = Rc::clone(&statement.sequences);
             let source = StatementSequences::new(self.clone(), held);
             context.sequences = Some(Rc::new(SequenceCalls::new(Rc::new(source))));

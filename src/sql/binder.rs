@@ -7,7 +7,7 @@ use super::logical::Logical;
 use super::parse::Overriding;
 use super::positions::Lines;
 use super::scope::ScopeColumn;
-use super::statement::SessionValue;
+use super::statement::{SequenceUse, SessionValue};
 use super::{SessionSettings, VirtualTables};
 use crate::catalog::Catalog;
 use model::error::{SqlError, SqlState};
@@ -40,8 +40,9 @@ pub struct Binder<'a> {
     pub(super) uncacheable: Cell<bool>,
     /// Whether the statement calls sequences.
     pub(super) sequences: Cell<bool>,
-    /// Whether it changes sequences: what the session holds of them is not the same all through it.
-    pub(super) changes_sequences: Cell<bool>,
+    /// The function by which it changes sequences, if it does: what the session holds of them is not
+    /// the same all through it.
+    pub(super) changes_sequences: Cell<Option<&'static str>>,
     /// What it takes of the session as further parameters, behind its own.
     pub(super) session_values: RefCell<Vec<SessionValue>>,
     /// How many its own parameters are; `None` where nothing is taken of the session so.
@@ -91,11 +92,20 @@ impl<'a> Binder<'a> {
             working_tables: Cell::new(0),
             uncacheable: Cell::new(false),
             sequences: Cell::new(false),
-            changes_sequences: Cell::new(false),
+            changes_sequences: Cell::new(None),
             session_values: RefCell::default(),
             own_parameters: None,
             overriding: Cell::new(None),
             lines: RefCell::new(None),
+        }
+    }
+
+    /// What the statement does with sequences.
+    pub(super) fn sequence_use(&self) -> SequenceUse {
+        match (self.changes_sequences.get(), self.sequences.get()) {
+            (Some(function), _) => SequenceUse::Changes(function),
+            (None, true) => SequenceUse::Reads,
+            (None, false) => SequenceUse::None,
         }
     }
 

@@ -39,8 +39,10 @@ impl Binder<'_> {
                     Expression::Literal(Value::Null, DataType::Unknown),
                 );
                 arguments[0] = self.sequence_argument(sequence)?;
-                if matches!(name, "nextval" | "setval") {
-                    self.changes_sequences.set(true);
+                match name {
+                    "nextval" => self.changes_sequences.set(Some("nextval()")),
+                    "setval" => self.changes_sequences.set(Some("setval()")),
+                    _ => {}
                 }
                 Ok(Err(arguments))
             }

@@ -165,7 +165,7 @@ impl Binder<'_> {
             catalog_version: self.catalog.version,
             tables: self.tables(),
             cacheable: false,
-            sequences: self.sequences.get(),
+            sequences: self.sequence_use(),
             session_values: self.session_values.borrow().clone(),
             kind,
         }

@@ -74,7 +74,8 @@ pub use reg::{NamedObject, catalog_objects};
 pub(crate) use sequence_text::{oids_in as sequence_oids_in, with_oids as with_sequence_oids};
 pub use set_config::SetConfigCall;
 pub use statement::{
-    Discard, Planned, PlannedKind, PointRead, QueryPlan, SessionValue, SetStatement, plan,
+    Discard, Planned, PlannedKind, PointRead, QueryPlan, SequenceUse, SessionValue, SetStatement,
+    plan,
 };
 pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
 pub use transaction::unsupported_isolation;

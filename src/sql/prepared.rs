@@ -73,7 +73,7 @@ impl Binder<'_> {
             catalog_version: self.catalog.version,
             tables: binder.tables(),
             cacheable: !binder.uncacheable.get(),
-            sequences: binder.sequences.get(),
+            sequences: binder.sequence_use(),
             session_values: Vec::new(),
             kind,
         };

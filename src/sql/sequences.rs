@@ -101,7 +101,7 @@ impl Binder<'_> {
             return default;
         }
         self.sequences.set(true);
-        self.changes_sequences.set(true);
+        self.changes_sequences.set(Some("nextval()"));
         self.note_sequences(&default);
         default
     }

@@ -38,12 +38,23 @@ pub struct Planned {
     pub tables: Vec<ObjectId>,
     /// Whether the same text may use it again while the catalog is the same.
     pub cacheable: bool,
-    /// Whether it calls sequences.
-    pub sequences: bool,
+    /// What it does with sequences.
+    pub sequences: SequenceUse,
     /// What it takes of the session as further parameters, behind its own.
     pub session_values: Vec<SessionValue>,
     /// What to do.
     pub kind: PlannedKind,
+}
+
+/// What a statement does with sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SequenceUse {
+    /// Nothing.
+    None,
+    /// It looks at them.
+    Reads,
+    /// It changes them, by this function.
+    Changes(&'static str),
 }
 
 /// What a session was given of sequences.
@@ -202,7 +213,10 @@ pub fn plan(
             return Ok(planned);
         }
         let parameters = Some(planned.parameters.len());
-        let wanted = if binder.changes_sequences.get() { None } else { parameters };
+        let wanted = match binder.changes_sequences.get() {
+            Some(_) => None,
+            None => parameters,
+        };
         if wanted == own {
             return Ok(planned);
         }
@@ -243,7 +257,7 @@ fn plan_with(
         catalog_version: binder.catalog.version,
         tables: binder.tables(),
         cacheable: !binder.uncacheable.get(),
-        sequences: binder.sequences.get(),
+        sequences: binder.sequence_use(),
         session_values: binder.session_values.borrow().clone(),
         kind,
     })
@@ -292,7 +306,7 @@ pub(super) fn bind_statement(
                 catalog_version: binder.catalog.version,
                 tables: binder.tables(),
                 cacheable: false,
-                sequences: binder.sequences.get(),
+                sequences: binder.sequence_use(),
                 session_values: binder.session_values.borrow().clone(),
                 kind,
             });
@@ -442,7 +456,7 @@ impl Planned {
             catalog_version,
             tables: Vec::new(),
             cacheable: true,
-            sequences: false,
+            sequences: SequenceUse::None,
             session_values: Vec::new(),
             kind: PlannedKind::Empty,
         }
@@ -463,6 +477,10 @@ impl Planned {
             PlannedKind::CopyOut(copy) => copy.inner.writes_by(),
             PlannedKind::Explain { inner, analyze: true } => inner.writes_by(),
             PlannedKind::Ddl(change) => Some(change.tag()),
+            PlannedKind::Query(_) | PlannedKind::Declare(_) => match self.sequences {
+                SequenceUse::Changes(function) => Some(function),
+                SequenceUse::None | SequenceUse::Reads => None,
+            },
             _ => None,
         }
     }
