@@ -23,6 +23,7 @@
 //! **When a core fails** the node stops: partitions do not move between cores while it runs, and
 //! a node that serves a part of its rows answers wrongly to the rest.
 
+pub mod certificate;
 mod core;
 mod crew;
 mod doors;
@@ -36,6 +37,7 @@ use crate::session::RoleSeats;
 use config::Config;
 use crew::Notice;
 use model::id::CoreId;
+use net::server::tls::Acceptor;
 use runtime::mesh::MeshBuilder;
 use runtime::{BoxLocalFuture, thread};
 use shards::core::CoreMessage;
@@ -91,6 +93,9 @@ pub enum NodeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The certificate or its key.
+    #[error(transparent)]
+    Certificate(#[from] certificate::CertificateError),
     /// A core ended in a panic.
     #[error("a core ended unexpectedly")]
     CoreEnded,
@@ -163,6 +168,8 @@ impl Assembly {
 /// A node that runs in this process. Dropping it lets the node stop by itself.
 pub struct Running {
     addresses: Addresses,
+    /// What connections are encrypted by, and the files it came from.
+    renewal: Option<(Acceptor, config::TlsFiles)>,
     stop: flume::Sender<()>,
     ended: flume::Receiver<()>,
     thread: thread::JoinHandle<Result<(), NodeError>>,
@@ -174,6 +181,7 @@ pub struct Running {
 /// Why it does not start; nothing of it is left then.
 pub fn start_in_process(config: Config) -> Result<Running, NodeError> {
     let options = NodeOptions::from_config(&config)?;
+    let renewal = options.tls.clone().zip(config.tls_files());
     let cores = options.cores;
     let (assembly, Control { ready, stop }) = assemble(options);
     let (ends, ended) = flume::bounded::<()>(0);
@@ -183,7 +191,7 @@ pub fn start_in_process(config: Config) -> Result<Running, NodeError> {
         run_cores(cores, assembly)
     })?;
     match ready.recv() {
-        Ok(addresses) => Ok(Running { addresses, stop, ended, thread }),
+        Ok(addresses) => Ok(Running { addresses, renewal, stop, ended, thread }),
         Err(_disconnected) => match thread.join() {
             Ok(Err(error)) => Err(error),
             Ok(Ok(())) | Err(_) => Err(NodeError::CoreEnded),
@@ -206,6 +214,17 @@ impl Running {
     /// Disconnected when the node has ended, by itself too: for a `flume::Selector`.
     pub fn ended(&self) -> &flume::Receiver<()> {
         &self.ended
+    }
+
+    /// Reads the files of the certificate again: who connects from now on is shown what is in them.
+    /// Whether there are any.
+    ///
+    /// # Errors
+    /// They are of no use; the certificate stays as it was.
+    pub fn renew_certificate(&self) -> Result<bool, certificate::CertificateError> {
+        let Some((acceptor, files)) = &self.renewal else { return Ok(false) };
+        acceptor.replace(certificate::read(files)?);
+        Ok(true)
     }
 
     /// Lets the node drain and close, and waits until it has.

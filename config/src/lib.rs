@@ -29,6 +29,7 @@ mod memory;
 mod setting;
 mod source;
 mod suggest;
+mod tls;
 mod units;
 
 pub use address::HostPort;
@@ -39,4 +40,5 @@ pub use memory::{CeilingOrigin, MemoryCeiling, ceiling as memory_ceiling};
 pub use setting::{Description, ENVIRONMENT_PREFIX, SETTINGS, Setting};
 pub use source::{ConfigError, Problem, Source};
 pub use suggest::nearest;
+pub use tls::{TlsFiles, TlsMode, TlsVersion};
 pub use units::{ByteSize, format_duration, parse_duration};

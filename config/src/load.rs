@@ -9,8 +9,8 @@ use crate::limits::{door, duration, number, path, size};
 use crate::memory::MemoryCeiling;
 use crate::source::{ConfigError, Problem, Source};
 use crate::{
-    ByteSize, ENVIRONMENT_PREFIX, HostPort, LogLevel, SETTINGS, Setting, file, format_duration,
-    memory, suggest,
+    ByteSize, ENVIRONMENT_PREFIX, HostPort, LogLevel, SETTINGS, Setting, TlsFiles, TlsMode,
+    TlsVersion, file, format_duration, memory, suggest,
 };
 
 /// The port of core 0 when nothing else is said; core k has the k-th port after it.
@@ -50,6 +50,14 @@ pub struct Config {
     pub pg_listen: Option<HostPort>,
     /// The HTTP door; closed when absent.
     pub http_listen: Option<HostPort>,
+    /// Whether clients may or must encrypt; unless it is off, both files are named.
+    pub tls: TlsMode,
+    /// PEM file of the node's certificate.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    pub tls_key: Option<PathBuf>,
+    /// The oldest version of TLS that is spoken.
+    pub tls_minimum_version: TlsVersion,
     /// Number of cores (executors), 1 to 64.
     pub cores: u16,
     /// Partitions of a new data directory, 1 to 4096.
@@ -140,6 +148,7 @@ impl Config {
                 |partitions| partitions as u32,
             );
         let memory = values.memory(host);
+        let (tls, tls_certificate, tls_key) = values.tls();
         let config = Self {
             data_dir: values
                 .take(Setting::DataDir, path)
@@ -149,6 +158,12 @@ impl Config {
             pg_listen,
             http_listen: values.take(Setting::HttpListen, door).flatten(),
             listen,
+            tls,
+            tls_certificate,
+            tls_key,
+            tls_minimum_version: values
+                .take(Setting::TlsMinimumVersion, TlsVersion::parse)
+                .unwrap_or(TlsVersion::V1_2),
             cores,
             partitions,
             node_id: values.take(Setting::NodeId, |text| number(text, 1..=65_535)).unwrap_or(1)
@@ -187,6 +202,13 @@ impl Config {
         }
     }
 
+    /// The files that connections are encrypted by; none where they are not.
+    pub fn tls_files(&self) -> Option<TlsFiles> {
+        let files = self.tls_certificate.clone().zip(self.tls_key.clone());
+        let files = files.filter(|_| self.tls != TlsMode::Off);
+        files.map(|(certificate, key)| TlsFiles { certificate, key })
+    }
+
     /// Where the value of `setting` came from.
     pub fn source(&self, setting: Setting) -> &Source {
         &self.sources[setting as usize]
@@ -212,12 +234,19 @@ impl Config {
     fn value(&self, setting: Setting) -> String {
         let closed_or =
             |door: &Option<HostPort>| door.as_ref().map_or("off".into(), HostPort::to_string);
+        let path_or_none = |path: &Option<PathBuf>| {
+            path.as_ref().map_or(String::new(), |path| path.display().to_string())
+        };
         match setting {
             Setting::DataDir => self.data_dir.display().to_string(),
             Setting::Listen => self.listen.to_string(),
             Setting::CoreListen => self.core_listen.to_string(),
             Setting::PgListen => closed_or(&self.pg_listen),
             Setting::HttpListen => closed_or(&self.http_listen),
+            Setting::Tls => self.tls.to_string(),
+            Setting::TlsCertificate => path_or_none(&self.tls_certificate),
+            Setting::TlsKey => path_or_none(&self.tls_key),
+            Setting::TlsMinimumVersion => self.tls_minimum_version.to_string(),
             Setting::Cores => self.cores.to_string(),
             Setting::Partitions => self.partitions.to_string(),
             Setting::NodeId => self.node_id.to_string(),
@@ -225,9 +254,7 @@ impl Config {
                 self.join.iter().map(HostPort::to_string).collect::<Vec<_>>().join(",")
             }
             Setting::ReplicationFactor => self.replication_factor.to_string(),
-            Setting::ReadyFile => {
-                self.ready_file.as_ref().map_or(String::new(), |path| path.display().to_string())
-            }
+            Setting::ReadyFile => path_or_none(&self.ready_file),
             Setting::Memory => self.memory.to_string(),
             Setting::LogLevel => self.log_level.to_string(),
             Setting::Authentication => {
@@ -339,6 +366,32 @@ impl Values {
                 None
             }
         }
+    }
+
+    /// Whether connections are encrypted, and the certificate and key they are encrypted by.
+    fn tls(&mut self) -> (TlsMode, Option<PathBuf>, Option<PathBuf>) {
+        let certificate = self.take(Setting::TlsCertificate, path).flatten();
+        let key = self.take(Setting::TlsKey, path).flatten();
+        let alone = match (&certificate, &key) {
+            (Some(_), None) => Some((Setting::TlsCertificate, "wants tls-key beside it")),
+            (None, Some(_)) => Some((Setting::TlsKey, "wants tls-certificate beside it")),
+            _ => None,
+        };
+        if let Some((setting, reason)) = alone {
+            self.take(setting, |_text| Err::<(), _>(reason.to_owned()));
+        }
+        let neither = certificate.is_none() && key.is_none();
+        let given = self.take(Setting::Tls, |text| match TlsMode::parse(text)? {
+            TlsMode::Allow | TlsMode::Require if neither => {
+                Err("wants tls-certificate and tls-key".into())
+            }
+            mode => Ok(mode),
+        });
+        let mode = given.unwrap_or_else(|| {
+            self.derived(Setting::Tls, "from tls-certificate".into());
+            if certificate.is_some() { TlsMode::Allow } else { TlsMode::Off }
+        });
+        (mode, certificate, key)
     }
 
     /// The budget that was set, or half of the ceiling.

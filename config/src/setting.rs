@@ -14,6 +14,14 @@ pub enum Setting {
     PgListen,
     /// The HTTP door.
     HttpListen,
+    /// Whether clients may or must encrypt.
+    Tls,
+    /// The node's certificate.
+    TlsCertificate,
+    /// Its key.
+    TlsKey,
+    /// The oldest version of TLS.
+    TlsMinimumVersion,
     /// How many executors.
     Cores,
     /// How many partitions a new table's rows are spread over.
@@ -56,7 +64,7 @@ pub struct Description {
 }
 
 /// Every setting, in the order of the enum.
-pub const SETTINGS: [Description; 18] = [
+pub const SETTINGS: [Description; 22] = [
     Description {
         setting: Setting::DataDir,
         name: "data-dir",
@@ -86,6 +94,30 @@ pub const SETTINGS: [Description; 18] = [
         name: "http-listen",
         default: "off",
         help: "Address of HTTP, or off",
+    },
+    Description {
+        setting: Setting::Tls,
+        name: "tls",
+        default: "allow with a certificate, off without",
+        help: "Whether clients may encrypt their connections: off, allow or require",
+    },
+    Description {
+        setting: Setting::TlsCertificate,
+        name: "tls-certificate",
+        default: "",
+        help: "PEM file of the node's certificate and those between it and the root",
+    },
+    Description {
+        setting: Setting::TlsKey,
+        name: "tls-key",
+        default: "",
+        help: "PEM file of the certificate's key, which nobody else may read",
+    },
+    Description {
+        setting: Setting::TlsMinimumVersion,
+        name: "tls-minimum-version",
+        default: "1.2",
+        help: "Oldest version of TLS that is spoken: 1.2 or 1.3",
     },
     Description {
         setting: Setting::Cores,

@@ -30,17 +30,21 @@ mod reader;
 mod requests;
 mod responder;
 mod shared;
+pub mod tls;
+mod transport;
 mod writer;
 
 pub use handshake::{Handshake, SessionInfo, Unproven};
 pub use outlet::Outlet;
 pub use requests::{Request, RequestKind, Requests};
 pub use responder::{Interrupted, Responder, RowTooLong};
+pub use transport::{ReadHalf, WriteHalf, split};
 
 use crate::frame::{FrameError, PAYLOAD_MAX_DEFAULT};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
+use tls::Acceptor;
 
 /// Limits of the connections of a core. The defaults serve 10,000 clients a core.
 #[derive(Debug, Clone)]
@@ -98,6 +102,7 @@ impl Default for Options {
 pub struct Server {
     options: Rc<Options>,
     meter: Rc<Meter>,
+    tls: Option<Acceptor>,
 }
 
 /// What the connections of a core have done since it started.
@@ -142,9 +147,15 @@ fn subtract(counter: &Cell<u64>, amount: u64) {
 }
 
 impl Server {
-    /// For the connections of this core.
+    /// For the connections of this core, in clear.
     pub fn new(options: Options) -> Server {
-        Server { options: Rc::new(options), meter: Rc::new(Meter::default()) }
+        Server { options: Rc::new(options), meter: Rc::new(Meter::default()), tls: None }
+    }
+
+    /// The same, with TLS for the clients that begin with it.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Acceptor>) -> Server {
+        Server { tls, ..self }
     }
 
     /// The limits in force.

@@ -95,7 +95,9 @@ fn value_name(setting: Setting) -> &'static str {
             "HOST:PORT"
         }
         Setting::Join => "HOST:PORT,...",
-        Setting::ReadyFile => "FILE",
+        Setting::ReadyFile | Setting::TlsCertificate | Setting::TlsKey => "FILE",
+        Setting::Tls => "MODE",
+        Setting::TlsMinimumVersion => "VERSION",
         Setting::Memory | Setting::WalSegmentSize => "SIZE",
         Setting::LogLevel => "LEVEL",
         Setting::LockTimeout | Setting::DrainTimeout => "DURATION",

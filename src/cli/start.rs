@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   configuration ──> log ──> node serves ──> ready file ──> SIGTERM ──> drained ──> exit 0
-//!                                                               └─ a second one: exit at once
+//!                                           │                   └─ a second one: exit at once
+//!                                           └── SIGHUP ──> the certificate is read again
 //! ```
 
 use std::io;
@@ -11,7 +12,7 @@ use std::path::Path;
 use clap::Args;
 use config::{Config, Setting};
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::exit::{Exit, Failure};
@@ -43,6 +44,8 @@ pub fn run(args: &StartArgs) -> Result<Exit, Failure> {
     // Before the cores exist, so that no signal finds the default action.
     let stop =
         stop_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
+    let hangups = Signals::new([SIGHUP])
+        .map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
     let node_id = config.node_id;
     let ready_file = config.ready_file.clone();
     let running = node::start_in_process(config).map_err(|error| {
@@ -55,9 +58,19 @@ pub fn run(args: &StartArgs) -> Result<Exit, Failure> {
     if let Some(path) = &ready_file {
         write_ready_file(path, node_id, addresses).map_err(Failure::failed)?;
     }
-    match wait(stop, &running).map_err(Failure::failed)? {
-        Event::Signal(signal) => log::info!(signal = signal; "draining"),
-        Event::Ended => log::error!("the node ended by itself"),
+    let told = events(stop, hangups, &running).map_err(Failure::failed)?;
+    loop {
+        match told.recv().map_err(Failure::failed)? {
+            Event::Hangup => renew_certificate(&running),
+            Event::Signal(signal) => {
+                log::info!(signal = signal; "draining");
+                break;
+            }
+            Event::Ended => {
+                log::error!("the node ended by itself");
+                break;
+            }
+        }
     }
     if let Some(path) = &ready_file {
         remove_ready_file(path);
@@ -70,19 +83,25 @@ pub fn run(args: &StartArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Why the node is to end.
+/// What the node is to notice.
 enum Event {
-    /// Somebody says so.
+    /// Somebody wants its certificate read again.
+    Hangup,
+    /// Somebody says that it is to end.
     Signal(i32),
     /// A core failed, and the others stopped with it.
     Ended,
 }
 
-/// Waits for a signal, or for the node's end.
-fn wait(signals: flume::Receiver<i32>, running: &Running) -> io::Result<Event> {
+/// Tells of signals, and of the node's end.
+fn events(
+    signals: flume::Receiver<i32>,
+    mut hangups: Signals,
+    running: &Running,
+) -> io::Result<flume::Receiver<Event>> {
     let (tell, told) = flume::bounded(2);
     let ended = running.ended().clone();
-    let tell_end = tell.clone();
+    let (tell_end, tell_hangup) = (tell.clone(), tell.clone());
     runtime::thread::spawn("node-end", move || {
         // Nothing is ever sent there: it disconnects when the node has ended.
         let _disconnected: Result<(), flume::RecvError> = ended.recv();
@@ -94,7 +113,22 @@ fn wait(signals: flume::Receiver<i32>, running: &Running) -> io::Result<Event> {
                 tell.send(Event::Signal(signal));
         }
     })?;
-    told.recv().map_err(io::Error::other)
+    runtime::thread::spawn("node-hangup", move || {
+        for _signal in hangups.forever() {
+            let _somebody_waits: Result<(), flume::SendError<Event>> =
+                tell_hangup.send(Event::Hangup);
+        }
+    })?;
+    Ok(told)
+}
+
+/// Who connects from now on is shown what the files hold now.
+fn renew_certificate(running: &Running) {
+    match running.renew_certificate() {
+        Ok(true) => log::info!("the certificate was read again"),
+        Ok(false) => log::info!("there is no certificate to read again"),
+        Err(error) => log::error!("the certificate stays as it was: {error}"),
+    }
 }
 
 /// What a cluster needs comes with replication; until then one copy on one node is all there is.

@@ -98,7 +98,7 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
     let accepting = (
         listeners.native.map(accept_native),
         listeners.pg.map(|listener| {
-            let door = Rc::new(pg_door(&host, &memory));
+            let door = Rc::new(pg_door(&options, &host, &memory));
             let connections = Connections::new(&assembly);
             task::spawn("accept", doors::accept(listener, door, connections))
         }),
@@ -256,20 +256,21 @@ fn native_door(
         Some(own.to_string())
     };
     Door {
-        server: Server::new(limits),
+        server: Server::new(limits).with_tls(options.tls.clone()),
         host: host.clone(),
         node: options.node.0,
         core: core.0,
         placement: Placement::new(placement, address),
+        encrypted_only: options.encrypted_only,
     }
 }
 
-fn pg_door(host: &Rc<Host>, memory: &CoreMemory) -> pg::Door {
+fn pg_door(options: &NodeOptions, host: &Rc<Host>, memory: &CoreMemory) -> pg::Door {
     let limits = pg::Limits {
         held_bytes_max: memory.requests as u64 / REQUEST_DOORS,
         ..pg::Limits::default()
     };
-    pg::Door::new(host.clone(), limits)
+    pg::Door::new(host.clone(), limits).with_tls(options.tls.clone(), options.encrypted_only)
 }
 
 /// The listening sockets of a core.

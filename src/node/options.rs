@@ -1,10 +1,11 @@
 //! What a node needs to know before it starts, and its translation from the configuration.
 
-use config::Config;
+use super::{NodeError, certificate};
 use config::authentication::AuthenticationRule;
+use config::{Config, TlsMode};
 use model::id::NodeId;
+use net::server::tls::Acceptor;
 use shards::core::EngineOptions;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,14 +44,20 @@ pub struct NodeOptions {
     pub part_bytes: usize,
     /// Who may come in from where; the first rule that fits decides.
     pub authentication: Arc<[AuthenticationRule]>,
+    /// In whose name connections are encrypted, if they may be.
+    pub tls: Option<Acceptor>,
+    /// Whether no client is let in without TLS.
+    pub encrypted_only: bool,
 }
 
 impl NodeOptions {
-    /// Translates the configuration. Resolves names: call it before the cores run.
+    /// Translates the configuration. Resolves names and reads files: call it before the cores run.
     ///
     /// # Errors
-    /// A name that does not resolve.
-    pub fn from_config(config: &Config) -> io::Result<NodeOptions> {
+    /// A name that does not resolve, a certificate that is of no use.
+    pub fn from_config(config: &Config) -> Result<NodeOptions, NodeError> {
+        let minimum = config.tls_minimum_version;
+        let tls = config.tls_files().map(|files| certificate::acceptor(&files, minimum));
         Ok(NodeOptions {
             data_dir: config.data_dir.clone(),
             node: NodeId(u32::from(config.node_id)),
@@ -66,6 +73,8 @@ impl NodeOptions {
             wal_segment_bytes: config.wal_segment_size.as_u64(),
             part_bytes: EngineOptions::PART_BYTES,
             authentication: config.authentication.clone().into(),
+            tls: tls.transpose()?,
+            encrypted_only: config.tls == TlsMode::Require,
         })
     }
 }

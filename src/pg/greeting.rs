@@ -1,7 +1,8 @@
 //! From a connection's first packet to a session.
 //!
 //! ```text
-//!   SSLRequest, GSSENCRequest ──► one byte: no         (any number of times before the start)
+//!   SSLRequest ──► one byte: yes, and TLS from there on; or no, without a certificate
+//!   GSSENCRequest ──► one byte: no
 //!   CancelRequest ──► the session is cancelled; closed without a word
 //!   StartupMessage ──► who may come in ──► settings ──► session, its parameters and cancel key
 //! ```
@@ -12,11 +13,11 @@ use super::inlet::{Ended, Inlet, read_packet};
 use super::wire::backend::{self, Severity};
 use super::wire::startup::{self, Packet, Startup};
 use super::{Door, Limits};
-use crate::session::{CancelKey, Session};
+use crate::session::{CancelKey, Session, unencrypted};
 use bytes::{Bytes, BytesMut};
 use model::error::{SqlError, SqlState};
-use net::server::Outlet;
-use runtime::net::{ReadHalf, Stream, WriteHalf};
+use net::server::{Outlet, ReadHalf, WriteHalf, split};
+use runtime::net::Stream;
 use runtime::task::{self, Task};
 use runtime::time::{self, Instant};
 use std::io;
@@ -38,14 +39,23 @@ struct Raw {
     buffer: BytesMut,
     peer: IpAddr,
     began: Instant,
+    /// What was asked about encryption: each may be asked once.
+    asked: Asked,
+}
+
+#[derive(Default)]
+struct Asked {
+    tls: bool,
+    gss: bool,
 }
 
 /// Takes a connection to its session; `None` where there is none, which the client has been told.
 /// Where the node is `full` (of so many connections), nobody is let in.
 pub(super) async fn greet(door: &Rc<Door>, stream: Stream, full: Option<u32>) -> Option<Greeted> {
     let peer = stream.peer_addr().ip().to_canonical();
-    let (read, write) = stream.split();
-    let mut raw = Raw { read, write, buffer: BytesMut::new(), peer, began: time::now() };
+    let (read, write) = split(stream);
+    let asked = Asked::default();
+    let mut raw = Raw { read, write, buffer: BytesMut::new(), peer, began: time::now(), asked };
     let startup = match first_packets(door, &mut raw).await {
         Ok(Some(startup)) => startup,
         Ok(None) => return None,
@@ -60,7 +70,12 @@ pub(super) async fn greet(door: &Rc<Door>, stream: Stream, full: Option<u32>) ->
         refuse(raw.write, &door.limits, too_many(connections_max)).await;
         return None;
     }
-    let Raw { read, write, buffer, peer, began } = raw;
+    let encrypted = raw.read.is_encrypted();
+    if door.encrypted_only && !encrypted {
+        refuse(raw.write, &door.limits, unencrypted()).await;
+        return None;
+    }
+    let Raw { read, write, buffer, peer, began, .. } = raw;
     let inlet = Rc::new(Inlet::new(door.limits.clone(), door.meter.clone(), buffer));
     let outlet = Rc::new(Outlet::new(door.limits.outgoing_bytes_high));
     let (writing, write_timeout) = (outlet.clone(), door.limits.write_timeout);
@@ -72,7 +87,7 @@ pub(super) async fn greet(door: &Rc<Door>, stream: Stream, full: Option<u32>) ->
     let reading = inlet.clone();
     let reader = task::spawn("postgres reader", async move { reading.run(read).await });
     let ends = Ends { inlet, outlet };
-    let claim = Claim { startup: &startup, peer, encrypted: false, began };
+    let claim = Claim { startup: &startup, peer, encrypted, began };
     let admitted = authentication::admit(door, &claim, &ends).await;
     let session = admitted.and_then(|mut session| {
         settings(&mut session, &startup)?;
@@ -99,9 +114,22 @@ pub(super) async fn greet(door: &Rc<Door>, stream: Stream, full: Option<u32>) ->
 async fn first_packets(door: &Door, raw: &mut Raw) -> Result<Option<Startup>, Ended> {
     loop {
         match read_packet(&mut raw.read, &mut raw.buffer, raw.began, &door.limits).await? {
-            Packet::EncryptTls | Packet::EncryptGss => {
+            Packet::EncryptTls if !raw.asked.tls => {
+                raw.asked.tls = true;
+                if !raw.buffer.is_empty() {
+                    return Err(Ended::Unencrypted("SSL"));
+                }
+                encrypt(door, raw).await?;
+            }
+            Packet::EncryptGss if !raw.asked.gss => {
+                raw.asked.gss = true;
+                if !raw.buffer.is_empty() {
+                    return Err(Ended::Unencrypted("GSSAPI encryption"));
+                }
                 send(&mut raw.write, &door.limits, Bytes::from_static(b"N")).await?;
             }
+            Packet::EncryptTls => return Err(startup::version_error(startup::ENCRYPT_TLS).into()),
+            Packet::EncryptGss => return Err(startup::version_error(startup::ENCRYPT_GSS).into()),
             Packet::Cancel { process, secret } => {
                 // Whether there was such a session is nobody's business.
                 let _unknown = door.host.cancel(CancelKey { process, secret }).await;
@@ -110,6 +138,27 @@ async fn first_packets(door: &Door, raw: &mut Raw) -> Result<Option<Startup>, En
             }
             Packet::Startup(startup) => return Ok(Some(startup)),
         }
+    }
+}
+
+/// Answers whether the connection may be encrypted, and shakes hands where it may.
+async fn encrypt(door: &Door, raw: &mut Raw) -> Result<(), Ended> {
+    let Some(acceptor) = &door.tls else {
+        return Ok(send(&mut raw.write, &door.limits, Bytes::from_static(b"N")).await?);
+    };
+    send(&mut raw.write, &door.limits, Bytes::from_static(b"S")).await?;
+    raw.asked.gss = true;
+    let left = door.limits.startup_timeout.saturating_sub(raw.began.elapsed());
+    // On the heap, and only until it is done: a session has no room for it.
+    let shaken = Box::pin(acceptor.accept(&mut raw.read, &mut raw.write, Vec::new()));
+    // Without keys there is nothing to tell a client by: it is an error of the socket.
+    match time::timeout(left, shaken).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            log::debug!(peer = raw.peer.to_string(); "a client did not come to TLS: {error}");
+            Err(error.into())
+        }
+        Err(_elapsed) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
 }
 

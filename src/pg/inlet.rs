@@ -5,7 +5,7 @@ use super::wire::{WireError, startup};
 use super::{Limits, Meter};
 use bytes::BytesMut;
 use model::error::{SqlError, SqlState};
-use runtime::net::ReadHalf;
+use net::server::ReadHalf;
 use runtime::sync::Notify;
 use runtime::time::{self, Instant};
 use std::cell::{Cell, RefCell};
@@ -31,6 +31,10 @@ pub(super) enum Ended {
     /// A message, or the start, took too long.
     #[error("the client took longer than {0:?} to complete a message")]
     Timeout(Duration),
+    /// Bytes came behind a request for encryption, before there was any: they must not be taken for
+    /// a part of what is encrypted (CVE-2021-23214).
+    #[error("received unencrypted data after {0} request")]
+    Unencrypted(&'static str),
     /// The core holds as many bytes of clients' messages as it may.
     #[error("this core holds as many bytes of requests as it may ({0})")]
     OverBudget(u64),
@@ -44,6 +48,12 @@ impl Ended {
             Ended::Wire(error) => Some(error.to_error()),
             Ended::Timeout(_) => {
                 Some(SqlError::new(SqlState::PROTOCOL_VIOLATION, self.to_string()))
+            }
+            Ended::Unencrypted(_) => {
+                Some(SqlError::new(SqlState::PROTOCOL_VIOLATION, self.to_string()).detail(
+                    "This could be either a client-software bug or evidence of an attempted \
+                     man-in-the-middle attack.",
+                ))
             }
             Ended::OverBudget(_) => Some(
                 SqlError::new(SqlState::OUT_OF_MEMORY, self.to_string())

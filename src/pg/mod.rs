@@ -33,6 +33,7 @@ mod inlet;
 pub mod wire;
 
 use crate::session::Host;
+use net::server::tls::Acceptor;
 use runtime::net::Stream;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -101,12 +102,26 @@ pub struct Door {
     host: Rc<Host>,
     limits: Rc<Limits>,
     meter: Rc<Meter>,
+    tls: Option<Acceptor>,
+    encrypted_only: bool,
 }
 
 impl Door {
     /// A door to the sessions of `host`'s core.
     pub fn new(host: Rc<Host>, limits: Limits) -> Door {
-        Door { host, limits: Rc::new(limits), meter: Rc::default() }
+        Door {
+            host,
+            limits: Rc::new(limits),
+            meter: Rc::default(),
+            tls: None,
+            encrypted_only: false,
+        }
+    }
+
+    /// The same, with TLS for the clients that ask for it; with `encrypted_only` no other is let in.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Acceptor>, encrypted_only: bool) -> Door {
+        Door { tls, encrypted_only, ..self }
     }
 
     /// Serves a connection to its end.

@@ -152,6 +152,15 @@ pub fn shutting_down() -> SqlError {
         .hint("The node is shutting down; connect again, or to another node.")
 }
 
+/// Why a client that is not encrypted is not let in where all must be.
+pub fn unencrypted() -> SqlError {
+    SqlError::new(
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        "connections without TLS are not let in",
+    )
+    .hint("Connect with sslmode=require.")
+}
+
 /// What the sessions of one core share. One per core.
 pub struct Host {
     router: Router,

@@ -1,7 +1,9 @@
 //! The native protocol's side of a session.
 
 use super::admission::Applicant;
-use super::{Client, Host, Interrupts, Name, Session, Standing, Weight, shutting_down};
+use super::{
+    Client, Host, Interrupts, Name, Session, Standing, Weight, shutting_down, unencrypted,
+};
 use crate::router::RowSink;
 use crate::sql::OutputColumn;
 use futures::FutureExt;
@@ -36,6 +38,8 @@ pub struct Door {
     pub core: u16,
     /// Who leads which partition, and where.
     pub placement: Placement,
+    /// Whether no client is let in without TLS.
+    pub encrypted_only: bool,
 }
 
 impl Door {
@@ -43,6 +47,9 @@ impl Door {
     pub async fn serve(self: Rc<Door>, stream: Stream) {
         // The client has been told what was wrong with its hello.
         let Ok(mut handshake) = self.server.handshake(stream).await else { return };
+        if self.encrypted_only && !handshake.is_encrypted() {
+            return handshake.refuse(unencrypted());
+        }
         match self.admit(&mut handshake).await {
             Some(Ok(session)) => self.run(handshake, session).await,
             Some(Err(error)) => handshake.refuse(error),
@@ -69,7 +76,7 @@ impl Door {
             user: &user,
             database: &database,
             peer: handshake.peer_addr().ip(),
-            encrypted: false,
+            encrypted: handshake.is_encrypted(),
         };
         let admitted = self.enter(&applicant, handshake).await?;
         if let Err(refusal) = &admitted {

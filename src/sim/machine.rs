@@ -54,6 +54,8 @@ impl<'a> Machine<'a> {
             part_bytes: pick(&PART_BYTES) as usize,
             // The simulator's clients are on hosts of their own.
             authentication: Arc::from([trust_all()]),
+            tls: None,
+            encrypted_only: false,
         };
         Machine { sim, options, control: None, ends: Rc::default() }
     }

@@ -120,6 +120,12 @@ fn only_the_node_joins_net_with_shards() {
 }
 
 #[test]
+fn only_the_two_ends_of_an_encrypted_connection_name_the_engine_of_tls() {
+    let rooms = ["net/src/server/tls", "net/client/src/tls", "tests/architecture"];
+    assert_none("rustls is named elsewhere", &naming(".", &["rustls::"], &rooms));
+}
+
+#[test]
 fn nothing_is_left_for_later() {
     let words = ["todo!(", "unimplemented!(", "dbg!(", "allow(dead_code", "allow(unused"];
     assert_none("unfinished", &naming(".", &words, &["tests/architecture"]));

@@ -20,15 +20,18 @@ mod protocol;
 mod psql;
 mod speaker;
 mod sysbench;
+mod tls;
 mod tools;
 
 use std::path::Path;
 use test_support::{Server, ServerBuilder};
 
-/// A server on `data_dir` with further arguments.
-fn start(data_dir: &Path, arguments: &[&str]) -> Server {
+/// A server to be started on `data_dir` with further arguments.
+fn builder(data_dir: &Path, arguments: &[&str]) -> ServerBuilder {
     ServerBuilder::new(env!("CARGO_BIN_EXE_phantomdb"), data_dir)
         .arguments(arguments.iter().copied())
-        .start()
-        .expect("the server starts")
+}
+
+fn start(data_dir: &Path, arguments: &[&str]) -> Server {
+    builder(data_dir, arguments).start().expect("the server starts")
 }

@@ -176,6 +176,30 @@ fn doors_close_and_open() {
     assert_eq!((config.pg_listen, config.http_listen), (Some(HostPort::new("127.0.0.1", 0)), None));
 }
 
+#[test]
+fn a_certificate_and_its_key_come_together() {
+    let both = "tls-certificate = \"/c.pem\"\ntls-key = \"/k.pem\"\n";
+    let config = load(Some(both), &[], &[]).expect("a configuration");
+    let files = TlsFiles { certificate: "/c.pem".into(), key: "/k.pem".into() };
+    assert_eq!((config.tls, config.tls_files()), (TlsMode::Allow, Some(files)));
+    assert_eq!(config.tls_minimum_version, TlsVersion::V1_2);
+    let config = load(Some(both), &[], &[(Setting::Tls, "off")]).expect("a configuration");
+    assert_eq!((config.tls, config.tls_files()), (TlsMode::Off, None));
+    let config = load(None, &[], &[]).expect("a configuration");
+    assert_eq!((config.tls, config.tls_files()), (TlsMode::Off, None));
+    assert_eq!(
+        problems("tls-certificate = \"/c.pem\""),
+        ["phantom.toml:1: tls-certificate = \"/c.pem\" wants tls-key beside it"]
+    );
+    assert_eq!(
+        problems("tls = \"require\"\ntls-minimum-version = \"1.1\""),
+        [
+            "phantom.toml:1: tls = \"require\" wants tls-certificate and tls-key",
+            "phantom.toml:2: tls-minimum-version = \"1.1\" is neither 1.2 nor 1.3",
+        ]
+    );
+}
+
 /// What `config show` prints can be put in a file and gives the same configuration.
 #[test]
 fn what_is_shown_reads_back() {

@@ -13,9 +13,10 @@
 use crate::Error;
 use crate::protocol::{Event, Protocol, Request, ServerInfo};
 use crate::statement::Cache;
-use crate::url::Options;
+use crate::tls::Tls;
+use crate::url::{Options, SslMode};
 use async_io::{Async, Timer};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::future;
 use net::frame::{CONNECTION, StreamId};
 use net::message::{ClientMessage, TransactionStatus};
@@ -43,6 +44,9 @@ pub(crate) struct Connection {
 pub(crate) struct State {
     pub(crate) protocol: Protocol,
     pub(crate) statements: Cache,
+    tls: Option<Tls>,
+    /// Records on their way out.
+    sealed: BytesMut,
     buffer: Box<[u8]>,
 }
 
@@ -70,12 +74,39 @@ impl Connection {
     }
 
     async fn open_without_limit(options: &Options) -> Result<Arc<Connection>, Error> {
+        let mode = options.effective_sslmode();
+        if mode == SslMode::Disable {
+            return Connection::open_with(options, None).await;
+        }
+        let tls = match &options.sslrootcert {
+            None => Tls::new(options, mode),
+            // Files block.
+            Some(_) => {
+                let options = options.clone();
+                ::blocking::unblock(move || Tls::new(&options, mode)).await
+            }
+        };
+        let opened = match tls {
+            Ok(tls) => Connection::open_with(options, Some(tls)).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Err(error) if mode == SslMode::Prefer && error.is_without_tls() => {
+                Connection::open_with(options, None).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_with(options: &Options, tls: Option<Tls>) -> Result<Arc<Connection>, Error> {
         let socket = connect(options).await?;
         let connection = Arc::new_cyclic(|weak| Connection {
             socket,
             state: Mutex::new(State {
                 protocol: Protocol::new(options),
                 statements: Cache::default(),
+                tls,
+                sealed: BytesMut::new(),
                 buffer: vec![0; READ_BYTES].into_boxed_slice(),
             }),
             waker: Waker::from(Arc::new(Driver { connection: Weak::clone(weak) })),
@@ -129,21 +160,20 @@ impl Connection {
         let mut woken = Vec::new();
         let mut cx = Context::from_waker(&self.waker);
         let mut state = self.state();
-        let State { protocol, buffer, .. } = &mut *state;
         let driven = self
-            .drive_writes(&mut cx, protocol)
-            .and_then(|()| self.drive_reads(&mut cx, protocol, buffer, &mut woken))
-            // Reading may have queued credits.
-            .and_then(|()| self.drive_writes(&mut cx, protocol));
+            .drive_writes(&mut cx, &mut state)
+            .and_then(|()| self.drive_reads(&mut cx, &mut state, &mut woken))
+            // Reading may have queued credits, or a part of the handshake.
+            .and_then(|()| self.drive_writes(&mut cx, &mut state));
         if let Err(cause) = driven {
-            protocol.fail(Error::lost(cause), &mut woken);
+            state.protocol.fail(Error::lost(cause), &mut woken);
         }
         drop(state);
         woken.into_iter().for_each(Waker::wake);
     }
 
-    fn drive_writes(&self, cx: &mut Context<'_>, protocol: &mut Protocol) -> io::Result<()> {
-        let output = protocol.output();
+    fn drive_writes(&self, cx: &mut Context<'_>, state: &mut State) -> io::Result<()> {
+        let output = state.outgoing()?;
         while !output.is_empty() {
             match self.socket.get_ref().write(output) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -164,10 +194,10 @@ impl Connection {
     fn drive_reads(
         &self,
         cx: &mut Context<'_>,
-        protocol: &mut Protocol,
-        buffer: &mut [u8],
+        state: &mut State,
         woken: &mut Vec<Waker>,
     ) -> io::Result<()> {
+        let State { protocol, tls, buffer, .. } = state;
         for _ in 0..READS_A_TURN {
             if protocol.failure().is_some() {
                 return Ok(());
@@ -178,7 +208,16 @@ impl Connection {
             }
             match self.socket.get_ref().read(buffer) {
                 Ok(0) => protocol.receive_end(woken),
-                Ok(read) => protocol.receive(Bytes::copy_from_slice(&buffer[..read]), woken),
+                Ok(read) => match tls {
+                    None => protocol.receive(Bytes::copy_from_slice(&buffer[..read]), woken),
+                    Some(tls) => {
+                        let mut plain = BytesMut::new();
+                        tls.open(&buffer[..read], &mut plain)?;
+                        if !plain.is_empty() {
+                            protocol.receive(plain.freeze(), woken);
+                        }
+                    }
+                },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -211,14 +250,28 @@ impl Connection {
     }
 }
 
+impl State {
+    /// What is to leave, as it leaves.
+    fn outgoing(&mut self) -> io::Result<&mut BytesMut> {
+        let output = self.protocol.output();
+        let Some(tls) = &mut self.tls else { return Ok(output) };
+        if !output.is_empty() || tls.has_outgoing() {
+            tls.seal(output, &mut self.sealed)?;
+            output.clear();
+        }
+        Ok(&mut self.sealed)
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state.protocol.failure().is_none() {
-            let output = state.protocol.output();
-            ClientMessage::Goodbye.write(output, CONNECTION);
+            ClientMessage::Goodbye.write(state.protocol.output(), CONNECTION);
             // What does not fit into the socket now is no loss: the end says the same.
-            self.socket.get_ref().write_all(output).ok();
+            if let Ok(output) = state.outgoing() {
+                self.socket.get_ref().write_all(output).ok();
+            }
         }
     }
 }

@@ -21,6 +21,14 @@ pub enum Error {
         /// What the system says.
         cause: Arc<io::Error>,
     },
+    /// The file of root certificates is of no use.
+    #[error("sslrootcert = {path:?}: {reason}")]
+    RootCertificate {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// The server did not let us in.
     #[error("{0}")]
     Refused(Arc<Report>),
@@ -125,7 +133,10 @@ impl Error {
             Error::Server(_) | Error::RequestTooLong { .. } | Error::TooManyParameters { .. } => {
                 Class::Statement
             }
-            Error::Url(_) | Error::Conversion { .. } | Error::Missing(_) => Class::Usage,
+            Error::Url(_)
+            | Error::RootCertificate { .. }
+            | Error::Conversion { .. }
+            | Error::Missing(_) => Class::Usage,
             Error::Connect { .. }
             | Error::Refused(_)
             | Error::PasswordNeeded { .. }
@@ -166,6 +177,11 @@ impl Error {
             Error::Lost { may_have_executed: true, .. }
                 | Error::Timeout { may_have_executed: true, .. }
         )
+    }
+
+    /// Whether the server, or this program, cannot speak TLS at all.
+    pub(crate) fn is_without_tls(&self) -> bool {
+        matches!(self, Error::Connect { cause, .. } if cause.kind() == io::ErrorKind::Unsupported)
     }
 
     pub(crate) fn lost(cause: io::Error) -> Error {

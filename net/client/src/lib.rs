@@ -20,6 +20,9 @@
 //! queued with one system call, `take` (or `outcome`) waits for an outcome. Statements are prepared once a
 //! connection, by their text. A pool sends a point statement to the core that owns its row.
 //!
+//! `sslmode` in the URL says whether the connection is encrypted, and how the server has to prove
+//! who it is ([`SslMode`]; the feature `tls`, which is on by default).
+//!
 //! The client shares frames and messages with the server, and nothing else: it never imports the
 //! server's runtime.
 
@@ -31,6 +34,11 @@ mod outcome;
 mod protocol;
 mod row;
 mod statement;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/without.rs"]
+mod tls;
 mod url;
 
 pub use client::{Client, Pending, Pool, Pooled};
@@ -42,7 +50,7 @@ pub use row::{ColumnIndex, Columns, FromValue, Row, ToValue};
 pub use statement::{Source, Statement};
 #[doc(hidden)]
 pub use url::fuzz_url;
-pub use url::{DEFAULT_PORT, Options, UrlError};
+pub use url::{DEFAULT_PORT, Options, SslMode, UrlError};
 
 pub use model::error::{SqlError, SqlState};
 pub use model::types::DataType;

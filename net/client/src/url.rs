@@ -1,6 +1,8 @@
-//! `phantom://user:password@host:port/database?application=name&connect_timeout=seconds`
+//! `phantom://user:password@host:port/database?sslmode=require&connect_timeout=seconds`
 
 use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,6 +11,36 @@ pub const DEFAULT_PORT: u16 = 7430;
 
 /// Longest URL taken.
 const URL_BYTES_MAX: usize = 4096;
+
+/// Whether a connection is encrypted, and how the server has to prove who it is. As in libpq.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslMode {
+    /// In clear.
+    Disable,
+    /// Encrypted where the server can; in clear where it cannot. No protection from who sits
+    /// between.
+    Prefer,
+    /// Encrypted. The server's certificate is looked at only where [`Options::sslrootcert`] names
+    /// whom it must come from.
+    Require,
+    /// Encrypted, with a certificate that comes from [`Options::sslrootcert`].
+    VerifyCa,
+    /// The same, and the certificate names the server.
+    VerifyFull,
+}
+
+impl SslMode {
+    fn parse(text: &str) -> Option<SslMode> {
+        Some(match text {
+            "disable" => SslMode::Disable,
+            "prefer" => SslMode::Prefer,
+            "require" => SslMode::Require,
+            "verify-ca" => SslMode::VerifyCa,
+            "verify-full" => SslMode::VerifyFull,
+            _ => return None,
+        })
+    }
+}
 
 /// How to reach a server, and as whom. `Display` leaves the password out.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +57,13 @@ pub struct Options {
     pub database: String,
     /// What the server's list of sessions shows.
     pub application: String,
+    /// Whether the connection is encrypted. `None`: in clear to this host itself, where nobody
+    /// listens in, and [`SslMode::Prefer`] to others.
+    pub sslmode: Option<SslMode>,
+    /// PEM file of the certificates that the server's must come from.
+    pub sslrootcert: Option<PathBuf>,
+    /// The name that the server's certificate must have, where it is not `host`.
+    pub server_name: Option<String>,
     /// From the name's look-up to the end of the handshake.
     pub connect_timeout: Duration,
     /// For each wait for an answer; when it passes, the connection is given up. `None`: for ever.
@@ -46,6 +85,9 @@ impl Default for Options {
             password: None,
             database: "phantom".to_owned(),
             application: String::new(),
+            sslmode: None,
+            sslrootcert: None,
+            server_name: None,
             connect_timeout: Duration::from_secs(10),
             answer_timeout: None,
             window: 1 << 20,
@@ -65,12 +107,22 @@ impl Options {
         }
     }
 
-    /// The same, for another door (`host:port`); `None` where that is no address.
+    /// The same server, at another of its doors (`host:port`); `None` where that is no address.
     pub fn at(&self, address: &str) -> Option<Options> {
         let (host, port) = address.rsplit_once(':')?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let port = port.parse().ok()?;
-        Some(Options { host: host.to_owned(), port, ..self.clone() })
+        let server_name = self.server_name.clone().or_else(|| Some(self.host.clone()));
+        Some(Options { host: host.to_owned(), port, server_name, ..self.clone() })
+    }
+
+    /// Whether the connection is encrypted, all said and unsaid considered.
+    pub(crate) fn effective_sslmode(&self) -> SslMode {
+        let own = match self.host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_name) => self.host == "localhost",
+        };
+        self.sslmode.unwrap_or(if own { SslMode::Disable } else { SslMode::Prefer })
     }
 }
 
@@ -125,6 +177,10 @@ impl FromStr for Options {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             options.read_parameter(name, &decode(value)?)?;
         }
+        let verifies = matches!(options.sslmode, Some(SslMode::VerifyCa | SslMode::VerifyFull));
+        if verifies && options.sslrootcert.is_none() {
+            return problem("an sslmode that wants sslrootcert beside it");
+        }
         Ok(options)
     }
 }
@@ -178,6 +234,15 @@ impl Options {
         };
         match name {
             "application" => self.application = value.to_owned(),
+            "sslmode" => match SslMode::parse(value) {
+                Some(mode) => self.sslmode = Some(mode),
+                None => {
+                    return problem(format!(
+                        "sslmode {value:?} (it is disable, prefer, require, verify-ca or verify-full)"
+                    ));
+                }
+            },
+            "sslrootcert" => self.sslrootcert = Some(PathBuf::from(value)),
             "connect_timeout" => self.connect_timeout = seconds()?,
             "answer_timeout" => self.answer_timeout = Some(seconds()?),
             _ => return problem(format!("unknown parameter {name:?}")),
@@ -258,9 +323,25 @@ mod tests {
             "phantom://h/%ff",
             "phantom://h/d?x=1",
             "phantom://h/d?connect_timeout=soon",
+            "phantom://h/d?sslmode=maybe",
+            "phantom://h/d?sslmode=verify-full",
         ] {
             assert!(parse(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn who_listens_in_decides_unless_it_is_said() {
+        let mode = |url: &str| parse(url).unwrap().effective_sslmode();
+        assert_eq!(mode("phantom://"), SslMode::Disable);
+        assert_eq!(mode("phantom://localhost"), SslMode::Disable);
+        assert_eq!(mode("phantom://[::ffff:127.0.0.1]"), SslMode::Disable);
+        assert_eq!(mode("phantom://db.example"), SslMode::Prefer);
+        assert_eq!(mode("phantom://127.0.0.1/d?sslmode=require"), SslMode::Require);
+        let full = parse("phantom://h/d?sslmode=verify-full&sslrootcert=/a%20b.pem").unwrap();
+        assert_eq!(full.sslrootcert.as_deref(), Some("/a b.pem".as_ref()));
+        let door = full.at("10.0.0.1:7500").unwrap().at("10.0.0.1:7501").unwrap();
+        assert_eq!(door.server_name.as_deref(), Some("h"), "its doors are the same server's");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The beginning of a connection.
+//! The beginning of a connection: TLS where the client begins with it, then the hello.
 
 use super::reader::{FrameReader, farewell};
 use super::shared::Shared;
-use super::{Ended, Requests, Responder, Server, writer};
+use super::{Ended, ReadHalf, Requests, Responder, Server, WriteHalf, split, tls, writer};
 use crate::frame::{CONNECTION, FrameError, HANDSHAKE_PAYLOAD_MAX, Kind};
 use crate::message::{
     Authenticate, ClientMessage, Hello, MAGIC, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN,
@@ -26,6 +26,7 @@ pub struct Handshake {
     shared: Rc<Shared>,
     began: Instant,
     peer: SocketAddr,
+    encrypted: bool,
     hello: Hello,
     version: u16,
 }
@@ -63,11 +64,30 @@ impl Server {
     /// The client spoke something else, was too slow or went away; it has been told why.
     pub async fn handshake(&self, stream: Stream) -> Result<Handshake, Ended> {
         let peer = stream.peer_addr();
-        let (read_half, write_half) = stream.split();
+        let (mut read_half, mut write_half) = split(stream);
         let shared = Shared::new(self);
-        task::spawn("connection writer", writer::run(write_half, Rc::clone(&shared))).detach();
-        let mut reader = FrameReader::new(read_half, HANDSHAKE_PAYLOAD_MAX, Rc::clone(&shared));
         let began = time::now();
+        let read = match &self.tls {
+            None => Vec::new(),
+            Some(acceptor) => {
+                let limit = self.options.handshake_timeout;
+                // On the heap, and only until it is done: a session has no room for it.
+                let begun = Box::pin(encrypt(acceptor, &mut read_half, &mut write_half));
+                match time::timeout(limit, begun).await {
+                    Ok(Ok(read)) => read,
+                    // Without keys, or with wrong ones, there is nothing to tell it by.
+                    Ok(Err(reason)) => return Err(shared.lost(reason)),
+                    Err(_elapsed) => {
+                        let reason = Ended::Timeout { action: "introduce itself", limit };
+                        return Err(shared.lost(reason));
+                    }
+                }
+            }
+        };
+        let encrypted = read_half.is_encrypted();
+        task::spawn("connection writer", writer::run(write_half, Rc::clone(&shared))).detach();
+        let mut reader =
+            FrameReader::new(read_half, read, HANDSHAKE_PAYLOAD_MAX, Rc::clone(&shared));
         let greeting = async {
             match next_message(&mut reader, &shared, began).await? {
                 ClientMessage::Hello(hello) => {
@@ -80,7 +100,7 @@ impl Server {
         match greeting.await {
             Ok((hello, version)) => {
                 shared.window.set(hello.window);
-                Ok(Handshake { reader, shared, began, peer, hello, version })
+                Ok(Handshake { reader, shared, began, peer, encrypted, hello, version })
             }
             Err(reason) => {
                 end(&shared, &reason);
@@ -88,6 +108,29 @@ impl Server {
             }
         }
     }
+}
+
+/// Shakes hands by TLS where the client begins with it. Returns what it said in clear otherwise.
+async fn encrypt(
+    acceptor: &tls::Acceptor,
+    read: &mut ReadHalf,
+    write: &mut WriteHalf,
+) -> Result<Vec<u8>, Ended> {
+    let mut received = Vec::new();
+    let begins_with_tls = loop {
+        let more = read.read().await?;
+        if more.is_empty() {
+            return Err(if received.is_empty() { Ended::Closed } else { Ended::Truncated });
+        }
+        received.extend_from_slice(&more);
+        if let Some(begins) = tls::is_client_hello(&received) {
+            break begins;
+        }
+    };
+    if begins_with_tls {
+        acceptor.accept(read, write, std::mem::take(&mut received)).await?;
+    }
+    Ok(received)
 }
 
 /// Tells the client what went wrong, if there is something to tell, and closes.
@@ -143,6 +186,11 @@ impl Handshake {
     /// Where the client is.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Whether nobody between can read what is said.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
     }
 
     /// Has the client prove to `proof` that it knows the password, in the time that is left of the

@@ -1,9 +1,8 @@
 //! The way out of a connection: what is queued leaves with one gathered write.
 
-use super::Ended;
 use super::outgoing::Outgoing;
+use super::{Ended, WriteHalf};
 use bytes::BytesMut;
-use runtime::net::WriteHalf;
 use runtime::sync::Notify;
 use runtime::{task, time};
 use std::cell::{Cell, RefCell};

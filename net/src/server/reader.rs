@@ -2,12 +2,11 @@
 
 use super::handshake::version_error;
 use super::shared::Shared;
-use super::{Ended, PARTIAL_FRAME_ALWAYS, Request, RequestKind, add, subtract};
+use super::{Ended, PARTIAL_FRAME_ALWAYS, ReadHalf, Request, RequestKind, add, subtract};
 use crate::frame::{CONNECTION, Frame, FrameDecoder, StreamId};
 use crate::message::{ClientMessage, ServerMessage, TransactionStatus};
 use bytes::Bytes;
 use model::error::{SqlError, SqlState};
-use runtime::net::ReadHalf;
 use runtime::task;
 use runtime::time::{self, Instant};
 use std::rc::Rc;
@@ -25,9 +24,29 @@ pub(super) struct FrameReader {
 }
 
 impl FrameReader {
-    pub(super) fn new(half: ReadHalf, payload_max: u32, shared: Rc<Shared>) -> FrameReader {
-        let decoder = FrameDecoder::new(payload_max);
-        FrameReader { half, decoder, shared, begun: None, metered: 0 }
+    /// For what `half` brings, behind what has been `read` from it before.
+    pub(super) fn new(
+        half: ReadHalf,
+        read: Vec<u8>,
+        payload_max: u32,
+        shared: Rc<Shared>,
+    ) -> FrameReader {
+        let mut reader = FrameReader {
+            half,
+            decoder: FrameDecoder::new(payload_max),
+            shared,
+            begun: None,
+            metered: 0,
+        };
+        reader.feed(&read);
+        reader
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        add(&self.shared.meter.bytes_read, bytes.len() as u64);
+        if !bytes.is_empty() {
+            self.decoder.feed(Bytes::copy_from_slice(bytes));
+        }
     }
 
     pub(super) fn set_payload_max(&mut self, payload_max: u32) {
@@ -53,8 +72,7 @@ impl FrameReader {
             let inside = self.decoder.pending_bytes().is_some();
             return Err(if inside { Ended::Truncated } else { Ended::Closed });
         }
-        add(&self.shared.meter.bytes_read, received.len() as u64);
-        self.decoder.feed(Bytes::copy_from_slice(&received));
+        self.feed(&received);
         Ok(())
     }
 

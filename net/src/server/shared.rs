@@ -126,6 +126,12 @@ impl Shared {
         self.queue(|out| ServerMessage::Error(report).write(out, stream, !fatal));
     }
 
+    /// The connection ended before anything could be said on it.
+    pub(super) fn lost(&self, reason: Ended) -> Ended {
+        self.end(reason.clone());
+        reason
+    }
+
     /// No request will arrive any more. The first reason stays.
     pub(super) fn end(&self, reason: Ended) {
         let mut ended = self.ended.borrow_mut();

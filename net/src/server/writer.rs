@@ -1,8 +1,7 @@
 //! Writing: the task that empties a connection's outlet.
 
-use super::add;
 use super::shared::Shared;
-use runtime::net::WriteHalf;
+use super::{WriteHalf, add};
 use std::rc::Rc;
 
 /// Sends what is queued until the connection closes or the client takes no more.

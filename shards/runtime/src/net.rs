@@ -195,6 +195,15 @@ impl Deref for Received {
     }
 }
 
+impl From<Received> for Vec<u8> {
+    /// The same bytes, not copied.
+    fn from(received: Received) -> Vec<u8> {
+        match received.inner {
+            ReceivedInner::Glommio(bytes) | ReceivedInner::Sim(bytes) => bytes,
+        }
+    }
+}
+
 impl fmt::Debug for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Received({} bytes)", self.len())

@@ -11,8 +11,10 @@ const VERSION_MAJOR: u16 = 3;
 /// "Versions" that are no versions have this where the major one stands.
 const REQUEST: u16 = 1234;
 const CANCEL: u16 = 5678;
-const ENCRYPT_TLS: u16 = 5679;
-const ENCRYPT_GSS: u16 = 5680;
+/// [`Packet::EncryptTls`]
+pub const ENCRYPT_TLS: u16 = 5679;
+/// [`Packet::EncryptGss`]
+pub const ENCRYPT_GSS: u16 = 5680;
 
 /// A packet that begins a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,11 @@ impl Startup {
     pub fn protocol_options(&self) -> impl Iterator<Item = &str> {
         self.parameters.iter().map(|(name, _)| &**name).filter(|name| name.starts_with("_pq_."))
     }
+}
+
+/// What a request about encryption is where it has no place: a version that is not spoken.
+pub fn version_error(request: u16) -> WireError {
+    WireError::Version { major: REQUEST, minor: request }
 }
 
 /// Cuts the packet that begins `buffer` off it; `None` while it is not all there.

@@ -2,8 +2,9 @@
 
 use crate::Error;
 use crate::protocol::{Protocol, ServerInfo};
-use crate::url::Options;
-use bytes::Bytes;
+use crate::tls::Tls;
+use crate::url::{Options, SslMode};
+use bytes::{Bytes, BytesMut};
 use net::frame::{CONNECTION, StreamId};
 use net::message::ClientMessage;
 use std::io::{self, Read, Write};
@@ -32,8 +33,10 @@ pub(super) struct Link {
 /// The end of the socket that several threads may write to.
 struct Writer {
     socket: TcpStream,
-    /// Held for each write, so that a cancel never lands inside a frame.
+    /// Held for each write, so that a cancel never lands inside a frame, nor a record before one
+    /// that was sealed earlier.
     turn: Mutex<()>,
+    tls: Option<Mutex<Tls>>,
     /// The stream being waited for; 0: none.
     watched: AtomicU32,
 }
@@ -55,7 +58,7 @@ impl CancelHandle {
         if watched == CONNECTION {
             return Ok(());
         }
-        let mut frame = bytes::BytesMut::new();
+        let mut frame = BytesMut::new();
         ClientMessage::Cancel.write(&mut frame, watched);
         self.writer.write(&frame).map_err(Error::lost)
     }
@@ -64,7 +67,40 @@ impl CancelHandle {
 impl Writer {
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        (&self.socket).write_all(bytes)
+        let Some(tls) = &self.tls else { return (&self.socket).write_all(bytes) };
+        let mut records = BytesMut::new();
+        tls.lock().unwrap_or_else(PoisonError::into_inner).seal(bytes, &mut records)?;
+        (&self.socket).write_all(&records)
+    }
+
+    /// Takes what has arrived, once something has.
+    fn receive(&self, buffer: &mut [u8], protocol: &mut Protocol) -> io::Result<()> {
+        let read = loop {
+            match (&self.socket).read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        // Nobody sleeps on wakers here: this thread looks for itself.
+        let woken = &mut Vec::new();
+        if read == 0 {
+            protocol.receive_end(woken);
+            return Ok(());
+        }
+        let Some(tls) = &self.tls else {
+            protocol.receive(Bytes::copy_from_slice(&buffer[..read]), woken);
+            return Ok(());
+        };
+        let mut plain = BytesMut::new();
+        let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
+        tls.open(&buffer[..read], &mut plain)?;
+        let answers = tls.has_outgoing();
+        drop(tls);
+        if !plain.is_empty() {
+            protocol.receive(plain.freeze(), woken);
+        }
+        // The next part of the handshake.
+        if answers { self.write(&[]) } else { Ok(()) }
     }
 }
 
@@ -72,7 +108,28 @@ impl Link {
     /// Connects and shakes hands.
     pub(super) fn open(options: &Options) -> Result<Link, Error> {
         let deadline = Instant::now() + options.connect_timeout;
+        let mode = options.effective_sslmode();
+        if mode == SslMode::Disable {
+            return Link::open_with(options, None, deadline);
+        }
+        let opened =
+            Tls::new(options, mode).and_then(|tls| Link::open_with(options, Some(tls), deadline));
+        match opened {
+            Err(error) if mode == SslMode::Prefer && error.is_without_tls() => {
+                Link::open_with(options, None, deadline)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_with(options: &Options, tls: Option<Tls>, deadline: Instant) -> Result<Link, Error> {
         let socket = connect(options, deadline)?;
+        let writer = Writer {
+            socket,
+            turn: Mutex::new(()),
+            tls: tls.map(Mutex::new),
+            watched: AtomicU32::new(0),
+        };
         let mut protocol = Protocol::new(options);
         let mut buffer = vec![0; READ_BYTES].into_boxed_slice();
         let failed = |cause: io::Error| Error::Connect {
@@ -81,13 +138,15 @@ impl Link {
         };
         while !protocol.is_welcomed() {
             let hello = protocol.output().split();
-            (&socket).write_all(&hello).map_err(failed)?;
+            if !hello.is_empty() {
+                writer.write(&hello).map_err(failed)?;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(failed(io::ErrorKind::TimedOut.into()));
             }
-            socket.set_read_timeout(Some(left)).map_err(failed)?;
-            receive(&socket, &mut buffer, &mut protocol).map_err(failed)?;
+            writer.socket.set_read_timeout(Some(left)).map_err(failed)?;
+            writer.receive(&mut buffer, &mut protocol).map_err(failed)?;
             if let Some(failure) = protocol.failure() {
                 return Err(match failure {
                     Error::Lost { cause, .. } => {
@@ -97,9 +156,8 @@ impl Link {
                 });
             }
         }
-        socket.set_read_timeout(None).map_err(failed)?;
+        writer.socket.set_read_timeout(None).map_err(failed)?;
         let info = protocol.info().cloned().ok_or(Error::OutOfPlace("no welcome"))?;
-        let writer = Writer { socket, turn: Mutex::new(()), watched: AtomicU32::new(0) };
         Ok(Link {
             protocol,
             info,
@@ -151,7 +209,7 @@ impl Link {
             self.writer.socket.set_read_timeout(patience).map_err(|e| self.fail(Error::lost(e)))?;
             self.patience = patience;
         }
-        match receive(&self.writer.socket, &mut self.buffer, &mut self.protocol) {
+        match self.writer.receive(&mut self.buffer, &mut self.protocol) {
             Ok(()) => {}
             Err(cause) if is_timeout(&cause) => {
                 let limit = patience.unwrap_or_default();
@@ -173,7 +231,7 @@ impl Link {
         let socket = &self.writer.socket;
         let looked = socket
             .set_nonblocking(true)
-            .and_then(|()| receive(socket, &mut self.buffer, &mut self.protocol));
+            .and_then(|()| self.writer.receive(&mut self.buffer, &mut self.protocol));
         let restored = self.writer.socket.set_nonblocking(false);
         match looked.and(restored) {
             Err(cause) if !is_timeout(&cause) => {
@@ -203,23 +261,6 @@ impl Drop for Link {
 
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn receive(socket: &TcpStream, buffer: &mut [u8], protocol: &mut Protocol) -> io::Result<()> {
-    let mut socket = socket;
-    let read = loop {
-        match socket.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => break read?,
-        }
-    };
-    // Nobody sleeps on wakers here: this thread looks for itself.
-    let woken = &mut Vec::new();
-    match read {
-        0 => protocol.receive_end(woken),
-        _ => protocol.receive(Bytes::copy_from_slice(&buffer[..read]), woken),
-    }
-    Ok(())
 }
 
 fn connect(options: &Options, deadline: Instant) -> Result<TcpStream, Error> {
