@@ -15,6 +15,7 @@
 mod authentication;
 mod bounds;
 mod cursors;
+mod leftovers;
 mod pgbench;
 mod protocol;
 mod psql;
