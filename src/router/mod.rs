@@ -24,8 +24,11 @@ mod point;
 mod references;
 mod schema;
 pub mod sequences;
+mod snapshots;
 pub mod virtual_tables;
 mod write;
+
+pub use snapshots::Snapshot;
 
 use crate::catalog::Catalog;
 use crate::sql::{Planned, PlannedKind, SequenceUse};
@@ -38,10 +41,11 @@ use model::error::SqlError;
 use model::expression::Expression;
 use model::id::{CatalogVersion, Mark, TxnId};
 use model::plan::Plan;
+use model::time::Timestamp;
 use model::value::Value;
 use peers::{Answer, Call, Peers};
 use sequences::{Counters, HeldSequences, StatementSequences};
-use shards::core::Engine;
+use shards::core::{Engine, HeldSnapshot};
 use shards::exec::memory::{MemoryAccount, Reservation};
 use shards::exec::sequences::SequenceCalls;
 use shards::exec::{self, ExecContext, Operator, SessionIdentity, evaluate};
@@ -79,6 +83,8 @@ pub struct Statement<'a> {
     pub parameters: Arc<[Value]>,
     /// Microseconds since 2000-01-01 00:00 UTC, the same everywhere in the statement.
     pub now_micros: i64,
+    /// What it reads; `None`: the state of now.
+    pub snapshot: Option<Timestamp>,
     /// Who runs it.
     pub identity: SessionIdentity,
     /// What its session holds of sequences.
@@ -100,6 +106,9 @@ struct Inner {
     memory: MemoryAccount,
     catalog: RefCell<Arc<Catalog>>,
     last_row_id: Cell<i64>,
+    last_snapshot: Cell<u64>,
+    /// Those that this core keeps.
+    snapshots: RefCell<HashMap<snapshots::SnapshotNumber, HeldSnapshot>>,
     sessions: RefCell<HashMap<peers::SessionNumber, Registered>>,
     counters: Counters,
     /// On core 0: the right to change the schema.
@@ -134,6 +143,8 @@ impl Router {
                 memory,
                 catalog: RefCell::new(Arc::new(Catalog::bootstrap())),
                 last_row_id: Cell::new(0),
+                last_snapshot: Cell::new(0),
+                snapshots: RefCell::default(),
                 sessions: RefCell::default(),
                 counters: Counters::default(),
                 schema_turn: runtime::sync::Semaphore::new(1),
@@ -198,6 +209,11 @@ impl Router {
             Call::CancelByKey(key) => {
                 // Cancels are rare, and a core's sessions few thousands.
                 self.cancel(|sessions| sessions.values().find(|session| session.key == key));
+                Ok(Answer::Done)
+            }
+            Call::HoldSnapshot(number, at) => self.keep_snapshot(number, at).map(|()| Answer::Done),
+            Call::ReleaseSnapshot(number) => {
+                self.release_snapshot(number);
                 Ok(Answer::Done)
             }
             Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
@@ -403,6 +419,7 @@ impl Router {
             planned: statement.planned,
             parameters,
             now_micros: statement.now_micros,
+            snapshot: statement.snapshot,
             identity: statement.identity.clone(),
             sequences: Rc::clone(&statement.sequences),
         }))
@@ -420,7 +437,7 @@ impl Router {
         let mut context =
             ExecContext::new(statement.parameters.clone(), statement.now_micros, memory);
         context.identity = statement.identity.clone();
-        let snapshot = inner.engine.now();
+        let snapshot = statement.snapshot.unwrap_or_else(|| inner.engine.now());
         context.gather =
             Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn, seen)));
         if statement.planned.sequences != SequenceUse::None {

@@ -2,9 +2,11 @@
 //! sessions, values of sequences. Small; rows never travel here.
 
 use super::sequences::{SequenceAnswer, SequenceRequest};
+use super::snapshots::SnapshotNumber;
 use crate::catalog::Catalog;
 use model::error::SqlError;
 use model::id::{CoreId, ObjectId};
+use model::time::Timestamp;
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
 use std::cell::{Cell, RefCell};
@@ -51,6 +53,10 @@ pub enum Call {
     Cancel(SessionNumber),
     /// Stop what the session with this key is doing.
     CancelByKey(CancelKey),
+    /// Keep this snapshot.
+    HoldSnapshot(SnapshotNumber, Timestamp),
+    /// Nobody reads it any more.
+    ReleaseSnapshot(SnapshotNumber),
     /// How many sessions are there?
     CountSessions,
     /// To the core that counts the sequence.

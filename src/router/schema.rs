@@ -284,6 +284,7 @@ impl Router {
             planned,
             parameters: Arc::from([]),
             now_micros: 0,
+            snapshot: None,
             identity: shards::exec::SessionIdentity::default(),
             sequences: Rc::default(),
         };
@@ -399,7 +400,12 @@ impl Router {
                 inner.counters.keep_those_of(&catalog);
                 drop(inner.catalog.replace(catalog));
             }
-            Call::Cancel(_) | Call::CancelByKey(_) | Call::CountSessions | Call::Sequence(_) => {
+            Call::Cancel(_)
+            | Call::CancelByKey(_)
+            | Call::HoldSnapshot(..)
+            | Call::ReleaseSnapshot(_)
+            | Call::CountSessions
+            | Call::Sequence(_) => {
                 return Err(SqlError::internal("no call about the schema"));
             }
         }

@@ -9,6 +9,7 @@ use super::portals::{Bound, Kind, Portal, State};
 use super::run::now_micros;
 use super::tables::NamedRow;
 use super::{Client, Session};
+use crate::router::Snapshot;
 use crate::sql::{DeclarePlan, FetchPlan, Planned};
 use model::error::{SqlError, SqlState};
 use model::value::Value;
@@ -47,7 +48,13 @@ impl Session {
     ) -> Result<(), SqlError> {
         self.portals.check_room(&plan.name)?;
         let since = self.open.as_ref().map(|open| open.transaction.last_mark());
-        let opened = self.open_query(&plan.inner, parameters.clone(), plan.scroll)?;
+        // It may be read for as long as the transaction lasts.
+        let snapshot = match (self.snapshot(), &self.open) {
+            (None, Some(_)) => Some(self.host.router.hold_snapshot().await?),
+            _ => None,
+        };
+        let at = snapshot.as_ref().map(Snapshot::at).or_else(|| self.snapshot());
+        let opened = self.open_query(&plan.inner, parameters.clone(), plan.scroll, at)?;
         let (mut reading, reads_at) = opened;
         if self.open.is_none() {
             reading.settle().await?;
@@ -67,6 +74,7 @@ impl Session {
             micros: now_micros(),
             held: self.open.is_none(),
             since,
+            snapshot,
             reads_at,
         };
         self.portals.insert(plan.name.as_str().into(), bound);
@@ -126,6 +134,7 @@ impl Session {
                 (&bound.kind, &mut bound.state)
             {
                 reading.settle().await?;
+                bound.snapshot = None;
             }
         }
         Ok(())

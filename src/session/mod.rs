@@ -86,6 +86,7 @@ use portals::Portals;
 use prepared::PreparedStatements;
 use runtime::sync::{Event, Notify};
 use savepoints::Savepoint;
+use scopes::OneSnapshot;
 use seats::RoleSeat;
 use shards::exec::SessionIdentity;
 use std::cell::Cell;
@@ -280,6 +281,8 @@ struct Open {
     settings_after: Option<Settings>,
     /// A statement has read or written in it.
     worked: bool,
+    /// What all of its statements read, where that is one snapshot.
+    snapshot: Option<OneSnapshot>,
     /// Places in it to go back to, the last one last.
     savepoints: Vec<Savepoint>,
 }
@@ -378,6 +381,10 @@ impl Session {
     /// # Errors
     /// Those of [`Settings::set`].
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        if settings::is_of_transaction(name) {
+            // There is no transaction that it could be of.
+            return self.settings.clone().set(name, value);
+        }
         self.settings.set(name, value)?;
         self.scope.values = self.settings.values();
         Ok(())

@@ -21,12 +21,13 @@ use super::prepared::{Name, PreparedText, fitted};
 use super::reading::Reading;
 use super::run::{Source, guarded, now_micros};
 use super::{Client, Interrupts, Session, Weight};
-use crate::router::{RowSink, Statement};
+use crate::router::{RowSink, Snapshot, Statement};
 use crate::sql::{OutputColumn, Planned, PlannedKind};
 use futures::future::{LocalBoxFuture, ready};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::id::Mark;
+use model::time::Timestamp;
 use model::value::Value;
 use shards::exec::memory::Reservation;
 use std::collections::{HashMap, VecDeque};
@@ -55,6 +56,8 @@ pub(super) struct Bound {
     pub(super) held: bool,
     /// The last mark of the transaction when it was made.
     pub(super) since: Option<Mark>,
+    /// What its query reads, where that is kept for it.
+    pub(super) snapshot: Option<Snapshot>,
     /// The mark that its query reads the transaction's own changes at.
     pub(super) reads_at: Option<Mark>,
 }
@@ -226,6 +229,7 @@ impl Session {
             micros: now_micros(),
             held: false,
             since: self.open.as_ref().map(|open| open.transaction.last_mark()),
+            snapshot: None,
             reads_at: None,
         };
         self.portals.by_name.insert(name.into(), bound);
@@ -371,7 +375,7 @@ impl Session {
         }
         // The pass is the transaction's.
         let (planned, _) = self.admit(Source::Prepared(text), planned).await?;
-        self.open_query(&planned, parameters, false)
+        self.open_query(&planned, parameters, false, self.snapshot())
     }
 
     /// Opens a query in the session's transaction, if it is in one.
@@ -380,6 +384,7 @@ impl Session {
         planned: &Planned,
         parameters: Arc<[Value]>,
         goes_back: bool,
+        snapshot: Option<Timestamp>,
     ) -> Result<(Reading, Option<Mark>), SqlError> {
         let (transaction, now) = match &mut self.open {
             Some(open) => {
@@ -390,7 +395,8 @@ impl Session {
         };
         let identity = self.identity.clone();
         let sequences = self.sequences.clone();
-        let statement = Statement { planned, parameters, now_micros: now, identity, sequences };
+        let statement =
+            Statement { planned, parameters, now_micros: now, snapshot, identity, sequences };
         let router = &self.host.router;
         let query = router.open_query(&statement, transaction)?;
         let reading = Reading::of_query(query, goes_back, router.reserve());

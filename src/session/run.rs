@@ -221,6 +221,7 @@ impl Session {
         };
         let decision = block::decide(self.standing, step(&planned.kind, more));
         if !matches!(decision, Decision::Refuse(_)) {
+            self.check_isolation(&planned)?;
             self.refuse_if_read_only(&planned)?;
         }
         match decision {
@@ -419,6 +420,7 @@ impl Session {
         mut planned: Rc<Planned>,
     ) -> Result<(Rc<Planned>, Pass), SqlError> {
         let router = self.host.router.clone();
+        self.take_snapshot().await?;
         loop {
             let mut alone = Pass::default();
             let pass = match &mut self.open {
@@ -433,6 +435,7 @@ impl Session {
                 gates.enter(pass, &planned.tables).await;
             }
             if planned.catalog_version == router.catalog_version() {
+                self.refuse_new_schema(&planned)?;
                 return Ok((planned, alone));
             }
             let columns = planned.columns.clone();
@@ -454,7 +457,7 @@ impl Session {
         client: &mut dyn Client,
     ) -> Result<u64, SqlError> {
         let host = self.host.clone();
-        let mark = self.last_mark_of_use();
+        let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
         let (transaction, now) = match &mut self.open {
             Some(open) => {
                 open.transaction.keep(mark);
@@ -466,6 +469,7 @@ impl Session {
             planned,
             parameters,
             now_micros: now,
+            snapshot,
             identity: self.identity.clone(),
             sequences: self.sequences.clone(),
         };
@@ -515,6 +519,7 @@ impl Session {
             settings_before: None,
             settings_after: None,
             worked: false,
+            snapshot: None,
             savepoints: Vec::new(),
         }));
     }

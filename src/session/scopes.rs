@@ -6,11 +6,21 @@
 use super::block::Warning;
 use super::run::now_micros;
 use super::settings::{is_of_transaction, of_transaction};
-use super::{Client, Session, Settings};
-use crate::sql::{Planned, PlannedKind, SetConfigCall, SetStatement};
+use super::{Client, Open, Session, Settings};
+use crate::router::Snapshot;
+use crate::sql::{Planned, PlannedKind, SetConfigCall, SetStatement, unsupported_isolation};
 use model::error::{SqlError, SqlState};
+use model::id::CatalogVersion;
+use model::time::Timestamp;
 use model::value::Value;
 use std::sync::Arc;
+
+/// What all statements of a transaction read.
+pub(super) struct OneSnapshot {
+    snapshot: Snapshot,
+    /// The catalog when it was taken.
+    schema: CatalogVersion,
+}
 
 impl Session {
     /// `SET`, `RESET`
@@ -88,6 +98,7 @@ impl Session {
             };
             let (name, value) = (name.to_lowercase(), text(&given[1]));
             let local = matches!(given[2], Value::Bool(true));
+            self.check_sets(&[SetStatement { name: name.clone(), value: value.clone(), local }])?;
             let is_gone = self.open.is_none() && (local || is_of_transaction(&name));
             let shown = match is_gone {
                 true => {
@@ -120,6 +131,19 @@ impl Session {
                     "transaction read-write mode must be set before any query",
                 ));
             }
+            if self.settings.one_snapshot() != changed.one_snapshot() {
+                let when = match () {
+                    () if !open.savepoints.is_empty() => "must not be called in a subtransaction",
+                    () if open.worked => "must be called before any query",
+                    () => "",
+                };
+                if !when.is_empty() {
+                    return Err(SqlError::new(
+                        SqlState::ACTIVE_SQL_TRANSACTION,
+                        format!("SET TRANSACTION ISOLATION LEVEL {when}"),
+                    ));
+                }
+            }
             if open.settings_before.is_none() {
                 open.settings_before = Some(self.settings.clone());
             }
@@ -139,9 +163,68 @@ impl Session {
         self.scope.values = self.settings.values();
     }
 
+    /// What the transaction's statements read, where all read the same.
+    pub(super) fn snapshot(&self) -> Option<Timestamp> {
+        let held = self.open.as_ref()?.snapshot.as_ref()?;
+        self.settings.one_snapshot().then(|| held.snapshot.at())
+    }
+
+    /// Takes the snapshot that all statements of the transaction read, before the first of them.
+    pub(super) async fn take_snapshot(&mut self) -> Result<(), SqlError> {
+        let wanted = |open: &Open| open.snapshot.is_none();
+        if !self.settings.one_snapshot() || !self.open.as_deref().is_some_and(wanted) {
+            return Ok(());
+        }
+        let router = self.host.router.clone();
+        let schema = router.catalog_version();
+        let snapshot = router.hold_snapshot().await?;
+        if let Some(open) = &mut self.open {
+            open.snapshot = Some(OneSnapshot { snapshot, schema });
+        }
+        Ok(())
+    }
+
+    /// An index that was built after the snapshot does not show all that it sees, and rows that were
+    /// written anew are not there.
+    pub(super) fn refuse_new_schema(&self, planned: &Planned) -> Result<(), SqlError> {
+        let held = self.open.as_ref().and_then(|open| open.snapshot.as_ref());
+        let Some(held) = held.filter(|_| self.settings.one_snapshot()) else { return Ok(()) };
+        if planned.tables.is_empty() || planned.catalog_version == held.schema {
+            return Ok(());
+        }
+        Err(SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "the schema has changed since the transaction's snapshot",
+        )
+        .hint("Run the transaction again."))
+    }
+
+    /// One snapshot for all statements is what transactions that only read can have.
+    pub(super) fn check_isolation(&self, planned: &Planned) -> Result<(), SqlError> {
+        match &planned.kind {
+            PlannedKind::Begin(modes) | PlannedKind::SetTransaction(modes) => {
+                self.check_sets(modes)
+            }
+            PlannedKind::Set(set) => self.check_sets(std::slice::from_ref(set)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_sets(&self, sets: &[SetStatement]) -> Result<(), SqlError> {
+        if !sets.iter().any(|set| is_of_transaction(&set.name)) {
+            return Ok(());
+        }
+        let mut changed = self.settings.clone();
+        sets.iter().try_for_each(|set| changed.apply(&set.name, set.value.as_deref()))?;
+        match changed.one_snapshot() && !changed.read_only() {
+            true => Err(unsupported_isolation(&changed.show("transaction_isolation")?)),
+            false => Ok(()),
+        }
+    }
+
     /// A transaction that only reads refuses what writes.
     pub(super) fn refuse_if_read_only(&self, planned: &Planned) -> Result<(), SqlError> {
-        if !self.settings.read_only() {
+        if !self.settings.read_only() && !self.settings.one_snapshot() {
             return Ok(());
         }
         let Some(command) = planned.writes_by() else { return Ok(()) };

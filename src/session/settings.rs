@@ -181,6 +181,7 @@ pub struct Settings {
     changed: Vec<(usize, String)>,
     statement_timeout: Option<Duration>,
     read_only: bool,
+    one_snapshot: bool,
 }
 
 /// A line of `SHOW ALL`: name, value, what it is.
@@ -211,7 +212,10 @@ impl Settings {
     /// 42704 for a name that is none.
     pub fn reset(&mut self, name: &str) -> Result<(), SqlError> {
         if name.eq_ignore_ascii_case("all") {
-            *self = Settings::default();
+            // What the transaction at hand is, it stays.
+            self.changed.retain(|(changed, _)| is_of_transaction(ROWS[*changed].name));
+            self.statement_timeout = None;
+            self.note_read_only();
             return Ok(());
         }
         let index = find(name)?;
@@ -226,6 +230,13 @@ impl Settings {
     /// Every statement asks for it.
     fn note_read_only(&mut self) {
         self.read_only = self.show("transaction_read_only").is_ok_and(|value| value == "on");
+        let level = self.show("transaction_isolation");
+        self.one_snapshot = level.is_ok_and(|level| !level.starts_with("read "));
+    }
+
+    /// Whether all statements of the transaction at hand read one snapshot.
+    pub fn one_snapshot(&self) -> bool {
+        self.one_snapshot
     }
 
     /// Whether the transaction at hand only reads.
@@ -343,6 +354,10 @@ fn check(row: &Row, value: &str) -> Result<String, SqlError> {
         },
         Takes::Isolation => match value.to_ascii_lowercase().as_str() {
             level @ ("read committed" | "read uncommitted") => Ok(level.to_owned()),
+            // Of one transaction, which must only read; whoever sets it sees to that.
+            level @ ("repeatable read" | "serializable") if row.name == "transaction_isolation" => {
+                Ok(level.to_owned())
+            }
             level @ ("repeatable read" | "serializable") => Err(unsupported_isolation(level)),
             _ => Err(invalid("It takes: read committed; read uncommitted.".into())),
         },

@@ -32,16 +32,16 @@ pub enum Isolation {
     ReadUncommitted,
     /// A snapshot a statement.
     ReadCommitted,
-    /// Refused.
+    /// A snapshot for all statements; of a transaction that only reads.
     RepeatableRead,
-    /// Refused.
+    /// The same: what only reads, at one moment, is where that moment is.
     Serializable,
 }
 
-/// The refusal of a level that there is not.
+/// The refusal of a level that only transactions that read may have.
 pub fn unsupported_isolation(level: &str) -> SqlError {
-    SqlError::unsupported(format!("the isolation level {}", level.to_uppercase()))
-        .hint("Transactions are READ COMMITTED.")
+    SqlError::unsupported(format!("the isolation level {} with writes", level.to_uppercase()))
+        .hint("Transactions that write are READ COMMITTED. One that is READ ONLY may have it.")
 }
 
 impl Mode {
@@ -53,10 +53,8 @@ impl Mode {
                 let level = match level {
                     Isolation::ReadUncommitted => "read uncommitted",
                     Isolation::ReadCommitted => "read committed",
-                    Isolation::RepeatableRead => {
-                        return Err(unsupported_isolation("repeatable read"));
-                    }
-                    Isolation::Serializable => return Err(unsupported_isolation("serializable")),
+                    Isolation::RepeatableRead => "repeatable read",
+                    Isolation::Serializable => "serializable",
                 };
                 ("transaction_isolation", level)
             }

@@ -19,6 +19,7 @@ mod leftovers;
 mod pgbench;
 mod protocol;
 mod psql;
+mod snapshots;
 mod speaker;
 mod sysbench;
 mod tls;

@@ -8,7 +8,7 @@ use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
 use crate::log::LogStats;
 use crate::storage::{MemoryUse, StorageError};
-use crate::txn::{Partition, PointLookup};
+use crate::txn::{Partition, PointLookup, SnapshotGuard};
 use crate::wal::WalError;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
@@ -128,6 +128,12 @@ impl Drop for InProgress {
     }
 }
 
+/// A snapshot that stays readable on one core until this is dropped.
+#[derive(Debug)]
+pub struct HeldSnapshot {
+    _guard: SnapshotGuard,
+}
+
 impl Engine {
     /// Opens this core's log and trees, recovers what they hold and starts to serve the other
     /// cores. The data directory was prepared by [`super::DataDir::open`].
@@ -187,6 +193,14 @@ impl Engine {
     /// The timestamp is further ahead than clocks may be apart.
     pub fn observe(&self, seen: Timestamp) -> Result<(), SqlError> {
         self.inner.parts.context.observe(seen)
+    }
+
+    /// Keeps what a snapshot sees on this core; from here on nothing commits here before it.
+    ///
+    /// # Errors
+    /// Some of it may be gone.
+    pub fn hold_snapshot(&self, at: Timestamp) -> Result<HeldSnapshot, SqlError> {
+        Ok(HeldSnapshot { _guard: self.inner.parts.context.enter_snapshot(at)? })
     }
 
     /// Where the partitions are.

@@ -40,7 +40,7 @@ mod tests;
 
 pub use crate::log::LogStats;
 pub use crate::txn::PointLookup;
-pub use engine::{Engine, EngineStats, OpenError};
+pub use engine::{Engine, EngineStats, HeldSnapshot, OpenError};
 pub use layout::{DataDir, DataDirOptions, Identity};
 pub use message::{CoreMessage, RequestId};
 pub use options::EngineOptions;

@@ -1,5 +1,6 @@
 //! Reading and staging single keys for a transaction.
 
+use super::context::CoreContext;
 use super::locks::LockMode;
 use super::partition::{Partition, dispose_marks, storage_error};
 use super::snapshots::SnapshotGuard;
@@ -61,8 +62,7 @@ impl Partition {
 
     /// Begins to read at a snapshot: no later write will have an earlier timestamp.
     pub(super) fn enter_snapshot(&self, at: Timestamp) -> Result<SnapshotGuard, SqlError> {
-        self.context.follow(at);
-        self.context.snapshots.enter(at).ok_or_else(snapshot_too_old)
+        self.context.enter_snapshot(at)
     }
 
     /// The row of a key at a snapshot, if it is in memory and nothing is in the way.
@@ -161,6 +161,14 @@ impl Partition {
                 }
             }
         }
+    }
+}
+
+impl CoreContext {
+    /// Begins to read at a snapshot in any partition of the core, or keeps it for later.
+    pub(crate) fn enter_snapshot(&self, at: Timestamp) -> Result<SnapshotGuard, SqlError> {
+        self.follow(at);
+        self.snapshots.enter(at).ok_or_else(snapshot_too_old)
     }
 }
 

@@ -66,3 +66,4 @@ pub use access::PointLookup;
 pub(crate) use context::{CoreContext, TxnOptions};
 pub(crate) use fragment::FragmentRead;
 pub(crate) use partition::{Needed, Partition};
+pub(crate) use snapshots::SnapshotGuard;

@@ -107,7 +107,9 @@ impl Session {
         let now_micros = open.began_micros;
         let identity = self.identity.clone();
         let sequences = self.sequences.clone();
-        let statement = Statement { planned, parameters, now_micros, identity, sequences };
+        let snapshot = None;
+        let statement =
+            Statement { planned, parameters, now_micros, snapshot, identity, sequences };
         let router = self.host.router.clone();
         let inserted = router.copy_in(copy, &statement, &mut open.transaction, pending.rows).await;
         inserted.map_err(|error| {
@@ -132,6 +134,7 @@ impl Session {
     ) -> Result<u64, SqlError> {
         let is_binary = copy.options.format == CopyFormat::Binary;
         client.copy_out(is_binary, count(copy.inner.columns.len()))?;
+        let snapshot = self.snapshot();
         let (transaction, now_micros) = match &mut self.open {
             Some(open) => (Some(&mut open.transaction), open.began_micros),
             None => (None, now_micros()),
@@ -139,7 +142,8 @@ impl Session {
         let parameters: Arc<[Value]> = Arc::from([]);
         let identity = self.identity.clone();
         let (planned, sequences) = (&*copy.inner, self.sequences.clone());
-        let statement = Statement { planned, parameters, now_micros, identity, sequences };
+        let statement =
+            Statement { planned, parameters, now_micros, snapshot, identity, sequences };
         let mut writer = Writer::new(copy, client);
         writer.begin().await?;
         let rows = self.host.router.run(&statement, transaction, &mut writer).await?;

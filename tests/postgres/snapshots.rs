@@ -1,0 +1,80 @@
+//! Transactions that read one snapshot, while others write.
+
+use crate::speaker::Speaker;
+use crate::start;
+use std::time::Duration;
+use test_support::sleep;
+
+#[test]
+fn all_statements_of_a_transaction_that_only_reads_see_one_moment() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = start(&data.path().join("data"), &["--cores", "2"]);
+    let (mut reader, mut writer) = (Speaker::connect(&server), Speaker::connect(&server));
+    writer.query("CREATE TABLE a (id int PRIMARY KEY, v int)");
+    writer.query("INSERT INTO a SELECT i, 10 FROM generate_series(1, 40) AS i");
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        assert_eq!(reader.query(&format!("BEGIN ISOLATION LEVEL {level} READ ONLY")), "");
+        assert_eq!(reader.query("SELECT sum(v) FROM a WHERE id <= 20"), "200;");
+        assert_eq!(writer.query("UPDATE a SET v = v + 1"), "");
+        assert_eq!(writer.query("DELETE FROM a WHERE id = 40"), "");
+        assert_eq!(writer.query("INSERT INTO a VALUES (41, 100)"), "");
+        assert_eq!(reader.query("SELECT count(*), sum(v) FROM a"), "40|400;");
+        assert_eq!(reader.query("SELECT id FROM a WHERE id IN (40, 41)"), "40;");
+        assert_eq!(reader.query("SELECT v FROM a WHERE id = 7"), "10;");
+        assert_eq!(reader.query("DECLARE c CURSOR FOR SELECT v FROM a WHERE id = 8"), "");
+        assert_eq!(reader.query("FETCH c"), "10;");
+        assert_eq!(reader.query("COMMIT"), "");
+        assert_eq!(reader.query("SELECT count(*), sum(v) FROM a"), "40|529;");
+        writer.query("DELETE FROM a");
+        writer.query("INSERT INTO a SELECT i, 10 FROM generate_series(1, 40) AS i");
+    }
+    // READ COMMITTED sees what is committed meanwhile.
+    assert_eq!(reader.query("BEGIN READ ONLY"), "");
+    assert_eq!(reader.query("SELECT count(*) FROM a"), "40;");
+    writer.query("DELETE FROM a WHERE id > 30");
+    assert_eq!(reader.query("SELECT count(*) FROM a"), "30;");
+    assert_eq!(reader.query("COMMIT"), "");
+}
+
+#[test]
+fn what_a_snapshot_cannot_show_is_refused() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = start(&data.path().join("data"), &["--cores", "2"]);
+    let (mut reader, mut writer) = (Speaker::connect(&server), Speaker::connect(&server));
+    writer.query("CREATE TABLE a (id int PRIMARY KEY, v int)");
+    writer.query("CREATE TABLE b (id int PRIMARY KEY, v int)");
+    writer.query("INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1, 1)");
+    assert_eq!(reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ"), "0A000;");
+    assert_eq!(reader.query("BEGIN; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), "0A000;");
+    assert_eq!(reader.query("ROLLBACK"), "");
+    let modes = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+    assert_eq!(reader.query(&format!("BEGIN; {modes}")), "");
+    assert_eq!(reader.query("SHOW transaction_isolation"), "repeatable read;");
+    assert_eq!(reader.query("SELECT count(*) FROM a"), "1;");
+    // An index that is made now knows nothing of the past.
+    assert_eq!(writer.query("DELETE FROM b; CREATE INDEX ON b (v)"), "");
+    assert_eq!(reader.query("SELECT count(*) FROM b WHERE v = 1"), "40001;");
+    assert_eq!(reader.query("ROLLBACK"), "");
+    assert_eq!(reader.query("BEGIN; SELECT 1"), "1;");
+    assert_eq!(reader.query("SELECT count(*) FROM a"), "1;");
+    assert_eq!(reader.query(modes), "25001;");
+    assert_eq!(reader.query("ROLLBACK"), "");
+    assert_eq!(reader.query("SHOW transaction_isolation"), "read committed;");
+}
+
+#[test]
+fn a_cursor_shows_the_moment_of_its_declaration() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = start(&data.path().join("data"), &["--cores", "2"]);
+    let (mut reader, mut writer) = (Speaker::connect(&server), Speaker::connect(&server));
+    writer.query("CREATE TABLE a (id int PRIMARY KEY, v int)");
+    writer.query("INSERT INTO a SELECT i, i FROM generate_series(1, 10) AS i");
+    reader.query("BEGIN");
+    reader.query("DECLARE c CURSOR FOR SELECT a.id FROM a JOIN a AS b ON a.v = b.id ORDER BY 1");
+    writer.query("DELETE FROM a");
+    sleep(Duration::from_millis(200));
+    assert_eq!(reader.query("SELECT count(*) FROM a"), "0;");
+    assert_eq!(reader.query("FETCH 3 FROM c"), "1;2;3;");
+    assert_eq!(reader.query("MOVE ALL FROM c"), "");
+    assert_eq!(reader.query("COMMIT"), "");
+}
