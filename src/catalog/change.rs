@@ -14,11 +14,13 @@ use super::stored::{
 use super::{Catalog, DEFAULT_DATABASE, DEFAULT_SCHEMA, SYSTEM_SCHEMA};
 use crate::sql::ddl::{DdlStatement, NewView, QualifiedName, missing};
 use model::error::{SqlError, SqlState};
+use model::expression::Expression;
 use model::id::{CatalogVersion, ObjectId};
 use model::schema::Table;
 use std::sync::Arc;
 
 mod alter;
+mod column_type;
 mod constraint;
 mod drop;
 mod index;
@@ -71,12 +73,14 @@ pub enum DdlWork {
         /// The constraint.
         name: String,
     },
-    /// Writes all rows of a table to its new storage, by its new primary key.
+    /// Writes all rows of a table to its new storage, by its primary key.
     Rewrite {
         /// The table.
         table: ObjectId,
         /// How its rows are stored so far.
         from: Arc<Table>,
+        /// Columns that change, and what they become of the old row's columns.
+        conversions: Vec<(usize, Expression)>,
         /// The indexes that are filled with them.
         indexes: Vec<ObjectId>,
     },

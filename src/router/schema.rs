@@ -135,8 +135,8 @@ impl Router {
                 let index = index.ok_or_else(|| SqlError::internal("no such index to fill"))?;
                 self.backfill(table, index).await
             }
-            DdlWork::Rewrite { table, from, indexes } => {
-                self.rewrite(table_of(*table)?, from, indexes).await
+            DdlWork::Rewrite { table, from, conversions, indexes } => {
+                self.rewrite(table_of(*table)?, from, conversions, indexes).await
             }
             DdlWork::ValidateForeignKey { table, name } => {
                 self.validate_foreign_key(table_of(*table)?, name, catalog, settings).await

@@ -293,6 +293,15 @@ pub enum AlterOperation {
         /// Its new name.
         to: String,
     },
+    /// `ALTER COLUMN ... TYPE`
+    SetType {
+        /// The column.
+        column: String,
+        /// Its new type.
+        data_type: DataType,
+        /// `USING`: how values come from the old row; absent, by a cast.
+        using: Option<String>,
+    },
     /// `ALTER COLUMN ... SET NOT NULL`, `DROP NOT NULL`
     SetNullable {
         /// The column.

@@ -272,6 +272,19 @@ impl Binder<'_> {
             Ast::PGRegexNotIMatch => {
                 return Ok(not(self.call("texticregexeq", vec![left, right])?));
             }
+            Ast::Arrow | Ast::LongArrow if left.data_type() != DataType::Json => {
+                return Err(undefined_operator(operator, &left, &right));
+            }
+            Ast::Arrow if right.data_type().is_integer() => {
+                return self.call("json_array_element", vec![left, right]);
+            }
+            Ast::LongArrow if right.data_type().is_integer() => {
+                return self.call("json_array_element_text", vec![left, right]);
+            }
+            Ast::Arrow => return self.call("json_object_field", vec![left, right]),
+            Ast::LongArrow => return self.call("json_object_field_text", vec![left, right]),
+            Ast::HashArrow => return self.call("json_extract_path", vec![left, right]),
+            Ast::HashLongArrow => return self.call("json_extract_path_text", vec![left, right]),
             Ast::AtArrow => return self.call("arraycontains", vec![left, right]),
             Ast::ArrowAt => return self.call("arraycontained", vec![left, right]),
             Ast::PGOverlap => return self.call("arrayoverlap", vec![left, right]),
@@ -575,6 +588,23 @@ fn binary_operator(operator: &ast::BinaryOperator) -> Option<BinaryOperator> {
         Ast::PGExp | Ast::BitwiseXor => BinaryOperator::Power,
         _ => return None,
     })
+}
+
+/// 42883
+fn undefined_operator(
+    operator: &ast::BinaryOperator,
+    left: &Expression,
+    right: &Expression,
+) -> SqlError {
+    let (left, right) = (left.data_type(), right.data_type());
+    SqlError::new(
+        SqlState::UNDEFINED_FUNCTION,
+        format!("operator does not exist: {left} {operator} {right}"),
+    )
+    .hint(
+        "No operator matches the given name and argument types. You might need to add explicit \
+         type casts.",
+    )
 }
 
 fn quantifiable(operator: &ast::BinaryOperator) -> Result<BinaryOperator, SqlError> {

@@ -77,7 +77,7 @@ pub use statement::{
     Discard, Planned, PlannedKind, PointRead, QueryPlan, SequenceUse, SessionValue, SetStatement,
     plan,
 };
-pub(crate) use stored_text::{bind_check, bind_default, bind_view, type_named};
+pub(crate) use stored_text::{bind_check, bind_conversion, bind_default, bind_view, type_named};
 pub use transaction::unsupported_isolation;
 
 use crate::catalog::Catalog;

@@ -64,6 +64,49 @@ pub(crate) fn bind_default(text: &str, column: &Column) -> Result<Expression, Sq
     })
 }
 
+/// Binds what `ALTER COLUMN ... TYPE` makes of a column's values: an expression over the columns
+/// of the old rows, or where there is none a cast of the old value.
+pub(crate) fn bind_conversion(
+    using: Option<&str>,
+    table: &str,
+    columns: &[Column],
+    at: usize,
+    to: DataType,
+) -> Result<Expression, SqlError> {
+    let column = &columns[at];
+    let mismatch = |subject: String, hint: String| {
+        SqlError::new(
+            SqlState::DATATYPE_MISMATCH,
+            format!("{subject} cannot be cast automatically to type {to}"),
+        )
+        .hint(hint)
+    };
+    let Some(text) = using else {
+        return alone(|binder| {
+            let value = Expression::column(at, column.data_type);
+            binder.coerce(value, to, Coercion::Assignment).map_err(|_mismatch| {
+                let name = shards::exec::functions::quote_identifier(&column.name);
+                mismatch(
+                    format!("column \"{}\"", column.name),
+                    format!("You might need to specify \"USING {name}::{to}\"."),
+                )
+            })
+        });
+    };
+    let parsed = parse_expression(text)?;
+    let scope = scope_of(table, columns);
+    alone(|binder| {
+        let bound = binder.bind(&parsed, &scope, &mut refusing("transform expressions"))?;
+        refuse_parameters(&bound)?;
+        binder.coerce(bound, to, Coercion::Assignment).map_err(|_mismatch| {
+            mismatch(
+                format!("result of USING clause for column \"{}\"", column.name),
+                "You might need to add an explicit cast.".to_owned(),
+            )
+        })
+    })
+}
+
 /// Binds a `CHECK` of the table with these columns.
 pub(crate) fn bind_check(
     text: &str,
@@ -71,6 +114,16 @@ pub(crate) fn bind_check(
     columns: &[Column],
 ) -> Result<Expression, SqlError> {
     let parsed = parse_expression(text)?;
+    let scope = scope_of(table, columns);
+    alone(|binder| {
+        let bound = binder.bind(&parsed, &scope, &mut refusing("CHECK"))?;
+        refuse_parameters(&bound)?;
+        binder.condition(bound, "CHECK")
+    })
+}
+
+/// The columns of one table in sight.
+fn scope_of(table: &str, columns: &[Column]) -> Scope<'static> {
     let columns = columns.iter().map(|column| ScopeColumn {
         relation: Some(table.to_owned()),
         name: column.name.clone(),
@@ -78,12 +131,7 @@ pub(crate) fn bind_check(
         hidden: column.hidden,
         only_qualified: false,
     });
-    let scope = Scope { columns: columns.collect(), parent: None };
-    alone(|binder| {
-        let bound = binder.bind(&parsed, &scope, &mut refusing("CHECK"))?;
-        refuse_parameters(&bound)?;
-        binder.condition(bound, "CHECK")
-    })
+    Scope { columns: columns.collect(), parent: None }
 }
 
 fn refuse_parameters(expression: &Expression) -> Result<(), SqlError> {

@@ -57,6 +57,8 @@ states! {
     INVALID_REGULAR_EXPRESSION = b"2201B";
     /// invalid_name
     INVALID_NAME = b"42602";
+    /// untranslatable_character
+    UNTRANSLATABLE_CHARACTER = b"22P05";
     /// bad_copy_file_format
     BAD_COPY_FILE_FORMAT = b"22P04";
     /// invalid_row_count_in_limit_clause

@@ -10,6 +10,7 @@ mod conditional;
 mod date;
 mod format;
 mod format_text;
+mod json_access;
 mod json_build;
 mod math;
 mod names;
@@ -29,10 +30,12 @@ use model::types::DataType;
 use model::value::Value;
 
 pub use aggregate::{ResolvedAggregate, resolve_aggregate};
+pub use date::clock_micros;
 pub(super) use math::{float_power, numeric_power};
 pub use names::quote_identifier;
 pub use sequence::{STATE_COLUMNS, calls_sequences, changes_sequences, state_function};
 pub use set::{ResolvedSet, is_set_function, resolve_set};
+pub use system::NO_MORE_THAN_ONE;
 
 /// How often a function may be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -87,6 +87,9 @@ impl Draft<'_> {
                 table.columns[at].nullable = *nullable;
                 Ok(())
             }
+            AlterOperation::SetType { column, data_type, using } => {
+                self.set_type(id, table, column, *data_type, using.as_deref())
+            }
             AlterOperation::SetDefault { column, default } => {
                 let at = ordinal(table, column)?;
                 require_no_identity(table, at)?;

@@ -83,27 +83,53 @@ impl Draft<'_> {
         }
         self.set_primary_key(table, name, columns)?;
         table.partition_columns.clone_from(&table.primary_key);
-        self.rewrite(id, &before, table)
+        let from = self.stored(id, &before)?;
+        self.rewrite(id, from, table, None)
+    }
+
+    /// How a table's rows are stored before the statement; `table` is what it is made of now.
+    pub(super) fn stored(
+        &self,
+        id: ObjectId,
+        table: &TableDefinition,
+    ) -> Result<Arc<Table>, SqlError> {
+        let written = self.work.iter().find_map(|work| match work {
+            DdlWork::Rewrite { table, from, .. } if *table == id => Some(from.clone()),
+            _ => None,
+        });
+        written.map_or_else(|| build_table(id, table).map(Arc::new), Ok)
     }
 
     /// Has all rows of a table written anew, as `table` says, with the entries of its indexes.
-    fn rewrite(
+    /// They are written once, whatever of the statement asks for it.
+    pub(super) fn rewrite(
         &mut self,
         id: ObjectId,
-        before: &TableDefinition,
+        from: Arc<Table>,
         table: &mut TableDefinition,
+        conversion: Option<(usize, Expression)>,
     ) -> Result<(), SqlError> {
-        let from = Arc::new(build_table(id, before)?);
         self.renew_storage(id, table)?;
         // What was to be filled is filled with the rows, and what is to be checked is checked
         // when they are in their new places.
         let fills =
             |work: &DdlWork| matches!(work, DdlWork::BackfillIndex { table, .. } if *table == id);
         self.work.retain(|work| !fills(work));
-        let indexes = table.indexes.iter().map(|index| ObjectId(index.id)).collect();
+        let filled: Vec<ObjectId> = table.indexes.iter().map(|index| ObjectId(index.id)).collect();
+        for work in &mut self.work {
+            if let DdlWork::Rewrite { table: known, conversions, indexes, .. } = work
+                && *known == id
+            {
+                *indexes = filled;
+                conversions.extend(conversion);
+                return Ok(());
+            }
+        }
         let rewrites = self.work.iter().take_while(|work| matches!(work, DdlWork::Rewrite { .. }));
         let at = rewrites.count();
-        self.work.insert(at, DdlWork::Rewrite { table: id, from, indexes });
+        let conversions = conversion.into_iter().collect();
+        let rewrite = DdlWork::Rewrite { table: id, from, conversions, indexes: filled };
+        self.work.insert(at, rewrite);
         Ok(())
     }
 
@@ -257,7 +283,7 @@ fn columns_of(expression: &Expression, out: &mut Vec<usize>) {
 }
 
 /// Keys are compared as they are encoded, so the columns must be encoded alike.
-fn check_types(
+pub(super) fn check_types(
     name: &str,
     table: &TableDefinition,
     columns: &[usize],

@@ -253,7 +253,7 @@ fn a_primary_key_that_is_added_has_the_rows_written_anew() {
     assert!(!t.columns[0].nullable);
     let old = [before.storage, before.indexes[0].id];
     assert!(!old.contains(&t.storage) && !old.contains(&t.indexes[0].id));
-    let [DdlWork::Rewrite { table, from, indexes }, rest @ ..] = added.work.as_slice() else {
+    let [DdlWork::Rewrite { table, from, indexes, .. }, rest @ ..] = added.work.as_slice() else {
         panic!("{:?}", added.work);
     };
     assert_eq!(

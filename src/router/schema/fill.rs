@@ -12,7 +12,9 @@ use model::id::{ObjectId, PartitionId};
 use model::plan::Scan;
 use model::schema::{Index, Table};
 use model::value::Value;
-use shards::exec::{StoredRow, keys};
+use shards::exec::evaluate::evaluate;
+use shards::exec::functions::clock_micros;
+use shards::exec::{ExecContext, StoredRow, keys};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,21 +42,28 @@ impl Router {
             self.push_entry((table, index), partition, &values, out);
             Ok(())
         };
-        self.for_each_row(table, make).await
+        self.for_each_row(table, &[], make).await
     }
 
     /// Writes all rows of `from` as rows of `table`, by its primary key, with their entries in
-    /// these indexes. 23502 where a key has a `NULL`, 23505 where two rows have the same.
+    /// these indexes. `conversions` say what some columns become. 23502 where a key, or a column
+    /// that must not, gets a `NULL`, 23505 where two rows have the same key.
     pub(super) async fn rewrite(
         &self,
         table: &Arc<Table>,
         from: &Arc<Table>,
+        conversions: &[(usize, Expression)],
         indexes: &[ObjectId],
     ) -> Result<(), SqlError> {
         let filled: Vec<&Index> =
             table.indexes.iter().filter(|index| indexes.contains(&index.id)).collect();
         self.require_keys(table, from).await?;
         let make = |_, mut values: Vec<Value>, out: &mut Gathered| {
+            for &(ordinal, _) in conversions {
+                if values[ordinal].is_null() && !table.columns[ordinal].nullable {
+                    return Err(contains_nulls(table, ordinal));
+                }
+            }
             for (ordinal, column) in table.columns.iter().enumerate() {
                 match values.get_mut(ordinal) {
                     None => values.push(column.missing.clone()),
@@ -71,7 +80,7 @@ impl Router {
             }
             Ok(())
         };
-        self.for_each_row(from, make).await
+        self.for_each_row(from, conversions, make).await
     }
 
     /// Looks for a row of `from` whose primary key in `table` has a `NULL`.
@@ -96,21 +105,33 @@ impl Router {
         Ok(())
     }
 
-    /// Has `make` say what is to be written for each row of a table, and writes it.
+    /// Has `make` say what is to be written for each row of a table, some of whose columns become
+    /// something else, and writes it.
     async fn for_each_row(
         &self,
         table: &Arc<Table>,
+        conversions: &[(usize, Expression)],
         make: impl Fn(PartitionId, Vec<Value>, &mut Gathered) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let columns: Vec<usize> = (0..table.columns.len()).collect();
         let partitions: Vec<PartitionId> = self.engine().placement().data_partitions().collect();
         let mut gathered = Gathered::default();
+        let memory = self.inner.memory.child(self.inner.options.statement_memory_bytes);
+        let context = ExecContext::new(Arc::from([]), clock_micros(), memory);
         for partition in partitions {
             let mut rows = self.engine().read(partition, self.fragment(scan(table, &columns)));
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
+                let converted = conversions
+                    .iter()
+                    .map(|(ordinal, value)| Ok((*ordinal, evaluate(value, &batch, &context)?)))
+                    .collect::<Result<Vec<_>, SqlError>>()?;
                 for row in 0..batch.rows() {
-                    make(partition, batch.row(row), &mut gathered)?;
+                    let mut values = batch.row(row);
+                    for (ordinal, column) in &converted {
+                        values[*ordinal] = column.value(row);
+                    }
+                    make(partition, values, &mut gathered)?;
                     runtime::task::yield_if_due().await;
                 }
                 if gathered.count >= ENTRIES_MAX {

@@ -92,6 +92,11 @@ fn alter_column(
             AlterOperation::SetDefault { column, default: Some(value.to_string()) }
         }
         AlterColumnOperation::DropDefault => AlterOperation::SetDefault { column, default: None },
+        AlterColumnOperation::SetDataType { data_type, using, .. } => AlterOperation::SetType {
+            column,
+            data_type: crate::sql::types::data_type(data_type)?,
+            using: using.as_ref().map(ToString::to_string),
+        },
         other => return Err(SqlError::unsupported(format!("ALTER COLUMN ... {other}"))),
     })
 }

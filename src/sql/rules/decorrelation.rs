@@ -8,15 +8,21 @@
 //! WHERE x IN (SELECT y ...)                         semi join on x = y
 //! WHERE x NOT IN (SELECT y ...), uncorrelated       null-aware anti join on x = y
 //! (SELECT max(y) ... WHERE inner = outer)           left join with max(y) grouped by inner
+//! (SELECT y FROM pg_class WHERE inner = outer)      left join with the only y of each inner
 //! ```
+//!
+//! The last is for relations that have no keys to look rows up by: the catalog's.
 //!
 //! A subplan that looks past its own outer row, or that cuts rows off (`LIMIT`), stays.
 
 use super::{Logical, Rule, map_inputs};
 use crate::sql::logical::{columns_of, conjunction, conjuncts, map_columns};
-use model::expression::{BinaryOperator, Expression, UnaryOperator};
+use model::expression::{BinaryOperator, Expression, FunctionReference, UnaryOperator};
 use model::plan::{AggregateCall, AggregateFunction, ApplyKind, JoinKind};
 use model::types::DataType;
+use model::value::Value;
+use shards::exec::functions::NO_MORE_THAN_ONE;
+use std::sync::Arc;
 
 /// The rule.
 pub struct Decorrelation;
@@ -275,11 +281,16 @@ struct Grouped {
     outer: Vec<Expression>,
     /// Over `rows`; equal to the outer ones.
     inner: Vec<Expression>,
+    /// On the outer row alone: without them there are no rows to aggregate.
+    conditions: Vec<Expression>,
     /// The value, over the aggregates and the outer row.
     value: Expression,
 }
 
 fn grouped(subplan: &Logical) -> Option<Grouped> {
+    if let Some(only) = only_row(subplan) {
+        return grouped(&only);
+    }
     let (value, aggregate) = match subplan {
         Logical::Project { input, expressions } => (expressions.first()?.clone(), input.as_ref()),
         other => (Expression::column(0, other.types()[0]), other),
@@ -293,8 +304,13 @@ fn grouped(subplan: &Logical) -> Option<Grouped> {
         return None;
     }
     let (rows, pulled) = pull_keeping_duplicates(input)?;
-    let (mut outer, mut inner) = (Vec::new(), Vec::new());
-    for condition in pulled {
+    let (mut outer, mut inner, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
+    for mut condition in pulled {
+        if !condition.any(&|node| matches!(node, Expression::Column(_))) {
+            from_outer(&mut condition);
+            conditions.push(condition);
+            continue;
+        }
         let Expression::Binary { operator: BinaryOperator::Equal, left, right, .. } = condition
         else {
             return None;
@@ -315,8 +331,71 @@ fn grouped(subplan: &Logical) -> Option<Grouped> {
         aggregates: aggregates.clone(),
         outer,
         inner,
+        conditions,
         value,
     })
+}
+
+/// A subquery over relations without keys as an aggregate: how many rows there are, and the
+/// columns of the first. Its value is that of the only row, and an error where there are more.
+fn only_row(subplan: &Logical) -> Option<Logical> {
+    let (value, rows) = match subplan {
+        Logical::Project { input, expressions } => (expressions.first()?.clone(), input.as_ref()),
+        other => (Expression::column(0, *other.types().first()?), other),
+    };
+    if matches!(rows, Logical::Aggregate { .. }) || reads_tables(rows) {
+        return None;
+    }
+    let mut used = Vec::new();
+    columns_of(&value, &mut used);
+    used.sort_unstable();
+    used.dedup();
+    let types = rows.types();
+    let first = |&column: &usize| AggregateCall {
+        function: AggregateFunction::First,
+        arguments: vec![Expression::column(column, types[column])],
+        distinct: false,
+        filter: None,
+        data_type: types[column],
+    };
+    let mut aggregates: Vec<AggregateCall> = used.iter().map(first).collect();
+    let count = Expression::column(aggregates.len(), DataType::Int8);
+    aggregates.push(AggregateCall {
+        function: AggregateFunction::Count,
+        arguments: Vec::new(),
+        distinct: false,
+        filter: None,
+        data_type: DataType::Int8,
+    });
+    let mut value = value;
+    let data_type = value.data_type();
+    map_columns(&mut value, &|index| used.binary_search(&index).unwrap_or(index));
+    let one = Expression::Binary {
+        operator: BinaryOperator::Equal,
+        left: Box::new(count.clone()),
+        right: Box::new(Expression::literal(1, DataType::Int8)),
+        data_type: DataType::Bool,
+    };
+    let none = Expression::Function {
+        function: FunctionReference(Arc::from(NO_MORE_THAN_ONE)),
+        arguments: vec![count],
+        data_type: DataType::Bool,
+    };
+    let nothing = Expression::Literal(Value::Null, data_type);
+    let value = Expression::Case {
+        branches: vec![(one, value), (none, nothing)],
+        otherwise: None,
+        data_type,
+    };
+    let input = Box::new(rows.clone());
+    let aggregate = Logical::Aggregate { input, groups: Vec::new(), aggregates };
+    Some(aggregate.project(vec![value]))
+}
+
+fn reads_tables(plan: &Logical) -> bool {
+    let mut found = matches!(plan, Logical::Get { .. } | Logical::WorkingTable { .. });
+    plan.for_each_input(|input, _| found = found || reads_tables(input));
+    found
 }
 
 /// As [`pull`], for rows that are counted: nothing below may drop duplicates.
@@ -330,7 +409,7 @@ fn pull_keeping_duplicates(plan: &Logical) -> Option<(Logical, Vec<Expression>)>
 }
 
 fn join_aggregate(input: Logical, parts: Grouped) -> Logical {
-    let Grouped { rows, aggregates, outer, inner, mut value } = parts;
+    let Grouped { rows, aggregates, outer, inner, conditions, mut value } = parts;
     let (width, keys) = (input.width(), inner.len());
     let counts: Vec<bool> =
         aggregates.iter().map(|call| call.function == AggregateFunction::Count).collect();
@@ -341,7 +420,7 @@ fn join_aggregate(input: Logical, parts: Grouped) -> Logical {
             right: Box::new(Expression::column(width + at, inner.data_type())),
             data_type: DataType::Bool,
         });
-    let condition = conjunction(on.collect::<Vec<_>>());
+    let condition = conjunction(on.chain(conditions).collect::<Vec<_>>());
     let mut columns = all_columns(&input);
     let right = Logical::Aggregate { input: Box::new(rows), groups: inner, aggregates };
     let join = Logical::Join {

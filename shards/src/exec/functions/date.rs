@@ -71,7 +71,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 /// The wall clock in microseconds since 2000-01-01 00:00 UTC.
-fn clock_micros() -> i64 {
+pub fn clock_micros() -> i64 {
     let since_unix = runtime::time::wall_clock().as_nanos() / 1_000;
     since_unix as i64 - POSTGRES_EPOCH_DAYS * DAY_MICROS
 }

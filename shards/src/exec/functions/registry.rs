@@ -1,6 +1,8 @@
 //! The table of all functions and the rules by which a call finds its overload.
 
-use super::{Function, Signature, date, format, math, names, regex, sequence, string, system};
+use super::{
+    Function, Signature, date, format, json_access, math, names, regex, sequence, string, system,
+};
 use crate::exec::operators::is_implicit_cast;
 use model::error::{SqlError, SqlState};
 use model::expression::FunctionReference;
@@ -24,6 +26,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         format::FUNCTIONS,
         names::FUNCTIONS,
         regex::FUNCTIONS,
+        json_access::FUNCTIONS,
         sequence::FUNCTIONS,
         system::FUNCTIONS,
     ];

@@ -2,7 +2,8 @@
 
 use super::Function;
 use crate::exec::cast;
-use model::types::DataType::{self, Int4, Int8, Text, Uuid};
+use model::error::{SqlError, SqlState};
+use model::types::DataType::{self, Bool, Int4, Int8, Text, Uuid};
 use model::types::{ElementType, oid};
 use model::value::Value;
 
@@ -45,7 +46,18 @@ fn type_name(number: i64, modifier: i64) -> String {
     }
 }
 
+/// Whether a scalar subquery has answered one row at most; an error where it has more. It cannot
+/// be called: the planner puts it into what it makes of such subqueries.
+pub const NO_MORE_THAN_ONE: &str = "no more than one(bigint)";
+
 pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("no more than one", &[Int8], Bool, |c| match c.int(0)? {
+        0 | 1 => Ok(Value::Bool(true)),
+        _ => Err(SqlError::new(
+            SqlState::CARDINALITY_VIOLATION,
+            "more than one row returned by a subquery used as an expression",
+        )),
+    }),
     // There are no advisory locks: none is held.
     Function::new("pg_advisory_unlock_all", &[], DataType::Void, |_| Ok(Value::text("")))
         .volatile(),
