@@ -23,12 +23,12 @@ use bytes::Bytes;
 use model::error::{SqlError, SqlState};
 use net::scram::{self, MECHANISM, ScramError, ServerAction};
 use runtime::time::{self, Instant};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 /// What a client says of itself, and what is known of its connection.
 pub(super) struct Claim<'a> {
     pub(super) startup: &'a Startup,
-    pub(super) peer: IpAddr,
+    pub(super) peer: SocketAddr,
     pub(super) encrypted: bool,
     /// When it connected.
     pub(super) began: Instant,

@@ -37,13 +37,16 @@ pub(super) async fn run(door: &Rc<Door>, greeted: Greeted) {
     let mut conversation =
         Conversation { greeted, reported, skips: false, messages_in_turn: 0, told: false };
     let closed = {
+        let ends = pin!(host.end_of(&conversation.greeted.session));
         let talk = pin!(conversation.talk(&host));
-        let closing = pin!(host.closing());
-        matches!(select(talk, closing).await, Either::Right(_))
+        match select(talk, ends).await {
+            Either::Left(_) => None,
+            Either::Right((why, _)) => Some(why),
+        }
     };
     let Greeted { session, ends, .. } = conversation.greeted;
-    if closed {
-        farewell(&ends.outlet, &shutting_down());
+    if let Some(why) = closed {
+        farewell(&ends.outlet, &why);
     }
     session.end().await;
     ends.outlet.close();

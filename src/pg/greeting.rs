@@ -21,7 +21,7 @@ use runtime::net::Stream;
 use runtime::task::{self, Task};
 use runtime::time::{self, Instant};
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// A client that is let in.
@@ -37,7 +37,7 @@ struct Raw {
     read: ReadHalf,
     write: WriteHalf,
     buffer: BytesMut,
-    peer: IpAddr,
+    peer: SocketAddr,
     began: Instant,
     /// What was asked about encryption: each may be asked once.
     asked: Asked,
@@ -52,7 +52,7 @@ struct Asked {
 /// Takes a connection to its session; `None` where there is none, which the client has been told.
 /// Where the node is `full` (of so many connections), nobody is let in.
 pub(super) async fn greet(door: &Rc<Door>, stream: Stream, full: Option<u32>) -> Option<Greeted> {
-    let peer = stream.peer_addr().ip().to_canonical();
+    let peer = stream.peer_addr();
     let (read, write) = split(stream);
     let asked = Asked::default();
     let mut raw = Raw { read, write, buffer: BytesMut::new(), peer, began: time::now(), asked };
@@ -155,7 +155,7 @@ async fn encrypt(door: &Door, raw: &mut Raw) -> Result<(), Ended> {
     match time::timeout(left, shaken).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            log::debug!(peer = raw.peer.to_string(); "a client did not come to TLS: {error}");
+            log::debug!(peer = raw.peer.ip().to_canonical().to_string(); "a client did not come to TLS: {error}");
             Err(error.into())
         }
         Err(_elapsed) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),

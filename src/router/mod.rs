@@ -21,6 +21,7 @@ pub mod gates;
 mod gather;
 pub mod peers;
 mod point;
+pub mod presence;
 mod references;
 mod schema;
 pub mod sequences;
@@ -44,14 +45,16 @@ use model::plan::Plan;
 use model::time::Timestamp;
 use model::value::Value;
 use peers::{Answer, Call, Peers};
+use presence::Presence;
 use sequences::{Counters, HeldSequences, StatementSequences};
 use shards::core::{Engine, HeldSnapshot};
+use shards::exec::backends::{Backends, Signal};
 use shards::exec::memory::{MemoryAccount, Reservation};
 use shards::exec::sequences::SequenceCalls;
 use shards::exec::{self, ExecContext, Operator, SessionIdentity, evaluate};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,6 +92,10 @@ pub struct Statement<'a> {
     pub identity: SessionIdentity,
     /// What its session holds of sequences.
     pub sequences: Rc<HeldSequences>,
+    /// How others see its session, where it has one.
+    pub presence: Option<Rc<Presence>>,
+    /// The node's sessions, where it asks for them.
+    pub backends: Option<Rc<dyn Backends>>,
 }
 
 /// The router of one core. Clones share it.
@@ -109,23 +116,12 @@ struct Inner {
     last_snapshot: Cell<u64>,
     /// Those that this core keeps.
     snapshots: RefCell<HashMap<snapshots::SnapshotNumber, HeldSnapshot>>,
-    sessions: RefCell<HashMap<peers::SessionNumber, Registered>>,
+    /// Those of this core, by process.
+    sessions: RefCell<HashMap<u32, Rc<Presence>>>,
     counters: Counters,
     /// On core 0: the right to change the schema.
     schema_turn: runtime::sync::Semaphore,
     schema_permit: RefCell<Option<runtime::sync::Permit>>,
-}
-
-/// A session that can be cancelled.
-struct Registered {
-    key: peers::CancelKey,
-    session: Weak<dyn Cancel>,
-}
-
-/// What a session does when it is cancelled from elsewhere.
-pub trait Cancel {
-    /// Stops the statement that runs now, if one does.
-    fn cancel(&self);
 }
 
 impl Router {
@@ -183,34 +179,19 @@ impl Router {
         self.inner.memory.used_bytes()
     }
 
-    /// Notes a session, so that it can be cancelled from elsewhere until it is dropped.
-    pub fn register(
-        &self,
-        number: peers::SessionNumber,
-        key: peers::CancelKey,
-        session: Weak<dyn Cancel>,
-    ) {
-        let mut sessions = self.inner.sessions.borrow_mut();
-        sessions.insert(number, Registered { key, session });
-    }
-
-    /// Forgets a session.
-    pub fn unregister(&self, number: peers::SessionNumber) {
-        self.inner.sessions.borrow_mut().remove(&number);
-    }
-
     /// Answers another core's router.
     pub async fn handle(&self, call: Call) -> Result<Answer, SqlError> {
         match call {
-            Call::Cancel(number) => {
-                self.cancel(|sessions| sessions.get(&number));
-                Ok(Answer::Done)
-            }
             Call::CancelByKey(key) => {
-                // Cancels are rare, and a core's sessions few thousands.
-                self.cancel(|sessions| sessions.values().find(|session| session.key == key));
+                self.signal_here(key.process, Some(key), Signal::Cancel);
                 Ok(Answer::Done)
             }
+            Call::Signal(process, signal) => {
+                self.signal_here(process, None, signal);
+                Ok(Answer::Done)
+            }
+            Call::Backends => Ok(Answer::Backends(self.backends_here())),
+            Call::Locks => Ok(Answer::Locks(self.inner.engine.locks())),
             Call::HoldSnapshot(number, at) => self.keep_snapshot(number, at).map(|()| Answer::Done),
             Call::ReleaseSnapshot(number) => {
                 self.release_snapshot(number);
@@ -219,16 +200,6 @@ impl Router {
             Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
             Call::Sequence(request) => self.count(request).await.map(Answer::Sequence),
             other => self.handle_schema_call(other).await,
-        }
-    }
-
-    fn cancel(
-        &self,
-        find: impl FnOnce(&HashMap<peers::SessionNumber, Registered>) -> Option<&Registered>,
-    ) {
-        let session = find(&self.inner.sessions.borrow()).and_then(|found| found.session.upgrade());
-        if let Some(session) = session {
-            session.cancel();
         }
     }
 
@@ -297,7 +268,11 @@ impl Router {
     async fn change_alone(&self, statement: &Statement<'_>) -> Result<(u64, Vec<Batch>), SqlError> {
         let mut attempt = 1;
         loop {
-            let mut unfinished = Unfinished { router: self, transaction: Some(self.begin()) };
+            let transaction = self.begin();
+            if let Some(presence) = &statement.presence {
+                presence.enter(transaction.id, statement.now_micros);
+            }
+            let mut unfinished = Unfinished { router: self, transaction: Some(transaction) };
             let changed = self.change(statement, unfinished.transaction(), true).await;
             let Some(transaction) = unfinished.transaction.take() else {
                 return Err(SqlError::internal("a statement lost its transaction"));
@@ -422,6 +397,8 @@ impl Router {
             snapshot: statement.snapshot,
             identity: statement.identity.clone(),
             sequences: Rc::clone(&statement.sequences),
+            presence: statement.presence.clone(),
+            backends: statement.backends.clone(),
         }))
     }
 
@@ -437,6 +414,7 @@ impl Router {
         let mut context =
             ExecContext::new(statement.parameters.clone(), statement.now_micros, memory);
         context.identity = statement.identity.clone();
+        context.backends = statement.backends.clone();
         let snapshot = statement.snapshot.unwrap_or_else(|| inner.engine.now());
         context.gather =
             Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn, seen)));

@@ -1,6 +1,7 @@
 //! What the routers of a node's cores say to each other: schema changes, cancels, questions about
 //! sessions, values of sequences. Small; rows never travel here.
 
+use super::presence::Backend;
 use super::sequences::{SequenceAnswer, SequenceRequest};
 use super::snapshots::SnapshotNumber;
 use crate::catalog::Catalog;
@@ -9,6 +10,8 @@ use model::id::{CoreId, ObjectId};
 use model::time::Timestamp;
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
+use shards::core::LockReport;
+use shards::exec::backends::Signal;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -49,10 +52,14 @@ pub enum Call {
     OpenGates(Arc<[ObjectId]>),
     /// Use this catalog from now on.
     Publish(Arc<Catalog>),
-    /// Stop what this session is doing.
-    Cancel(SessionNumber),
     /// Stop what the session with this key is doing.
     CancelByKey(CancelKey),
+    /// Reach the session of this process.
+    Signal(u32, Signal),
+    /// Which sessions are there?
+    Backends,
+    /// Who locks what?
+    Locks,
     /// Keep this snapshot.
     HoldSnapshot(SnapshotNumber, Timestamp),
     /// Nobody reads it any more.
@@ -63,7 +70,7 @@ pub enum Call {
     Sequence(SequenceRequest),
 }
 
-/// A session of a node, as cancels name it.
+/// A session of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionNumber(pub u64);
 
@@ -87,6 +94,11 @@ impl SessionNumber {
     }
 }
 
+/// The core that the session with this [`SessionNumber::process`] lives on.
+pub fn core_of_process(process: u32) -> CoreId {
+    CoreId((process >> PROCESS_BITS) as u16)
+}
+
 /// What a client must know to cancel a session from another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CancelKey {
@@ -99,7 +111,7 @@ pub struct CancelKey {
 impl CancelKey {
     /// The core that the session lives on.
     pub fn core(self) -> CoreId {
-        CoreId((self.process >> PROCESS_BITS) as u16)
+        core_of_process(self.process)
     }
 }
 
@@ -110,6 +122,10 @@ pub enum Answer {
     Done,
     /// A number.
     Count(u64),
+    /// Sessions, in no order.
+    Backends(Vec<Backend>),
+    /// Locks.
+    Locks(Vec<LockReport>),
     /// What a sequence answers.
     Sequence(SequenceAnswer),
 }

@@ -287,6 +287,8 @@ impl Router {
             snapshot: None,
             identity: shards::exec::SessionIdentity::default(),
             sequences: Rc::default(),
+            presence: None,
+            backends: None,
         };
         self.context(&statement, None, None)
     }
@@ -400,8 +402,10 @@ impl Router {
                 inner.counters.keep_those_of(&catalog);
                 drop(inner.catalog.replace(catalog));
             }
-            Call::Cancel(_)
-            | Call::CancelByKey(_)
+            Call::CancelByKey(_)
+            | Call::Signal(..)
+            | Call::Backends
+            | Call::Locks
             | Call::HoldSnapshot(..)
             | Call::ReleaseSnapshot(_)
             | Call::CountSessions

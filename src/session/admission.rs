@@ -22,7 +22,7 @@ use model::id::ObjectId;
 use net::scram::{self, Verifier};
 use runtime::{random, time};
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct Applicant<'a> {
     /// The database; empty is the default.
     pub database: &'a str,
     /// Where it is.
-    pub peer: IpAddr,
+    pub peer: SocketAddr,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
 }
@@ -77,6 +77,7 @@ impl Gate {
 pub struct Entry {
     user: String,
     database: String,
+    client: SocketAddr,
     proof: Option<scram::Server>,
 }
 
@@ -112,7 +113,7 @@ impl Host {
         let connection = Connection {
             user: &user,
             database: &database,
-            address: applicant.peer,
+            address: applicant.peer.ip(),
             encrypted: applicant.encrypted,
         };
         let is_member = |of: &str| match (role, catalog.roles().named(of)) {
@@ -135,7 +136,7 @@ impl Host {
             }
         };
         let proof = proves.then(|| self.proof(&catalog, role, &user));
-        Ok(Entry { user, database, proof })
+        Ok(Entry { user, database, client: applicant.peer, proof })
     }
 
     fn proof(&self, catalog: &Catalog, role: Option<&Arc<Role>>, user: &str) -> scram::Server {
@@ -158,7 +159,7 @@ impl Host {
     /// Notes that a client is refused, and holds its refusal back for a while.
     pub async fn refuse(&self, applicant: &Applicant<'_>, refusal: &SqlError) {
         let user = shortened(applicant.user, LOGGED_NAME_BYTES);
-        let address = applicant.peer.to_canonical().to_string();
+        let address = applicant.peer.ip().to_canonical().to_string();
         let reason = refusal.to_string();
         let reason = shortened(&reason, LOGGED_REASON_BYTES);
         log::warn!(user = user, address = address; "a client is refused: {reason}");
@@ -196,7 +197,13 @@ impl Host {
                 format!("database \"{}\" does not exist", entry.database),
             ));
         }
-        Ok(Admitted { role: role.id, user: user.clone(), database: entry.database.clone(), seat })
+        Ok(Admitted {
+            role: role.id,
+            user: user.clone(),
+            database: entry.database.clone(),
+            client: entry.client,
+            seat,
+        })
     }
 
     /// Opens the session of a client that has proved what it had to.
@@ -214,6 +221,7 @@ pub(super) struct Admitted {
     pub(super) role: ObjectId,
     pub(super) user: String,
     pub(super) database: String,
+    pub(super) client: SocketAddr,
     pub(super) seat: RoleSeat,
 }
 

@@ -33,6 +33,9 @@
 //! commits by itself, 57014 says that it was given up: had its commit begun just then, it is
 //! carried out all the same.
 //!
+//! **Others** see a session by its [`Presence`], and reach it through that; what it sees of them is
+//! asked for as a statement begins ([`backends`]).
+//!
 //! A session lives on one core. While it is idle it holds its names and what was prepared, and no
 //! buffer. What clients can make it keep is bounded here: [`prepared`] statements, [`portals`], and the
 //! core's kept [`plans`].
@@ -41,6 +44,7 @@
 
 pub mod admission;
 mod ahead;
+mod backends;
 mod block;
 mod copy;
 mod cursors;
@@ -71,14 +75,16 @@ use crate::catalog::roles::{Actor, DEFAULT_ROLE};
 use crate::router::gates::Pass;
 pub use crate::router::peers::CancelKey;
 use crate::router::peers::{Call, SessionNumber};
+use crate::router::presence::{Activity, Backend, Presence};
 use crate::router::sequences::HeldSequences;
-use crate::router::{Cancel, Router, RowSink};
+use crate::router::{Router, RowSink};
 use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
 use crate::txn::Transaction;
 use admission::{AdmissionOptions, Admitted, Gate};
 use ahead::LookAhead;
+use backends::NodeView;
 use bytes::Bytes;
-use futures::future::{LocalBoxFuture, ready};
+use futures::future::{Either, LocalBoxFuture, ready, select};
 use model::error::{SqlError, SqlState};
 use planner::Planner;
 use plans::PlanCache;
@@ -90,7 +96,8 @@ use scopes::OneSnapshot;
 use seats::RoleSeat;
 use shards::exec::SessionIdentity;
 use std::cell::Cell;
-use std::rc::{Rc, Weak};
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// The user that exists from the start.
@@ -147,10 +154,13 @@ pub trait Interrupts {
     fn wait(&self) -> LocalBoxFuture<'static, SqlError>;
 }
 
+fn terminated() -> SqlError {
+    SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+}
+
 /// Why sessions end with the node.
 pub fn shutting_down() -> SqlError {
-    SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
-        .hint("The node is shutting down; connect again, or to another node.")
+    terminated().hint("The node is shutting down; connect again, or to another node.")
 }
 
 /// Why a client that is not encrypted is not let in where all must be.
@@ -232,9 +242,17 @@ impl Host {
         self.draining.wait().await;
     }
 
-    /// Waits until the sessions are to end where they are.
-    pub async fn closing(&self) {
-        self.closing.wait().await;
+    /// Waits until a session is to end where it is, because the node closes its sessions or somebody
+    /// ends this one, for the error it ends with.
+    pub fn end_of(&self, session: &Session) -> impl Future<Output = SqlError> + use<'_> {
+        let presence = session.presence.clone();
+        async move {
+            let (closing, ended) = (pin!(self.closing.wait()), pin!(presence.ended().wait()));
+            match select(closing, ended).await {
+                Either::Left(_) => shutting_down(),
+                Either::Right(_) => terminated(),
+            }
+        }
     }
 
     /// Stops what the session with this key is doing, on whichever core it lives.
@@ -253,19 +271,6 @@ impl Host {
     fn number(&self) -> SessionNumber {
         let count = self.next_number.replace(self.next_number.get() + 1);
         SessionNumber::new(self.router.engine().core(), count)
-    }
-}
-
-/// Set when somebody elsewhere cancels what a session does.
-#[derive(Default)]
-struct CancelFlag {
-    requested: Notify,
-}
-
-impl Cancel for CancelFlag {
-    fn cancel(&self) {
-        // Reaches the statement that waits now; one that does not wait is soon done.
-        self.requested.notify_all();
     }
 }
 
@@ -302,11 +307,10 @@ pub struct Session {
     lost_savepoints: bool,
     prepared: PreparedStatements,
     portals: Portals,
-    cancel: Rc<CancelFlag>,
-    /// When it began.
-    began_micros: i64,
-    /// What a client must know to cancel it from another connection.
-    cancel_key: CancelKey,
+    /// How others see and reach it.
+    presence: Rc<Presence>,
+    /// The sessions of the node, for the statement that asked for them.
+    view: Option<Rc<NodeView>>,
     ahead: LookAhead,
     sequences: Rc<HeldSequences>,
     /// Given back with the session.
@@ -316,23 +320,34 @@ pub struct Session {
 impl Session {
     /// The session of one who is let in.
     fn new(host: &Rc<Host>, admitted: Admitted) -> Result<Session, SqlError> {
-        let Admitted { role, user, database, seat } = admitted;
+        let Admitted { role, user, database, client, seat } = admitted;
+        let (user, database_name) = (Arc::<str>::from(user), Arc::<str>::from(&*database));
         let settings = Settings::default();
         let number = host.number();
-        let cancel = Rc::new(CancelFlag::default());
-        let weak: Weak<dyn Cancel> = Rc::downgrade(&(cancel.clone() as Rc<dyn Cancel>));
         let secret = runtime::random::below(1 << 32) as u32;
-        let cancel_key = CancelKey { process: number.process(), secret };
-        host.router.register(number, cancel_key, weak);
+        let key = CancelKey { process: number.process(), secret };
+        let began_micros = run::now_micros();
+        let shown = Backend {
+            process: number.process(),
+            role,
+            user: user.clone(),
+            database: database_name.clone(),
+            application: Box::default(),
+            client,
+            began_micros,
+            activity: Activity::Idle,
+            activity_micros: began_micros,
+            query: String::new(),
+            query_micros: None,
+            transaction: None,
+        };
+        let presence = Rc::new(Presence::new(key, shown));
+        host.router.register(presence.clone());
         host.live.set(host.live.get() + 1);
         Ok(Session {
             host: host.clone(),
             number,
-            identity: SessionIdentity {
-                user: user.into(),
-                database: database.as_str().into(),
-                process: number.process(),
-            },
+            identity: SessionIdentity { user, database: database_name, process: number.process() },
             scope: SessionSettings {
                 database,
                 actor: Actor { role, session: role },
@@ -344,9 +359,8 @@ impl Session {
             lost_savepoints: false,
             prepared: PreparedStatements::default(),
             portals: Portals::default(),
-            cancel,
-            began_micros: run::now_micros(),
-            cancel_key,
+            presence,
+            view: None,
             ahead: LookAhead::default(),
             sequences: Rc::default(),
             _seat: seat,
@@ -360,7 +374,7 @@ impl Session {
 
     /// What cancels it from another connection.
     pub fn cancel_key(&self) -> CancelKey {
-        self.cancel_key
+        self.presence.key()
     }
 
     /// The settings that clients of the PostgreSQL protocol are told of, under the names they
@@ -385,8 +399,9 @@ impl Session {
             // There is no transaction that it could be of.
             return self.settings.clone().set(name, value);
         }
-        self.settings.set(name, value)?;
-        self.scope.values = self.settings.values();
+        let mut changed = self.settings.clone();
+        changed.set(name, value)?;
+        self.restore_settings(changed);
         Ok(())
     }
 
@@ -404,7 +419,7 @@ impl Drop for Session {
         if let Some(open) = self.open.take() {
             self.host.router.give_up(open.transaction);
         }
-        self.host.router.unregister(self.number);
+        self.host.router.unregister(&self.presence);
         self.host.live.set(self.host.live.get() - 1);
         self.host.fewer.notify_all();
     }

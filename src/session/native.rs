@@ -75,7 +75,7 @@ impl Door {
         let applicant = Applicant {
             user: &user,
             database: &database,
-            peer: handshake.peer_addr().ip(),
+            peer: handshake.peer_addr(),
             encrypted: handshake.is_encrypted(),
         };
         let admitted = self.enter(&applicant, handshake).await?;
@@ -127,12 +127,15 @@ impl Door {
         };
         let (requests, responder) = handshake.welcome(&info);
         let closed = {
+            let ends = pin!(self.host.end_of(&session));
             let serve = pin!(serve(&self.host, &mut session, requests, &responder));
-            let closing = pin!(self.host.closing.wait());
-            matches!(select(serve, closing).await, Either::Right(_))
+            match select(serve, ends).await {
+                Either::Left(_) => None,
+                Either::Right((why, _)) => Some(why),
+            }
         };
-        if closed {
-            responder.fatal(shutting_down());
+        if let Some(why) = closed {
+            responder.fatal(why);
         }
         session.end().await;
     }

@@ -142,6 +142,7 @@ mod tests {
             catalog_version: CatalogVersion(version),
             tables: Vec::new(),
             cacheable,
+            views_node: false,
             sequences: crate::sql::SequenceUse::None,
             session_values: Vec::new(),
             kind: PlannedKind::Begin(Vec::new()),

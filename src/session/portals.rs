@@ -268,6 +268,7 @@ impl Session {
         if progress.is_err() {
             self.fail().await;
         }
+        self.rest();
         progress
     }
 
@@ -288,6 +289,7 @@ impl Session {
             (Kind::Protocol(text), _) => text.clone(),
             (Kind::Cursor(_), _) => return self.read_portal(name, limit, client, interrupts).await,
         };
+        self.presence.begin(&text.text, now_micros());
         match &bound.state {
             State::Done if is_query => {
                 client.complete(self.standing, 0, &planned.tag(0), true);
@@ -310,9 +312,9 @@ impl Session {
             }
             State::Bound if is_query => {
                 let timeout = self.settings.statement_timeout();
-                let cancel = self.cancel.clone();
+                let presence = self.presence.clone();
                 let opened = self.open_portal(&text, planned, parameters);
-                let opened = guarded(opened, interrupts, &cancel.requested, timeout).await?;
+                let opened = guarded(opened, interrupts, presence.cancelled(), timeout).await?;
                 self.set_reading(name, opened);
             }
             State::Bound => {
@@ -386,6 +388,7 @@ impl Session {
         goes_back: bool,
         snapshot: Option<Timestamp>,
     ) -> Result<(Reading, Option<Mark>), SqlError> {
+        let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (transaction, now) = match &mut self.open {
             Some(open) => {
                 let mark = open.transaction.set_mark();
@@ -395,8 +398,16 @@ impl Session {
         };
         let identity = self.identity.clone();
         let sequences = self.sequences.clone();
-        let statement =
-            Statement { planned, parameters, now_micros: now, snapshot, identity, sequences };
+        let statement = Statement {
+            planned,
+            parameters,
+            now_micros: now,
+            snapshot,
+            identity,
+            sequences,
+            presence,
+            backends,
+        };
         let router = &self.host.router;
         let query = router.open_query(&statement, transaction)?;
         let reading = Reading::of_query(query, goes_back, router.reserve());
@@ -437,7 +448,7 @@ impl Session {
         let timeout = self.settings.statement_timeout();
         let wanted = limit.map(NonZeroU64::get);
         let sent = reading.forward(wanted, Some(client));
-        let rows = guarded(sent, interrupts, &self.cancel.requested, timeout).await?;
+        let rows = guarded(sent, interrupts, self.presence.cancelled(), timeout).await?;
         let progress = match wanted {
             Some(wanted) if rows == wanted => Progress::Suspended,
             _ => Progress::Complete,
@@ -460,7 +471,11 @@ impl Session {
     /// Those of the commit.
     pub async fn sync(&mut self) -> Result<(), SqlError> {
         let committed = match self.standing {
-            Standing::Implicit => self.commit_open().await,
+            Standing::Implicit => {
+                let committed = self.commit_open().await;
+                self.rest();
+                committed
+            }
             _ => Ok(()),
         };
         if self.standing == Standing::Idle {

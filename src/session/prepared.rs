@@ -265,6 +265,7 @@ impl Session {
         if result.is_err() {
             self.fail().await;
         }
+        self.rest();
         result
     }
 
@@ -276,6 +277,7 @@ impl Session {
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
         let (text, planned) = self.current(name)?;
+        self.presence.begin(&text.text, run::now_micros());
         let parameters = fitted(&planned, parameters)?;
         let source = Source::Prepared(&text);
         let done = self.statement(source, planned, parameters, false, client, interrupts).await?;

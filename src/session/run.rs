@@ -90,10 +90,12 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
+        self.presence.begin(text, now_micros());
         let result = self.run_text(text, client, interrupts).await;
         if result.is_err() {
             self.fail().await;
         }
+        self.rest();
         result
     }
 
@@ -117,7 +119,7 @@ impl Session {
                 let (host, scope) = (self.host.clone(), self.scope.clone());
                 let planning = planner::plan_aside(&host, text, &scope, self.tables_then());
                 let timeout = self.settings.statement_timeout();
-                match guarded(planning, interrupts, &self.cancel.requested, timeout).await? {
+                match guarded(planning, interrupts, self.presence.cancelled(), timeout).await? {
                     LongText::One(mut planned) => {
                         self.complete_plan(&mut planned);
                         return self.run_kept(text, Rc::new(*planned), client, interrupts).await;
@@ -263,8 +265,9 @@ impl Session {
             Decision::Commit(warning) => {
                 self.warn(warning, client);
                 // What the commit would do itself, but here it may be interrupted.
-                let (cancel, timeout) = (self.cancel.clone(), self.settings.statement_timeout());
-                let held = guarded(self.hold_cursors(), interrupts, &cancel.requested, timeout);
+                let (presence, timeout) =
+                    (self.presence.clone(), self.settings.statement_timeout());
+                let held = guarded(self.hold_cursors(), interrupts, presence.cancelled(), timeout);
                 if let Err(error) = held.await {
                     self.rollback_open(Standing::Idle).await;
                     return Err(error);
@@ -297,9 +300,9 @@ impl Session {
             return Ok(Done::tagged(&planned.tag(0)));
         }
         let timeout = self.settings.statement_timeout();
-        let cancel = self.cancel.clone();
+        let presence = self.presence.clone();
         let work = self.work(source, planned, parameters, client);
-        guarded(work, interrupts, &cancel.requested, timeout).await
+        guarded(work, interrupts, presence.cancelled(), timeout).await
     }
 
     /// A change without what only this session may know.
@@ -421,6 +424,11 @@ impl Session {
     ) -> Result<(Rc<Planned>, Pass), SqlError> {
         let router = self.host.router.clone();
         self.take_snapshot().await?;
+        self.view = None;
+        if planned.views_node {
+            self.view = Some(self.node_view().await?);
+            planned = self.replan(source)?;
+        }
         loop {
             let mut alone = Pass::default();
             let pass = match &mut self.open {
@@ -457,6 +465,7 @@ impl Session {
         client: &mut dyn Client,
     ) -> Result<u64, SqlError> {
         let host = self.host.clone();
+        let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
         let (transaction, now) = match &mut self.open {
             Some(open) => {
@@ -472,10 +481,15 @@ impl Session {
             snapshot,
             identity: self.identity.clone(),
             sequences: self.sequences.clone(),
+            presence,
+            backends,
         };
         match &planned.kind {
             PlannedKind::CopyIn(copy) => self.copy_in(planned, copy, client).await,
-            PlannedKind::CopyOut(copy) => self.copy_out(copy, client).await,
+            PlannedKind::CopyOut(copy) => {
+                let backends = statement.backends.clone();
+                self.copy_out(copy, backends, client).await
+            }
             PlannedKind::Explain { inner, analyze } => {
                 explain::run(&host.router, inner, *analyze, statement, transaction, client).await
             }
@@ -512,10 +526,12 @@ impl Session {
 
     pub(super) fn begin(&mut self, standing: Standing) {
         self.standing = standing;
+        let (transaction, began_micros) = (self.host.router.begin(), now_micros());
+        self.presence.enter(transaction.id, began_micros);
         self.open = Some(Box::new(Open {
-            transaction: self.host.router.begin(),
+            transaction,
             pass: Pass::default(),
-            began_micros: now_micros(),
+            began_micros,
             settings_before: None,
             settings_after: None,
             worked: false,

@@ -161,6 +161,7 @@ impl Session {
     pub(super) fn restore_settings(&mut self, before: Settings) {
         self.settings = before;
         self.scope.values = self.settings.values();
+        self.presence.set_application(self.settings.application_name());
     }
 
     /// What the transaction's statements read, where all read the same.

@@ -260,6 +260,11 @@ impl Settings {
         Ok(self.value(find(name)?).to_owned())
     }
 
+    /// What the client calls itself.
+    pub(super) fn application_name(&self) -> &str {
+        find("application_name").map_or("", |row| self.value(row))
+    }
+
     /// All of them.
     pub(super) fn show_all(&self) -> Vec<Shown> {
         let line = |(index, row): (usize, &Row)| (row.name, self.value(index).to_owned(), row.help);

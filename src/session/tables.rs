@@ -1,11 +1,11 @@
-//! Tables of what the session itself keeps: `pg_prepared_statements`, `pg_cursors` and its own
-//! row of `pg_stat_activity`.
+//! Tables of what the session itself keeps: `pg_prepared_statements`, `pg_cursors`, and what it has
+//! asked the node's cores for: `pg_stat_activity`, `pg_locks`.
 //!
 //! They are made when a statement names them, by a knower of virtual tables that asks the session
 //! first and the node's after it.
 
 use super::Session;
-use crate::catalog::{Catalog, oids};
+use crate::catalog::Catalog;
 use crate::sql::{CatalogFunction, NamedObject, SessionSettings, VirtualTable, VirtualTables};
 use model::types::RegKind;
 use model::value::Value;
@@ -17,7 +17,10 @@ type Kept = &'static str;
 pub(super) type NamedRow = Vec<(&'static str, Value)>;
 
 /// The tables that a session fills.
-const KEPT: [Kept; 3] = ["pg_prepared_statements", "pg_cursors", "pg_stat_activity"];
+const KEPT: [Kept; 4] = ["pg_prepared_statements", "pg_cursors", "pg_stat_activity", "pg_locks"];
+
+/// Those of the tables whose rows are on all cores: without a view of the node they are empty.
+const OF_THE_NODE: [Kept; 2] = ["pg_stat_activity", "pg_locks"];
 
 /// The virtual tables as a session sees them.
 pub(super) struct SessionTables<'a> {
@@ -44,33 +47,10 @@ impl Session {
         match table {
             "pg_prepared_statements" => self.prepared_rows(),
             "pg_cursors" => self.cursor_rows(),
-            "pg_stat_activity" => vec![self.activity()],
+            "pg_stat_activity" => self.view.as_ref().map_or_else(Vec::new, |view| view.activity()),
+            "pg_locks" => self.view.as_ref().map_or_else(Vec::new, |view| view.lock_rows()),
             _ => Vec::new(),
         }
-    }
-}
-
-impl Session {
-    /// What `pg_stat_activity` says of this session. It is asked for by a statement, so it is active.
-    fn activity(&self) -> NamedRow {
-        let number = |id: u32| Value::Int(i64::from(id));
-        let catalog = self.host.router.catalog();
-        let database = catalog.database(&self.scope.database);
-        let began =
-            self.open.as_ref().map_or(Value::Null, |open| Value::Timestamp(open.began_micros));
-        let application = self.settings.show("application_name").unwrap_or_default();
-        vec![
-            ("datid", database.map_or(Value::Null, |database| number(oids::object(database.id)))),
-            ("datname", Value::Text(self.identity.database.clone())),
-            ("pid", number(self.identity.process)),
-            ("usesysid", number(oids::object(self.scope.actor.session))),
-            ("usename", Value::Text(self.identity.user.clone())),
-            ("application_name", Value::text(application.as_str())),
-            ("backend_start", Value::Timestamp(self.began_micros)),
-            ("xact_start", began),
-            ("state", Value::text("active")),
-            ("backend_type", Value::text("client backend")),
-        ]
     }
 }
 
@@ -92,6 +72,7 @@ fn fill(
         };
         columns.iter().map(&mut value).collect()
     };
+    table.of_the_node = OF_THE_NODE.contains(kept);
     table.rows = rows(kept).into_iter().map(row).collect();
     Some(table)
 }

@@ -38,6 +38,8 @@ pub struct Binder<'a> {
     nesting: Cell<usize>,
     working_tables: Cell<usize>,
     pub(super) uncacheable: Cell<bool>,
+    /// Whether the statement asks for the sessions of the node.
+    pub(super) views_node: Cell<bool>,
     /// Whether the statement calls sequences.
     pub(super) sequences: Cell<bool>,
     /// The function by which it changes sequences, if it does: what the session holds of them is not
@@ -91,6 +93,7 @@ impl<'a> Binder<'a> {
             nesting: Cell::new(0),
             working_tables: Cell::new(0),
             uncacheable: Cell::new(false),
+            views_node: Cell::new(false),
             sequences: Cell::new(false),
             changes_sequences: Cell::new(None),
             session_values: RefCell::default(),

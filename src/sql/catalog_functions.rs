@@ -8,6 +8,7 @@ use model::expression::Expression;
 use model::lookup::{LookupTable, Missing};
 use model::types::{DataType, RegKind};
 use model::value::Value;
+use shards::exec::functions::reaches_backends;
 use shards::exec::operators::is_implicit_cast;
 
 /// A function over the catalog, with all that it answers.
@@ -47,6 +48,11 @@ impl Binder<'_> {
                 Ok(Err(arguments))
             }
             ("pg_get_serial_sequence", 2) => self.serial_sequence(arguments).map(Ok),
+            (name, _) if reaches_backends(name) => {
+                self.views_node.set(true);
+                self.uncacheable.set(true);
+                Ok(Err(arguments))
+            }
             ("lastval", 0) => {
                 self.sequences.set(true);
                 Ok(Err(arguments))

@@ -165,6 +165,7 @@ impl Binder<'_> {
             catalog_version: self.catalog.version,
             tables: self.tables(),
             cacheable: false,
+            views_node: self.views_node.get(),
             sequences: self.sequence_use(),
             session_values: self.session_values.borrow().clone(),
             kind,

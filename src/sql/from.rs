@@ -358,6 +358,9 @@ impl Binder<'_> {
         if let Some(table) = self.virtual_tables.table(schema, name, self.catalog, self.settings) {
             self.require_superuser_for(name)?;
             self.uncacheable.set(true);
+            if table.of_the_node {
+                self.views_node.set(true);
+            }
             let columns = table
                 .columns
                 .iter()

@@ -116,6 +116,8 @@ pub struct VirtualTable {
     pub columns: Vec<(String, DataType)>,
     /// The rows at this moment.
     pub rows: Vec<Vec<Value>>,
+    /// They are asked for on all cores of the node as the statement begins.
+    pub of_the_node: bool,
 }
 
 /// Knows the virtual tables: `phantom.nodes`, `information_schema.columns` and their like.

@@ -73,6 +73,7 @@ impl Binder<'_> {
             catalog_version: self.catalog.version,
             tables: binder.tables(),
             cacheable: !binder.uncacheable.get(),
+            views_node: binder.views_node.get(),
             sequences: binder.sequence_use(),
             session_values: Vec::new(),
             kind,

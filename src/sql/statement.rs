@@ -38,6 +38,9 @@ pub struct Planned {
     pub tables: Vec<ObjectId>,
     /// Whether the same text may use it again while the catalog is the same.
     pub cacheable: bool,
+    /// It asks for the sessions of the node, whose rows are there only in a plan that was made with
+    /// a view of them.
+    pub views_node: bool,
     /// What it does with sequences.
     pub sequences: SequenceUse,
     /// What it takes of the session as further parameters, behind its own.
@@ -257,6 +260,7 @@ fn plan_with(
         catalog_version: binder.catalog.version,
         tables: binder.tables(),
         cacheable: !binder.uncacheable.get(),
+        views_node: binder.views_node.get(),
         sequences: binder.sequence_use(),
         session_values: binder.session_values.borrow().clone(),
         kind,
@@ -306,6 +310,7 @@ pub(super) fn bind_statement(
                 catalog_version: binder.catalog.version,
                 tables: binder.tables(),
                 cacheable: false,
+                views_node: binder.views_node.get(),
                 sequences: binder.sequence_use(),
                 session_values: binder.session_values.borrow().clone(),
                 kind,
@@ -456,6 +461,7 @@ impl Planned {
             catalog_version,
             tables: Vec::new(),
             cacheable: true,
+            views_node: false,
             sequences: SequenceUse::None,
             session_values: Vec::new(),
             kind: PlannedKind::Empty,

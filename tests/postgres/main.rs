@@ -12,6 +12,7 @@
 //! The whole: `PHANTOM_PGBENCH_SCALE=10 PHANTOM_PGBENCH_SECONDS=30 cargo test --release --test
 //! postgres pgbench -- --nocapture`.
 
+mod activity;
 mod authentication;
 mod bounds;
 mod cursors;

@@ -8,7 +8,7 @@ use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
 use crate::log::LogStats;
 use crate::storage::{MemoryUse, StorageError};
-use crate::txn::{Partition, PointLookup, SnapshotGuard};
+use crate::txn::{LockReport, Partition, PointLookup, SnapshotGuard};
 use crate::wal::WalError;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
@@ -201,6 +201,11 @@ impl Engine {
     /// Some of it may be gone.
     pub fn hold_snapshot(&self, at: Timestamp) -> Result<HeldSnapshot, SqlError> {
         Ok(HeldSnapshot { _guard: self.inner.parts.context.enter_snapshot(at)? })
+    }
+
+    /// Who locks what on this core.
+    pub fn locks(&self) -> Vec<LockReport> {
+        self.inner.parts.context.locks.borrow().report()
     }
 
     /// Where the partitions are.

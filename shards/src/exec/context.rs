@@ -1,5 +1,6 @@
 //! What operators and expressions need to know of the statement they belong to.
 
+use super::backends::Backends;
 use super::kept::KeptRows;
 use super::materialize::Materialized;
 use super::memory::MemoryAccount;
@@ -69,6 +70,8 @@ pub struct ExecContext {
     pub gather: Option<Rc<dyn Gather>>,
     /// The statement's calls of sequences, in the router, where it has any.
     pub sequences: Option<Rc<SequenceCalls>>,
+    /// The sessions of the node, in the router, where the statement asks for them.
+    pub backends: Option<Rc<dyn Backends>>,
     /// Set to stop the statement with 57014.
     pub cancelled: Rc<Cell<bool>>,
     /// Who asks.
@@ -110,6 +113,7 @@ impl ExecContext {
             rows: None,
             gather: None,
             sequences: None,
+            backends: None,
             cancelled: Rc::new(Cell::new(false)),
             identity: SessionIdentity::default(),
             materialized: Rc::default(),
@@ -148,6 +152,7 @@ impl ExecContext {
             rows: self.rows.clone(),
             gather: self.gather.clone(),
             sequences: self.sequences.clone(),
+            backends: self.backends.clone(),
             cancelled: self.cancelled.clone(),
             identity: self.identity.clone(),
             materialized: self.materialized.clone(),

@@ -6,6 +6,7 @@
 
 mod aggregate;
 pub mod array;
+mod backend;
 mod conditional;
 mod date;
 mod format;
@@ -30,6 +31,7 @@ use model::types::DataType;
 use model::value::Value;
 
 pub use aggregate::{ResolvedAggregate, resolve_aggregate};
+pub use backend::reaches_backends;
 pub use date::clock_micros;
 pub(super) use math::{float_power, numeric_power};
 pub use names::quote_identifier;

@@ -33,6 +33,7 @@
 mod aggregate;
 mod append;
 mod apply;
+pub mod backends;
 mod bounds;
 pub mod cast;
 pub mod context;

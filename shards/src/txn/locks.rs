@@ -7,16 +7,20 @@
 //! the youngest of them as the victim.
 
 use bytes::Bytes;
-use model::id::{PartitionId, TxnId};
+use model::id::{ObjectId, PartitionId, TxnId};
+use model::key::object_of;
 use model::placement::hash_of;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// A million locks are a few thousand in each.
 const LOCK_MAPS: u64 = 256;
 
+/// Locks of a transaction in a partition that a report looks at.
+const REPORTED_KEYS_MAX: usize = 1_000;
+
 /// How a key is locked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LockMode {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockMode {
     /// With others that read.
     Shared,
     /// Alone.
@@ -27,6 +31,19 @@ impl LockMode {
     fn conflicts(self, other: LockMode) -> bool {
         self == LockMode::Exclusive || other == LockMode::Exclusive
     }
+}
+
+/// What a transaction locks, for people to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockReport {
+    /// Which transaction.
+    pub txn: TxnId,
+    /// The table or index whose keys it locks.
+    pub object: ObjectId,
+    /// How.
+    pub mode: LockMode,
+    /// Who stands in the way, where it waits for a key; `None` where it has its locks.
+    pub waits_for: Option<Vec<TxnId>>,
 }
 
 /// A request that waits.
@@ -238,6 +255,39 @@ impl LockTable {
         let mut blockers = Vec::new();
         self.locks.get(lock_key)?.blockers(ticket, &mut blockers);
         blockers.first().copied()
+    }
+
+    /// Who holds and who waits for what, a line for each transaction, object and mode, and one for
+    /// each request that waits. Of each transaction the first [`REPORTED_KEYS_MAX`] locks in a
+    /// partition are looked at.
+    pub(crate) fn report(&self) -> Vec<LockReport> {
+        let mut reports = BTreeSet::new();
+        for (&(partition, txn), keys) in &self.held {
+            for key in keys.iter().take(REPORTED_KEYS_MAX) {
+                let lock = self.locks.get(&LockKey { partition, key: key.clone() });
+                let mode = lock.and_then(|lock| {
+                    lock.holders.iter().find(|(holder, _)| *holder == txn).map(|(_, mode)| *mode)
+                });
+                if let (Some(mode), Some(object)) = (mode, object_of(key)) {
+                    reports.insert((txn, object, mode));
+                }
+            }
+        }
+        let held = reports.into_iter().map(|(txn, object, mode)| LockReport {
+            txn,
+            object,
+            mode,
+            waits_for: None,
+        });
+        let waiting = self.waiting.iter().filter_map(|(&ticket, (lock_key, txn))| {
+            let lock = self.locks.get(lock_key)?;
+            let waiter = lock.queue.iter().find(|waiter| waiter.ticket == ticket)?;
+            let mut waits_for = Vec::new();
+            lock.blockers(ticket, &mut waits_for);
+            let object = object_of(&lock_key.key)?;
+            Some(LockReport { txn: *txn, object, mode: waiter.mode, waits_for: Some(waits_for) })
+        });
+        held.chain(waiting).collect()
     }
 
     /// Requests that wait.

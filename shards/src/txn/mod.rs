@@ -65,5 +65,6 @@ mod tests;
 pub use access::PointLookup;
 pub(crate) use context::{CoreContext, TxnOptions};
 pub(crate) use fragment::FragmentRead;
+pub use locks::{LockMode, LockReport};
 pub(crate) use partition::{Needed, Partition};
 pub(crate) use snapshots::SnapshotGuard;

@@ -1,10 +1,10 @@
 //! The pure parts, as tables: locks, and what a partition's states answer.
 
-use super::locks::{Acquired, LockMode, LockTable, Ticket};
+use super::locks::{Acquired, LockMode, LockReport, LockTable, Ticket};
 use super::state::{Decision, Finish, Phase, Refusal, Returned, TxnStates, Vote};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
-use model::id::{CoreId, LogIndex, Mark, NodeId, PartitionId, TxnId};
+use model::id::{CoreId, LogIndex, Mark, NodeId, ObjectId, PartitionId, TxnId};
 use model::time::Timestamp;
 use runtime::time::Instant;
 use std::rc::Rc;
@@ -52,6 +52,35 @@ fn shared_locks_go_together_and_exclusive_ones_alone() {
     assert_eq!(release(&mut table, 2), [third]);
     assert_eq!(release(&mut table, 3), [fourth]);
     assert_eq!(table.waiting(), 0);
+}
+
+#[test]
+fn a_report_says_who_holds_and_who_waits_for_whom() {
+    let mut table = LockTable::default();
+    let report = |txn, object: &[u8; 4], mode, waits_for: Option<&[TxnId]>| LockReport {
+        txn,
+        object: ObjectId(u32::from_be_bytes(*object)),
+        mode,
+        waits_for: waits_for.map(<[TxnId]>::to_vec),
+    };
+    for name in ["tab1 a", "tab1 b", "tab2 a"] {
+        assert_eq!(ask(&mut table, 1, name, Exclusive), Acquired::Granted);
+    }
+    assert_eq!(ask(&mut table, 2, "tab3 a", Shared), Acquired::Granted);
+    queued(ask(&mut table, 2, "tab1 b", Shared));
+    queued(ask(&mut table, 3, "tab1 b", Exclusive));
+    assert_eq!(
+        table.report(),
+        [
+            report(txn(1), b"tab1", Exclusive, None),
+            report(txn(1), b"tab2", Exclusive, None),
+            report(txn(2), b"tab3", Shared, None),
+            report(txn(2), b"tab1", Shared, Some(&[txn(1)])),
+            report(txn(3), b"tab1", Exclusive, Some(&[txn(1), txn(2)])),
+        ]
+    );
+    release(&mut table, 1);
+    assert_eq!(table.report().len(), 3);
 }
 
 #[test]

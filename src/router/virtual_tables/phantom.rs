@@ -78,5 +78,5 @@ fn definitions(catalog: &Catalog, database: &str) -> VirtualTable {
 
 fn made(columns: &[(&str, DataType)], rows: Vec<Vec<Value>>) -> VirtualTable {
     let columns = columns.iter().map(|(name, t)| ((*name).to_owned(), *t)).collect();
-    VirtualTable { columns, rows }
+    VirtualTable { columns, rows, of_the_node: false }
 }

@@ -128,7 +128,7 @@ impl Rows {
 
     pub(super) fn done(self) -> VirtualTable {
         let columns = self.shape.columns.iter().map(|(name, t)| ((*name).to_owned(), *t));
-        VirtualTable { columns: columns.collect(), rows: self.rows }
+        VirtualTable { columns: columns.collect(), rows: self.rows, of_the_node: false }
     }
 }
 

@@ -30,6 +30,8 @@ use model::error::{SqlError, SqlState};
 use model::value::Value;
 use reader::Reader;
 use runtime::task;
+use shards::exec::backends::Backends;
+use std::rc::Rc;
 use std::sync::Arc;
 use writer::Writer;
 
@@ -107,9 +109,16 @@ impl Session {
         let now_micros = open.began_micros;
         let identity = self.identity.clone();
         let sequences = self.sequences.clone();
-        let snapshot = None;
-        let statement =
-            Statement { planned, parameters, now_micros, snapshot, identity, sequences };
+        let statement = Statement {
+            planned,
+            parameters,
+            now_micros,
+            snapshot: None,
+            identity,
+            sequences,
+            presence: Some(self.presence.clone()),
+            backends: None,
+        };
         let router = self.host.router.clone();
         let inserted = router.copy_in(copy, &statement, &mut open.transaction, pending.rows).await;
         inserted.map_err(|error| {
@@ -130,6 +139,7 @@ impl Session {
     pub(super) async fn copy_out(
         &mut self,
         copy: &CopyOut,
+        backends: Option<Rc<dyn Backends>>,
         client: &mut dyn Client,
     ) -> Result<u64, SqlError> {
         let is_binary = copy.options.format == CopyFormat::Binary;
@@ -142,8 +152,16 @@ impl Session {
         let parameters: Arc<[Value]> = Arc::from([]);
         let identity = self.identity.clone();
         let (planned, sequences) = (&*copy.inner, self.sequences.clone());
-        let statement =
-            Statement { planned, parameters, now_micros, snapshot, identity, sequences };
+        let statement = Statement {
+            planned,
+            parameters,
+            now_micros,
+            snapshot,
+            identity,
+            sequences,
+            presence: Some(self.presence.clone()),
+            backends,
+        };
         let mut writer = Writer::new(copy, client);
         writer.begin().await?;
         let rows = self.host.router.run(&statement, transaction, &mut writer).await?;

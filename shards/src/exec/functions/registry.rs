@@ -1,7 +1,8 @@
 //! The table of all functions and the rules by which a call finds its overload.
 
 use super::{
-    Function, Signature, date, format, json_access, math, names, regex, sequence, string, system,
+    Function, Signature, backend, date, format, json_access, math, names, regex, sequence, string,
+    system,
 };
 use crate::exec::operators::is_implicit_cast;
 use model::error::{SqlError, SqlState};
@@ -28,6 +29,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         regex::FUNCTIONS,
         json_access::FUNCTIONS,
         sequence::FUNCTIONS,
+        backend::FUNCTIONS,
         system::FUNCTIONS,
     ];
     for function in families.into_iter().flatten() {

@@ -1,0 +1,196 @@
+//! What the sessions of a node show of themselves to each other, and what they take from each other:
+//! to be cancelled, to be ended.
+//!
+//! A session keeps its [`Presence`] up to date as it goes, without looking at anybody else; the
+//! router of its core knows it while the session lives, and answers for it when a statement
+//! somewhere in the node asks for all of them.
+
+use super::Router;
+use super::peers::{Answer, Call, CancelKey};
+use model::error::SqlError;
+use model::id::{ObjectId, TxnId};
+use runtime::sync::{Event, Notify};
+use shards::core::LockReport;
+use shards::exec::backends::Signal;
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Bytes of a statement's text that are shown, as of PostgreSQL's `track_activity_query_size`.
+const QUERY_BYTES_MAX: usize = 1024;
+
+/// What a session is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// It waits for its client.
+    Idle,
+    /// It runs a statement.
+    Active,
+    /// It waits for its client, with a transaction open.
+    InTransaction,
+    /// The same, and the transaction has failed.
+    Aborted,
+}
+
+/// A session as others see it. Times are microseconds since 2000-01-01 00:00 UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// [`super::peers::SessionNumber::process`].
+    pub process: u32,
+    /// The role that has logged in.
+    pub role: ObjectId,
+    /// Its name when it did.
+    pub user: Arc<str>,
+    /// The database.
+    pub database: Arc<str>,
+    /// `application_name`
+    pub application: Box<str>,
+    /// Where the client is.
+    pub client: SocketAddr,
+    /// When the session began.
+    pub began_micros: i64,
+    /// What it is doing.
+    pub activity: Activity,
+    /// Since when.
+    pub activity_micros: i64,
+    /// The statement that runs, or ran last.
+    pub query: String,
+    /// When that began.
+    pub query_micros: Option<i64>,
+    /// The transaction that is open, and when it began.
+    pub transaction: Option<(TxnId, i64)>,
+}
+
+/// One session's place in the router of its core.
+pub struct Presence {
+    key: CancelKey,
+    cancelled: Notify,
+    ended: Event,
+    shown: RefCell<Backend>,
+}
+
+impl Presence {
+    /// Of a session that begins, as it is shown.
+    pub fn new(key: CancelKey, shown: Backend) -> Presence {
+        Presence { key, cancelled: Notify::new(), ended: Event::new(), shown: RefCell::new(shown) }
+    }
+
+    /// What a client must know to cancel the session from another connection.
+    pub fn key(&self) -> CancelKey {
+        self.key
+    }
+
+    /// Told when somebody cancels what the session does. Reaches the statement that waits now; one
+    /// that does not wait is soon done.
+    pub fn cancelled(&self) -> &Notify {
+        &self.cancelled
+    }
+
+    /// Set when somebody ends the session.
+    pub fn ended(&self) -> &Event {
+        &self.ended
+    }
+
+    /// A statement begins.
+    pub fn begin(&self, text: &str, now_micros: i64) {
+        let shown = &mut *self.shown.borrow_mut();
+        shown.query.clear();
+        shown.query.push_str(&text[..text.floor_char_boundary(QUERY_BYTES_MAX)]);
+        shown.query_micros = Some(now_micros);
+        shown.activity = Activity::Active;
+        shown.activity_micros = now_micros;
+    }
+
+    /// A transaction begins in the statement that runs.
+    pub fn enter(&self, txn: TxnId, now_micros: i64) {
+        self.shown.borrow_mut().transaction = Some((txn, now_micros));
+    }
+
+    /// The session has answered, and waits for its client.
+    pub fn rest(&self, activity: Activity, now_micros: i64) {
+        let shown = &mut *self.shown.borrow_mut();
+        shown.activity = activity;
+        shown.activity_micros = now_micros;
+        if activity == Activity::Idle {
+            shown.transaction = None;
+        }
+    }
+
+    /// The session is called otherwise.
+    pub fn set_application(&self, name: &str) {
+        let shown = &mut *self.shown.borrow_mut();
+        if *shown.application != *name {
+            shown.application = name.into();
+        }
+    }
+
+    fn take(&self, signal: Signal) {
+        match signal {
+            Signal::Cancel => self.cancelled.notify_all(),
+            Signal::Terminate => self.ended.set(),
+        }
+    }
+}
+
+impl Router {
+    /// Notes a session until [`Router::unregister`].
+    pub fn register(&self, presence: Rc<Presence>) {
+        self.inner.sessions.borrow_mut().insert(presence.key.process, presence);
+    }
+
+    /// Forgets a session.
+    pub fn unregister(&self, presence: &Presence) {
+        self.inner.sessions.borrow_mut().remove(&presence.key.process);
+    }
+
+    /// All sessions of the node, in the order of their processes.
+    ///
+    /// # Errors
+    /// A core is stopping.
+    pub async fn backends(&self) -> Result<Vec<Backend>, SqlError> {
+        let answers = self.inner.peers.call_all(Call::Backends).await?;
+        let mut backends: Vec<Backend> = Vec::new();
+        for answer in answers {
+            match answer {
+                Answer::Backends(mut those) => backends.append(&mut those),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        backends.sort_unstable_by_key(|backend| backend.process);
+        Ok(backends)
+    }
+
+    /// Who locks what in the node.
+    ///
+    /// # Errors
+    /// A core is stopping.
+    pub async fn locks(&self) -> Result<Vec<LockReport>, SqlError> {
+        let answers = self.inner.peers.call_all(Call::Locks).await?;
+        let mut locks: Vec<LockReport> = Vec::new();
+        for answer in answers {
+            match answer {
+                Answer::Locks(mut those) => locks.append(&mut those),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(locks)
+    }
+
+    pub(super) fn backends_here(&self) -> Vec<Backend> {
+        let sessions = self.inner.sessions.borrow();
+        sessions.values().map(|presence| presence.shown.borrow().clone()).collect()
+    }
+
+    /// Reaches a session of this core, if it is still there and `key` is absent or its own.
+    pub(super) fn signal_here(&self, process: u32, key: Option<CancelKey>, signal: Signal) {
+        let found = self.inner.sessions.borrow().get(&process).cloned();
+        if let Some(presence) = found.filter(|found| key.is_none_or(|key| key == found.key)) {
+            presence.take(signal);
+        }
+    }
+}
+
+fn unexpected(answer: &Answer) -> SqlError {
+    SqlError::internal(format!("a router answered a question about sessions with {answer:?}"))
+}
