@@ -7,11 +7,14 @@
 //! `work` and publishes the new catalog.
 
 use super::build::{COUNTERS_ID, Definitions, databases, sequences};
+use super::privileges::{self, Privileges};
 use super::roles::{Actor, Roles};
 use super::stored::{
-    Counters, DatabaseDefinition, Definition, SchemaDefinition, TableDefinition, ViewDefinition,
+    Access, Counters, DatabaseDefinition, Definition, SchemaDefinition, TableDefinition,
+    ViewDefinition,
 };
 use super::{Catalog, DEFAULT_DATABASE, DEFAULT_SCHEMA, SYSTEM_SCHEMA};
+use crate::sql::ddl::role::RoleName;
 use crate::sql::ddl::{DdlStatement, NewView, QualifiedName, missing};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
@@ -24,6 +27,8 @@ mod column_type;
 mod constraint;
 mod drop;
 mod index;
+mod owner;
+mod privilege;
 mod role;
 mod sequence;
 mod table;
@@ -111,12 +116,12 @@ pub fn apply_ddl(
 ) -> Result<CatalogChange, SqlError> {
     let mut draft = Draft::new(catalog, actor);
     match ddl {
-        DdlStatement::CreateDatabase { name, if_not_exists } => {
-            draft.create_database(name, *if_not_exists)?;
+        DdlStatement::CreateDatabase { name, owner, if_not_exists } => {
+            draft.create_database(name, owner.as_ref(), *if_not_exists)?;
         }
         DdlStatement::DropDatabase { name, if_exists } => draft.drop_database(name, *if_exists)?,
-        DdlStatement::CreateSchema { database, name, if_not_exists } => {
-            draft.create_schema(database, name, *if_not_exists)?;
+        DdlStatement::CreateSchema { database, name, owner, if_not_exists } => {
+            draft.create_schema(database, name.as_deref(), owner.as_ref(), *if_not_exists)?;
         }
         DdlStatement::DropSchema { database, name, if_exists, cascade } => {
             draft.drop_schema(database, name, *if_exists, *cascade)?;
@@ -144,6 +149,9 @@ pub fn apply_ddl(
         }
         DdlStatement::DropSequences(drop) => draft.drop_sequences(drop)?,
         DdlStatement::Role(statement) => draft.change_roles(statement)?,
+        DdlStatement::Privileges { database, statement } => {
+            draft.change_privileges(database, statement)?;
+        }
     }
     draft.finish()
 }
@@ -312,7 +320,8 @@ impl<'c> Draft<'c> {
                 format!("permission denied for schema {}", name.schema),
             ));
         }
-        self.require_schema(&name.database, &name.schema)?;
+        let schema = self.require_schema(&name.database, &name.schema)?;
+        self.require(schema, Privileges::CREATE)?;
         if self.is_taken(&name.database, &name.schema, &name.name) {
             return Err(SqlError::new(
                 SqlState::DUPLICATE_TABLE,
@@ -322,11 +331,8 @@ impl<'c> Draft<'c> {
         Ok(())
     }
 
-    fn require_schema(&self, database: &str, schema: &str) -> Result<(), SqlError> {
-        match self.schema_id(database, schema) {
-            Some(_) => Ok(()),
-            None => Err(missing("schema", schema)),
-        }
+    fn require_schema(&self, database: &str, schema: &str) -> Result<ObjectId, SqlError> {
+        self.schema_id(database, schema).ok_or_else(|| missing("schema", schema))
     }
 
     fn schema_id(&self, database: &str, schema: &str) -> Option<ObjectId> {
@@ -343,7 +349,19 @@ impl<'c> Draft<'c> {
         })
     }
 
-    fn create_database(&mut self, name: &str, if_not_exists: bool) -> Result<(), SqlError> {
+    fn create_database(
+        &mut self,
+        name: &str,
+        owner: Option<&RoleName>,
+        if_not_exists: bool,
+    ) -> Result<(), SqlError> {
+        let may = self.before.roles().get(self.actor.role);
+        let may =
+            may.is_some_and(|role| role.definition.superuser || role.definition.create_database);
+        if !may {
+            return Err(role::denied("permission denied to create database"));
+        }
+        let owner = self.owner_of_new(owner)?;
         if self.database_id(name).is_some() {
             if if_not_exists {
                 self.notices.push(format!("database \"{name}\" already exists, skipping"));
@@ -355,14 +373,24 @@ impl<'c> Draft<'c> {
             ));
         }
         let id = self.next_id()?;
-        self.put(id, Definition::Database(DatabaseDefinition { name: name.to_owned() }));
-        self.create_schema(name, DEFAULT_SCHEMA, false)
+        let access = Access::owned_by(owner.0);
+        self.put(id, Definition::Database(DatabaseDefinition { name: name.to_owned(), access }));
+        self.put_schema(name, DEFAULT_SCHEMA, privileges::public_schema(owner))
+    }
+
+    /// Who will own what is created; who creates it must be able to be that role.
+    fn owner_of_new(&self, owner: Option<&RoleName>) -> Result<ObjectId, SqlError> {
+        let Some(owner) = owner else { return Ok(self.actor.role) };
+        let owner = self.role_id(owner)?;
+        self.require_membership(owner)?;
+        Ok(owner)
     }
 
     fn drop_database(&mut self, name: &str, if_exists: bool) -> Result<(), SqlError> {
         let Some(id) = self.database_id(name) else {
             return self.skip(if_exists, "database", name);
         };
+        self.require_owner(id)?;
         if name == DEFAULT_DATABASE {
             return Err(SqlError::new(
                 SqlState::OBJECT_IN_USE,
@@ -387,9 +415,21 @@ impl<'c> Draft<'c> {
     fn create_schema(
         &mut self,
         database: &str,
-        name: &str,
+        name: Option<&str>,
+        owner: Option<&RoleName>,
         if_not_exists: bool,
     ) -> Result<(), SqlError> {
+        let owner = match owner {
+            Some(owner) => self.role_id(owner)?,
+            None => self.actor.role,
+        };
+        let owners_name = self.before.role_name(owner);
+        let name = name.unwrap_or(&owners_name);
+        let Some(database_id) = self.database_id(database) else {
+            return Err(missing("database", database));
+        };
+        self.require(database_id, Privileges::CREATE)?;
+        self.require_membership(owner)?;
         let reserved = name == SYSTEM_SCHEMA || name == "information_schema";
         if reserved || self.schema_id(database, name).is_some() {
             if if_not_exists {
@@ -401,12 +441,20 @@ impl<'c> Draft<'c> {
                 format!("schema \"{name}\" already exists"),
             ));
         }
-        if self.database_id(database).is_none() {
-            return Err(missing("database", database));
+        if name.starts_with("pg_") {
+            return Err(SqlError::new(
+                SqlState::RESERVED_NAME,
+                format!("unacceptable schema name \"{name}\""),
+            )
+            .detail("The prefix \"pg_\" is reserved for system schemas."));
         }
+        self.put_schema(database, name, Access::owned_by(owner.0))
+    }
+
+    fn put_schema(&mut self, database: &str, name: &str, access: Access) -> Result<(), SqlError> {
         let id = self.next_id()?;
         let (database, name) = (database.to_owned(), name.to_owned());
-        self.put(id, Definition::Schema(SchemaDefinition { database, name }));
+        self.put(id, Definition::Schema(SchemaDefinition { database, name, access }));
         Ok(())
     }
 
@@ -450,16 +498,17 @@ impl<'c> Draft<'c> {
                 format!("column \"{twice}\" specified more than once"),
             ));
         }
-        let id = match &replaced {
-            None => self.next_id()?,
+        let (id, access) = match &replaced {
+            None => (self.next_id()?, self.own()),
             Some((id, before)) => {
+                self.require_owner(*id)?;
                 check_replacement(*id, before, &columns, &depends_on)?;
-                *id
+                (*id, before.access.clone())
             }
         };
         let depends_on = depends_on.into_iter().map(|id| id.0).collect();
         let text = new.text.clone();
-        let view = ViewDefinition { database, schema, name, columns, text, depends_on };
+        let view = ViewDefinition { database, schema, name, columns, text, depends_on, access };
         self.put(id, Definition::View(view));
         Ok(())
     }

@@ -10,6 +10,7 @@
 mod build;
 pub mod change;
 pub mod oids;
+pub mod privileges;
 pub mod roles;
 mod sequence;
 pub mod stored;
@@ -24,6 +25,7 @@ use model::schema::{Index, Table};
 use roles::Roles;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use stored::Access;
 
 /// The database that exists from the start.
 pub const DEFAULT_DATABASE: &str = "phantom";
@@ -121,6 +123,7 @@ impl Catalog {
                 system::DEFAULT_DATABASE_ID,
                 Arc::new(stored::Definition::Database(stored::DatabaseDefinition {
                     name: DEFAULT_DATABASE.to_owned(),
+                    access: Access::default(),
                 })),
             ),
             (
@@ -128,6 +131,7 @@ impl Catalog {
                 Arc::new(stored::Definition::Schema(stored::SchemaDefinition {
                     database: DEFAULT_DATABASE.to_owned(),
                     name: DEFAULT_SCHEMA.to_owned(),
+                    access: privileges::public_schema(roles::SUPERUSER),
                 })),
             ),
             (roles::SUPERUSER, Arc::new(stored::Definition::Role(roles::default_role()))),

@@ -3,8 +3,10 @@
 //! A stored definition is read by every later version of PhantomDB: fields are only ever added,
 //! with a default.
 
+mod access;
 mod role;
 
+pub use access::{Access, Grant};
 pub use role::{Membership, RoleDefinition, SaltSecret, StoredVerifier};
 
 use model::error::{SqlError, SqlState};
@@ -40,6 +42,9 @@ pub enum Definition {
 pub struct DatabaseDefinition {
     /// Its name.
     pub name: String,
+    /// Owner and grants.
+    #[serde(default)]
+    pub access: Access,
 }
 
 /// A schema.
@@ -49,6 +54,9 @@ pub struct SchemaDefinition {
     pub database: String,
     /// Its name.
     pub name: String,
+    /// Owner and grants.
+    #[serde(default)]
+    pub access: Access,
 }
 
 /// A table.
@@ -77,6 +85,9 @@ pub struct TableDefinition {
     pub checks: Vec<CheckDefinition>,
     /// Its references to other tables.
     pub foreign_keys: Vec<ForeignKeyDefinition>,
+    /// Owner and grants.
+    #[serde(default)]
+    pub access: Access,
 }
 
 /// A column.
@@ -181,6 +192,9 @@ pub struct ViewDefinition {
     pub text: String,
     /// Ids of what it reads.
     pub depends_on: Vec<u32>,
+    /// Owner and grants.
+    #[serde(default)]
+    pub access: Access,
 }
 
 /// A sequence.
@@ -212,6 +226,9 @@ pub struct SequenceDefinition {
     pub first: Option<i64>,
     /// Table and ordinal of the column that it goes with.
     pub owned_by: Option<(u32, usize)>,
+    /// Owner and grants.
+    #[serde(default)]
+    pub access: Access,
 }
 
 impl Definition {
@@ -226,6 +243,25 @@ impl Definition {
             Definition::Role(_) => "role",
             Definition::SaltSecret(_) => "salt_secret",
             Definition::Counters(_) => "counters",
+        }
+    }
+
+    /// The database and schema that a relation is in.
+    pub fn place(&self) -> Option<(&str, &str)> {
+        match self {
+            Definition::Table(table) => Some((&table.database, &table.schema)),
+            Definition::View(view) => Some((&view.database, &view.schema)),
+            Definition::Sequence(sequence) => Some((&sequence.database, &sequence.schema)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a part of a database, or the database itself.
+    pub fn is_in(&self, database: &str) -> bool {
+        match self {
+            Definition::Database(known) => known.name == database,
+            Definition::Schema(schema) => schema.database == database,
+            definition => definition.place().is_some_and(|(known, _)| known == database),
         }
     }
 

@@ -14,6 +14,7 @@
 
 use super::seats::{RoleSeat, RoleSeats};
 use super::{DEFAULT_USER, Host, Session};
+use crate::catalog::privileges::Privileges;
 use crate::catalog::roles::Role;
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use config::authentication::{AuthenticationMethod, AuthenticationRule, Connection};
@@ -191,11 +192,19 @@ impl Host {
                 format!("too many connections for role \"{user}\""),
             ));
         };
-        if catalog.database(&entry.database).is_none() {
+        let name = &entry.database;
+        let Some(database) = catalog.database(name) else {
             return Err(SqlError::new(
                 SqlState::INVALID_CATALOG_NAME,
-                format!("database \"{}\" does not exist", entry.database),
+                format!("database \"{name}\" does not exist"),
             ));
+        };
+        if !catalog.may(role.id, database.id, Privileges::CONNECT) {
+            return Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for database \"{name}\""),
+            )
+            .detail("User does not have CONNECT privilege."));
         }
         Ok(Admitted {
             role: role.id,

@@ -50,6 +50,7 @@ mod copy;
 mod cursors;
 mod execute;
 mod explain;
+mod identity;
 pub mod native;
 mod planner;
 mod plans;
@@ -85,6 +86,7 @@ use ahead::LookAhead;
 use backends::NodeView;
 use bytes::Bytes;
 use futures::future::{Either, LocalBoxFuture, ready, select};
+use identity::Identity;
 use model::error::{SqlError, SqlState};
 use planner::Planner;
 use plans::PlanCache;
@@ -296,6 +298,8 @@ struct Open {
 pub struct Session {
     host: Rc<Host>,
     number: SessionNumber,
+    /// The role that logged in.
+    user: Identity,
     identity: SessionIdentity,
     scope: SessionSettings,
     settings: Settings,
@@ -321,7 +325,8 @@ impl Session {
     /// The session of one who is let in.
     fn new(host: &Rc<Host>, admitted: Admitted) -> Result<Session, SqlError> {
         let Admitted { role, user, database, client, seat } = admitted;
-        let (user, database_name) = (Arc::<str>::from(user), Arc::<str>::from(&*database));
+        let user = Identity { id: role, name: user.into() };
+        let database_name = Arc::<str>::from(&*database);
         let settings = Settings::default();
         let number = host.number();
         let secret = runtime::random::below(1 << 32) as u32;
@@ -330,7 +335,7 @@ impl Session {
         let shown = Backend {
             process: number.process(),
             role,
-            user: user.clone(),
+            user: user.name.clone(),
             database: database_name.clone(),
             application: Box::default(),
             client,
@@ -347,7 +352,13 @@ impl Session {
         Ok(Session {
             host: host.clone(),
             number,
-            identity: SessionIdentity { user, database: database_name, process: number.process() },
+            user: user.clone(),
+            identity: SessionIdentity {
+                user: user.name.clone(),
+                session_user: user.name.clone(),
+                database: database_name,
+                process: number.process(),
+            },
             scope: SessionSettings {
                 database,
                 actor: Actor { role, session: role },
@@ -381,7 +392,8 @@ impl Session {
     /// know, always in the same order.
     pub fn reported(&self) -> Vec<(&'static str, String)> {
         let mut reported = self.settings.reported();
-        reported.push(("session_authorization", self.identity.user.to_string()));
+        reported.push(("is_superuser", self.is_superuser().to_owned()));
+        reported.push(("session_authorization", self.identity.session_user.to_string()));
         reported
     }
 
@@ -395,13 +407,14 @@ impl Session {
     /// # Errors
     /// Those of [`Settings::set`].
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
-        if settings::is_of_transaction(name) {
+        let name = name.to_lowercase();
+        let change = self.setting_change(&name, Some(value))?;
+        if settings::is_of_transaction(&name) {
             // There is no transaction that it could be of.
-            return self.settings.clone().set(name, value);
+            return change.apply(&mut self.settings.clone());
         }
-        let mut changed = self.settings.clone();
-        changed.set(name, value)?;
-        self.restore_settings(changed);
+        change.apply(&mut self.settings)?;
+        self.settings_changed();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Plans kept for texts that come again: one cache a core, shared by its sessions.
 
 use crate::sql::Planned;
-use model::id::CatalogVersion;
+use model::id::{CatalogVersion, ObjectId};
 use model::types::DataType;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,6 +22,8 @@ const PLAN_BYTES_PER_TEXT: usize = 16;
 pub(super) struct Key<'a> {
     /// The session's database.
     pub(super) database: &'a str,
+    /// Whose privileges were looked at.
+    pub(super) role: ObjectId,
     /// The statement.
     pub(super) text: &'a str,
     /// The declared types of its parameters.
@@ -30,6 +32,7 @@ pub(super) struct Key<'a> {
 
 struct Entry {
     database: Box<str>,
+    role: ObjectId,
     text: Box<str>,
     parameters: Box<[Option<DataType>]>,
     planned: Rc<Planned>,
@@ -40,6 +43,7 @@ impl Entry {
     fn is_for(&self, key: Key<'_>) -> bool {
         *self.text == *key.text
             && *self.database == *key.database
+            && self.role == key.role
             && *self.parameters == *key.parameters
     }
 
@@ -96,6 +100,7 @@ impl PlanCache {
         }
         let entry = Entry {
             database: key.database.into(),
+            role: key.role,
             text: key.text.into(),
             parameters: key.parameters.into(),
             planned: planned.clone(),
@@ -114,7 +119,7 @@ impl PlanCache {
     }
 
     fn hash(&self, key: Key<'_>) -> u64 {
-        self.hasher.hash_one((key.database, key.text, key.parameters))
+        self.hasher.hash_one((key.database, key.role, key.text, key.parameters))
     }
 
     fn tick(&self) -> u64 {
@@ -140,6 +145,7 @@ mod tests {
             parameters: Vec::new(),
             columns: Vec::new(),
             catalog_version: CatalogVersion(version),
+            role: ObjectId(3),
             tables: Vec::new(),
             cacheable,
             views_node: false,
@@ -150,7 +156,7 @@ mod tests {
     }
 
     fn key(text: &str) -> Key<'_> {
-        Key { database: "phantom", text, parameters: &[] }
+        Key { database: "phantom", role: ObjectId(3), text, parameters: &[] }
     }
 
     #[test]
@@ -161,6 +167,8 @@ mod tests {
         assert!(cache.get(key("SELECT 1"), CatalogVersion(4)).is_none());
         let elsewhere = Key { database: "shop", ..key("SELECT 1") };
         assert!(cache.get(elsewhere, CatalogVersion(3)).is_none());
+        let other = Key { role: ObjectId(1000), ..key("SELECT 1") };
+        assert!(cache.get(other, CatalogVersion(3)).is_none(), "another role's privileges");
         let typed = Key { parameters: &[Some(DataType::Int4)], ..key("SELECT 1") };
         assert!(cache.get(typed, CatalogVersion(3)).is_none());
         cache.keep(key("SELECT now"), &planned(3, false));

@@ -305,8 +305,9 @@ impl Session {
             return Err(unknown(name));
         };
         let (text, planned) = (prepared.text.clone(), prepared.planned.clone());
-        let fresh =
-            planned.cacheable && planned.catalog_version == self.host.router.catalog_version();
+        let fresh = planned.cacheable
+            && planned.catalog_version == self.host.router.catalog_version()
+            && planned.role == self.scope.actor.role;
         if fresh {
             return Ok((text, planned));
         }
@@ -353,7 +354,8 @@ impl Session {
     pub(super) fn plan_text(&self, prepared: &PreparedText) -> Result<Rc<Planned>, SqlError> {
         let (text, declared) = (&*prepared.text, &*prepared.declared);
         let host = &*self.host;
-        let key = Key { database: &self.scope.database, text, parameters: declared };
+        let role = self.scope.actor.role;
+        let key = Key { database: &self.scope.database, role, text, parameters: declared };
         if !prepared.from_sql
             && let Some(planned) = host.plans.get(key, host.router.catalog_version())
         {
@@ -362,7 +364,7 @@ impl Session {
         let statements = parse(text)?;
         let statement = match statements.as_slice() {
             [statement] => statement,
-            [] => return Ok(Rc::new(Planned::empty(host.router.catalog_version()))),
+            [] => return Ok(Rc::new(Planned::empty(host.router.catalog_version(), role))),
             _ => {
                 return Err(SqlError::new(
                     SqlState::SYNTAX_ERROR,

@@ -171,7 +171,7 @@ impl Session {
     }
 
     fn key<'a>(&'a self, text: &'a str) -> Key<'a> {
-        Key { database: &self.scope.database, text, parameters: &[] }
+        Key { database: &self.scope.database, role: self.scope.actor.role, text, parameters: &[] }
     }
 
     /// In a failed block nothing is planned but what leads out of it: names may be gone with what
@@ -516,7 +516,7 @@ impl Session {
                 };
                 self.settings.show_all().into_iter().map(line).collect()
             }
-            name => vec![vec![Value::text(self.settings.show(name)?.as_str())]],
+            name => vec![vec![Value::text(self.shown(name)?.as_str())]],
         };
         let types: Vec<DataType> = planned.columns.iter().map(|column| column.data_type).collect();
         let count = rows.len() as u64;

@@ -4,6 +4,7 @@
 //! set is what new transactions have, as it was when the transaction came to it.
 
 use super::block::Warning;
+use super::identity::SettingChange;
 use super::run::now_micros;
 use super::settings::{is_of_transaction, of_transaction};
 use super::{Client, Open, Session, Settings};
@@ -34,7 +35,7 @@ impl Session {
     ) -> Result<(), SqlError> {
         let value = set.value.as_deref();
         if self.open.is_none() && (set.local || is_of_transaction(&set.name)) {
-            self.settings.clone().apply(&set.name, value)?;
+            self.setting_change(&set.name, value)?.apply(&mut self.settings.clone())?;
             if set.local {
                 self.warn(Some(Warning::LocalOutside), client);
             }
@@ -103,12 +104,16 @@ impl Session {
             let shown = match is_gone {
                 true => {
                     let mut changed = self.settings.clone();
-                    changed.apply(&name, value.as_deref())?;
-                    changed.show(&name)?
+                    let change = self.setting_change(&name, value.as_deref())?;
+                    change.apply(&mut changed)?;
+                    match change {
+                        SettingChange::Value(..) => changed.show(&name)?,
+                        _ => value.unwrap_or_default(),
+                    }
                 }
                 false => {
                     self.scope_setting(&name, value.as_deref(), local)?;
-                    self.settings.show(&name)?
+                    self.shown(&name)?
                 }
             };
             values.push(Value::text(shown.as_str()));
@@ -122,8 +127,9 @@ impl Session {
         value: Option<&str>,
         local: bool,
     ) -> Result<(), SqlError> {
+        let change = self.setting_change(name, value)?;
         let mut changed = self.settings.clone();
-        changed.apply(name, value)?;
+        change.apply(&mut changed)?;
         if let Some(open) = &mut self.open {
             if open.worked && self.settings.read_only() && !changed.read_only() {
                 return Err(SqlError::new(
@@ -148,7 +154,7 @@ impl Session {
                 open.settings_before = Some(self.settings.clone());
             }
             match &mut open.settings_after {
-                Some(after) if !local => after.apply(name, value)?,
+                Some(after) if !local => change.apply(after)?,
                 None if local => open.settings_after = Some(self.settings.clone()),
                 Some(_) | None => {}
             }
@@ -160,8 +166,7 @@ impl Session {
     /// Gives the settings back as they were.
     pub(super) fn restore_settings(&mut self, before: Settings) {
         self.settings = before;
-        self.scope.values = self.settings.values();
-        self.presence.set_application(self.settings.application_name());
+        self.settings_changed();
     }
 
     /// What the transaction's statements read, where all read the same.

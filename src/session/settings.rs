@@ -6,6 +6,7 @@
 //! nothing.
 
 use super::Weight;
+use super::identity::Identity;
 use crate::sql::{SettingValues, unsupported_isolation};
 use model::error::{SqlError, SqlState};
 use std::sync::LazyLock;
@@ -182,6 +183,10 @@ pub struct Settings {
     statement_timeout: Option<Duration>,
     read_only: bool,
     one_snapshot: bool,
+    /// `ROLE`: as whom the session acts, where that is not its authorization.
+    pub(super) role: Option<Identity>,
+    /// `SESSION AUTHORIZATION`, where that is not the role that logged in.
+    pub(super) authorization: Option<Identity>,
 }
 
 /// A line of `SHOW ALL`: name, value, what it is.
@@ -212,7 +217,8 @@ impl Settings {
     /// 42704 for a name that is none.
     pub fn reset(&mut self, name: &str) -> Result<(), SqlError> {
         if name.eq_ignore_ascii_case("all") {
-            // What the transaction at hand is, it stays.
+            // What the transaction at hand is, it stays; and, as in PostgreSQL, the session goes on
+            // as whom it acts.
             self.changed.retain(|(changed, _)| is_of_transaction(ROWS[*changed].name));
             self.statement_timeout = None;
             self.note_read_only();

@@ -9,7 +9,8 @@ use super::positions::Lines;
 use super::scope::ScopeColumn;
 use super::statement::{SequenceUse, SessionValue};
 use super::{SessionSettings, VirtualTables};
-use crate::catalog::Catalog;
+use crate::catalog::privileges::Privileges;
+use crate::catalog::{Catalog, DEFAULT_SCHEMA};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::ObjectId;
@@ -34,6 +35,11 @@ pub struct Binder<'a> {
     pub(super) virtual_tables: &'a dyn VirtualTables,
     parameters: RefCell<Vec<Option<DataType>>>,
     tables: RefCell<BTreeSet<ObjectId>>,
+    /// What must be allowed, and to whom.
+    requirements: RefCell<Vec<Requirement>>,
+    /// Whose privileges count: the acting role's, inside of a view its owner's.
+    checked_as: Cell<ObjectId>,
+    inside_view: Cell<bool>,
     pub(super) ctes: RefCell<Vec<CommonTable>>,
     nesting: Cell<usize>,
     working_tables: Cell<usize>,
@@ -66,6 +72,15 @@ pub(super) struct CommonTable {
     pub(super) plan: Result<Logical, SqlError>,
 }
 
+/// What a statement does with an object.
+struct Requirement {
+    role: ObjectId,
+    object: ObjectId,
+    privileges: Privileges,
+    /// One of them is enough.
+    any: bool,
+}
+
 /// How eagerly a value is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coercion {
@@ -89,6 +104,9 @@ impl<'a> Binder<'a> {
             virtual_tables,
             parameters: RefCell::new(parameter_types.to_vec()),
             tables: RefCell::default(),
+            requirements: RefCell::default(),
+            checked_as: Cell::new(settings.actor.role),
+            inside_view: Cell::new(false),
             ctes: RefCell::default(),
             nesting: Cell::new(0),
             working_tables: Cell::new(0),
@@ -115,6 +133,67 @@ impl<'a> Binder<'a> {
     /// Notes that the statement depends on a table.
     pub(super) fn depends_on(&self, table: ObjectId) {
         self.tables.borrow_mut().insert(table);
+    }
+
+    /// Notes that the statement does something with an object.
+    pub(super) fn requires(&self, object: ObjectId, privileges: Privileges) {
+        let role = self.checked_as.get();
+        let needed = Requirement { role, object, privileges, any: false };
+        self.requirements.borrow_mut().push(needed);
+    }
+
+    /// The same, where one of the privileges is enough.
+    pub(super) fn requires_any(&self, object: ObjectId, privileges: Privileges) {
+        let role = self.checked_as.get();
+        let needed = Requirement { role, object, privileges, any: true };
+        self.requirements.borrow_mut().push(needed);
+    }
+
+    /// Refuses the first of these things that is not allowed, once all names are known to be good.
+    pub(super) fn check_privileges(&self) -> Result<(), SqlError> {
+        let requirements = self.requirements.borrow();
+        requirements.iter().try_for_each(|needed| {
+            let held = self.catalog.held(needed.role, needed.object).privileges;
+            match needed.any && !(held & needed.privileges).is_empty() {
+                true => Ok(()),
+                false => self.catalog.require(needed.role, needed.object, needed.privileges),
+            }
+        })
+    }
+
+    /// Whose privileges count.
+    pub(super) fn checked_as(&self) -> ObjectId {
+        self.checked_as.get()
+    }
+
+    /// Binds what belongs to an object, with the privileges of its owner.
+    pub(super) fn as_owner_of<T>(&self, object: ObjectId, bind: impl FnOnce() -> T) -> T {
+        let owner = self.catalog.owner(object).unwrap_or_else(|| self.checked_as.get());
+        let outer = (self.checked_as.replace(owner), self.inside_view.replace(true));
+        let bound = bind();
+        self.checked_as.set(outer.0);
+        self.inside_view.set(outer.1);
+        bound
+    }
+
+    /// Refuses a relation whose schema may not be looked into. Where no schema is named, there is
+    /// no such relation then.
+    pub(super) fn check_schema(&self, schema: Option<&str>, name: &str) -> Result<(), SqlError> {
+        let role = self.settings.actor.role;
+        let database = self.catalog.database(&self.settings.database);
+        let schemas = database.map(|database| &database.schemas);
+        let known = schemas.and_then(|known| known.get(schema.unwrap_or(DEFAULT_SCHEMA)));
+        match known {
+            // What a view names was found when it was made.
+            Some(_) if self.inside_view.get() => Ok(()),
+            Some(known) if schema.is_some() => {
+                self.catalog.require(role, known.id, Privileges::USAGE)
+            }
+            Some(known) if !self.catalog.may(role, known.id, Privileges::USAGE) => {
+                Err(self.unknown_relation(None, name))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The tables that the statement depends on.

@@ -39,7 +39,7 @@ impl Binder<'_> {
                     &mut arguments[0],
                     Expression::Literal(Value::Null, DataType::Unknown),
                 );
-                arguments[0] = self.sequence_argument(sequence)?;
+                arguments[0] = self.sequence_argument(name, sequence)?;
                 match name {
                     "nextval" => self.changes_sequences.set(Some("nextval()")),
                     "setval" => self.changes_sequences.set(Some("setval()")),

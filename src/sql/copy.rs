@@ -10,6 +10,7 @@ use super::names::{fold, relation_name};
 use super::statement::{Planned, PlannedKind, bind_statement};
 use super::{OutputColumn, SessionSettings};
 use crate::catalog::Relation;
+use crate::catalog::privileges::Privileges;
 use model::error::{SqlError, SqlState};
 use model::plan::OnConflict;
 use sqlparser::ast::{Expr, Ident, ObjectName, Statement};
@@ -117,6 +118,7 @@ impl Binder<'_> {
         }
         self.refuse_view(name, "to", None)?;
         let table = self.changed_table(name)?;
+        self.requires(table.id, Privileges::INSERT);
         let names: Vec<ObjectName> =
             columns.iter().map(|column| ObjectName::from(vec![column.clone()])).collect();
         let targets = self.insert_columns(&table, &names)?;
@@ -163,6 +165,7 @@ impl Binder<'_> {
             parameters: Vec::new(),
             columns,
             catalog_version: self.catalog.version,
+            role: self.settings.actor.role,
             tables: self.tables(),
             cacheable: false,
             views_node: self.views_node.get(),

@@ -11,11 +11,13 @@ use crate::catalog::DEFAULT_SCHEMA;
 use crate::catalog::stored::Action;
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
+use role::RoleName;
 use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint};
 
 pub(crate) use super::names::NAME_BYTES_MAX;
 
 mod alter;
+pub mod privilege;
 pub mod role;
 mod sequence;
 mod storage;
@@ -33,6 +35,8 @@ pub enum DdlStatement {
     CreateDatabase {
         /// Its name.
         name: String,
+        /// Who owns it; otherwise who creates it.
+        owner: Option<RoleName>,
         /// Do nothing where it exists.
         if_not_exists: bool,
     },
@@ -47,8 +51,10 @@ pub enum DdlStatement {
     CreateSchema {
         /// The database.
         database: String,
-        /// Its name.
-        name: String,
+        /// Its name; none is its owner's.
+        name: Option<String>,
+        /// `AUTHORIZATION`: who owns it; otherwise who creates it.
+        owner: Option<RoleName>,
         /// Do nothing where it exists.
         if_not_exists: bool,
     },
@@ -124,6 +130,13 @@ pub enum DdlStatement {
     },
     /// `DROP SEQUENCE`
     DropSequences(DropRelations),
+    /// Changes privileges or owners.
+    Privileges {
+        /// The session's database, which the names are sought in.
+        database: String,
+        /// What changes.
+        statement: privilege::PrivilegeStatement,
+    },
 }
 
 /// The full name of a relation or index.
@@ -365,6 +378,7 @@ impl DdlStatement {
                 "ALTER SEQUENCE"
             }
             DdlStatement::DropSequences(_) => "DROP SEQUENCE",
+            DdlStatement::Privileges { statement, .. } => statement.tag(),
         }
     }
 }
@@ -383,15 +397,21 @@ pub fn describe(
             drop_statement(object_type, names, *if_exists, *cascade, settings)?
         }
         Statement::CreateSchema { schema_name, if_not_exists, .. } => {
-            let ast::SchemaName::Simple(name) = schema_name else {
-                return Err(SqlError::unsupported("AUTHORIZATION of a schema"));
+            let (name, owner) = match schema_name {
+                ast::SchemaName::Simple(name) => (Some(name), None),
+                ast::SchemaName::UnnamedAuthorization(owner) => (None, Some(owner)),
+                ast::SchemaName::NamedAuthorization(name, owner) => (Some(name), Some(owner)),
             };
-            let name = new_name(single_name(name)?)?;
-            let database = settings.database.clone();
-            DdlStatement::CreateSchema { database, name, if_not_exists: *if_not_exists }
+            DdlStatement::CreateSchema {
+                database: settings.database.clone(),
+                name: name.map(|name| single_name(name).and_then(new_name)).transpose()?,
+                owner: owner.map(role_named),
+                if_not_exists: *if_not_exists,
+            }
         }
         Statement::CreateDatabase { db_name, if_not_exists, .. } => DdlStatement::CreateDatabase {
             name: new_name(single_name(db_name)?)?,
+            owner: None,
             if_not_exists: *if_not_exists,
         },
         Statement::Truncate(truncate) => {
@@ -455,6 +475,17 @@ pub(super) fn qualified(
     let (schema, name) = relation_name(name)?;
     let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
     Ok(QualifiedName { database: settings.database.clone(), schema, name })
+}
+
+/// A role, as a statement names it.
+pub(super) fn role_named(name: &ast::Ident) -> RoleName {
+    match (name.quote_style, fold(name)) {
+        (None, name) if matches!(name.as_str(), "current_role" | "current_user") => {
+            RoleName::Current
+        }
+        (None, name) if name == "session_user" => RoleName::Session,
+        (_, name) => RoleName::Named(name),
+    }
 }
 
 fn new_name(name: String) -> Result<String, SqlError> {

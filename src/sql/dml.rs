@@ -16,6 +16,7 @@ use super::rules;
 use super::scope::{Scope, ScopeColumn};
 use super::sequences::refuse_sequences;
 use super::slots::{Refusals, Slots};
+use crate::catalog::privileges::Privileges;
 use crate::catalog::{Relation, SYSTEM_SCHEMA};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
@@ -104,6 +105,7 @@ impl Binder<'_> {
             )
             .hint("The system's tables change through statements such as CREATE TABLE."));
         }
+        self.check_schema(schema.as_deref(), &name)?;
         match self.catalog.relation(&self.settings.database, schema.as_deref(), &name) {
             Some(Relation::Table(table)) => {
                 self.depends_on(table.id);
@@ -147,6 +149,19 @@ impl Binder<'_> {
             Some(ast::OnInsert::OnConflict(clause)) => self.bind_conflict(&table, clause)?,
             Some(other) => return Err(SqlError::unsupported(format!("the clause {other}"))),
         };
+        self.requires(table.id, Privileges::INSERT);
+        match &on_conflict {
+            OnConflict::Fail => {}
+            // The rows that are there are looked at.
+            OnConflict::DoNothing if insert.on.as_ref().is_some_and(has_no_target) => {}
+            OnConflict::DoNothing => self.requires(table.id, Privileges::SELECT),
+            OnConflict::DoUpdate { .. } => {
+                self.requires(table.id, Privileges::SELECT | Privileges::UPDATE);
+            }
+        }
+        if insert.returning.is_some() {
+            self.requires(table.id, Privileges::SELECT);
+        }
         let alias = insert.table_alias.as_ref().map(|alias| fold(&alias.alias));
         let (returning, columns) =
             self.bind_returning(&table, alias.as_deref(), insert.returning.as_deref())?;
@@ -413,6 +428,19 @@ impl Binder<'_> {
         let (returning, columns) =
             self.bind_returning(&table, Some(&alias), update.returning.as_deref())?;
         let filtered = self.bind_where(plan, update.selection.as_ref(), &scope)?;
+        self.requires(table.id, Privileges::UPDATE);
+        let width = table.columns.len();
+        let own = |node: &Expression| match node {
+            Expression::Column(column) => column.index < width,
+            _ => false,
+        };
+        if update.selection.is_some()
+            || update.returning.is_some()
+            || !slots.subqueries.is_empty()
+            || assignments.iter().any(|(_, value)| value.any(&own))
+        {
+            self.requires(table.id, Privileges::SELECT);
+        }
         let referenced = |(ordinal, value): &(usize, Expression)| {
             table.primary_key.contains(ordinal)
                 || calls_sequences(value)
@@ -424,7 +452,6 @@ impl Binder<'_> {
             let target = in_place_target(&table, found, change(assignments), returning);
             return Ok(BoundChange { plan: UpdatePlan { table, target }, columns });
         }
-        let width = table.columns.len();
         let mut row: Vec<Expression> = all_columns(&table);
         row.extend((0..width).map(|ordinal| {
             let assigned = assignments.iter().find(|(known, _)| *known == ordinal);
@@ -465,6 +492,10 @@ impl Binder<'_> {
         let (returning, columns) =
             self.bind_returning(&table, Some(&alias), delete.returning.as_deref())?;
         let filtered = self.bind_where(plan, delete.selection.as_ref(), &scope)?;
+        self.requires(table.id, Privileges::DELETE);
+        if delete.selection.is_some() || delete.returning.is_some() {
+            self.requires(table.id, Privileges::SELECT);
+        }
         if let Some(found) = single_table(&filtered) {
             let target = in_place_target(&table, found, Change::Delete, returning);
             return Ok(BoundChange { plan: DeletePlan { table, target }, columns });
@@ -529,6 +560,11 @@ impl Binder<'_> {
             .collect();
         Ok((Some(items.into_iter().map(|(_, value)| value).collect()), columns))
     }
+}
+
+/// `ON CONFLICT DO NOTHING` about any conflict.
+fn has_no_target(on: &ast::OnInsert) -> bool {
+    matches!(on, ast::OnInsert::OnConflict(clause) if clause.conflict_target.is_none())
 }
 
 fn plain_slots(clause: &'static str) -> Slots {

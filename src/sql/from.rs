@@ -7,6 +7,7 @@ use super::query::BoundQuery;
 use super::scope::{Scope, ScopeColumn};
 use super::set_functions::table_call;
 use super::slots::{Refusals, Slots};
+use crate::catalog::privileges::Privileges;
 use crate::catalog::{Relation, SYSTEM_SCHEMA, View};
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
@@ -381,27 +382,38 @@ impl Binder<'_> {
                 _ => source,
             });
         }
+        if schema == Some(SYSTEM_SCHEMA) {
+            self.require_superuser_in_system(name)?;
+        }
         if schema == Some(SYSTEM_SCHEMA) && name == crate::catalog::objects_table().name {
-            // Verifiers of passwords are in it.
-            if !self.catalog.roles().is_superuser(self.settings.actor.role) {
-                return Err(SqlError::new(
-                    SqlState::INSUFFICIENT_PRIVILEGE,
-                    format!("permission denied for table {name}"),
-                ));
-            }
             return Ok(table_source(crate::catalog::objects_table()));
         }
         if schema == Some(SYSTEM_SCHEMA) && name == crate::catalog::sequences_table().name {
             return Ok(table_source(crate::catalog::sequences_table()));
         }
+        self.check_schema(schema, name)?;
         match self.catalog.relation(&self.settings.database, schema, name) {
             Some(Relation::Table(table)) => {
                 self.depends_on(table.id);
+                self.requires(table.id, Privileges::SELECT);
                 Ok(table_source(table))
             }
             Some(Relation::View(view)) => self.bind_view_reference(view),
             Some(Relation::Sequence(sequence)) => Ok(self.sequence_source(sequence)),
             None => Err(self.unknown_relation(schema, name)),
+        }
+    }
+
+    /// Verifiers of passwords are in the stored catalog: it is for superusers.
+    fn require_superuser_in_system(&self, name: &str) -> Result<(), SqlError> {
+        let stored = [crate::catalog::objects_table(), crate::catalog::sequences_table()];
+        let secret = stored.iter().any(|table| table.name == name);
+        match secret && !self.catalog.roles().is_superuser(self.checked_as()) {
+            true => Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for table {name}"),
+            )),
+            false => Ok(()),
         }
     }
 
@@ -412,7 +424,7 @@ impl Binder<'_> {
             "pg_shadow" => "view",
             _ => return Ok(()),
         };
-        match self.catalog.roles().is_superuser(self.settings.actor.role) {
+        match self.catalog.roles().is_superuser(self.checked_as()) {
             true => Ok(()),
             false => Err(SqlError::new(
                 SqlState::INSUFFICIENT_PRIVILEGE,
@@ -424,10 +436,13 @@ impl Binder<'_> {
     /// A view's query sees nothing of the query that names the view.
     fn bind_view_reference(&self, view: &Arc<View>) -> Result<Source, SqlError> {
         self.depends_on(view.id);
+        self.requires(view.id, Privileges::SELECT);
         let (outer_ctes, outer_lines) = (self.ctes.take(), self.lines.take());
-        let bound = self.nested(|| {
-            let query = super::parse::parse_query(&view.text)?;
-            self.bind_query(&query, None)
+        let bound = self.as_owner_of(view.id, || {
+            self.nested(|| {
+                let query = super::parse::parse_query(&view.text)?;
+                self.bind_query(&query, None)
+            })
         });
         self.ctes.replace(outer_ctes);
         self.lines.replace(outer_lines);

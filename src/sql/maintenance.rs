@@ -61,21 +61,29 @@ pub(super) struct WrittenTable {
 pub struct Maintenance {
     /// Which of the two.
     pub verb: Verb,
-    /// Names of relations that are no tables: the client is warned of each.
-    pub skipped: Vec<String>,
+    /// Names of relations that are passed over, and why: the client is warned of each.
+    pub skipped: Vec<(String, Skipped)>,
+}
+
+/// Why a relation is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipped {
+    /// It is no table.
+    NoTable,
+    /// It is somebody else's.
+    NotOwned,
 }
 
 impl Maintenance {
-    /// What the client is told of a relation that is no table.
+    /// What the client is told of a relation that is passed over.
     pub fn warnings(&self) -> impl Iterator<Item = SqlError> {
         let verb = self.verb.name().to_lowercase();
-        self.skipped.iter().map(move |name| {
-            SqlError::new(
-                SqlState::WARNING,
-                format!(
-                    "skipping \"{name}\" --- cannot {verb} non-tables or special system tables"
-                ),
-            )
+        self.skipped.iter().map(move |(name, why)| {
+            let why = match why {
+                Skipped::NoTable => format!("cannot {verb} non-tables or special system tables"),
+                Skipped::NotOwned => format!("only table or database owner can {verb} it"),
+            };
+            SqlError::new(SqlState::WARNING, format!("skipping \"{name}\" --- {why}"))
         })
     }
 }
@@ -97,15 +105,15 @@ impl Binder<'_> {
         }
         let mut skipped = Vec::new();
         for table in &statement.tables {
-            if !self.maintains(table)? {
-                skipped.push(relation_name(&table.name)?.1);
+            if let Some(why) = self.skips(table)? {
+                skipped.push((relation_name(&table.name)?.1, why));
             }
         }
         Ok(PlannedKind::Maintenance(Maintenance { verb, skipped }))
     }
 
-    /// Whether it is a table; `false` for a view.
-    fn maintains(&self, table: &WrittenTable) -> Result<bool, SqlError> {
+    /// Why a relation is passed over, if it is.
+    fn skips(&self, table: &WrittenTable) -> Result<Option<Skipped>, SqlError> {
         let (schema, name) = relation_name(&table.name)?;
         let database = &self.settings.database;
         match self.catalog.relation(database, schema.as_deref(), &name) {
@@ -118,9 +126,14 @@ impl Binder<'_> {
                         ));
                     }
                 }
-                Ok(true)
+                let objects = [Some(found.id), self.catalog.database(database).map(|d| d.id)];
+                let role = self.settings.actor.role;
+                let mut owners =
+                    objects.into_iter().flatten().filter_map(|id| self.catalog.owner(id));
+                let owned = owners.any(|owner| self.catalog.roles().has_privileges_of(role, owner));
+                Ok((!owned).then_some(Skipped::NotOwned))
             }
-            Some(Relation::View(_) | Relation::Sequence(_)) => Ok(false),
+            Some(Relation::View(_) | Relation::Sequence(_)) => Ok(Some(Skipped::NoTable)),
             // The system's own tables are made when they are read: nothing of them is stored.
             None => {
                 let known = self.virtual_tables.table(
@@ -130,7 +143,7 @@ impl Binder<'_> {
                     self.settings,
                 );
                 match known {
-                    Some(_) => Ok(true),
+                    Some(_) => Ok(None),
                     None => Err(self.unknown_relation(schema.as_deref(), &name)),
                 }
             }

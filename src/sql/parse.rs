@@ -4,6 +4,7 @@ use super::binder::{NESTING_MAX, too_complex};
 use super::copy::CopyStatement;
 use super::cursor::{CloseStatement, DeclareStatement, FetchStatement};
 use super::ddl::SequenceStatement;
+use super::ddl::privilege::PrivilegeStatement;
 use super::ddl::role::RoleStatement;
 use super::maintenance::MaintenanceStatement;
 use super::names::fold;
@@ -19,6 +20,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 mod copy;
 mod cursor;
+mod database;
 mod grant;
 mod identity;
 mod maintenance;
@@ -29,6 +31,7 @@ mod sequence;
 mod transaction;
 mod words;
 
+pub(super) use database::NewDatabase;
 pub use rewrite::Overriding;
 
 /// Longest statement text, in bytes.
@@ -75,6 +78,10 @@ pub enum Syntax {
     Transaction(TransactionStatement),
     /// Statements about roles, too.
     Role(Box<RoleStatement>),
+    /// Statements about privileges and owners, too.
+    Privileges(Box<PrivilegeStatement>),
+    /// `CREATE DATABASE`, too.
+    CreateDatabase(Box<NewDatabase>),
     /// One that is PostgreSQL's, and not known here.
     Unsupported(&'static str),
 }
@@ -168,6 +175,8 @@ fn parse_all(
             Syntax::Copy(Box::new(statement))
         } else if let Some(statement) = maintenance::statement(parser)? {
             Syntax::Maintenance(Box::new(statement))
+        } else if let Some(syntax) = access_control(parser)? {
+            syntax
         } else if let Some(statement) = sequence::statement(parser)? {
             Syntax::Sequence(Box::new(statement))
         } else if let Some(statement) = identity::statement(parser)? {
@@ -184,10 +193,6 @@ fn parse_all(
             Syntax::Close(Box::new(statement))
         } else if let Some(statement) = transaction::statement(parser)? {
             Syntax::Transaction(statement)
-        } else if let Some(syntax) = role::statement(parser)? {
-            syntax
-        } else if let Some(syntax) = grant::statement(parser)? {
-            syntax
         } else {
             Syntax::Standard(Box::new(parser.parse_statement()?))
         };
@@ -199,6 +204,25 @@ fn parse_all(
         }
         statements.push(ParsedStatement { syntax, lines: text.lines.clone(), overriding });
     }
+}
+
+/// A statement about roles, privileges, owners or databases.
+fn access_control(parser: &mut Parser<'_>) -> Result<Option<Syntax>, ParserError> {
+    const VERBS: [&str; 6] = ["create", "alter", "drop", "grant", "revoke", "reassign"];
+    let begins = match &parser.peek_token_ref().token {
+        Token::Word(word) => VERBS.iter().any(|verb| word.value.eq_ignore_ascii_case(verb)),
+        _ => false,
+    };
+    if !begins {
+        return Ok(None);
+    }
+    if let Some(syntax) = role::statement(parser)? {
+        return Ok(Some(syntax));
+    }
+    if let Some(syntax) = grant::statement(parser)? {
+        return Ok(Some(syntax));
+    }
+    database::statement(parser)
 }
 
 /// Whether `OVERRIDING` may stand in a statement. That of a prepared one is found in its text.

@@ -67,10 +67,12 @@ impl Binder<'_> {
         binder.lines.replace(self.lines.borrow().clone());
         binder.overriding.set(self.overriding.get());
         let (kind, columns) = bind_statement(&binder, &prepare.statement, settings)?;
+        binder.check_privileges()?;
         let inner = Planned {
             parameters: binder.parameter_types(),
             columns,
             catalog_version: self.catalog.version,
+            role: settings.actor.role,
             tables: binder.tables(),
             cacheable: !binder.uncacheable.get(),
             views_node: binder.views_node.get(),

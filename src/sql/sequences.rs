@@ -8,6 +8,7 @@ use super::logical::Logical;
 use super::parse::Overriding;
 use super::rules;
 use super::statement::SessionValue;
+use crate::catalog::privileges::Privileges;
 use crate::catalog::{DEFAULT_SCHEMA, Relation, Sequence, oids};
 use model::error::{SqlError, SqlState};
 use model::expression::{Expression, FunctionReference};
@@ -23,7 +24,11 @@ const CLASS: DataType = DataType::Reg(RegKind::Class);
 impl Binder<'_> {
     /// The argument that names a sequence, as its oid. A name that is written out is looked up at
     /// once, and the statement depends on the sequence.
-    pub(super) fn sequence_argument(&self, argument: Expression) -> Result<Expression, SqlError> {
+    pub(super) fn sequence_argument(
+        &self,
+        function: &str,
+        argument: Expression,
+    ) -> Result<Expression, SqlError> {
         self.sequences.set(true);
         let mut argument = match written_name(&argument) {
             Some(name) => self.sequence_named(&name)?,
@@ -32,7 +37,18 @@ impl Binder<'_> {
             None => argument,
         };
         rules::fold(&mut argument);
-        self.depends_on_sequence(&argument);
+        if !matches!(argument, Expression::Literal(..))
+            && !self.catalog.roles().is_superuser(self.checked_as())
+        {
+            // Privileges are looked at before anything runs.
+            return Err(SqlError::unsupported("a computed sequence, but for superusers,"));
+        }
+        let privileges = match function {
+            "nextval" => Privileges::USAGE | Privileges::UPDATE,
+            "setval" => Privileges::UPDATE,
+            _ => Privileges::USAGE | Privileges::SELECT,
+        };
+        self.depends_on_sequence(&argument, Some(privileges));
         Ok(argument)
     }
 
@@ -59,12 +75,16 @@ impl Binder<'_> {
         });
     }
 
-    fn depends_on_sequence(&self, argument: &Expression) {
+    /// `privileges`: of which one is needed, where they are looked at.
+    fn depends_on_sequence(&self, argument: &Expression, privileges: Option<Privileges>) {
         if let Expression::Literal(Value::Int(oid), _) = argument
             && let Some(id) = u32::try_from(*oid).ok().and_then(oids::object_of)
             && self.catalog.sequence(id).is_some()
         {
             self.depends_on(id);
+            if let Some(privileges) = privileges {
+                self.requires_any(id, privileges);
+            }
         }
     }
 
@@ -102,23 +122,27 @@ impl Binder<'_> {
         }
         self.sequences.set(true);
         self.changes_sequences.set(Some("nextval()"));
-        self.note_sequences(&default);
+        // What fills an identity column is not looked at.
+        let checked = table.columns[ordinal].identity.is_none();
+        let privileges = checked.then_some(Privileges::USAGE | Privileges::UPDATE);
+        self.note_sequences(&default, privileges);
         default
     }
 
-    fn note_sequences(&self, expression: &Expression) {
+    fn note_sequences(&self, expression: &Expression, privileges: Option<Privileges>) {
         if let Expression::Function { arguments, .. } = expression
             && let Some(first) = arguments.first()
         {
-            self.depends_on_sequence(first);
+            self.depends_on_sequence(first, privileges);
         }
-        expression.for_each_child(|child| self.note_sequences(child));
+        expression.for_each_child(|child| self.note_sequences(child, privileges));
     }
 
     /// A sequence as a relation of one row.
     pub(super) fn sequence_source(&self, sequence: &Sequence) -> Source {
         self.sequences.set(true);
         self.depends_on(sequence.id);
+        self.requires(sequence.id, Privileges::SELECT);
         let oid = Expression::Literal(Value::Int(i64::from(sequence.oid())), CLASS);
         let column = |(name, data_type): (&str, DataType)| {
             state_call(&state_function(name), oid.clone(), data_type)

@@ -34,6 +34,8 @@ pub struct Planned {
     pub columns: Vec<OutputColumn>,
     /// The catalog it was planned with.
     pub catalog_version: CatalogVersion,
+    /// The role it was planned for: its privileges were looked at.
+    pub role: ObjectId,
     /// The tables and views it depends on.
     pub tables: Vec<ObjectId>,
     /// Whether the same text may use it again while the catalog is the same.
@@ -249,15 +251,28 @@ fn plan_with(
             binder.uncacheable.set(true);
             (PlannedKind::Ddl(DdlStatement::Role((**statement).clone())), Vec::new())
         }
+        Syntax::Privileges(statement) => {
+            let (database, statement) = (settings.database.clone(), (**statement).clone());
+            (PlannedKind::Ddl(DdlStatement::Privileges { database, statement }), Vec::new())
+        }
+        Syntax::CreateDatabase(new) => {
+            super::names::check_new(&new.name)?;
+            let (name, owner, if_not_exists) =
+                (new.name.clone(), new.owner.clone(), new.if_not_exists);
+            let ddl = DdlStatement::CreateDatabase { name, owner, if_not_exists };
+            (PlannedKind::Ddl(ddl), Vec::new())
+        }
         Syntax::Unsupported(what) => return Err(SqlError::unsupported(what)),
         Syntax::Sequence(statement) => {
             (PlannedKind::Ddl(ddl::describe_sequence(statement, settings)?), Vec::new())
         }
     };
+    binder.check_privileges()?;
     Ok(Planned {
         parameters: binder.parameter_types(),
         columns,
         catalog_version: binder.catalog.version,
+        role: settings.actor.role,
         tables: binder.tables(),
         cacheable: !binder.uncacheable.get(),
         views_node: binder.views_node.get(),
@@ -308,6 +323,7 @@ pub(super) fn bind_statement(
                 parameters: Vec::new(),
                 columns,
                 catalog_version: binder.catalog.version,
+                role: settings.actor.role,
                 tables: binder.tables(),
                 cacheable: false,
                 views_node: binder.views_node.get(),
@@ -366,6 +382,20 @@ fn no_notifications(statement: &str) -> SqlError {
 fn bind_set(set: &ast::Set) -> Result<SetStatement, SqlError> {
     let ast::Set::SingleAssignment { scope, variable, values, .. } = set else {
         return match set {
+            ast::Set::SetRole { context_modifier, role_name } => Ok(SetStatement {
+                name: "role".to_owned(),
+                value: Some(role_name.as_ref().map_or_else(|| "none".to_owned(), fold)),
+                local: matches!(context_modifier, Some(ast::ContextModifier::Local)),
+            }),
+            ast::Set::SetSessionAuthorization(parameter) => {
+                let value = match &parameter.kind {
+                    ast::SetSessionAuthorizationParamKind::Default => None,
+                    ast::SetSessionAuthorizationParamKind::User(name) => Some(fold(name)),
+                };
+                let name = "session_authorization".to_owned();
+                let local = matches!(parameter.scope, ast::ContextModifier::Local);
+                Ok(SetStatement { name, value, local })
+            }
             ast::Set::SetTimeZone { local, value } => Ok(SetStatement {
                 name: "timezone".to_owned(),
                 value: Some(value.to_string().trim_matches('\'').to_owned()),
@@ -454,11 +484,12 @@ fn residual(scan: &model::plan::Scan) -> Option<Expression> {
 
 impl Planned {
     /// The plan of a text without a statement.
-    pub fn empty(catalog_version: CatalogVersion) -> Planned {
+    pub fn empty(catalog_version: CatalogVersion, role: ObjectId) -> Planned {
         Planned {
             parameters: Vec::new(),
             columns: Vec::new(),
             catalog_version,
+            role,
             tables: Vec::new(),
             cacheable: true,
             views_node: false,

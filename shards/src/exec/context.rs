@@ -44,6 +44,8 @@ pub trait Gather {
 pub struct SessionIdentity {
     /// `current_user`
     pub user: Arc<str>,
+    /// `session_user`
+    pub session_user: Arc<str>,
     /// `current_database()`
     pub database: Arc<str>,
     /// `pg_backend_pid()`: the session's number as the PostgreSQL protocol has it.
@@ -52,7 +54,13 @@ pub struct SessionIdentity {
 
 impl Default for SessionIdentity {
     fn default() -> SessionIdentity {
-        SessionIdentity { user: Arc::from("phantom"), database: Arc::from("phantom"), process: 0 }
+        let name: Arc<str> = Arc::from("phantom");
+        SessionIdentity {
+            user: name.clone(),
+            session_user: name.clone(),
+            database: name,
+            process: 0,
+        }
     }
 }
 

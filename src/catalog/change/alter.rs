@@ -27,6 +27,7 @@ impl Draft<'_> {
             return self.rename_sequence(name, if_exists, to);
         }
         let (id, table) = self.table(name)?;
+        self.require_owner(id)?;
         let mut table = table.clone();
         for operation in operations {
             self.alter(id, &mut table, operation)?;

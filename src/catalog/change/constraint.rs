@@ -3,6 +3,7 @@
 use super::table::{leave_place, ordinal, ordinals};
 use super::{DdlWork, Draft, first_twice};
 use crate::catalog::build::{build_table, referenced_key};
+use crate::catalog::privileges::Privileges;
 use crate::catalog::stored::{
     Action, CheckDefinition, Definition, ForeignKeyDefinition, TableDefinition,
 };
@@ -149,6 +150,7 @@ impl Draft<'_> {
             true => (id, table.clone()),
             false => {
                 let (parent_id, parent) = self.table(parent)?;
+                self.require(parent_id, Privileges::REFERENCES)?;
                 (parent_id, parent.clone())
             }
         };

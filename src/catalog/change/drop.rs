@@ -2,6 +2,7 @@
 
 use super::{Draft, wrong_kind};
 use crate::catalog::DEFAULT_SCHEMA;
+use crate::catalog::privileges::{Privileges, not_owner};
 use crate::catalog::stored::{Definition, TableDefinition};
 use crate::sql::ddl::{DropRelations, QualifiedName, missing};
 use model::error::{SqlError, SqlState};
@@ -18,6 +19,7 @@ impl Draft<'_> {
         let Some(id) = self.schema_id(database, name) else {
             return self.skip(if_exists, "schema", name);
         };
+        self.require_owner(id)?;
         if name == DEFAULT_SCHEMA {
             return Err(SqlError::new(
                 SqlState::OBJECT_IN_USE,
@@ -101,7 +103,10 @@ impl Draft<'_> {
         for name in &drop.names {
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "table", &name.name)?,
-                Some((id, Definition::Table(_))) => ids.push(id),
+                Some((id, Definition::Table(_))) => {
+                    self.require_drop(id)?;
+                    ids.push(id);
+                }
                 Some((_, Definition::Sequence(_))) => {
                     let error = wrong_kind(&name.name, "table");
                     return Err(error.hint("Use DROP SEQUENCE to remove a sequence."));
@@ -113,18 +118,34 @@ impl Draft<'_> {
                 }
             }
         }
-        // Tables that reference each other may go together.
-        if !drop.cascade {
-            self.require_unreferenced(&ids)?;
+        self.remove_relations(&ids, drop.cascade)
+    }
+
+    /// Removes tables and views together: what refers to another of them does not keep it.
+    pub(super) fn remove_relations(
+        &mut self,
+        ids: &[ObjectId],
+        cascade: bool,
+    ) -> Result<(), SqlError> {
+        if !cascade {
+            self.require_unreferenced(ids)?;
+            for &id in ids {
+                let mut readers = self.views().filter(|(_, view)| view.depends_on.contains(&id.0));
+                if let Some((reader, _)) = readers.find(|(reader, _)| !ids.contains(reader)) {
+                    return Err(self.has_reader(id, reader));
+                }
+            }
         }
-        for &id in &ids {
+        for &id in ids {
             self.drop_references_to(id);
         }
         let owned: Vec<ObjectId> =
             ids.iter().flat_map(|&id| self.owned_sequences(id, None)).collect();
-        self.release_sequences(&ids, &owned, "table", drop.cascade)?;
-        for id in ids {
-            self.remove_relation(id, drop.cascade)?;
+        self.release_sequences(ids, &owned, "table", cascade)?;
+        for &id in ids {
+            if self.definitions.contains_key(&id) {
+                self.remove_relation(id, true)?;
+            }
         }
         Ok(())
     }
@@ -217,7 +238,10 @@ impl Draft<'_> {
         for name in &drop.names {
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "view", &name.name)?,
-                Some((id, Definition::View(_))) => self.remove_relation(id, drop.cascade)?,
+                Some((id, Definition::View(_))) => {
+                    self.require_drop(id)?;
+                    self.remove_relation(id, drop.cascade)?;
+                }
                 Some((_, Definition::Sequence(_))) => {
                     let error = wrong_kind(&name.name, "view");
                     return Err(error.hint("Use DROP SEQUENCE to remove a sequence."));
@@ -238,6 +262,9 @@ impl Draft<'_> {
                 self.skip(drop.if_exists, "index", &name.name)?;
                 continue;
             };
+            if !self.owns(id) {
+                return Err(not_owner(&"index", &name.name));
+            }
             let index = table.indexes.remove(position);
             if index.constraint {
                 return Err(SqlError::new(
@@ -278,6 +305,7 @@ impl Draft<'_> {
         let mut ids = Vec::with_capacity(names.len());
         for name in names {
             let (id, _) = self.table(name)?;
+            self.require(id, Privileges::TRUNCATE)?;
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -304,6 +332,9 @@ impl Draft<'_> {
                 .hint(format!(
                     "Truncate table \"{child}\" at the same time, or use TRUNCATE ... CASCADE."
                 )));
+            }
+            for &child in &children {
+                self.require(child, Privileges::TRUNCATE)?;
             }
             ids.extend(children);
             at += 1;

@@ -14,6 +14,7 @@ const INDEX_COLUMNS_MAX: usize = 32;
 impl Draft<'_> {
     pub(super) fn create_index(&mut self, new: &NewIndex) -> Result<(), SqlError> {
         let (id, table) = self.table(&new.table)?;
+        self.require_owner(id)?;
         let mut table = table.clone();
         let names: Vec<String> = new.columns.iter().map(|(name, _)| name.clone()).collect();
         let name = match &new.name {

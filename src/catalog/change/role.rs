@@ -287,6 +287,7 @@ impl Draft<'_> {
                 format!("cannot drop role {name} because it is required by the database system"),
             ));
         }
+        self.require_unused(id, name)?;
         let members: Vec<ObjectId> = self.roles().members(id).map(|(role, _)| role.id).collect();
         for member in members {
             self.change_memberships(member, |held| held.retain(|one| one.role != id.0))?;

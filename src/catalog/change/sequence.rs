@@ -4,7 +4,7 @@ use super::{DdlWork, Draft, wrong_kind};
 use crate::catalog::oids;
 use crate::catalog::sequence::bounds_of;
 use crate::catalog::stored::{
-    ColumnDefinition, Definition, IdentityDefinition, SequenceDefinition, TableDefinition,
+    Access, ColumnDefinition, Definition, IdentityDefinition, SequenceDefinition, TableDefinition,
 };
 use crate::sql::ddl::{
     DropRelations, NewSequence, QualifiedName, SequenceOptions, missing, qualified_in_text,
@@ -27,6 +27,7 @@ impl Draft<'_> {
         }
         self.require_free(name)?;
         let mut sequence = new_sequence(name, DataType::Int8);
+        sequence.access = self.own();
         define(&mut sequence, options, Kind::New)?;
         self.set_owner(&mut sequence, options)?;
         let id = self.next_id()?;
@@ -44,6 +45,7 @@ impl Draft<'_> {
             return self.skip(true, "relation", &name.name);
         }
         let (id, sequence) = self.sequence(name)?;
+        self.require_owner(id)?;
         let sequence = sequence.clone();
         if options.owned_by.is_some()
             && let Some((table, _)) = self.identity_of(id)
@@ -93,6 +95,7 @@ impl Draft<'_> {
             return self.skip(true, "relation", &name.name);
         }
         let (id, sequence) = self.sequence(name)?;
+        self.require_owner(id)?;
         let mut sequence = sequence.clone();
         self.require_unread(id)?;
         let (database, schema) = (name.database.clone(), name.schema.clone());
@@ -107,6 +110,7 @@ impl Draft<'_> {
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "sequence", &name.name)?,
                 Some((id, Definition::Sequence(_))) => {
+                    self.require_drop(id)?;
                     if let Some((table, column)) = self.identity_of(id) {
                         return Err(SqlError::new(
                             SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
@@ -173,6 +177,12 @@ impl Draft<'_> {
                 "sequence must be in same schema as table it is linked to",
             ));
         }
+        if table.access.owner != sequence.access.owner {
+            return Err(SqlError::new(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "sequence must have same owner as table it is linked to",
+            ));
+        }
         sequence.owned_by = Some((id.0, super::table::ordinal(table, column)?));
         Ok(())
     }
@@ -191,6 +201,7 @@ impl Draft<'_> {
         let qualified =
             QualifiedName { database: table.database.clone(), schema: table.schema.clone(), name };
         let mut sequence = new_sequence(&qualified, data_type);
+        sequence.access = Access::owned_by(table.access.owner);
         sequence.owned_by = Some((id.0, ordinal));
         match wanted {
             NewSequence::Serial => {
@@ -437,6 +448,7 @@ fn new_sequence(name: &QualifiedName, data_type: DataType) -> SequenceDefinition
         state: None,
         first: None,
         owned_by: None,
+        access: Access::default(),
     }
 }
 

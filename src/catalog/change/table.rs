@@ -32,6 +32,7 @@ impl Draft<'_> {
             indexes: Vec::new(),
             checks: Vec::new(),
             foreign_keys: Vec::new(),
+            access: self.own(),
         };
         for column in &new.columns {
             let default = self.stored_default(&name.database, column.default.as_ref())?;

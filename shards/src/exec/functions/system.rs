@@ -80,8 +80,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("current_schema", &[], Text, |_| Ok(Value::text("public"))).stable(),
     Function::new("current_user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone())))
         .stable(),
-    Function::new("session_user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone())))
+    Function::new("current_role", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone())))
         .stable(),
+    Function::new("session_user", &[], Text, |c| {
+        Ok(Value::Text(c.context.identity.session_user.clone()))
+    })
+    .stable(),
     Function::new("user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone()))).stable(),
     Function::new("current_schemas", &[DataType::Bool], NAMES, |c| {
         let implicit = matches!(c.values[0], Value::Bool(true));
