@@ -270,6 +270,7 @@ impl<'c> Draft<'c> {
     }
 
     fn table(&self, name: &QualifiedName) -> Result<(ObjectId, &TableDefinition), SqlError> {
+        self.require_usage(name)?;
         match self.relation(name) {
             Some((id, Definition::Table(table))) => Ok((id, table)),
             Some(_) => Err(wrong_kind(&name.name, "table")),
@@ -483,7 +484,8 @@ impl<'c> Draft<'c> {
                 None
             }
         };
-        let (bound, depends_on) = crate::sql::bind_view(&new.text, &database, self.before)?;
+        let (bound, depends_on) =
+            crate::sql::bind_view(&new.text, &database, self.actor, self.before)?;
         if new.columns.len() > bound.len() {
             return Err(SqlError::new(
                 SqlState::SYNTAX_ERROR,

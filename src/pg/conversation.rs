@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use model::error::{SqlError, SqlState};
+use model::id::CatalogVersion;
 use model::types::{DataType, oid};
 use model::value::Value;
 use runtime::task;
@@ -33,9 +34,9 @@ enum Then {
 /// Carries out what a client asks, until it says goodbye, is gone or the node stops.
 pub(super) async fn run(door: &Rc<Door>, greeted: Greeted) {
     let host = door.host.clone();
-    let reported = greeted.session.reported();
+    let (reported, version) = (greeted.session.reported(), greeted.session.reported_version());
     let mut conversation =
-        Conversation { greeted, reported, skips: false, messages_in_turn: 0, told: false };
+        Conversation { greeted, reported, version, skips: false, messages_in_turn: 0, told: false };
     let closed = {
         let ends = pin!(host.end_of(&conversation.greeted.session));
         let talk = pin!(conversation.talk(&host));
@@ -56,6 +57,8 @@ struct Conversation {
     greeted: Greeted,
     /// Settings as the client was told last.
     reported: Vec<(&'static str, String)>,
+    /// Which they were.
+    version: (u64, CatalogVersion),
     /// A message failed: what follows is skipped up to the next `Sync`.
     skips: bool,
     messages_in_turn: u32,
@@ -192,8 +195,10 @@ impl Conversation {
 
     /// The end of a request: settings that it changed are told, and the next one may come.
     fn ready(&mut self) {
-        let reported = self.greeted.session.reported();
-        if reported != self.reported {
+        let version = self.greeted.session.reported_version();
+        if version != self.version {
+            self.version = version;
+            let reported = self.greeted.session.reported();
             for (now, before) in reported.iter().zip(&self.reported) {
                 if now != before {
                     self.queue(|out| backend::parameter_status(out, now.0, &now.1));

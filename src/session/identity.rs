@@ -107,6 +107,7 @@ impl Session {
 
     /// Has statements see the settings as they are now.
     pub(super) fn settings_changed(&mut self) {
+        self.settings_changes += 1;
         self.scope.values = self.settings.values();
         self.presence.set_application(self.settings.application_name());
         let session = self.settings.authorization.as_ref().unwrap_or(&self.user);

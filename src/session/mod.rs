@@ -88,6 +88,7 @@ use bytes::Bytes;
 use futures::future::{Either, LocalBoxFuture, ready, select};
 use identity::Identity;
 use model::error::{SqlError, SqlState};
+use model::id::CatalogVersion;
 use planner::Planner;
 use plans::PlanCache;
 use portals::Portals;
@@ -303,6 +304,8 @@ pub struct Session {
     identity: SessionIdentity,
     scope: SessionSettings,
     settings: Settings,
+    /// How many times they have changed.
+    settings_changes: u64,
     standing: Standing,
     /// There when the session stands `Implicit` or `Open`, and when a block has failed that has
     /// savepoints.
@@ -365,6 +368,7 @@ impl Session {
                 values: settings.values(),
             },
             settings,
+            settings_changes: 0,
             standing: Standing::Idle,
             open: None,
             lost_savepoints: false,
@@ -395,6 +399,11 @@ impl Session {
         reported.push(("is_superuser", self.is_superuser().to_owned()));
         reported.push(("session_authorization", self.identity.session_user.to_string()));
         reported
+    }
+
+    /// While this is the same, so is what is [`reported`](Session::reported).
+    pub fn reported_version(&self) -> (u64, CatalogVersion) {
+        (self.settings_changes, self.host.router.catalog_version())
     }
 
     /// Where it stands between statements.

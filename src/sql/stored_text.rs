@@ -144,14 +144,16 @@ fn refuse_parameters(expression: &Expression) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Binds a view's query: its columns and what it reads.
+/// Binds a view's query: its columns and what it reads. `actor` must be able to find what it names,
+/// and need not be able to read it.
 pub(crate) fn bind_view(
     text: &str,
     database: &str,
+    actor: Actor,
     catalog: &Catalog,
 ) -> Result<(Vec<OutputColumn>, Vec<ObjectId>), SqlError> {
     let query = parse_query(text)?;
-    let settings = no_session(database);
+    let settings = SessionSettings { actor, ..no_session(database) };
     let binder = Binder::new(catalog, &settings, &NoVirtualTables, &[]);
     let BoundQuery { plan, columns } = binder.bind_query(&query, None)?;
     refuse_plan_parameters(&plan)?;

@@ -18,6 +18,7 @@ mod bounds;
 mod cursors;
 mod leftovers;
 mod pgbench;
+mod privileges;
 mod protocol;
 mod psql;
 mod snapshots;

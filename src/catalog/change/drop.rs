@@ -101,6 +101,7 @@ impl Draft<'_> {
     pub(super) fn drop_tables(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
         let mut ids = Vec::with_capacity(drop.names.len());
         for name in &drop.names {
+            self.require_usage(name)?;
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "table", &name.name)?,
                 Some((id, Definition::Table(_))) => {
@@ -236,6 +237,7 @@ impl Draft<'_> {
 
     pub(super) fn drop_views(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
         for name in &drop.names {
+            self.require_usage(name)?;
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "view", &name.name)?,
                 Some((id, Definition::View(_))) => {
@@ -258,6 +260,7 @@ impl Draft<'_> {
 
     pub(super) fn drop_indexes(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
         for name in &drop.names {
+            self.require_usage(name)?;
             let Some((id, mut table, position)) = self.index_named(name) else {
                 self.skip(drop.if_exists, "index", &name.name)?;
                 continue;

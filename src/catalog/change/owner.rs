@@ -212,7 +212,10 @@ impl Draft<'_> {
                     self.drop_schema(database, &name, false, cascade)?;
                 }
             }
-            self.revoke_everything(role, |definition| definition.is_in(database));
+            // Databases belong to none of them.
+            self.revoke_everything(role, |definition| {
+                matches!(definition, Definition::Database(_)) || definition.is_in(database)
+            });
         }
         Ok(())
     }

@@ -51,6 +51,14 @@ impl Draft<'_> {
         }
     }
 
+    /// Refuses a name in a schema that the acting role may not look into (42501).
+    pub(super) fn require_usage(&self, name: &QualifiedName) -> Result<(), SqlError> {
+        match self.schema_id(&name.database, &name.schema) {
+            Some(schema) => self.require(schema, Privileges::USAGE),
+            None => Ok(()),
+        }
+    }
+
     /// Owner and grants of what the acting role creates.
     pub(super) fn own(&self) -> Access {
         Access::owned_by(self.actor.role.0)
@@ -141,6 +149,7 @@ impl Draft<'_> {
             schema: schema.to_owned(),
             name: name.name.clone(),
         };
+        self.require_usage(&qualified)?;
         let found = self.relation(&qualified).map(|(id, _)| id);
         found.ok_or_else(|| missing("relation", &name.name))
     }

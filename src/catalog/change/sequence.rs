@@ -107,6 +107,7 @@ impl Draft<'_> {
 
     pub(super) fn drop_sequences(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
         for name in &drop.names {
+            self.require_usage(name)?;
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "sequence", &name.name)?,
                 Some((id, Definition::Sequence(_))) => {
@@ -140,6 +141,7 @@ impl Draft<'_> {
     }
 
     fn sequence(&self, name: &QualifiedName) -> Result<(ObjectId, &SequenceDefinition), SqlError> {
+        self.require_usage(name)?;
         match self.relation(name) {
             Some((id, Definition::Sequence(sequence))) => Ok((id, sequence)),
             Some(_) => Err(wrong_kind(&name.name, "sequence")),

@@ -4,6 +4,7 @@
 use super::sequences::{attribute_identity, with_names};
 use super::shape::{self, Rows, Shape, number, vector};
 use super::{OWNER, attribute_number, real_tables, schema_oid};
+use crate::catalog::roles::Actor;
 use crate::catalog::{Catalog, Relation, View, oids};
 use crate::sql::{self, VirtualTable};
 use model::expression::Expression;
@@ -208,7 +209,7 @@ pub(super) fn attributes_of<'a>(
 }
 
 fn view_columns<'a>(catalog: &Catalog, database: &str, view: &'a View) -> Vec<(&'a str, DataType)> {
-    let bound = sql::bind_view(&view.text, database, catalog);
+    let bound = sql::bind_view(&view.text, database, Actor::SYSTEM, catalog);
     let types = bound.map_or_else(|_| Vec::new(), |(columns, _)| columns);
     let of = |at: usize| types.get(at).map_or(DataType::Unknown, |column| column.data_type);
     view.columns.iter().enumerate().map(|(at, name)| (name.as_str(), of(at))).collect()
