@@ -39,7 +39,8 @@ pub fn put_value(out: &mut BytesMut, value: &ValueRef<'_>) {
         ValueRef::Int(v) => put_eight(out, INT, v.to_le_bytes()),
         ValueRef::Float(v) => put_eight(out, FLOAT, v.to_le_bytes()),
         ValueRef::Numeric(v) => put_numeric(out, v),
-        ValueRef::Text(v) => {
+        // Its column's type tells it from a text.
+        ValueRef::Text(v) | ValueRef::Jsonb(v) => {
             out.put_u8(TEXT);
             put_bytes(out, v.as_bytes());
         }
@@ -203,6 +204,7 @@ impl Wire for DataType {
             DataType::Void => (23, 0),
             DataType::Int2Vector => (24, 0),
             DataType::OidVector => (25, 0),
+            DataType::Jsonb => (26, 0),
             DataType::Array(element) => {
                 out.put_u8(ARRAY_OF);
                 return element.data_type().encode(out);
@@ -245,6 +247,7 @@ impl Wire for DataType {
             23 => DataType::Void,
             24 => DataType::Int2Vector,
             25 => DataType::OidVector,
+            26 => DataType::Jsonb,
             _ => return Err(Malformed::OutOfRange("a type's tag")),
         };
         if modifier == 0 { Ok(plain) } else { Err(Malformed::OutOfRange("a type's modifier")) }

@@ -20,6 +20,8 @@ const NUMERIC_GROUP: usize = 4;
 const NUMERIC_BASE: u16 = 10_000;
 /// The sign of a negative `numeric`.
 const NUMERIC_NEGATIVE: u16 = 0x4000;
+/// What stands before the text of a `jsonb`.
+const JSONB_VERSION: u8 = 1;
 /// Most digits behind the point that a `numeric` shows.
 const NUMERIC_SCALE_MAX: u16 = 0x3fff;
 
@@ -40,6 +42,10 @@ pub fn encode(out: &mut BytesMut, value: &ValueRef<'_>, data_type: DataType) {
         ValueRef::Float(number) => out.put_f64(*number),
         ValueRef::Numeric(number) => encode_numeric(out, &number.to_string()),
         ValueRef::Text(text) => out.put_slice(text.as_bytes()),
+        ValueRef::Jsonb(text) => {
+            out.put_u8(JSONB_VERSION);
+            out.put_slice(text.as_bytes());
+        }
         ValueRef::Bytes(bytes) => out.put_slice(bytes),
         ValueRef::Date(days) => out.put_i32(*days),
         ValueRef::Time(micros) | ValueRef::Timestamp(micros) => out.put_i64(*micros),
@@ -128,6 +134,11 @@ pub fn decode(bytes: &[u8], data_type: DataType) -> Result<Value, SqlError> {
         DataType::Name | DataType::InternalChar | DataType::Json => {
             Some(input::parse(text(bytes)?, data_type, 0)?)
         }
+        DataType::Jsonb => match bytes {
+            [JSONB_VERSION, json @ ..] => Some(input::parse(text(json)?, data_type, 0)?),
+            [version, ..] => return Err(unsupported_version(*version)),
+            [] => None,
+        },
         DataType::Oid | DataType::Reg(_) => {
             bytes.try_into().ok().map(|b| Value::Int(u32::from_be_bytes(b).into()))
         }
@@ -185,6 +196,10 @@ pub fn text(bytes: &[u8]) -> Result<&str, SqlError> {
         return Err(invalid(at));
     }
     str::from_utf8(bytes).map_err(|error| invalid(error.valid_up_to()))
+}
+
+fn unsupported_version(version: u8) -> SqlError {
+    SqlError::internal(format!("unsupported jsonb version number {version}"))
 }
 
 fn malformed(data_type: DataType) -> SqlError {
@@ -303,18 +318,29 @@ mod tests {
             (Value::Timestamp(-1), DataType::TimestampTz),
             (Value::Interval(Interval { months: -3, days: 2, micros: 1 }), DataType::Interval),
             (Value::Uuid([7; 16]), DataType::Uuid),
+            (Value::Jsonb("{\"a\": [1.50]}".into()), DataType::Jsonb),
             (Value::Int(i64::from(u32::MAX)), DataType::Oid),
             (Value::text("item"), DataType::Name),
         ];
         for (value, data_type) in table {
             let bytes = encoded(&value, data_type);
             assert_eq!(decode(&bytes, data_type).unwrap(), value, "{data_type}");
-            if !data_type.is_text() && data_type != DataType::Bytea {
+            if !data_type.is_text() && !matches!(data_type, DataType::Bytea | DataType::Jsonb) {
                 let longer = [&bytes[..], &[0]].concat();
                 let refused = decode(&longer, data_type).unwrap_err();
                 assert_eq!(refused.state(), SqlState::INVALID_BINARY_REPRESENTATION);
             }
         }
+    }
+
+    #[test]
+    fn json_has_a_version_before_it() {
+        let value = decode(b"\x01 {\"b\":1,\"a\":2}", DataType::Jsonb).unwrap();
+        assert_eq!(encoded(&value, DataType::Jsonb), b"\x01{\"a\": 2, \"b\": 1}");
+        let state = |bytes: &[u8]| decode(bytes, DataType::Jsonb).unwrap_err().state();
+        assert_eq!(state(b"\x02{}"), SqlState::INTERNAL_ERROR);
+        assert_eq!(state(b""), SqlState::INVALID_BINARY_REPRESENTATION);
+        assert_eq!(state(b"\x01{"), SqlState::INVALID_TEXT_REPRESENTATION);
     }
 
     #[test]

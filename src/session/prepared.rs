@@ -436,6 +436,7 @@ fn kind(value: &Value) -> DataType {
         Value::Timestamp(_) => DataType::Timestamp,
         Value::Interval(_) => DataType::Interval,
         Value::Uuid(_) => DataType::Uuid,
+        Value::Jsonb(_) => DataType::Jsonb,
         // Its elements say what they are when they are cast, each one on its own.
         Value::Array(array) => array
             .elements()

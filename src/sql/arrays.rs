@@ -13,6 +13,7 @@ use model::value::Value;
 use shards::exec::functions::array::{self, CONSTRUCTOR, SLICE, SUBSCRIPT};
 use shards::exec::operators;
 use sqlparser::ast::{AccessExpr, Expr, Subscript};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 impl Binder<'_> {
@@ -53,8 +54,12 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
-        let array = self.bind(root, scope, slots)?;
+        let (root, chain) = subscripted(root, chain);
+        let array = self.bind(&root, scope, slots)?;
         let data_type = array.data_type();
+        if data_type == DataType::Jsonb {
+            return self.bind_jsonb_subscripts(array, chain, scope, slots);
+        }
         let Some(element) = data_type.element() else {
             return Err(SqlError::new(
                 SqlState::DATATYPE_MISMATCH,
@@ -67,7 +72,7 @@ impl Binder<'_> {
         for access in chain {
             match access {
                 AccessExpr::Subscript(subscript) => subscripts.push(subscript),
-                AccessExpr::Dot(_) => return Err(unsupported(root)),
+                AccessExpr::Dot(_) => return Err(unsupported(&root)),
             }
         }
         let is_slice = subscripts.iter().any(|s| matches!(s, Subscript::Slice { .. }));
@@ -90,7 +95,7 @@ impl Binder<'_> {
                         });
                     }
                 }
-                Subscript::Slice { .. } => return Err(unsupported(root)),
+                Subscript::Slice { .. } => return Err(unsupported(&root)),
             }
         }
         Ok(match is_slice {
@@ -184,6 +189,25 @@ impl Binder<'_> {
         let arguments = vec![self.convert(left, types.left), self.convert(right, array)];
         let function = array::quantified(operator, all);
         Ok(Expression::Function { function, arguments, data_type: DataType::Bool })
+    }
+}
+
+/// What is subscripted, and the subscripts: the parser takes `relation.column[1]` for something
+/// inside of `relation`.
+pub(super) fn subscripted<'e>(
+    root: &'e Expr,
+    chain: &'e [AccessExpr],
+) -> (Cow<'e, Expr>, &'e [AccessExpr]) {
+    let Expr::Identifier(first) = root else { return (Cow::Borrowed(root), chain) };
+    let name = |access: &AccessExpr| match access {
+        AccessExpr::Dot(Expr::Identifier(name)) => Some(name.clone()),
+        _ => None,
+    };
+    let mut names = vec![first.clone()];
+    names.extend(chain.iter().map_while(name));
+    match names.len() {
+        1 => (Cow::Borrowed(root), chain),
+        parts => (Cow::Owned(Expr::CompoundIdentifier(names)), &chain[parts - 1..]),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Binding of expressions.
 
 use super::binder::{Binder, NESTING_MAX, cast, too_complex};
+use super::jsonb;
 use super::rows::row_parts;
 use super::scope::Scope;
 use super::slots::{Slots, SubquerySlot};
@@ -263,6 +264,9 @@ impl Binder<'_> {
         if *operator == Ast::StringConcat
             && let Some(name) = array::concatenation(left.data_type(), right.data_type())
         {
+            return self.call(name, vec![left, right]);
+        }
+        if let Some(name) = jsonb::function(operator, &left, &right) {
             return self.call(name, vec![left, right]);
         }
         if let Some(operator) = binary_operator(operator) {

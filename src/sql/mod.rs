@@ -34,6 +34,7 @@ mod expression;
 mod from;
 mod functions;
 mod grouping;
+mod jsonb;
 mod key_order;
 pub mod logical;
 mod maintenance;

@@ -517,7 +517,9 @@ fn output_name(expression: &Expr) -> String {
         Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, fold),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => output_name(inner),
         // An element or a slice of an array has the array's name.
-        Expr::CompoundFieldAccess { root, .. } => output_name(root),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            output_name(&super::arrays::subscripted(root, access_chain).0)
+        }
         Expr::Array(_) => "array".to_owned(),
         Expr::Function(call) => {
             relation_name(&call.name).map_or_else(|_| ANONYMOUS.to_owned(), |(_, name)| name)

@@ -89,6 +89,11 @@ impl Binder<'_> {
     fn set_call(&self, name: &str, arguments: Vec<Expression>) -> Result<SetCall, SqlError> {
         // These two are the elements of an array that another function makes.
         let (name, arguments) = match name {
+            "jsonb_array_elements" => ("unnest", vec![self.call("jsonb_elements", arguments)?]),
+            "jsonb_array_elements_text" => {
+                ("unnest", vec![self.call("jsonb_elements_text", arguments)?])
+            }
+            "jsonb_object_keys" => ("unnest", vec![self.call("jsonb_keys", arguments)?]),
             "string_to_table" => ("unnest", vec![self.call("string_to_array", arguments)?]),
             "regexp_split_to_table" => {
                 ("unnest", vec![self.call("regexp_split_to_array", arguments)?])

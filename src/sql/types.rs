@@ -42,7 +42,7 @@ pub fn data_type(name: &ast::DataType) -> Result<DataType, SqlError> {
         Ast::Uuid => DataType::Uuid,
         Ast::Regclass => DataType::Reg(RegKind::Class),
         Ast::JSON => DataType::Json,
-        Ast::JSONB => return Err(SqlError::unsupported("the type jsonb")),
+        Ast::JSONB => DataType::Jsonb,
         Ast::Array(
             ast::ArrayElemTypeDef::SquareBracket(element, _)
             | ast::ArrayElemTypeDef::Qualified(element, _),

@@ -107,6 +107,8 @@ fn values_there_and_back() {
             serde_json::json!("text"),
         ];
         there_and_back(c, "json", &documents).await?;
+        there_and_back(c, "jsonb", &documents).await?;
+        there_and_back(c, "jsonb", &[Json(vec![1, 2, 3])]).await?;
         there_and_back(c, "json", &[Json(vec![1, 2, 3])]).await?;
         Ok(())
     });

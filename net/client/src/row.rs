@@ -66,6 +66,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Timestamp(_) => "a timestamp",
         Value::Interval(_) => "an interval",
         Value::Uuid(_) => "a uuid",
+        Value::Jsonb(_) => "a jsonb",
         Value::Array(_) => "an array",
     }
 }

@@ -81,7 +81,11 @@ fn has_encoding_of(value: &Value, data_type: DataType) -> bool {
         Value::Time(_) => data_type == DataType::Time,
         Value::Timestamp(_) => matches!(data_type, DataType::Timestamp | DataType::TimestampTz),
         Value::Float(_) => data_type == DataType::Float8,
-        Value::Null | Value::Numeric(_) | Value::Interval(_) | Value::Array(_) => false,
+        Value::Null
+        | Value::Numeric(_)
+        | Value::Interval(_)
+        | Value::Jsonb(_)
+        | Value::Array(_) => false,
     }
 }
 

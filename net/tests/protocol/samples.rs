@@ -64,6 +64,7 @@ pub fn types() -> Vec<DataType> {
         DataType::InternalChar,
         DataType::Reg(RegKind::Class),
         DataType::Json,
+        DataType::Jsonb,
         DataType::Void,
         DataType::Int2Vector,
         DataType::OidVector,

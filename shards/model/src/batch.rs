@@ -78,6 +78,7 @@ impl Column {
             | DataType::Bytea
             | DataType::Interval
             | DataType::Uuid
+            | DataType::Jsonb
             | DataType::Int2Vector
             | DataType::OidVector
             | DataType::Array(_) => Data::Values(Vec::with_capacity(capacity)),

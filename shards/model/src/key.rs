@@ -12,6 +12,7 @@
 //! | numeric | sign (0, 1, 2), then for non-zero: exponent (as an integer), digits + 1 a byte, 0; all but the sign inverted where negative |
 //! | interval | its comparable length as a 16-byte integer, then its three parts |
 //! | uuid | sixteen bytes |
+//! | jsonb | a byte for the kind, then the string, number or boolean as above, or how many elements or members and each of them |
 //! | array | its elements as columns, 0, how many dimensions (one byte), their lengths, their lower bounds (as integers) |
 //!
 //! A descending column has all its bytes inverted, tag included. The full layout with examples
@@ -19,6 +20,7 @@
 
 use crate::array::Array;
 use crate::id::ObjectId;
+use crate::json::Json;
 use crate::numeric::Numeric;
 use crate::value::Value;
 use bigdecimal::num_bigint::Sign;
@@ -68,6 +70,7 @@ fn push_body(out: &mut Vec<u8>, value: &Value) {
             push_integer(out, v.micros);
         }
         Value::Uuid(v) => out.extend_from_slice(v),
+        Value::Jsonb(v) => Json::reread(v).push_key(out),
         Value::Array(v) => push_array(out, v),
     }
 }
@@ -99,7 +102,7 @@ fn push_float(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(&bits.to_be_bytes());
 }
 
-fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     for &byte in bytes {
         out.push(byte);
         if byte == 0 {
@@ -109,7 +112,7 @@ fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&[0, 0]);
 }
 
-fn push_numeric(out: &mut Vec<u8>, value: &Numeric) {
+pub(crate) fn push_numeric(out: &mut Vec<u8>, value: &Numeric) {
     let normalized = value.decimal().normalized();
     let (digits, scale) = normalized.as_bigint_and_exponent();
     let (sign, magnitude) = (digits.sign(), digits.magnitude().to_str_radix(10));
@@ -241,6 +244,10 @@ mod tests {
                 Value::array(vec![Value::Int(2)]),
                 Value::array(vec![Value::Null]),
             ],
+            ["[]", "null", "\"a\"", "-1", "[[]]", "{\"a\": 1}"]
+                .into_iter()
+                .map(|text| Value::Jsonb(text.into()))
+                .collect(),
         ]
     }
 

@@ -8,6 +8,7 @@
 //! * [`expression`], [`lookup`], [`plan`], [`batch`]: bound expressions, physical operators and the batches
 //!   that flow between them. Fragments and the router's gather trees are made of the same nodes.
 //! * [`command`]: what a router asks of a partition, and what a partition writes to its log.
+//! * [`json`]: what is inside a `jsonb`.
 //! * [`text`]: how values are printed, as PostgreSQL does.
 //! * [`error`]: what a statement's failure looks like, in PostgreSQL's terms.
 
@@ -17,6 +18,7 @@ pub mod command;
 pub mod error;
 pub mod expression;
 pub mod id;
+pub mod json;
 pub mod key;
 pub mod lookup;
 pub mod moment;

@@ -33,6 +33,7 @@ enum StoredValue {
     Interval(Box<StoredInterval>),
     Uuid(Box<[u8; 16]>),
     Array(Box<StoredArray>),
+    Jsonb(String),
 }
 
 /// An array's elements are a row of their own.
@@ -86,6 +87,7 @@ impl From<&Value> for StoredValue {
                 micros: v.micros,
             })),
             Value::Uuid(v) => StoredValue::Uuid(Box::new(*v)),
+            Value::Jsonb(v) => StoredValue::Jsonb(v.to_string()),
             Value::Array(v) => {
                 let stored = |dimension: &Dimension| StoredDimension {
                     length: dimension.length,
@@ -181,6 +183,7 @@ fn view(value: &ArchivedStoredValue) -> ValueRef<'_> {
             micros: v.micros.to_native(),
         }),
         ArchivedStoredValue::Uuid(v) => ValueRef::Uuid(*v.get()),
+        ArchivedStoredValue::Jsonb(v) => ValueRef::Jsonb(v),
         ArchivedStoredValue::Array(v) => ValueRef::Array(Arc::new(array(v))),
     }
 }
@@ -208,6 +211,7 @@ mod tests {
             Value::array(vec![Value::Int(1), Value::Null, Value::from("a string, not inline")]),
             Value::Array(Arc::new(Array::starting_at(0, vec![Value::Uuid([1; 16])]))),
             Value::array(Vec::new()),
+            Value::Jsonb("{\"a\": [1.50, null]}".into()),
         ];
         let bytes = encode(&values);
         // An odd offset: the archive must not depend on alignment.

@@ -42,7 +42,7 @@ fn write_text(out: &mut String, value: &ValueRef<'_>, data_type: DataType) -> fm
         }
         ValueRef::Float(number) => write_float(out, &format!("{number:e}"), FLOAT8_DIGITS),
         ValueRef::Numeric(number) => write!(out, "{number}"),
-        ValueRef::Text(text) => out.write_str(text),
+        ValueRef::Text(text) | ValueRef::Jsonb(text) => out.write_str(text),
         ValueRef::Bytes(bytes) => write_bytes(out, bytes),
         ValueRef::Date(moment::DATE_INFINITY) | ValueRef::Timestamp(moment::TIMESTAMP_INFINITY) => {
             out.write_str("infinity")

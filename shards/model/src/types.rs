@@ -61,6 +61,8 @@ pub enum DataType {
     Reg(RegKind),
     /// `json`: text that has been checked to be JSON.
     Json,
+    /// `jsonb`: what JSON means, without how it was written.
+    Jsonb,
     /// `void`: what a function without a result answers.
     Void,
     /// `int2vector`: an array of `smallint` from 0, with a text form of its own.
@@ -222,6 +224,7 @@ impl fmt::Display for DataType {
             DataType::InternalChar => f.write_str("\"char\""),
             DataType::Reg(kind) => f.write_str(kind.name()),
             DataType::Json => f.write_str("json"),
+            DataType::Jsonb => f.write_str("jsonb"),
             DataType::Void => f.write_str("void"),
             DataType::Int2Vector => f.write_str("int2vector"),
             DataType::OidVector => f.write_str("oidvector"),

@@ -5,6 +5,7 @@
 //! column, and range and length are checked where a value is cast or stored.
 
 use crate::array::Array;
+use crate::json;
 use crate::numeric::Numeric;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub enum Value {
     Interval(Interval),
     /// `uuid`
     Uuid([u8; 16]),
+    /// `jsonb`: text that [`Json`](crate::json::Json) has printed.
+    Jsonb(Arc<str>),
     /// An array of any element type.
     Array(Arc<Array>),
 }
@@ -88,6 +91,8 @@ pub enum ValueRef<'a> {
     Interval(Interval),
     /// `uuid`
     Uuid([u8; 16]),
+    /// `jsonb`
+    Jsonb(&'a str),
     /// An array; shared, because its elements are not read in place.
     Array(Arc<Array>),
 }
@@ -118,7 +123,7 @@ impl Value {
         /// Digits of a `numeric` are counted by their usual size, not one by one.
         const NUMERIC_BYTES: usize = 64;
         let heap = match self {
-            Value::Text(text) => text.len() + 16,
+            Value::Text(text) | Value::Jsonb(text) => text.len() + 16,
             Value::Bytes(bytes) => bytes.len() + 16,
             Value::Numeric(_) => NUMERIC_BYTES,
             Value::Array(array) => array.memory_bytes(),
@@ -142,6 +147,7 @@ impl Value {
             Value::Timestamp(v) => ValueRef::Timestamp(*v),
             Value::Interval(v) => ValueRef::Interval(*v),
             Value::Uuid(v) => ValueRef::Uuid(*v),
+            Value::Jsonb(v) => ValueRef::Jsonb(v),
             Value::Array(v) => ValueRef::Array(Arc::clone(v)),
         }
     }
@@ -161,6 +167,7 @@ impl Value {
             (Value::Time(a), Value::Time(b)) => a.cmp(b),
             (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
             (Value::Uuid(a), Value::Uuid(b)) => a.cmp(b),
+            (Value::Jsonb(a), Value::Jsonb(b)) => json::text_order(a, b),
             (Value::Array(a), Value::Array(b)) => a.sort_order(b),
             (Value::Interval(a), Value::Interval(b)) => {
                 a.comparable_micros().cmp(&b.comparable_micros())
@@ -193,6 +200,7 @@ impl Value {
             Value::Interval(_) => 9,
             Value::Uuid(_) => 10,
             Value::Array(_) => 11,
+            Value::Jsonb(_) => 12,
             Value::Null => u8::MAX,
         }
     }
@@ -267,6 +275,7 @@ impl ValueRef<'_> {
             ValueRef::Timestamp(v) => Value::Timestamp(*v),
             ValueRef::Interval(v) => Value::Interval(*v),
             ValueRef::Uuid(v) => Value::Uuid(*v),
+            ValueRef::Jsonb(v) => Value::Jsonb(Arc::from(*v)),
             ValueRef::Array(v) => Value::Array(Arc::clone(v)),
         }
     }

@@ -4,6 +4,7 @@ use super::decimal;
 use super::input::{self, integer_bounds};
 use model::array::Array;
 use model::error::{SqlError, SqlState};
+use model::json::Json;
 use model::moment::{self, DAY_MICROS};
 use model::numeric::Numeric;
 use model::text;
@@ -33,6 +34,9 @@ pub fn cast(
         }
         (Value::Array(array), to) => elements(array, from, to, explicit, now_micros),
         (Value::Text(_), DataType::Json) if from == DataType::Json => Ok(value.clone()),
+        (Value::Jsonb(text), DataType::Json) => Ok(Value::Text(Arc::clone(text))),
+        (Value::Jsonb(_), DataType::Jsonb) => Ok(value.clone()),
+        (Value::Jsonb(text), to) => scalar(&Json::reread(text), to),
         (Value::Text(text), to) => {
             let parsed = input::parse(text, to, now_micros)?;
             modify(parsed, to)
@@ -47,6 +51,29 @@ pub fn cast(
             SqlError::new(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}"))
         })?,
     }
+}
+
+/// What a `jsonb` holds that is a number or a truth value.
+fn scalar(json: &Json, to: DataType) -> Result<Value, SqlError> {
+    match (json, to) {
+        (Json::Bool(truth), DataType::Bool) => return Ok(Value::Bool(*truth)),
+        (Json::Number(held), to) if to.is_number() => {
+            return number(&Value::Numeric(held.clone()), DataType::Numeric(None), to);
+        }
+        _ => {}
+    }
+    let kind = match json {
+        Json::Null => "null",
+        Json::Bool(_) => "boolean",
+        Json::Number(_) => "numeric",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    };
+    Err(SqlError::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("cannot cast jsonb {kind} to type {}", to.base()),
+    ))
 }
 
 /// Negative integers wrap around, as in PostgreSQL.
@@ -96,6 +123,8 @@ pub fn exists(from: DataType, to: DataType, explicit: bool) -> bool {
     }
     match (from, to) {
         (from, to) if from.is_number() && to.is_number() => true,
+        (DataType::Json, DataType::Jsonb) | (DataType::Jsonb, DataType::Json) => true,
+        (DataType::Jsonb, to) => explicit && (to == Bool || to.is_number()),
         (Bool, DataType::Int4) | (DataType::Int4, Bool) => explicit,
         (from, to) if from.is_oid() => to.is_oid() || to.is_integer(),
         (from, to) if from.element().is_some() && to.element().is_some() => {

@@ -13,6 +13,8 @@ mod format;
 mod format_text;
 mod json_access;
 mod json_build;
+mod jsonb;
+mod jsonb_change;
 mod math;
 mod names;
 mod regex;

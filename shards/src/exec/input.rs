@@ -2,6 +2,7 @@
 
 mod array;
 mod interval;
+mod json;
 mod moment;
 
 use super::decimal;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use array::{parse_array, parse_vector};
 pub use interval::parse_interval;
+pub use json::{jsonb_value, parse_jsonb};
 pub use moment::{parse_date, parse_time, parse_timestamp};
 
 /// Reads `text` as a value of `data_type`, without its modifiers (length, precision).
@@ -26,7 +28,8 @@ pub fn parse(text: &str, data_type: DataType, now_micros: i64) -> Result<Value, 
         | DataType::Void => Ok(Value::text(text)),
         DataType::Name => Ok(Value::text(cut(text, NAME_BYTES_MAX))),
         DataType::InternalChar => Ok(Value::text(cut(text, 1))),
-        DataType::Json => parse_json(text),
+        DataType::Json => json::parse_json(text),
+        DataType::Jsonb => jsonb_value(&parse_jsonb(text)?),
         DataType::Oid => parse_oid(trimmed, text),
         // A name is looked up by the binder, which knows the catalog.
         DataType::Reg(_) if trimmed == "-" => Ok(Value::Int(0)),
@@ -90,18 +93,6 @@ fn parse_oid(trimmed: &str, text: &str) -> Result<Value, SqlError> {
             SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
             format!("value \"{text}\" is out of range for type oid"),
         )),
-    }
-}
-
-/// Keeps the text as it is; only checks it.
-fn parse_json(text: &str) -> Result<Value, SqlError> {
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Ok(_) => Ok(Value::text(text)),
-        Err(error) => Err(SqlError::new(
-            SqlState::INVALID_TEXT_REPRESENTATION,
-            "invalid input syntax for type json",
-        )
-        .detail(format!("The text is no JSON: {error}."))),
     }
 }
 

@@ -82,6 +82,8 @@ const VALUES = [
   ['name', 'identifier'],
   ['json', { a: [1, { b: null }], č: 'x\ny' }],
   ['json', 'null', null],
+  ['jsonb', { č: 'x\ny', a: [1, { b: null }] }],
+  ['jsonb[]', ['{"b": 1, "a": 2}', null], [{ a: 2, b: 1 }, null]],
   ['integer[]', [1, null, -2147483648]],
   ['integer[]', [[1, 2], [3, 4]]],
   ['text[]', ['', 'NULL', null, 'quote " and \\', 'comma,{brace}', '🐘']],

@@ -70,11 +70,15 @@ class Types(Connected):
                 self.assertEqual(got, value)
 
     async def test_json_with_a_codec(self):
-        await self.connection.set_type_codec(
-            "json", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
-        )
-        for document in [{}, [], 1, "text 🐘", {"a": [1, {"b": None}]}]:
-            self.assertEqual(await self.connection.fetchval("SELECT $1::json", document), document)
+        for data_type in ("json", "jsonb"):
+            raw = await self.connection.fetchval(f"SELECT $1::{data_type}", '{"a": 1}')
+            self.assertEqual(raw, '{"a": 1}')
+            await self.connection.set_type_codec(
+                data_type, encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+            )
+            for document in [{}, [], 1, "text 🐘", {"a": [1, {"b": None}]}]:
+                got = await self.connection.fetchval(f"SELECT $1::{data_type}", document)
+                self.assertEqual(got, document)
 
     async def test_system_arrays(self):
         got = await self.connection.fetchrow(

@@ -76,8 +76,8 @@ class Types(Connected):
 
     def test_json(self):
         for document in [{}, [], 1, "text 🐘", {"a": [1, {"b": None}], "č": "x\ny"}]:
-            got = self.rows("SELECT %s::json", (psycopg2.extras.Json(document),))
-            self.assertEqual(got[0][0], document)
+            got = self.rows("SELECT %(v)s::json, %(v)s::jsonb", {"v": psycopg2.extras.Json(document)})
+            self.assertEqual(got[0], (document, document))
 
 
 class Statements(Connected):

@@ -114,13 +114,23 @@ class Types(Connected):
                 self.assertEqual(caught.exception.sqlstate, state)
 
     def test_json(self):
-        self.fresh("p3_json", "id int PRIMARY KEY, v json")
         documents = [{}, [], None, 1, "text 🐘", {"a": [1, {"b": None}], "č": "x\ny"}]
-        for number, document in enumerate(documents):
-            self.connection.execute("INSERT INTO p3_json VALUES (%s, %s)", (number, Json(document)))
-        for binary in (False, True):
-            got = self.rows("SELECT v FROM p3_json ORDER BY id", binary=binary)
-            self.assertEqual([row[0] for row in got], documents)
+        for data_type, wrapper in (("json", Json), ("jsonb", Jsonb)):
+            table = f"p3_{data_type}"
+            self.fresh(table, f"id int PRIMARY KEY, v {data_type}")
+            for number, document in enumerate(documents):
+                for shift, placeholder in ((0, "%t"), (1000, "%b")):
+                    self.connection.execute(
+                        f"INSERT INTO {table} VALUES (%s, {placeholder})",
+                        (number + shift, wrapper(document)),
+                    )
+            for binary in (False, True):
+                got = self.rows(f"SELECT v FROM {table} ORDER BY id", binary=binary)
+                self.assertEqual([row[0] for row in got], documents * 2)
+        got = self.rows("SELECT id FROM p3_jsonb WHERE v @> %s ORDER BY id", (Jsonb({"a": [1]}),))
+        self.assertEqual(got, [(5,), (1005,)])
+        got = self.rows("SELECT v -> 'a' -> %s, v ->> %s FROM p3_jsonb WHERE v ? %s LIMIT 1", (1, "č", "a"))
+        self.assertEqual(got, [({"b": None}, "x\ny")])
 
     def test_type_lookup(self):
         info = TypeInfo.fetch(self.connection, "int4")

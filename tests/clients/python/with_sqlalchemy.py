@@ -55,6 +55,7 @@ class Person(Base):
     picture: orm.Mapped[bytes | None]
     tags: orm.Mapped[list[str] | None] = orm.mapped_column(postgresql.ARRAY(sa.Text))
     notes: orm.Mapped[dict | None] = orm.mapped_column(sa.JSON)
+    profile: orm.Mapped[dict | None] = orm.mapped_column(postgresql.JSONB)
     patience: orm.Mapped[datetime.timedelta | None]
 
     letters: orm.Mapped[list["Letter"]] = orm.relationship(
@@ -122,6 +123,7 @@ class WithDriver:
                 picture=b"\x00\xff",
                 tags=["first", "a, b", None],
                 notes={"languages": ["en", "fr"], "née": "Byron"},
+                profile={"skills": ["sums", "poetry"], "seen": {"times": 3}},
                 patience=datetime.timedelta(days=1, seconds=30),
             )
             ada.letters = [
@@ -155,6 +157,7 @@ class WithDriver:
             self.assertEqual(ada.picture, b"\x00\xff")
             self.assertEqual(ada.tags, ["first", "a, b", None])
             self.assertEqual(ada.notes, {"languages": ["en", "fr"], "née": "Byron"})
+            self.assertEqual(ada.profile, {"skills": ["sums", "poetry"], "seen": {"times": 3}})
             self.assertEqual(ada.patience, datetime.timedelta(days=1, seconds=30))
 
     def test_relate(self):
@@ -229,6 +232,29 @@ class WithDriver:
             counter = counter.union_all(sa.select(counter.c.n + 1).where(counter.c.n < 5))
             got = session.scalars(sa.select(counter.c.n).order_by(counter.c.n)).all()
             self.assertEqual(got, [1, 2, 3, 4, 5])
+
+    def test_documents(self):
+        self.populate()
+        profile = Person.profile
+        with orm.Session(self.engine) as session:
+            for condition in (
+                profile.contains({"seen": {"times": 3}}),
+                profile.has_key("skills"),
+                profile.has_any(postgresql.array(["skills", "none"])),
+                profile["seen"]["times"].as_integer() == 3,
+                profile[("skills", "0")].as_string() == "sums",
+                profile["skills"] == ["sums", "poetry"],
+            ):
+                got = session.scalars(sa.select(Person.name).where(condition)).all()
+                self.assertEqual(got, ["Ada"])
+            session.execute(
+                sa.update(Person)
+                .where(profile.is_not(None))
+                .values(profile=profile.concat({"born": 1815}).delete_path(["seen", "times"]))
+            )
+            session.commit()
+            got = session.scalars(sa.select(profile).where(profile.is_not(None))).all()
+            self.assertEqual(got, [{"skills": ["sums", "poetry"], "seen": {}, "born": 1815}])
 
     def test_write(self):
         self.populate()
@@ -307,6 +333,7 @@ class WithDriver:
                 "picture": "BYTEA",
                 "tags": "TEXT[]",
                 "notes": "JSON",
+                "profile": "JSONB",
                 "patience": "INTERVAL",
             },
         )

@@ -50,6 +50,8 @@ pub enum ElementType {
     Reg(RegKind),
     /// `json`
     Json,
+    /// `jsonb`
+    Jsonb,
     /// `int2vector`
     Int2Vector,
     /// `oidvector`
@@ -83,6 +85,7 @@ impl ElementType {
             DataType::InternalChar => ElementType::InternalChar,
             DataType::Reg(m) => ElementType::Reg(m),
             DataType::Json => ElementType::Json,
+            DataType::Jsonb => ElementType::Jsonb,
             DataType::Int2Vector => ElementType::Int2Vector,
             DataType::OidVector => ElementType::OidVector,
         })
@@ -113,6 +116,7 @@ impl ElementType {
             ElementType::InternalChar => DataType::InternalChar,
             ElementType::Reg(m) => DataType::Reg(m),
             ElementType::Json => DataType::Json,
+            ElementType::Jsonb => DataType::Jsonb,
             ElementType::Int2Vector => DataType::Int2Vector,
             ElementType::OidVector => DataType::OidVector,
         }

@@ -68,6 +68,7 @@ pub const TYPES: &[TypeEntry] = &[
     entry(DataType::Reg(RegKind::Type), 2206, 2211, "regtype", 4, 'N'),
     entry(DataType::Void, 2278, 0, "void", 4, 'P'),
     entry(DataType::Uuid, 2950, 2951, "uuid", 16, 'U'),
+    entry(DataType::Jsonb, 3802, 3807, "jsonb", -1, 'U'),
     entry(DataType::Reg(RegKind::Namespace), 4089, 4090, "regnamespace", 4, 'N'),
     entry(DataType::Reg(RegKind::Role), 4096, 4097, "regrole", 4, 'N'),
     entry(DataType::Reg(RegKind::Collation), 4191, 4192, "regcollation", 4, 'N'),

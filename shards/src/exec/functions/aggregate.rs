@@ -74,7 +74,9 @@ fn one(function: AggregateFunction, argument: DataType) -> Option<(DataType, Dat
         (A::Avg, DataType::Numeric(_)) => (exact, exact),
         (A::Avg, DataType::Float4 | DataType::Float8) => (DataType::Float8, DataType::Float8),
         (A::Avg, DataType::Interval) => (argument, argument),
-        (A::Min | A::Max, DataType::Bool | DataType::Uuid) => return None,
+        (A::Min | A::Max, DataType::Bool | DataType::Uuid | DataType::Json | DataType::Jsonb) => {
+            return None;
+        }
         (A::Min | A::Max, DataType::Unknown) => (DataType::Text, DataType::Text),
         (A::Min | A::Max, other) => (other.base(), other.base()),
         (A::BoolAnd | A::BoolOr, DataType::Bool | DataType::Unknown) => {

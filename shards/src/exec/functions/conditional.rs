@@ -1,12 +1,13 @@
 //! Functions over arguments of any type: `coalesce`, `nullif`, `greatest`, `least`, `concat`,
-//! `concat_ws`, `format`, `num_nulls`, `num_nonnulls`, `pg_typeof`, `json_build_object`.
+//! `concat_ws`, `format`, `num_nulls`, `num_nonnulls`, `pg_typeof`, `json_build_object` and its
+//! kin.
 
-use super::{Body, Call, Signature, Volatility, registry};
+use super::{Body, Call, Signature, Volatility, json_build, registry};
 use crate::exec::context::ExecContext;
 use crate::exec::evaluate::evaluate;
 use crate::exec::operators::{common_type, resolve_binary};
 use model::batch::{Batch, Column};
-use model::error::SqlError;
+use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression, FunctionReference};
 use model::text;
 use model::types::DataType;
@@ -27,10 +28,11 @@ pub(super) fn resolve(name: &str, arguments: &[DataType]) -> Option<Result<Signa
         COALESCE | "greatest" | "least" | "concat" | "format" | "num_nulls" | "num_nonnulls" => 1,
         "nullif" | "concat_ws" => 2,
         "pg_typeof" => 1,
-        "json_build_object" => 0,
+        "json_build_object" | "jsonb_build_object" | "json_build_array" | "jsonb_build_array" => 0,
+        "to_json" | "to_jsonb" => 1,
         _ => return None,
     };
-    let exactly = matches!(name, "nullif" | "pg_typeof");
+    let exactly = matches!(name, "nullif" | "pg_typeof" | "to_json" | "to_jsonb");
     if arguments.len() < least_arguments || (exactly && arguments.len() != least_arguments) {
         return Some(Err(registry::undefined(name, arguments)));
     }
@@ -60,8 +62,15 @@ pub(super) fn resolve(name: &str, arguments: &[DataType]) -> Option<Result<Signa
             }
             signature(types, DataType::Text, Volatility::Stable)
         }
-        "json_build_object" => {
+        "to_json" | "to_jsonb" if arguments[0] == DataType::Unknown => Err(SqlError::new(
+            SqlState::DATATYPE_MISMATCH,
+            "could not determine polymorphic type because input has type unknown",
+        )),
+        "json_build_object" | "json_build_array" | "to_json" => {
             signature(arguments.iter().map(known).collect(), DataType::Json, Volatility::Stable)
+        }
+        "jsonb_build_object" | "jsonb_build_array" | "to_jsonb" => {
+            signature(arguments.iter().map(known).collect(), DataType::Jsonb, Volatility::Stable)
         }
         "pg_typeof" => signature(arguments.to_vec(), DataType::Text, Volatility::Stable),
         _ => signature(arguments.to_vec(), DataType::Int4, Volatility::Immutable),
@@ -92,7 +101,12 @@ pub(super) fn body(reference: &FunctionReference) -> Option<Body> {
         "format" => super::format_text::format,
         "num_nulls" => |call| Ok(Value::Int(nulls(call))),
         "num_nonnulls" => |call| Ok(Value::Int(call.values.len() as i64 - nulls(call))),
-        "json_build_object" => super::json_build::build_object,
+        "json_build_object" => json_build::build_object,
+        "json_build_array" => json_build::build_array,
+        "to_json" => json_build::to_json,
+        "jsonb_build_object" => json_build::build_jsonb_object,
+        "jsonb_build_array" => |call| json_build::as_jsonb(json_build::build_array(call)?),
+        "to_jsonb" => |call| json_build::as_jsonb(json_build::to_json(call)?),
         "pg_typeof" => |call| Ok(Value::text(format_type(call.types[0]))),
         _ => return None,
     })

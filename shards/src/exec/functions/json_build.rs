@@ -1,12 +1,14 @@
-//! `json_build_object`: values of any type as JSON, as PostgreSQL writes them.
+//! `json_build_object`, `json_build_array`, `to_json` and the same of `jsonb`: values of any type as
+//! JSON, as PostgreSQL writes them.
 
 use super::Call;
+use crate::exec::input::{jsonb_value, parse_jsonb};
 use model::array::{Array, Dimension};
 use model::error::{SqlError, SqlState};
+use model::json::write_string;
 use model::text;
 use model::types::DataType;
 use model::value::Value;
-use std::fmt::Write;
 
 /// Keys and values in turn.
 ///
@@ -48,7 +50,7 @@ fn push(out: &mut String, value: &Value, data_type: DataType) {
             let element = data_type.element().unwrap_or(DataType::Text);
             push_array(out, array, element);
         }
-        (_, DataType::Json) => out.push_str(&shown),
+        (_, DataType::Json | DataType::Jsonb) => out.push_str(&shown),
         // Not what JSON calls a number: NaN, Infinity.
         (_, number) if number.is_number() && !shown.contains(['N', 'I']) => out.push_str(&shown),
         (_, DataType::Timestamp | DataType::TimestampTz) => {
@@ -80,21 +82,46 @@ fn push_level(out: &mut String, dimensions: &[Dimension], values: &[Value], elem
 }
 
 fn push_string(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            c if c < ' ' => {
-                write!(out, "\\u{:04x}", u32::from(c)).expect("a string takes all text");
-            }
-            c => out.push(c),
-        }
+    write_string(out, text).expect("a string takes all text");
+}
+
+/// Values of any type as the elements of an array.
+pub(super) fn build_array(call: &Call<'_>) -> Result<Value, SqlError> {
+    let mut out = String::from("[");
+    for (at, (value, data_type)) in call.values.iter().zip(call.types).enumerate() {
+        out.push_str(if at == 0 { "" } else { ", " });
+        push(&mut out, value, *data_type);
     }
-    out.push('"');
+    out.push(']');
+    Ok(Value::text(out))
+}
+
+/// A value of any type; `NULL` stays it.
+pub(super) fn to_json(call: &Call<'_>) -> Result<Value, SqlError> {
+    if call.values[0].is_null() {
+        return Ok(Value::Null);
+    }
+    let mut out = String::new();
+    push(&mut out, &call.values[0], call.types[0]);
+    Ok(Value::text(out))
+}
+
+/// As [`build_object`].
+pub(super) fn build_jsonb_object(call: &Call<'_>) -> Result<Value, SqlError> {
+    let null = call.values.iter().step_by(2).position(Value::is_null);
+    match null {
+        Some(at) if call.values.len().is_multiple_of(2) => Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("argument {}: key must not be null", 2 * at + 1),
+        )),
+        _ => as_jsonb(build_object(call)?),
+    }
+}
+
+/// What a function here has made, as `jsonb`.
+pub(super) fn as_jsonb(json: Value) -> Result<Value, SqlError> {
+    match json {
+        Value::Text(text) => jsonb_value(&parse_jsonb(&text)?),
+        other => Ok(other),
+    }
 }

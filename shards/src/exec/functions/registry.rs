@@ -1,8 +1,8 @@
 //! The table of all functions and the rules by which a call finds its overload.
 
 use super::{
-    Function, Signature, backend, date, format, json_access, math, names, regex, sequence, string,
-    system,
+    Function, Signature, backend, date, format, json_access, jsonb, jsonb_change, math, names,
+    regex, sequence, string, system,
 };
 use crate::exec::operators::is_implicit_cast;
 use model::error::{SqlError, SqlState};
@@ -28,6 +28,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         names::FUNCTIONS,
         regex::FUNCTIONS,
         json_access::FUNCTIONS,
+        jsonb::FUNCTIONS,
+        jsonb_change::FUNCTIONS,
         sequence::FUNCTIONS,
         backend::FUNCTIONS,
         system::FUNCTIONS,
