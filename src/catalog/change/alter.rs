@@ -10,6 +10,7 @@ use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::ObjectId;
 use model::value::Value;
+use shards::exec::functions::calls_sequences;
 
 impl Draft<'_> {
     pub(super) fn alter_table(
@@ -141,16 +142,21 @@ impl Draft<'_> {
             ));
         }
         let at = table.columns.len();
+        let stored = self.stored(id, table)?;
         let default = self.stored_default(&table.database, column.default.as_ref())?;
         table.columns.push(column_definition(column, default));
         let bound = build_table(id, table)?;
         let missing = match &bound.columns[at].default {
             None => Value::Null,
-            Some(default) => constant(default).ok_or_else(|| {
-                SqlError::unsupported("a default that is no plain constant in ADD COLUMN").hint(
-                    "Add the column without it, then ALTER COLUMN ... SET DEFAULT and UPDATE.",
-                )
-            })?,
+            Some(default) => match constant(default) {
+                Some(missing) => missing,
+                // Each row gets a value of its own.
+                None => {
+                    require_no_sequence(default)?;
+                    self.rewrite(id, stored, table, Some((at, default.clone())))?;
+                    return Ok(true);
+                }
+            },
         };
         if !column.nullable && missing.is_null() {
             self.work.push(DdlWork::ValidateNotNull { table: id, column: at });
@@ -252,10 +258,21 @@ fn require_no_identity(table: &TableDefinition, at: usize) -> Result<(), SqlErro
     ))
 }
 
-/// The value of a default that needs no computation.
+fn require_no_sequence(default: &Expression) -> Result<(), SqlError> {
+    if !calls_sequences(default) {
+        return Ok(());
+    }
+    Err(SqlError::unsupported("ADD COLUMN with a default from a sequence").hint(
+        "Add the column without it, fill it by UPDATE with nextval, and ALTER COLUMN ... SET DEFAULT.",
+    ))
+}
+
+/// The value of a default that needs no computation, where the catalog can keep it.
 fn constant(expression: &Expression) -> Option<Value> {
     match expression {
-        Expression::Literal(value, _) => Some(value.clone()),
+        Expression::Literal(value, _) => {
+            (value.is_null() || StoredValue::of(value).is_some()).then(|| value.clone())
+        }
         Expression::Cast { operand, data_type, .. } => {
             let value = constant(operand)?;
             let kept = match &value {

@@ -42,7 +42,7 @@ impl Router {
             self.push_entry((table, index), partition, &values, out);
             Ok(())
         };
-        self.for_each_row(table, &[], make).await
+        self.for_each_row(table, None, make).await
     }
 
     /// Writes all rows of `from` as rows of `table`, by its primary key, with their entries in
@@ -65,12 +65,8 @@ impl Router {
                 }
             }
             for (ordinal, column) in table.columns.iter().enumerate() {
-                match values.get_mut(ordinal) {
-                    None => values.push(column.missing.clone()),
-                    Some(dropped) if column.hidden && !table.primary_key.contains(&ordinal) => {
-                        *dropped = Value::Null;
-                    }
-                    Some(_) => {}
+                if column.hidden && !table.primary_key.contains(&ordinal) {
+                    values[ordinal] = Value::Null;
                 }
             }
             let place = self.engine().placement().partition_of(keys::row_hash(table, &values));
@@ -80,7 +76,7 @@ impl Router {
             }
             Ok(())
         };
-        self.for_each_row(from, conversions, make).await
+        self.for_each_row(from, Some((table, conversions)), make).await
     }
 
     /// Looks for a row of `from` whose primary key in `table` has a `NULL`.
@@ -105,16 +101,21 @@ impl Router {
         Ok(())
     }
 
-    /// Has `make` say what is to be written for each row of a table, some of whose columns become
-    /// something else, and writes it.
+    /// Has `make` say what is to be written for each row of a table, and writes it. With a table
+    /// that the rows become, it gets a value for each of its columns: what the row has, what
+    /// earlier rows of a column that is new are taken to have, or what the conversions make.
     async fn for_each_row(
         &self,
         table: &Arc<Table>,
-        conversions: &[(usize, Expression)],
+        becomes: Option<(&Table, &[(usize, Expression)])>,
         make: impl Fn(PartitionId, Vec<Value>, &mut Gathered) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let columns: Vec<usize> = (0..table.columns.len()).collect();
         let partitions: Vec<PartitionId> = self.engine().placement().data_partitions().collect();
+        let (new_columns, conversions) = match becomes {
+            Some((becomes, conversions)) => (&becomes.columns[columns.len()..], conversions),
+            None => (&[][..], &[][..]),
+        };
         let mut gathered = Gathered::default();
         let memory = self.inner.memory.child(self.inner.options.statement_memory_bytes);
         let context = ExecContext::new(Arc::from([]), clock_micros(), memory);
@@ -128,6 +129,7 @@ impl Router {
                     .collect::<Result<Vec<_>, SqlError>>()?;
                 for row in 0..batch.rows() {
                     let mut values = batch.row(row);
+                    values.extend(new_columns.iter().map(|column| column.missing.clone()));
                     for (ordinal, column) in &converted {
                         values[*ordinal] = column.value(row);
                     }

@@ -424,6 +424,15 @@ class WithDriver:
             )
         )
         self.assertEqual(rows("SELECT DISTINCT colour FROM sa_migrated"), [("red",)])
+        migrate(
+            lambda op: op.add_column(
+                "sa_migrated",
+                sa.Column(
+                    "made", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False
+                ),
+            )
+        )
+        self.assertEqual(rows("SELECT count(made), count(DISTINCT made) FROM sa_migrated"), [(3, 1)])
         migrate(lambda op: op.alter_column("sa_migrated", "colour", new_column_name="color"))
         migrate(lambda op: op.alter_column("sa_migrated", "color", server_default=None, nullable=True))
         migrate(
@@ -452,6 +461,7 @@ class WithDriver:
         migrate(lambda op: op.drop_index("ix_migrated_number"))
         migrate(lambda op: op.drop_constraint("fk_person", "sa_migrated"))
         migrate(lambda op: op.drop_column("sa_migrated", "color"))
+        migrate(lambda op: op.drop_column("sa_migrated", "made"))
         migrate(lambda op: op.rename_table("sa_migrated", "sa_migrated_2"))
         self.assertEqual(
             [c["name"] for c in sa.inspect(self.engine).get_columns("sa_migrated_2")],
