@@ -69,7 +69,10 @@ impl Binder<'_> {
             ("pg_get_expr", 2 | 3) if arguments[0].data_type().is_text() => {
                 Ok(Ok(arguments.swap_remove(0)))
             }
-            _ => Ok(self.listed_call(name, arguments)),
+            _ => match self.privilege_call(name, arguments)? {
+                Ok(call) => Ok(Ok(call)),
+                Err(arguments) => Ok(self.listed_call(name, arguments)),
+            },
         }
     }
 

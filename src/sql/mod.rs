@@ -43,6 +43,7 @@ mod parse;
 mod physical;
 mod positions;
 mod prepared;
+mod privilege_functions;
 mod query;
 mod recursion;
 mod reg;

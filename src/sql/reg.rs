@@ -136,7 +136,7 @@ impl Binder<'_> {
     }
 
     /// The `reg*` value that a text names; an error where it names nothing.
-    fn reg_from_text(&self, kind: RegKind, operand: Expression) -> Expression {
+    pub(super) fn reg_from_text(&self, kind: RegKind, operand: Expression) -> Expression {
         if let Expression::Literal(Value::Text(text), _) = &operand
             && (text.as_ref() == "-" || text.bytes().all(|byte| byte.is_ascii_digit()))
         {

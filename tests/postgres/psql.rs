@@ -37,6 +37,17 @@ fn psql_describes_what_there_is() {
     assert_same_lines(&printed, &expected);
 }
 
+/// What is expected was printed by PostgreSQL 15, to the letter.
+#[test]
+fn psql_shows_owners_and_privileges() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = crate::start(&data.path().join("data"), &["--cores", "2"]);
+    let Some(printed) = psql(&server, "privileges.sql") else { return };
+    let expected =
+        std::fs::read_to_string(beside("privileges.expected")).expect("what is expected");
+    assert_same_lines(&printed, &expected);
+}
+
 /// What is expected was printed by PostgreSQL 15, to the letter; how long a statement took is left
 /// out.
 #[test]

@@ -3,9 +3,9 @@
 use super::Draft;
 use super::privilege::is_granted;
 use super::role::denied;
-use crate::catalog::privileges::{ObjectKind, Privileges, held, not_owner, not_permitted};
-use crate::catalog::roles;
+use crate::catalog::privileges::{Privileges, held, not_owner, not_permitted};
 use crate::catalog::stored::{Access, Definition};
+use crate::catalog::{DEFAULT_SCHEMA, roles};
 use crate::sql::ddl::missing;
 use crate::sql::ddl::privilege::OwnedObject;
 use crate::sql::ddl::role::RoleName;
@@ -225,10 +225,14 @@ impl Draft<'_> {
         let mut uses = Vec::new();
         for definition in self.definitions.values() {
             let Some((kind, object, access)) = definition.object() else { continue };
+            let object = match definition.place() {
+                Some((_, schema)) if schema != DEFAULT_SCHEMA => format!("{schema}.{object}"),
+                _ => object.to_owned(),
+            };
             if access.owner == role.0 {
-                uses.push(format!("owner of {}", described(kind, object)));
+                uses.push(format!("owner of {kind} {object}"));
             } else if is_granted(definition, role) {
-                uses.push(format!("privileges for {}", described(kind, object)));
+                uses.push(format!("privileges for {kind} {object}"));
             }
         }
         if uses.is_empty() {
@@ -241,10 +245,6 @@ impl Draft<'_> {
         )
         .detail(uses.join("\n")))
     }
-}
-
-fn described(kind: ObjectKind, name: &str) -> String {
-    format!("{kind} {name}")
 }
 
 fn required(role: &str, what: &str) -> SqlError {

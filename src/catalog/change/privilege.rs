@@ -194,6 +194,8 @@ impl Draft<'_> {
         let (grantor, grantable) = self.best_grantor(kind, &access, asked);
         let held = held(self.before.roles(), self.actor.role, kind, &access);
         if grantable.is_empty() && held.privileges.is_empty() && held.grantable.is_empty() {
+            // PostgreSQL, too, makes no difference between tables and views here.
+            let kind = if kind == ObjectKind::View { ObjectKind::Table } else { kind };
             return Err(not_permitted(kind, &name));
         }
         let possible = asked & grantable;

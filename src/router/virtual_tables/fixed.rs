@@ -1,7 +1,7 @@
 //! What is the same in every database, or the same everywhere: schemas, databases, types, access methods, collations.
 
-use super::relations;
 use super::shape::{Rows, Shape, number};
+use super::{access, relations};
 use crate::catalog::{Catalog, SYSTEM_SCHEMA, oids};
 use crate::sql::VirtualTable;
 use model::types::{DataType, oid};
@@ -58,15 +58,27 @@ pub(super) fn schemas(catalog: &Catalog, database: &str) -> Vec<(String, u32)> {
 }
 
 fn namespaces(rows: &mut Rows, catalog: &Catalog, database: &str) {
+    let own = catalog.database(database).map(|database| &database.schemas);
     for (name, oid) in schemas(catalog, database) {
-        rows.push([("oid", number(oid)), ("nspname", Value::text(name))]);
+        let mut row = vec![("oid", number(oid))];
+        if let Some(schema) = own.and_then(|own| own.get(&name)) {
+            row.push(("nspowner", access::owner(catalog, schema.id)));
+            row.push(("nspacl", access::acl(catalog, schema.id)));
+        }
+        row.push(("nspname", Value::text(name)));
+        rows.push(row);
     }
 }
 
 fn databases(rows: &mut Rows, catalog: &Catalog) {
     for (name, database) in catalog.databases() {
         let oid = number(oids::object(database.id));
-        rows.push([("oid", oid), ("datname", Value::text(name.as_str()))]);
+        rows.push([
+            ("oid", oid),
+            ("datname", Value::text(name.as_str())),
+            ("datdba", access::owner(catalog, database.id)),
+            ("datacl", access::acl(catalog, database.id)),
+        ]);
     }
 }
 

@@ -20,8 +20,7 @@ pub(super) fn function(
     let missing = match name {
         "pg_tablespace_location" => Missing::Value(Value::text("")),
         "pg_get_userbyid" => Missing::Value(Value::text("unknown")),
-        // The only user may do everything.
-        "has_column_privilege" => Missing::Value(Value::Bool(true)),
+        // There is nothing that could be withheld.
         name if PRIVILEGES.contains(&name) => Missing::Value(Value::Bool(true)),
         _ => Missing::Null,
     };
@@ -63,18 +62,12 @@ const TEXTS: [&str; 12] = [
     "obj_description",
 ];
 
-/// `([user,] object, privilege) -> boolean`
-const PRIVILEGES: [&str; 10] = [
-    "has_schema_privilege",
-    "has_database_privilege",
-    "has_table_privilege",
-    "has_sequence_privilege",
+/// `([user,] object, privilege) -> boolean`, of objects that nobody is granted anything on.
+const PRIVILEGES: [&str; 4] = [
     "has_function_privilege",
     "has_type_privilege",
     "has_language_privilege",
     "has_tablespace_privilege",
-    "has_any_column_privilege",
-    "pg_has_role",
 ];
 
 /// `(regclass) -> bigint`. How many bytes an object takes is not known: it lies in many trees.
@@ -92,8 +85,6 @@ fn signature(name: &str, arguments: usize) -> Option<(Vec<DataType>, DataType)> 
         // An object by its name or its oid: the answer is the same.
         (name, 2) if PRIVILEGES.contains(&name) => (&[Text, Text], Bool),
         (name, 3) if PRIVILEGES.contains(&name) => (&[Text, Text, Text], Bool),
-        ("has_column_privilege", 3) => (&[Text, Text, Text], Bool),
-        ("has_column_privilege", 4) => (&[Text, Text, Text, Text], Bool),
         ("pg_get_userbyid", 1) => (&[Oid], Name),
         ("pg_relation_is_publishable", 1) => (&[CLASS], Bool),
         ("pg_relation_size", 2) => (&[CLASS, Text], Int8),

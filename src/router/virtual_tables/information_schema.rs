@@ -4,13 +4,15 @@ use super::constraints::{self, Constraint, Kind, action_name};
 use super::relations::{attributes_of, default_of, default_text, view_definitions};
 use super::sequences::{self, identity_columns};
 use super::shape::{Rows, Shape};
-use super::{OWNER, fixed, roles};
+use super::{access, fixed, roles};
+use crate::catalog::roles::SUPERUSER;
 use crate::catalog::{Catalog, Relation, oids};
 use crate::sql::VirtualTable;
 use model::id::ObjectId;
 use model::schema::{ForeignKey, Table};
 use model::types::{DataType, oid};
 use model::value::Value;
+use std::collections::BTreeMap;
 
 /// The view.
 pub(super) fn table(
@@ -24,19 +26,21 @@ pub(super) fn table(
         "information_schema_catalog_name" => {
             rows.push([("catalog_name", Value::text(database))]);
         }
-        "schemata" => schemata(&mut rows, catalog, database),
-        "tables" => tables(&mut rows, catalog, database),
-        "views" => views(&mut rows, catalog, database),
-        "columns" => columns(&mut rows, catalog, database),
+        "schemata" => schemata(&mut rows, catalog, database, role),
+        "tables" => tables(&mut rows, catalog, database, role),
+        "views" => views(&mut rows, catalog, database, role),
+        "columns" => columns(&mut rows, catalog, database, role),
         "table_constraints" => table_constraints(&mut rows, catalog, database),
         "check_constraints" => check_constraints(&mut rows, catalog, database),
         "referential_constraints" => references(&mut rows, catalog, database),
         "key_column_usage" => key_columns(&mut rows, catalog, database),
         "constraint_column_usage" => constraint_columns(&mut rows, catalog, database),
+        "table_privileges" => access::table_privileges(&mut rows, catalog, database, role, true),
+        "role_table_grants" => access::table_privileges(&mut rows, catalog, database, role, false),
         "enabled_roles" => roles::enabled(&mut rows, catalog, role),
         "applicable_roles" => roles::applicable(&mut rows, catalog, role, false),
         "administrable_role_authorizations" => roles::applicable(&mut rows, catalog, role, true),
-        "sequences" => sequences::standard(&mut rows, catalog, database),
+        "sequences" => sequences::standard(&mut rows, catalog, database, role),
         _ => {}
     }
     rows.done()
@@ -46,26 +50,36 @@ pub(super) fn yes(truth: bool) -> Value {
     Value::text(if truth { "YES" } else { "NO" })
 }
 
-fn schemata(rows: &mut Rows, catalog: &Catalog, database: &str) {
+fn schemata(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
+    let schemas = catalog.database(database).map(|database| &database.schemas);
     for (name, _) in fixed::schemas(catalog, database) {
+        let own = schemas.and_then(|own| own.get(&name)).map(|schema| schema.id);
+        // Those of the system are everyone's to look into.
+        if own.is_some_and(|id| !access::concerns(catalog, role, id)) {
+            continue;
+        }
         rows.push([
             ("catalog_name", Value::text(database)),
+            ("schema_owner", access::owner_name(catalog, own.unwrap_or(SUPERUSER))),
             ("schema_name", Value::text(name)),
-            ("schema_owner", Value::text(OWNER)),
         ]);
     }
 }
 
+/// Those that the role has to do with.
 fn tables_and_views<'c>(
     catalog: &'c Catalog,
     database: &str,
+    role: ObjectId,
 ) -> impl Iterator<Item = (&'c str, &'c Relation)> {
     let all = catalog.relations(database);
-    all.filter(|(_, relation)| !matches!(relation, Relation::Sequence(_)))
+    all.filter(move |(_, relation)| {
+        !matches!(relation, Relation::Sequence(_)) && access::concerns(catalog, role, relation.id())
+    })
 }
 
-fn tables(rows: &mut Rows, catalog: &Catalog, database: &str) {
-    for (schema, relation) in tables_and_views(catalog, database) {
+fn tables(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
+    for (schema, relation) in tables_and_views(catalog, database, role) {
         let is_table = matches!(relation, Relation::Table(_));
         rows.push([
             ("table_catalog", Value::text(database)),
@@ -77,21 +91,24 @@ fn tables(rows: &mut Rows, catalog: &Catalog, database: &str) {
     }
 }
 
-fn views(rows: &mut Rows, catalog: &Catalog, database: &str) {
-    let mut texts = view_definitions(catalog, database).into_iter();
-    for (schema, relation) in catalog.relations(database) {
+fn views(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
+    let texts: BTreeMap<ObjectId, String> =
+        view_definitions(catalog, database).into_iter().collect();
+    for (schema, relation) in tables_and_views(catalog, database, role) {
         let Relation::View(view) = relation else { continue };
+        // Its query is its owner's.
+        let text = texts.get(&view.id).filter(|_| access::owns(catalog, role, view.id));
         rows.push([
             ("table_catalog", Value::text(database)),
             ("table_schema", Value::text(schema)),
             ("table_name", Value::text(view.name.as_str())),
-            ("view_definition", Value::from(texts.next().map(|(_, text)| text))),
+            ("view_definition", Value::from(text.cloned())),
         ]);
     }
 }
 
-fn columns(rows: &mut Rows, catalog: &Catalog, database: &str) {
-    for (schema, relation) in tables_and_views(catalog, database) {
+fn columns(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
+    for (schema, relation) in tables_and_views(catalog, database, role) {
         for attribute in attributes_of(catalog, database, relation) {
             let column = attribute.column;
             let default = column.and_then(default_of).map(|default| default_text(catalog, default));

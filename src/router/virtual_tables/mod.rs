@@ -9,6 +9,7 @@
 //!                        pg_sequence, pg_depend, ...                sequences.rs
 //!                        pg_type, pg_namespace, ...                 fixed.rs
 //!                        pg_roles, pg_auth_members, ...             roles.rs
+//!                        owners and grants                          access.rs
 //!  information_schema  every view of PostgreSQL 15                  information_schema.columns
 //!                        tables, columns, table_constraints, ...    information_schema.rs
 //! ```
@@ -19,6 +20,7 @@
 //! but their columns are not in `pg_attribute`. The functions over these tables (`pg_get_indexdef`
 //! and its like) are in `functions.rs`.
 
+mod access;
 mod constraints;
 mod fixed;
 mod functions;
@@ -39,9 +41,6 @@ use model::schema::Table;
 use model::types::RegKind;
 use model::value::Value;
 use std::sync::Arc;
-
-/// Who owns everything.
-const OWNER: &str = "phantom";
 
 /// What the node knows of itself.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 
 use super::sequences::{attribute_identity, with_names};
 use super::shape::{self, Rows, Shape, number, vector};
-use super::{OWNER, attribute_number, real_tables, schema_oid};
+use super::{access, attribute_number, real_tables, schema_oid};
 use crate::catalog::roles::Actor;
 use crate::catalog::{Catalog, Relation, View, oids};
 use crate::sql::{self, VirtualTable};
@@ -118,6 +118,8 @@ fn classes(rows: &mut Rows, catalog: &Catalog, database: &str) {
             ("oid", number(oids::object(relation.id()))),
             ("relname", Value::text(relation.name())),
             ("relnamespace", number(schema_oid(catalog, database, schema))),
+            ("relowner", access::owner(catalog, relation.id())),
+            ("relacl", access::acl(catalog, relation.id())),
         ];
         match relation {
             Relation::Table(table) => row.extend(table_class(table)),
@@ -139,6 +141,7 @@ fn classes(rows: &mut Rows, catalog: &Catalog, database: &str) {
             ("oid", number(index.oid)),
             ("relname", Value::text(index.name)),
             ("relnamespace", number(schema_oid(catalog, database, index.schema))),
+            ("relowner", access::owner(catalog, index.table.id)),
             ("relkind", Value::text("i")),
             ("relam", number(BTREE)),
             ("relnatts", Value::Int(index.columns.len() as i64)),
@@ -399,7 +402,7 @@ fn tables(rows: &mut Rows, catalog: &Catalog, database: &str) {
         rows.push([
             ("schemaname", Value::text(schema)),
             ("tablename", Value::text(table.name.as_str())),
-            ("tableowner", Value::text(OWNER)),
+            ("tableowner", access::owner_name(catalog, table.id)),
             ("hasindexes", Value::Bool(indexed)),
             ("hastriggers", Value::Bool(references)),
         ]);
@@ -411,7 +414,7 @@ fn views(rows: &mut Rows, catalog: &Catalog, database: &str) {
         rows.push([
             ("schemaname", Value::text(schema)),
             ("viewname", Value::text(view.name.as_str())),
-            ("viewowner", Value::text(OWNER)),
+            ("viewowner", access::owner_name(catalog, view.id)),
             ("definition", Value::text(view_text(view))),
         ]);
     }

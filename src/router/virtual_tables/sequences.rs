@@ -3,7 +3,7 @@
 
 use super::relations::default_of;
 use super::shape::{Rows, Shape, number};
-use super::{OWNER, attribute_number, real_tables};
+use super::{access, attribute_number, real_tables};
 use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, Sequence, oids};
 use crate::sql::VirtualTable;
 use model::expression::Expression;
@@ -66,7 +66,7 @@ fn listed(rows: &mut Rows, catalog: &Catalog, database: &str) {
         rows.push([
             ("schemaname", Value::text(schema)),
             ("sequencename", Value::text(sequence.name.as_str())),
-            ("sequenceowner", Value::text(OWNER)),
+            ("sequenceowner", access::owner_name(catalog, sequence.id)),
             ("data_type", number(oid::oid(sequence.data_type))),
             ("start_value", Value::Int(sequence.start)),
             ("min_value", Value::Int(sequence.min_value)),
@@ -188,8 +188,11 @@ pub(super) fn identity_columns(catalog: &Catalog, column: &Column) -> Vec<(&'sta
 }
 
 /// `information_schema.sequences`: those that are no identity column's.
-pub(super) fn standard(rows: &mut Rows, catalog: &Catalog, database: &str) {
+pub(super) fn standard(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
     for (schema, sequence) in all(catalog, database) {
+        if !access::concerns(catalog, role, sequence.id) {
+            continue;
+        }
         let of_identity = owner(catalog, sequence)
             .is_some_and(|(table, ordinal)| table.columns[ordinal].identity.is_some());
         if of_identity {

@@ -1,0 +1,105 @@
+//! Owners and grants as PostgreSQL's catalog and the standard's views show them.
+
+use super::shape::{Rows, number};
+use crate::catalog::privileges::ObjectKind;
+use crate::catalog::roles::PUBLIC;
+use crate::catalog::stored::Grant;
+use crate::catalog::{Catalog, oids};
+use model::id::ObjectId;
+use model::value::Value;
+
+/// The oid of an object's owner.
+pub(super) fn owner(catalog: &Catalog, id: ObjectId) -> Value {
+    number(catalog.owner(id).map_or(oids::SUPERUSER, oids::object))
+}
+
+/// The name of an object's owner.
+pub(super) fn owner_name(catalog: &Catalog, id: ObjectId) -> Value {
+    let owner = catalog.owner(id).unwrap_or(crate::catalog::roles::SUPERUSER);
+    Value::text(catalog.role_name(owner))
+}
+
+/// An object's grants, as `aclitem[]` prints them; `NULL` while there are none but the owner's.
+pub(super) fn acl(catalog: &Catalog, id: ObjectId) -> Value {
+    let grants = catalog.object(id).and_then(|(_, _, access)| access.grants.as_ref());
+    grants.map_or(Value::Null, |grants| {
+        Value::array(grants.iter().map(|grant| Value::text(item(catalog, grant))).collect())
+    })
+}
+
+fn item(catalog: &Catalog, grant: &Grant) -> String {
+    let name = |role: u32| match ObjectId(role) {
+        PUBLIC => String::new(),
+        role => quoted(&catalog.role_name(role)),
+    };
+    let privileges = grant.privileges.letters(grant.grantable);
+    format!("{}={privileges}/{}", name(grant.grantee), name(grant.grantor))
+}
+
+/// A role's name in an `aclitem`.
+fn quoted(name: &str) -> String {
+    match name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric()) {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+/// Whether a role has the privileges of an object's owner.
+pub(super) fn owns(catalog: &Catalog, role: ObjectId, id: ObjectId) -> bool {
+    catalog.owner(id).is_some_and(|owner| catalog.roles().has_privileges_of(role, owner))
+}
+
+/// Whether an object is shown to a role by the standard's views: it owns it, or may do something
+/// with it.
+pub(super) fn concerns(catalog: &Catalog, role: ObjectId, id: ObjectId) -> bool {
+    owns(catalog, role, id) || !catalog.held(role, id).privileges.is_empty()
+}
+
+/// Adds the privileges on tables and views that concern the roles whose privileges `role` has:
+/// `role_table_grants`, and with all that everyone may `table_privileges`.
+pub(super) fn table_privileges(
+    rows: &mut Rows,
+    catalog: &Catalog,
+    database: &str,
+    role: ObjectId,
+    with_public: bool,
+) {
+    let roles = catalog.roles();
+    let enabled = |id: u32| roles.has_privileges_of(role, ObjectId(id));
+    for (schema, relation) in catalog.relations(database) {
+        let Some((kind, name, access)) = catalog.object(relation.id()) else { continue };
+        if !matches!(kind, ObjectKind::Table | ObjectKind::View) {
+            continue;
+        }
+        let grants = match &access.grants {
+            Some(grants) => grants.clone(),
+            None => kind.default_grants(access.owner),
+        };
+        for grant in grants {
+            let public = ObjectId(grant.grantee) == PUBLIC;
+            let concerns = enabled(grant.grantor) || enabled(grant.grantee);
+            if !(concerns || public && with_public) {
+                continue;
+            }
+            let grantee = match public {
+                true => "PUBLIC".to_owned(),
+                false => catalog.role_name(ObjectId(grant.grantee)),
+            };
+            for (privilege, privilege_name) in grant.privileges.each() {
+                let own = grant.grantee == access.owner;
+                let grantable = own || grant.grantable.hold(privilege);
+                let yes = |truth: bool| Value::text(if truth { "YES" } else { "NO" });
+                rows.push([
+                    ("grantor", Value::text(catalog.role_name(ObjectId(grant.grantor)))),
+                    ("grantee", Value::text(grantee.as_str())),
+                    ("table_catalog", Value::text(database)),
+                    ("table_schema", Value::text(schema)),
+                    ("table_name", Value::text(name)),
+                    ("privilege_type", Value::text(privilege_name)),
+                    ("is_grantable", yes(grantable)),
+                    ("with_hierarchy", yes(privilege_name == "SELECT")),
+                ]);
+            }
+        }
+    }
+}
