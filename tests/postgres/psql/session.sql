@@ -36,6 +36,29 @@ SELECT format('SELECT %s AS n', g) FROM generate_series(1, 2) AS g \gexec
 SELECT 1 AS a \; SELECT 2 AS b;
 SELECT id, name, born, weight FROM pets \gdesc
 SELECT id, name, weight FROM pets ORDER BY id \crosstabview
+\set FETCH_COUNT 2
+SELECT id, name FROM pets ORDER BY id;
+BEGIN;
+SELECT count(*) FROM generate_series(1, 5);
+COMMIT;
+\unset FETCH_COUNT
+\set AUTOCOMMIT off
+UPDATE pets SET weight = 0;
+ROLLBACK;
+\set AUTOCOMMIT on
+\set ON_ERROR_ROLLBACK on
+BEGIN;
+SELECT nothing;
+SELECT count(*) FROM pets WHERE weight = 0;
+COMMIT;
+\set ON_ERROR_ROLLBACK off
+SELECT count(*) > 1 AS several FROM pets \gset
+\if :several
+\echo several
+\endif
+\pset format csv
+SELECT id, name FROM pets WHERE id = 1;
+\pset format aligned
 \dt pet*
 \d nothere
 \encoding
