@@ -6,7 +6,7 @@ use super::rows::row_parts;
 use super::scope::Scope;
 use super::slots::{Slots, SubquerySlot};
 use crate::sql::names::{check_not_reserved, fold, function_name};
-use crate::sql::types::data_type;
+use crate::sql::types::{CastType, cast_type};
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression, UnaryOperator};
 use model::plan::ApplyKind;
@@ -58,16 +58,12 @@ impl Binder<'_> {
                     return Err(unsupported(expression));
                 };
                 let literal = Expression::literal(text.as_str(), DataType::Unknown);
-                Ok(self.cast(literal, data_type(&typed.data_type)?, true))
+                self.cast_to(literal, &typed.data_type)
             }
             Expr::Interval(interval) => self.bind_interval(interval, scope, slots),
             Expr::Cast { expr, data_type: target, .. } => {
                 let operand = self.bind(expr, scope, slots)?;
-                let target = data_type(target)?;
-                if let Expression::Parameter { data_type: DataType::Unknown, .. } = operand {
-                    return Ok(self.decide(operand, target));
-                }
-                Ok(self.cast(operand, target, true))
+                self.cast_to(operand, target)
             }
             Expr::UnaryOp { op, expr } => self.bind_unary(*op, expr, scope, slots),
             Expr::BinaryOp { left, op, right } => self.bind_chain(left, op, right, scope, slots),
@@ -252,6 +248,23 @@ impl Binder<'_> {
             bound = self.bind_operator(bound, operator, right)?;
         }
         Ok(bound)
+    }
+
+    /// A cast that is written down.
+    fn cast_to(&self, operand: Expression, target: &ast::DataType) -> Result<Expression, SqlError> {
+        let CastType { data_type: target, cut } = cast_type(target)?;
+        let cast = match operand {
+            Expression::Parameter { data_type: DataType::Unknown, .. } => {
+                self.decide(operand, target)
+            }
+            _ => self.cast(operand, target, true),
+        };
+        match cut {
+            Some((function, digits)) => {
+                self.call(function, vec![cast, Expression::literal(digits, DataType::Int4)])
+            }
+            None => Ok(cast),
+        }
     }
 
     fn bind_operator(

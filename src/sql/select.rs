@@ -510,6 +510,11 @@ fn alias_of<'i>(
     items.iter().find(|(item, _)| aliased && *item == name).map(|(_, value)| value)
 }
 
+fn cast_type_name(data_type: &ast::DataType) -> String {
+    super::types::cast_type(data_type)
+        .map_or_else(|_| ANONYMOUS.to_owned(), |cast| short_type_name(cast.data_type))
+}
+
 /// The name PostgreSQL gives a select item without an alias.
 fn output_name(expression: &Expr) -> String {
     match expression {
@@ -526,8 +531,7 @@ fn output_name(expression: &Expr) -> String {
         }
         Expr::Cast { expr, data_type, .. } => match output_name(expr) {
             name if name != ANONYMOUS => name,
-            _ => super::types::data_type(data_type)
-                .map_or_else(|_| ANONYMOUS.to_owned(), short_type_name),
+            _ => cast_type_name(data_type),
         },
         Expr::Case { else_result, .. } => match else_result.as_deref().map(output_name) {
             Some(name) if name != ANONYMOUS => name,
@@ -544,8 +548,7 @@ fn output_name(expression: &Expr) -> String {
             Some(ast::TrimWhereField::Trailing) => "rtrim".to_owned(),
             _ => "btrim".to_owned(),
         },
-        Expr::TypedString(typed) => super::types::data_type(&typed.data_type)
-            .map_or_else(|_| ANONYMOUS.to_owned(), short_type_name),
+        Expr::TypedString(typed) => cast_type_name(&typed.data_type),
         Expr::Interval(_) => "interval".to_owned(),
         Expr::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => "bool".to_owned(),
         Expr::Subquery(query) => match query.body.as_ref() {

@@ -33,12 +33,19 @@ pub fn data_type(name: &ast::DataType) -> Result<DataType, SqlError> {
         }
         Ast::Bytea => DataType::Bytea,
         Ast::Date => DataType::Date,
-        Ast::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time,
-        Ast::Timestamp(None, zone) => match zone {
-            TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => DataType::Timestamp,
-            TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => DataType::TimestampTz,
-        },
-        Ast::Interval { fields: None, precision: None } => DataType::Interval,
+        Ast::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            to_microseconds(name, *precision, DataType::Time)?
+        }
+        Ast::Timestamp(precision, zone) => {
+            let plain = match zone {
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => DataType::Timestamp,
+                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => DataType::TimestampTz,
+            };
+            to_microseconds(name, *precision, plain)?
+        }
+        Ast::Interval { fields: None, precision } => {
+            to_microseconds(name, *precision, DataType::Interval)?
+        }
         Ast::Uuid => DataType::Uuid,
         Ast::Regclass => DataType::Reg(RegKind::Class),
         Ast::JSON => DataType::Json,
@@ -50,6 +57,56 @@ pub fn data_type(name: &ast::DataType) -> Result<DataType, SqlError> {
         Ast::Custom(name, modifiers) if modifiers.is_empty() => custom(&name.to_string())?,
         other => return Err(unknown(&other.to_string())),
     })
+}
+
+/// What a cast is to.
+pub struct CastType {
+    /// The type.
+    pub data_type: DataType,
+    /// Where fewer digits behind the second are to be left than the type has: the function that does
+    /// it, and how many they are.
+    pub cut: Option<(&'static str, i64)>,
+}
+
+/// What a type's name means in a cast.
+pub fn cast_type(name: &ast::DataType) -> Result<CastType, SqlError> {
+    use ast::DataType as Ast;
+    let mut plain = name.clone();
+    let digits = match &mut plain {
+        Ast::Time(precision, _)
+        | Ast::Timestamp(precision, _)
+        | Ast::Interval { precision, .. } => precision.take(),
+        _ => None,
+    };
+    let Some(digits) = digits.filter(|digits| *digits < SECOND_DIGITS) else {
+        return Ok(CastType { data_type: data_type(name)?, cut: None });
+    };
+    let data_type = data_type(&plain)?;
+    let function = match data_type {
+        DataType::Time => "time",
+        DataType::Timestamp => "timestamp",
+        DataType::TimestampTz => "timestamptz",
+        _ => "interval",
+    };
+    Ok(CastType { data_type, cut: Some((function, digits as i64)) })
+}
+
+/// Digits behind the second that times have.
+const SECOND_DIGITS: u64 = 6;
+
+/// More digits than there are mean all of them, as in PostgreSQL; columns of fewer there are not.
+fn to_microseconds(
+    name: &ast::DataType,
+    precision: Option<u64>,
+    plain: DataType,
+) -> Result<DataType, SqlError> {
+    match precision {
+        Some(digits) if digits < SECOND_DIGITS => {
+            Err(SqlError::unsupported(format!("the type {}", name.to_string().to_lowercase()))
+                .hint(format!("Use {plain}, which keeps microseconds, and cast what is shown.")))
+        }
+        _ => Ok(plain),
+    }
 }
 
 /// However many brackets there are, the type is the same, as in PostgreSQL.

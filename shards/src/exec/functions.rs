@@ -9,6 +9,7 @@ pub mod array;
 mod backend;
 mod conditional;
 mod date;
+mod date_precision;
 mod format;
 mod format_text;
 mod json_access;

@@ -1,8 +1,8 @@
 //! The table of all functions and the rules by which a call finds its overload.
 
 use super::{
-    Function, Signature, backend, date, format, json_access, jsonb, jsonb_change, math, names,
-    regex, sequence, string, system,
+    Function, Signature, backend, date, date_precision, format, json_access, jsonb, jsonb_change,
+    math, names, regex, sequence, string, system,
 };
 use crate::exec::operators::is_implicit_cast;
 use model::error::{SqlError, SqlState};
@@ -24,6 +24,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         string::FUNCTIONS,
         math::FUNCTIONS,
         date::FUNCTIONS,
+        date_precision::FUNCTIONS,
         format::FUNCTIONS,
         names::FUNCTIONS,
         regex::FUNCTIONS,
