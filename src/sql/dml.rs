@@ -159,12 +159,12 @@ impl Binder<'_> {
                 self.requires(table.id, Privileges::SELECT | Privileges::UPDATE);
             }
         }
-        if insert.returning.is_some() {
-            self.requires(table.id, Privileges::SELECT);
-        }
         let alias = insert.table_alias.as_ref().map(|alias| fold(&alias.alias));
         let (returning, columns) =
             self.bind_returning(&table, alias.as_deref(), insert.returning.as_deref())?;
+        if any_reads(returning.iter().flatten(), table.columns.len()) {
+            self.requires(table.id, Privileges::SELECT);
+        }
         let plan = InsertPlan { table, source, on_conflict, returning };
         Ok(BoundChange { plan, columns })
     }
@@ -430,14 +430,10 @@ impl Binder<'_> {
         let filtered = self.bind_where(plan, update.selection.as_ref(), &scope)?;
         self.requires(table.id, Privileges::UPDATE);
         let width = table.columns.len();
-        let own = |node: &Expression| match node {
-            Expression::Column(column) => column.index < width,
-            _ => false,
-        };
-        if update.selection.is_some()
-            || update.returning.is_some()
+        if filter_reads(update.selection.as_ref(), &filtered, width)
+            || any_reads(returning.iter().flatten(), width)
             || !slots.subqueries.is_empty()
-            || assignments.iter().any(|(_, value)| value.any(&own))
+            || any_reads(assignments.iter().map(|(_, value)| value), width)
         {
             self.requires(table.id, Privileges::SELECT);
         }
@@ -493,7 +489,10 @@ impl Binder<'_> {
             self.bind_returning(&table, Some(&alias), delete.returning.as_deref())?;
         let filtered = self.bind_where(plan, delete.selection.as_ref(), &scope)?;
         self.requires(table.id, Privileges::DELETE);
-        if delete.selection.is_some() || delete.returning.is_some() {
+        let width = table.columns.len();
+        if filter_reads(delete.selection.as_ref(), &filtered, width)
+            || any_reads(returning.iter().flatten(), width)
+        {
             self.requires(table.id, Privileges::SELECT);
         }
         if let Some(found) = single_table(&filtered) {
@@ -560,6 +559,18 @@ impl Binder<'_> {
             .collect();
         Ok((Some(items.into_iter().map(|(_, value)| value).collect()), columns))
     }
+}
+
+/// Whether any of these looks at a column of the changed table, whose columns come first.
+fn any_reads<'e>(expressions: impl IntoIterator<Item = &'e Expression>, width: usize) -> bool {
+    let own =
+        |node: &Expression| matches!(node, Expression::Column(column) if column.index < width);
+    expressions.into_iter().any(|expression| expression.any(&own))
+}
+
+/// Whether a `WHERE` does; what is more than a filter of the table's rows is taken to.
+fn filter_reads(selection: Option<&Expr>, filtered: &Logical, width: usize) -> bool {
+    selection.is_some() && single_table(filtered).is_none_or(|found| any_reads(&found, width))
 }
 
 /// `ON CONFLICT DO NOTHING` about any conflict.
