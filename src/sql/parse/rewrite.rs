@@ -2,10 +2,11 @@
 //!
 //! * `OVERRIDING SYSTEM VALUE` and `OVERRIDING USER VALUE` of an `INSERT` are taken out, and their
 //!   places noted;
+//! * `TABLE name`, where a query may stand, becomes `SELECT * FROM name`;
 //! * the options of `AS IDENTITY (...)` are put into the one order in which the parser reads them.
 
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
 /// Which values an `INSERT` gives to identity columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,45 @@ fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
         Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
         _ => false,
     }
+}
+
+/// Writes out what `TABLE name` stands for.
+pub(super) fn expand_table_commands(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        if word(tokens, at) == Some(Keyword::TABLE) && begins_query(tokens, at) {
+            let span = tokens[at].span;
+            let written = ["SELECT", " ", "*", " ", "FROM"].map(|text| match text {
+                " " => Token::Whitespace(Whitespace::Space),
+                "*" => Token::Mul,
+                text => Token::make_keyword(text),
+            });
+            let written = written.map(|token| TokenWithSpan { token, span });
+            tokens.splice(at..=at, written);
+        }
+        at += 1;
+    }
+}
+
+/// Whether the `TABLE` at a token is a query of its own.
+fn begins_query(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let named = behind(tokens, at).is_some_and(|next| matches!(tokens[next].token, Token::Word(_)));
+    let before = tokens[..at].iter().rfind(|t| !matches!(t.token, Token::Whitespace(_)));
+    let opens = match before.map(|before| &before.token) {
+        None | Some(Token::SemiColon | Token::LParen) => true,
+        Some(Token::Word(word)) => matches!(
+            word.keyword,
+            Keyword::UNION
+                | Keyword::INTERSECT
+                | Keyword::EXCEPT
+                | Keyword::ALL
+                | Keyword::AS
+                | Keyword::FOR
+                | Keyword::EXPLAIN
+        ),
+        Some(_) => false,
+    };
+    named && opens
 }
 
 /// Orders the options of identity columns.
