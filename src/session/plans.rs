@@ -10,6 +10,8 @@ use std::rc::Rc;
 
 /// Plans kept at most.
 const ENTRIES_MAX: usize = 1024;
+/// Texts that are remembered to have come once.
+const SEEN_ONCE: usize = 1024;
 /// A longer text is not kept: it is data more than a statement.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// What a plan takes besides its text, in bytes: an estimate, as its parts are shared.
@@ -62,6 +64,10 @@ pub(super) struct PlanCache {
     hasher: BuildHasherDefault<DefaultHasher>,
     inner: RefCell<Inner>,
     clock: Cell<u64>,
+    /// The last hash of a key that had no plan, by its lowest bits: most texts with their values
+    /// written out come once, and keeping their plans would cost time and push out those that are
+    /// used. A plan is kept when its text comes again.
+    seen_once: Box<[Cell<u64>]>,
 }
 
 #[derive(Default)]
@@ -78,6 +84,7 @@ impl PlanCache {
             hasher: BuildHasherDefault::default(),
             inner: RefCell::default(),
             clock: Cell::new(0),
+            seen_once: (0..SEEN_ONCE).map(|_| Cell::new(0)).collect(),
         }
     }
 
@@ -92,10 +99,15 @@ impl PlanCache {
         Some(entry.planned.clone())
     }
 
-    /// Keeps a plan, if it may be and is not too large.
+    /// Keeps a plan, if it may be, is not too large, and its text does not come for the first time.
     pub(super) fn keep(&self, key: Key<'_>, planned: &Rc<Planned>) {
         let bytes = estimate(key.text.len());
         if !planned.cacheable || key.text.len() > TEXT_BYTES_MAX || bytes > self.bytes_max {
+            return;
+        }
+        let hash = self.hash(key);
+        let seen = &self.seen_once[hash as usize % SEEN_ONCE];
+        if seen.replace(hash) != hash {
             return;
         }
         let entry = Entry {
@@ -106,7 +118,6 @@ impl PlanCache {
             planned: planned.clone(),
             used: Cell::new(self.tick()),
         };
-        let hash = self.hash(key);
         let mut inner = self.inner.borrow_mut();
         inner.forget(hash);
         while inner.entries.len() >= ENTRIES_MAX || inner.bytes + bytes > self.bytes_max {
@@ -159,10 +170,28 @@ mod tests {
         Key { database: "phantom", role: ObjectId(3), text, parameters: &[] }
     }
 
+    fn keep_twice(cache: &PlanCache, key: Key<'_>, planned: &Rc<Planned>) {
+        cache.keep(key, planned);
+        cache.keep(key, planned);
+    }
+
+    #[test]
+    fn a_text_that_comes_once_pushes_nothing_out() {
+        let cache = PlanCache::new(1 << 20);
+        cache.keep(key("SELECT 1"), &planned(1, true));
+        assert!(cache.get(key("SELECT 1"), CatalogVersion(1)).is_none());
+        keep_twice(&cache, key("SELECT 2"), &planned(1, true));
+        for once in 0..5_000 {
+            cache.keep(key(&format!("SELECT 'once {once}'")), &planned(1, true));
+        }
+        assert!(cache.get(key("SELECT 2"), CatalogVersion(1)).is_some());
+        assert_eq!(cache.inner.borrow().entries.len(), 1);
+    }
+
     #[test]
     fn a_plan_is_found_by_all_of_its_key_until_the_catalog_changes() {
         let cache = PlanCache::new(1 << 20);
-        cache.keep(key("SELECT 1"), &planned(3, true));
+        keep_twice(&cache, key("SELECT 1"), &planned(3, true));
         assert!(cache.get(key("SELECT 1"), CatalogVersion(3)).is_some());
         assert!(cache.get(key("SELECT 1"), CatalogVersion(4)).is_none());
         let elsewhere = Key { database: "shop", ..key("SELECT 1") };
@@ -171,7 +200,7 @@ mod tests {
         assert!(cache.get(other, CatalogVersion(3)).is_none(), "another role's privileges");
         let typed = Key { parameters: &[Some(DataType::Int4)], ..key("SELECT 1") };
         assert!(cache.get(typed, CatalogVersion(3)).is_none());
-        cache.keep(key("SELECT now"), &planned(3, false));
+        keep_twice(&cache, key("SELECT now"), &planned(3, false));
         assert!(cache.get(key("SELECT now"), CatalogVersion(3)).is_none());
     }
 
@@ -180,13 +209,13 @@ mod tests {
         let bytes_max = 10 * estimate(8);
         let cache = PlanCache::new(bytes_max);
         for round in 0..5_000 {
-            cache.keep(key(&format!("S {:06}", round)), &planned(1, true));
+            keep_twice(&cache, key(&format!("S {:06}", round)), &planned(1, true));
             assert!(cache.get(key("S 000000"), CatalogVersion(1)).is_some(), "used all the time");
             let inner = cache.inner.borrow();
             assert!(inner.bytes <= bytes_max && inner.entries.len() <= ENTRIES_MAX);
             assert_eq!(inner.bytes, inner.entries.values().map(Entry::bytes).sum::<usize>());
         }
-        cache.keep(key(&"x".repeat(TEXT_BYTES_MAX + 1)), &planned(1, true));
+        keep_twice(&cache, key(&"x".repeat(TEXT_BYTES_MAX + 1)), &planned(1, true));
         assert_eq!(cache.inner.borrow().entries.len(), 10);
     }
 }
