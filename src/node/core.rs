@@ -212,7 +212,12 @@ async fn open_router(
             })
             .await;
     };
-    task::spawn("router peers", answers).detach();
+    let watching = router.clone();
+    let peers = async move {
+        // It ends with the mesh.
+        select(pin!(answers), pin!(watching.break_deadlocks())).await;
+    };
+    task::spawn("router peers", peers).detach();
     router.load_catalog().await.map_err(|what| NodeError::Catalog { core, what })?;
     Ok(router)
 }

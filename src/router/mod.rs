@@ -17,6 +17,7 @@
 //! What it does not know: sessions, settings, wire formats.
 
 mod copy;
+mod deadlocks;
 pub mod gates;
 mod gather;
 pub mod peers;
@@ -192,6 +193,11 @@ impl Router {
             }
             Call::Backends => Ok(Answer::Backends(self.backends_here())),
             Call::Locks => Ok(Answer::Locks(self.inner.engine.locks())),
+            Call::Waits => Ok(Answer::Waits(self.inner.engine.waits())),
+            Call::Sacrifice(txn) => {
+                self.inner.engine.sacrifice(txn);
+                Ok(Answer::Done)
+            }
             Call::HoldSnapshot(number, at) => self.keep_snapshot(number, at).map(|()| Answer::Done),
             Call::ReleaseSnapshot(number) => {
                 self.release_snapshot(number);

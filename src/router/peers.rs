@@ -6,11 +6,11 @@ use super::sequences::{SequenceAnswer, SequenceRequest};
 use super::snapshots::SnapshotNumber;
 use crate::catalog::Catalog;
 use model::error::SqlError;
-use model::id::{CoreId, ObjectId};
+use model::id::{CoreId, ObjectId, TxnId};
 use model::time::Timestamp;
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
-use shards::core::LockReport;
+use shards::core::{LockReport, Wait};
 use shards::exec::backends::Signal;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -60,6 +60,10 @@ pub enum Call {
     Backends,
     /// Who locks what?
     Locks,
+    /// Who waits for whom?
+    Waits,
+    /// Fail what this transaction waits for.
+    Sacrifice(TxnId),
     /// Keep this snapshot.
     HoldSnapshot(SnapshotNumber, Timestamp),
     /// Nobody reads it any more.
@@ -126,6 +130,8 @@ pub enum Answer {
     Backends(Vec<Backend>),
     /// Locks.
     Locks(Vec<LockReport>),
+    /// Transactions that wait.
+    Waits(Vec<Wait>),
     /// What a sequence answers.
     Sequence(SequenceAnswer),
 }

@@ -406,6 +406,8 @@ impl Router {
             | Call::Signal(..)
             | Call::Backends
             | Call::Locks
+            | Call::Waits
+            | Call::Sacrifice(_)
             | Call::HoldSnapshot(..)
             | Call::ReleaseSnapshot(_)
             | Call::CountSessions

@@ -16,6 +16,7 @@ mod activity;
 mod authentication;
 mod bounds;
 mod cursors;
+mod deadlocks;
 mod leftovers;
 mod pgbench;
 mod privileges;

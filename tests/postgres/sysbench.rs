@@ -9,6 +9,8 @@ const ROWS: &str = "--table-size=10000";
 const THREADS: &str = "--threads=64";
 /// What a server of this size may have grown by from one run to the next.
 const GROWTH_MAX: u64 = 32 << 20;
+/// One transaction of so many may be ended for another.
+const ENDED_PART: u64 = 500;
 const MEMORY: &str = "256MiB";
 const MEMORY_BYTES: u64 = 256 << 20;
 
@@ -51,7 +53,11 @@ fn run_twice(server: &Server, script: &str, seconds: u64) {
     let mut resident = Vec::new();
     for _ in 0..2 {
         let report = sysbench(server, script, &[THREADS, &time], "run").expect("it is installed");
-        assert_eq!(reported(&report, "ignored errors:"), 0, "{script}:\n{report}");
+        // Its transactions lock rows in any order: now and then two wait for each other, and the one
+        // that is ended (40P01) is run again, with PostgreSQL as well.
+        let ended = reported(&report, "ignored errors:");
+        let ended_max = reported(&report, "transactions:") / ENDED_PART;
+        assert!(ended <= ended_max, "{script}:\n{report}");
         assert_eq!(reported(&report, "reconnects:"), 0, "{script}:\n{report}");
         assert!(reported(&report, "transactions:") > 0, "{script}:\n{report}");
         let status = server.status().expect("its status");

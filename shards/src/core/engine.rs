@@ -8,11 +8,11 @@ use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
 use crate::log::LogStats;
 use crate::storage::{MemoryUse, StorageError};
-use crate::txn::{LockReport, Partition, PointLookup, SnapshotGuard};
+use crate::txn::{LockReport, Partition, PointLookup, SnapshotGuard, Wait};
 use crate::wal::WalError;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, NodeId, PartitionId};
+use model::id::{CoreId, NodeId, PartitionId, TxnId};
 use model::placement::PlacementMap;
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
@@ -206,6 +206,21 @@ impl Engine {
     /// Who locks what on this core.
     pub fn locks(&self) -> Vec<LockReport> {
         self.inner.parts.context.locks.borrow().report()
+    }
+
+    /// Who waits for whom on this core.
+    pub fn waits(&self) -> Vec<Wait> {
+        self.inner.parts.context.locks.borrow().waits()
+    }
+
+    /// Waits until a lock is waited for so long that it may be in a circle over several cores.
+    pub async fn long_wait(&self) {
+        self.inner.parts.context.long_waits.notified().await;
+    }
+
+    /// Fails what a transaction waits for on this core with 40P01.
+    pub fn sacrifice(&self, txn: TxnId) {
+        self.inner.parts.context.sacrifice(txn);
     }
 
     /// Where the partitions are.

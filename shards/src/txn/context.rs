@@ -8,7 +8,8 @@ use bytes::Bytes;
 use model::error::{SqlError, SqlState};
 use model::id::{PartitionId, TxnId};
 use model::time::{HybridClock, Timestamp};
-use runtime::sync::oneshot;
+use runtime::sync::{Closed, Notify, oneshot};
+use runtime::time::Elapsed;
 use runtime::{task, time};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -29,6 +30,10 @@ pub(crate) struct TxnOptions {
     pub(crate) statement_bytes_max: u64,
 }
 
+/// A lock that is waited for so long may be waited for in a circle; as PostgreSQL's
+/// `deadlock_timeout`.
+const DEADLOCK_AFTER: Duration = Duration::from_secs(1);
+
 /// Locks are ended so many at a time, between which other tasks run.
 const UNLOCK_KEYS: usize = 256;
 
@@ -48,6 +53,8 @@ pub(crate) struct CoreContext {
     waiting: RefCell<BTreeMap<Ticket, oneshot::Sender<Woken>>>,
     /// Set once while the core opens.
     pub(crate) log: OnceCell<Log>,
+    /// Told when a lock is waited for so long that it may be in a circle over several cores.
+    pub(crate) long_waits: Notify,
     pub(crate) deadlocks: Cell<u64>,
     pub(crate) lock_timeouts: Cell<u64>,
 }
@@ -74,6 +81,7 @@ impl CoreContext {
             locks: RefCell::default(),
             waiting: RefCell::default(),
             log: OnceCell::new(),
+            long_waits: Notify::new(),
             deadlocks: Cell::new(0),
             lock_timeouts: Cell::new(0),
         }
@@ -124,10 +132,10 @@ impl CoreContext {
             self.sacrifice(victim);
         }
         let since = time::now();
-        match time::timeout(self.options.lock_timeout, answer).await {
+        match self.granted(answer).await {
             Ok(Ok(Woken::Granted)) => Ok(()),
             Ok(Ok(Woken::Deadlock) | Err(_)) => Err(self.deadlock(ticket, &name())),
-            Err(_elapsed) => {
+            Err(Elapsed) => {
                 self.lock_timeouts.set(self.lock_timeouts.get() + 1);
                 let blocker = self.locks.borrow().blocker(ticket);
                 Err(timed_out(&name(), blocker, since.elapsed()))
@@ -135,10 +143,28 @@ impl CoreContext {
         }
     }
 
+    /// Waits for a lock. Long enough, and it may be part of a circle over several cores: those who
+    /// look for such are told, again and again while it lasts.
+    async fn granted(
+        &self,
+        mut answer: oneshot::Receiver<Woken>,
+    ) -> Result<Result<Woken, Closed>, Elapsed> {
+        let mut left = self.options.lock_timeout;
+        while left > DEADLOCK_AFTER {
+            match time::timeout(DEADLOCK_AFTER, &mut answer).await {
+                Err(Elapsed) => self.long_waits.notify_one(),
+                woken => return woken,
+            }
+            left -= DEADLOCK_AFTER;
+        }
+        time::timeout(left, answer).await
+    }
+
     /// Fails everything a transaction waits for on this core.
-    fn sacrifice(&self, victim: TxnId) {
-        self.deadlocks.set(self.deadlocks.get() + 1);
-        for ticket in self.locks.borrow().tickets_of(victim) {
+    pub(crate) fn sacrifice(&self, victim: TxnId) {
+        let tickets = self.locks.borrow().tickets_of(victim);
+        self.deadlocks.set(self.deadlocks.get() + u64::from(!tickets.is_empty()));
+        for ticket in tickets {
             if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
                 let _ = waiting.send(Woken::Deadlock);
             }

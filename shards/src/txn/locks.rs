@@ -18,6 +18,9 @@ const LOCK_MAPS: u64 = 256;
 /// Locks of a transaction in a partition that a report looks at.
 const REPORTED_KEYS_MAX: usize = 1_000;
 
+/// Holders that are named of a lock for one who waits behind others.
+const NEAREST_HOLDERS: usize = 4;
+
 /// How a key is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockMode {
@@ -31,6 +34,15 @@ impl LockMode {
     fn conflicts(self, other: LockMode) -> bool {
         self == LockMode::Exclusive || other == LockMode::Exclusive
     }
+}
+
+/// A transaction that waits on a core, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Who waits.
+    pub txn: TxnId,
+    /// Who stands in its way.
+    pub waits_for: Vec<TxnId>,
 }
 
 /// What a transaction locks, for people to look at.
@@ -115,6 +127,27 @@ impl Lock {
                 .filter(|(txn, mode)| *txn != waiter.txn && waiter.mode.conflicts(*mode))
                 .map(|(txn, _)| txn),
         );
+    }
+
+    /// Those in the way of a waiter by whom all others are reached: the ones ahead of it in the queue
+    /// up to the first that waits for all before it, and some of the holders, or all of them where
+    /// nobody is ahead.
+    fn nearest_blockers(&self, ticket: Ticket, out: &mut Vec<TxnId>) {
+        let Some(at) = self.queue.iter().position(|waiter| waiter.ticket == ticket) else { return };
+        let waiter = self.queue[at];
+        let is_in_the_way =
+            |txn: TxnId, mode: LockMode| txn != waiter.txn && waiter.mode.conflicts(mode);
+        for ahead in self.queue.iter().take(at).rev() {
+            if is_in_the_way(ahead.txn, ahead.mode) {
+                out.push(ahead.txn);
+                if ahead.mode == LockMode::Exclusive {
+                    break;
+                }
+            }
+        }
+        let holders_max = if out.is_empty() { usize::MAX } else { NEAREST_HOLDERS };
+        let holders = self.holders.iter().filter(|(txn, mode)| is_in_the_way(*txn, *mode));
+        out.extend(holders.take(holders_max).map(|(txn, _)| *txn));
     }
 }
 
@@ -288,6 +321,18 @@ impl LockTable {
             Some(LockReport { txn: *txn, object, mode: waiter.mode, waits_for: Some(waits_for) })
         });
         held.chain(waiting).collect()
+    }
+
+    /// Who waits for whom: enough to find every circle of waiting transactions, and no more than a
+    /// few for each that waits, however many stand in one queue.
+    pub(crate) fn waits(&self) -> Vec<Wait> {
+        let waits = self.waiting.iter().filter_map(|(&ticket, (lock_key, txn))| {
+            let lock = self.locks.get(lock_key)?;
+            let mut waits_for = Vec::new();
+            lock.nearest_blockers(ticket, &mut waits_for);
+            Some(Wait { txn: *txn, waits_for })
+        });
+        waits.collect()
     }
 
     /// Requests that wait.

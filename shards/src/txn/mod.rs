@@ -27,7 +27,9 @@
 //!
 //! **Locks** are per key, shared or exclusive, first come first served, one table a core
 //! ([`locks`]). Circles of waiting transactions on this core cost their youngest member (40P01);
-//! circles over several cores end by the lock timeout (55P03).
+//! circles over several cores are found by the routers, who ask all cores when a lock has been waited
+//! for a while. What is in the way and no lock (an outcome, a schema change) ends by the lock timeout
+//! (55P03).
 //!
 //! **Going back.** A transaction that may go back to a savepoint, or has a cursor open, names a
 //! *mark* with each change. What the first change of a key after a mark replaces is kept with it
@@ -46,8 +48,7 @@
 //! # What is not here
 //!
 //! No range locks and no predicate locks: the first life's isolation is READ COMMITTED with
-//! exclusive row locks. No deadlock detection across cores. Coordinators live in the router
-//! (`src/txn`).
+//! exclusive row locks. Coordinators live in the router (`src/txn`).
 
 mod access;
 mod context;
@@ -65,6 +66,6 @@ mod tests;
 pub use access::PointLookup;
 pub(crate) use context::{CoreContext, TxnOptions};
 pub(crate) use fragment::FragmentRead;
-pub use locks::{LockMode, LockReport};
+pub use locks::{LockMode, LockReport, Wait};
 pub(crate) use partition::{Needed, Partition};
 pub(crate) use snapshots::SnapshotGuard;

@@ -1,6 +1,6 @@
 //! The pure parts, as tables: locks, and what a partition's states answer.
 
-use super::locks::{Acquired, LockMode, LockReport, LockTable, Ticket};
+use super::locks::{Acquired, LockMode, LockReport, LockTable, Ticket, Wait};
 use super::state::{Decision, Finish, Phase, Refusal, Returned, TxnStates, Vote};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
@@ -81,6 +81,30 @@ fn a_report_says_who_holds_and_who_waits_for_whom() {
     );
     release(&mut table, 1);
     assert_eq!(table.report().len(), 3);
+}
+
+#[test]
+fn who_waits_in_a_long_queue_names_those_next_to_it() {
+    let mut table = LockTable::default();
+    assert_eq!(ask(&mut table, 1, "a", Exclusive), Acquired::Granted);
+    let modes = [Exclusive, Exclusive, Shared, Shared, Exclusive];
+    for (age, mode) in (2..).zip(modes) {
+        queued(ask(&mut table, age, "a", mode));
+    }
+    let wait = |age, waits_for: &[u64]| Wait {
+        txn: txn(age),
+        waits_for: waits_for.iter().map(|&age| txn(age)).collect(),
+    };
+    assert_eq!(
+        table.waits(),
+        [
+            wait(2, &[1]),
+            wait(3, &[2, 1]),
+            wait(4, &[3, 1]),
+            wait(5, &[3, 1]),
+            wait(6, &[5, 4, 3, 1]),
+        ]
+    );
 }
 
 #[test]
