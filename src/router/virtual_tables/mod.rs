@@ -15,8 +15,8 @@
 //! ```
 //!
 //! All show the session's own database. Those that no file makes are empty: PhantomDB has no
-//! triggers, policies or partitions to list, and what its sessions do is not shown yet; what a
-//! session itself keeps (`pg_cursors`) it fills in. The system's own relations are in `pg_class`,
+//! triggers, policies or partitions to list. What a session itself keeps (`pg_cursors`), and what it
+//! asks the node's cores for (`pg_stat_activity`), it fills in. The system's own relations are in `pg_class`,
 //! but their columns are not in `pg_attribute`. The functions over these tables (`pg_get_indexdef`
 //! and its like) are in `functions.rs`.
 
