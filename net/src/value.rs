@@ -6,7 +6,7 @@ use crate::codec::{Malformed, Reader, Wire, put_bytes};
 use bigdecimal::num_bigint::BigInt;
 use bytes::{BufMut, BytesMut};
 use model::array::{Array, DIMENSIONS_MAX, Dimension};
-use model::numeric::Numeric;
+use model::numeric::{Numeric, Special};
 use model::types::{DataType, NumericLimits, RegKind};
 use model::value::{Interval, Value, ValueRef};
 use std::sync::Arc;
@@ -109,8 +109,15 @@ fn put_eight(out: &mut BytesMut, tag: u8, body: [u8; 8]) {
 }
 
 fn put_numeric(out: &mut BytesMut, value: &Numeric) {
-    let (digits, exponent) = value.decimal().as_bigint_and_exponent();
     out.put_u8(NUMERIC);
+    let decimal = match value {
+        Numeric::Finite(decimal) => decimal,
+        Numeric::Special(special) => {
+            out.put_u16_le(special.code());
+            return put_bytes(out, &[]);
+        }
+    };
+    let (digits, exponent) = decimal.as_bigint_and_exponent();
     match u16::try_from(exponent) {
         Ok(scale) if scale <= NUMERIC_SCALE_MAX => {
             out.put_u16_le(scale);
@@ -119,8 +126,7 @@ fn put_numeric(out: &mut BytesMut, value: &Numeric) {
         // Trailing zeros before the point, or digits behind what numeric has: written out, cut.
         _ => {
             let scale = if exponent < 0 { 0 } else { NUMERIC_SCALE_MAX };
-            let (digits, _) =
-                value.decimal().with_scale(i64::from(scale)).into_bigint_and_exponent();
+            let (digits, _) = decimal.with_scale(i64::from(scale)).into_bigint_and_exponent();
             out.put_u16_le(scale);
             put_bytes(out, &digits.to_signed_bytes_le());
         }
@@ -153,10 +159,17 @@ pub fn take_value<'a>(input: &mut Reader<'a>) -> Result<ValueRef<'a>, Malformed>
 
 fn take_numeric(input: &mut Reader<'_>) -> Result<Numeric, Malformed> {
     let scale = u16::decode(input)?;
-    if scale > NUMERIC_SCALE_MAX {
+    let special = Special::from_code(scale);
+    if scale > NUMERIC_SCALE_MAX && special.is_none() {
         return Err(Malformed::OutOfRange("a numeric's scale"));
     }
     let digits = input.bytes()?;
+    if let Some(special) = special {
+        return match digits {
+            [] => Ok(Numeric::Special(special)),
+            _ => Err(Malformed::OutOfRange("a numeric's length")),
+        };
+    }
     if digits.is_empty() || digits.len() > NUMERIC_BYTES_MAX {
         return Err(Malformed::OutOfRange("a numeric's length"));
     }
@@ -312,7 +325,8 @@ mod tests {
 
     #[test]
     fn numerics_keep_their_display_scale() {
-        for text in ["0", "1.50", "-0.001", "123456789012345678901234567890.10", "-128", "255"] {
+        let finite = ["0", "1.50", "-0.001", "123456789012345678901234567890.10", "-128", "255"];
+        for text in finite.into_iter().chain(["NaN", "Infinity", "-Infinity"]) {
             let value = Value::Numeric(text.parse().unwrap());
             let Value::Numeric(back) = round_trip(&value) else { panic!("a numeric") };
             assert_eq!(back.to_string(), text);
@@ -333,6 +347,9 @@ mod tests {
         let bytes = [NUMERIC, 0xff, 0xff, 1, 0, 0, 0, 1];
         let refused = Err(Malformed::OutOfRange("a numeric's scale"));
         assert_eq!(decode_all::<Value>(&bytes), refused);
+        let infinity_of_one_digit = [NUMERIC, 0x00, 0xd0, 1, 0, 0, 0, 1];
+        let refused = Err(Malformed::OutOfRange("a numeric's length"));
+        assert_eq!(decode_all::<Value>(&infinity_of_one_digit), refused);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod array;
 use bytes::{BufMut, BytesMut};
 use model::error::{SqlError, SqlState};
 use model::moment;
-use model::numeric::Numeric;
+use model::numeric::{Numeric, Special};
 use model::types::DataType;
 use model::value::{Interval, Value, ValueRef};
 use shards::exec::input;
@@ -20,6 +20,8 @@ const NUMERIC_GROUP: usize = 4;
 const NUMERIC_BASE: u16 = 10_000;
 /// The sign of a negative `numeric`.
 const NUMERIC_NEGATIVE: u16 = 0x4000;
+/// What PostgreSQL sends as the scale of an infinity, where nobody looks at it.
+const INFINITY_SCALE: u16 = 0x20;
 /// What stands before the text of a `jsonb`.
 const JSONB_VERSION: u8 = 1;
 /// Most digits behind the point that a `numeric` shows.
@@ -40,6 +42,12 @@ pub fn encode(out: &mut BytesMut, value: &ValueRef<'_>, data_type: DataType) {
         },
         ValueRef::Float(number) if data_type == DataType::Float4 => out.put_f32(*number as f32),
         ValueRef::Float(number) => out.put_f64(*number),
+        ValueRef::Numeric(Numeric::Special(special)) => {
+            // No digits, no weight: the sign says all.
+            out.put_u32(0);
+            out.put_u16(special.code());
+            out.put_u16(if *special == Special::NaN { 0 } else { INFINITY_SCALE });
+        }
         ValueRef::Numeric(number) => encode_numeric(out, &number.to_string()),
         ValueRef::Text(text) => out.put_slice(text.as_bytes()),
         ValueRef::Jsonb(text) => {
@@ -109,8 +117,8 @@ fn digits(ascii: &[u8]) -> u16 {
 /// Reads a value of `data_type` that is all of `bytes`.
 ///
 /// # Errors
-/// 22P03 where the bytes are no such value, 22021 where text is not UTF-8, 0A000 for the numbers
-/// that [`Numeric`] does not have (`NaN`, infinities).
+/// 22P03 where the bytes are no such value, 22021 where text is not UTF-8, 22008 for a moment that
+/// is out of range.
 pub fn decode(bytes: &[u8], data_type: DataType) -> Result<Value, SqlError> {
     let value = match data_type {
         DataType::Bool => match bytes {
@@ -230,14 +238,16 @@ fn decode_numeric(bytes: &[u8]) -> Result<Option<Value>, SqlError> {
     header.iter_mut().zip(&mut words).for_each(|(place, word)| *place = word);
     let [count, weight, sign, scale] = header;
     let groups: Vec<u16> = words.collect();
-    if sign != 0 && sign != NUMERIC_NEGATIVE {
-        return Err(SqlError::unsupported("a numeric that is NaN or infinite"));
-    }
+    let special = Special::from_code(sign);
     let valid = usize::from(count) == groups.len()
+        && (special.is_some() || sign == 0 || sign == NUMERIC_NEGATIVE)
         && scale <= NUMERIC_SCALE_MAX
         && groups.iter().all(|group| *group < NUMERIC_BASE);
     if !valid {
         return Ok(None);
+    }
+    if let Some(special) = special {
+        return Ok(Some(Value::Numeric(Numeric::Special(special))));
     }
     Ok(Some(Value::Numeric(number(&groups, weight as i16, sign != 0, usize::from(scale))?)))
 }
@@ -291,6 +301,9 @@ mod tests {
             ("0.00001", "0001fffe00000005 03e8"),
             ("1.50", "0002000000000002 0001 1388"),
             ("100000000.00000001", "0005000200000008 0001 0000 0000 0000 0001"),
+            ("NaN", "00000000c0000000"),
+            ("Infinity", "00000000d0000020"),
+            ("-Infinity", "00000000f0000020"),
         ];
         for (text, hex) in table {
             let bytes = encoded(&numeric(text), DataType::Numeric(None));
@@ -353,12 +366,15 @@ mod tests {
 
     #[test]
     fn malformed_numbers_are_refused() {
-        let nan = [0, 0, 0, 0, 0xc0, 0, 0, 0];
+        let unknown_sign = [0, 0, 0, 0, 0x80, 0, 0, 0];
         let state = |bytes: &[u8]| decode(bytes, DataType::Numeric(None)).unwrap_err().state();
-        assert_eq!(state(&nan), SqlState::FEATURE_NOT_SUPPORTED);
-        for bytes in
-            [&[][..], &[0; 7], &[0, 1, 0, 0, 0, 0, 0, 0], &[0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10]]
-        {
+        for bytes in [
+            &[][..],
+            &[0; 7],
+            &unknown_sign,
+            &[0, 1, 0, 0, 0, 0, 0, 0],
+            &[0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10],
+        ] {
             assert_eq!(state(bytes), SqlState::INVALID_BINARY_REPRESENTATION, "{bytes:?}");
         }
     }

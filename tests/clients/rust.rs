@@ -3,9 +3,13 @@
 use super::subject;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures::{SinkExt, StreamExt, TryStreamExt, future};
+use std::error::Error;
 use std::time::Duration;
 use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutStream};
-use tokio_postgres::types::{Date, Json, PgLsn, Timestamp, ToSql, Type};
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{
+    Date, FromSql, IsNull, Json, PgLsn, Timestamp, ToSql, Type, accepts, to_sql_checked,
+};
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, SimpleQueryMessage, Socket};
 use uuid::Uuid;
 
@@ -47,7 +51,7 @@ async fn there_and_back<T>(
     values: &[T],
 ) -> Result<(), tokio_postgres::Error>
 where
-    T: ToSql + Sync + PartialEq + std::fmt::Debug + for<'a> tokio_postgres::types::FromSql<'a>,
+    T: ToSql + Sync + PartialEq + std::fmt::Debug + for<'a> FromSql<'a>,
 {
     let name = format!("rs_{}", data_type.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
     fresh(client, &name, &format!("id int PRIMARY KEY, v {data_type}")).await?;
@@ -111,6 +115,48 @@ fn values_there_and_back() {
         there_and_back(c, "jsonb", &[Json(vec![1, 2, 3])]).await?;
         there_and_back(c, "json", &[Json(vec![1, 2, 3])]).await?;
         Ok(())
+    });
+}
+
+/// A `numeric` as it travels: this driver has no type for it.
+#[derive(Debug, PartialEq)]
+struct RawNumeric(Vec<u8>);
+
+impl<'a> FromSql<'a> for RawNumeric {
+    fn from_sql(_type: &Type, raw: &'a [u8]) -> Result<RawNumeric, Box<dyn Error + Sync + Send>> {
+        Ok(RawNumeric(raw.to_vec()))
+    }
+
+    accepts!(NUMERIC);
+}
+
+impl ToSql for RawNumeric {
+    fn to_sql(
+        &self,
+        _type: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    accepts!(NUMERIC);
+    to_sql_checked!();
+}
+
+#[test]
+fn numbers_without_digits_there_and_back() {
+    connected(|client, _| async move {
+        let special = |sign: u8, scale: u8| RawNumeric(vec![0, 0, 0, 0, sign, 0, 0, scale]);
+        let (nan, infinity, below) = (special(0xc0, 0), special(0xd0, 0x20), special(0xf0, 0x20));
+        for (number, text) in [(&nan, "NaN"), (&infinity, "Infinity"), (&below, "-Infinity")] {
+            let row = client.query_one("SELECT $1::numeric::text", &[number]).await?;
+            assert_eq!(row.get::<_, String>(0), text);
+        }
+        let refused = client.query_one("SELECT $1::numeric(5, 2)", &[&infinity]).await;
+        assert_eq!(state(refused), "22003");
+        there_and_back(&client, "numeric", &[nan, infinity, below]).await?;
+        there_and_back(&client, "numeric(5, 2)", &[special(0xc0, 0)]).await
     });
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use model::error::{ErrorFields, SqlError, SqlState};
+use model::numeric::{Numeric, Special};
 use model::types::{DataType, ElementType, NumericLimits};
 use model::value::{Interval, Value};
 use net::frame::{Frame, FrameDecoder, StreamId};
@@ -20,9 +21,10 @@ fn value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::Bool),
         any::<i64>().prop_map(Value::Int),
         any::<f64>().prop_map(Value::Float),
-        (any::<i128>(), 0i64..100).prop_map(|(digits, scale)| {
-            Value::Numeric(model::numeric::Numeric::new(digits.into(), scale))
-        }),
+        (any::<i128>(), 0i64..100)
+            .prop_map(|(digits, scale)| { Value::Numeric(Numeric::new(digits.into(), scale)) }),
+        prop::sample::select(&Special::ALL[..])
+            .prop_map(|special| Value::Numeric(Numeric::Special(special))),
         ".{0,40}".prop_map(Value::from),
         vec(any::<u8>(), 0..40).prop_map(|bytes| Value::Bytes(bytes.into())),
         any::<i32>().prop_map(Value::Date),

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use model::error::{ErrorFields, SqlError, SqlState};
+use model::numeric::Numeric;
 use model::types::{DataType, ElementType, NumericLimits, RegKind};
 use model::value::{Interval, Value};
 use net::frame::StreamId;
@@ -26,6 +27,8 @@ pub fn values() -> Vec<Value> {
         Value::Int(-2),
         Value::Float(1.5),
         Value::Numeric("-12.50".parse().unwrap()),
+        Value::Numeric(Numeric::NAN),
+        Value::Numeric(Numeric::NEGATIVE_INFINITY),
         Value::from("héllo"),
         Value::Bytes(vec![0, 255].into()),
         Value::Date(-1),

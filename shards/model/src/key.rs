@@ -9,7 +9,7 @@
 //! | integers, date, time, timestamp | eight bytes, big-endian, sign bit flipped |
 //! | floats | the IEEE bits, big-endian; negative inverted, others with the sign bit flipped; -0 is 0, NaN is all ones |
 //! | text, bytes | the bytes, each 0 followed by 255; then 0 0 |
-//! | numeric | sign (0, 1, 2), then for non-zero: exponent (as an integer), digits + 1 a byte, 0; all but the sign inverted where negative |
+//! | numeric | -Infinity 0, negative 1, zero 2, positive 3, Infinity 4, NaN 5; then of what is finite and not zero: exponent (as an integer), digits + 1 a byte, 0; inverted where negative |
 //! | interval | its comparable length as a 16-byte integer, then its three parts |
 //! | uuid | sixteen bytes |
 //! | jsonb | a byte for the kind, then the string, number or boolean as above, or how many elements or members and each of them |
@@ -21,7 +21,7 @@
 use crate::array::Array;
 use crate::id::ObjectId;
 use crate::json::Json;
-use crate::numeric::Numeric;
+use crate::numeric::{Numeric, Special};
 use crate::value::Value;
 use bigdecimal::num_bigint::Sign;
 
@@ -113,13 +113,18 @@ pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 pub(crate) fn push_numeric(out: &mut Vec<u8>, value: &Numeric) {
-    let normalized = value.decimal().normalized();
-    let (digits, scale) = normalized.as_bigint_and_exponent();
+    let decimal = match value {
+        Numeric::Finite(decimal) => decimal,
+        Numeric::Special(Special::NegativeInfinity) => return out.push(0),
+        Numeric::Special(Special::Infinity) => return out.push(4),
+        Numeric::Special(Special::NaN) => return out.push(5),
+    };
+    let (digits, scale) = decimal.normalized().into_bigint_and_exponent();
     let (sign, magnitude) = (digits.sign(), digits.magnitude().to_str_radix(10));
     match sign {
-        Sign::NoSign => return out.push(1),
-        Sign::Minus => out.push(0),
-        Sign::Plus => out.push(2),
+        Sign::Minus => out.push(1),
+        Sign::NoSign => return out.push(2),
+        Sign::Plus => out.push(3),
     }
     let start = out.len();
     // 0.d1d2d3... times ten to the exponent: of two numbers the greater exponent is the greater.
@@ -215,6 +220,7 @@ mod tests {
             .collect(),
             ["", "\0", "\0a", "a", "a\0", "aa", "b", "é"].into_iter().map(Value::from).collect(),
             [
+                "-Infinity",
                 "-1000",
                 "-12.5",
                 "-12.4",
@@ -226,6 +232,8 @@ mod tests {
                 "1.5",
                 "10",
                 "99999999999999999999",
+                "Infinity",
+                "NaN",
             ]
             .into_iter()
             .map(numeric)

@@ -6,7 +6,7 @@
 //! the block or record that carries them, never from validation at each read.
 
 use crate::array::{Array, Dimension};
-use crate::numeric::Numeric;
+use crate::numeric::{Numeric, Special};
 use crate::value::{Interval, Value, ValueRef};
 use bigdecimal::num_bigint::BigInt;
 use rkyv::{Archive, Serialize, rancor};
@@ -34,6 +34,7 @@ enum StoredValue {
     Uuid(Box<[u8; 16]>),
     Array(Box<StoredArray>),
     Jsonb(String),
+    SpecialNumeric(u16),
 }
 
 /// An array's elements are a row of their own.
@@ -69,8 +70,9 @@ impl From<&Value> for StoredValue {
             Value::Bool(v) => StoredValue::Bool(*v),
             Value::Int(v) => StoredValue::Int(*v),
             Value::Float(v) => StoredValue::Float(*v),
-            Value::Numeric(v) => {
-                let (digits, scale) = v.decimal().as_bigint_and_exponent();
+            Value::Numeric(Numeric::Special(v)) => StoredValue::SpecialNumeric(v.code()),
+            Value::Numeric(Numeric::Finite(v)) => {
+                let (digits, scale) = v.as_bigint_and_exponent();
                 StoredValue::Numeric(Box::new(StoredNumeric {
                     digits: digits.to_signed_bytes_le(),
                     scale,
@@ -172,6 +174,9 @@ fn view(value: &ArchivedStoredValue) -> ValueRef<'_> {
             BigInt::from_signed_bytes_le(&v.digits),
             v.scale.to_native(),
         )),
+        ArchivedStoredValue::SpecialNumeric(v) => ValueRef::Numeric(Numeric::Special(
+            Special::from_code(v.to_native()).expect("a stored code is one that `encode` wrote"),
+        )),
         ArchivedStoredValue::Text(v) => ValueRef::Text(v),
         ArchivedStoredValue::Bytes(v) => ValueRef::Bytes(v),
         ArchivedStoredValue::Date(v) => ValueRef::Date(v.to_native()),
@@ -200,6 +205,9 @@ mod tests {
             Value::Int(i64::MIN),
             Value::Float(-0.5),
             Value::Numeric("-123456789012345678901234567890.1250".parse().unwrap()),
+            Value::Numeric(Numeric::NAN),
+            Value::Numeric(Numeric::INFINITY),
+            Value::Numeric(Numeric::NEGATIVE_INFINITY),
             Value::from("short"),
             Value::from("a string that does not fit into the archive's inline form"),
             Value::Bytes(vec![0, 255].into()),

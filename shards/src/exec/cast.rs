@@ -6,7 +6,7 @@ use model::array::Array;
 use model::error::{SqlError, SqlState};
 use model::json::Json;
 use model::moment::{self, DAY_MICROS};
-use model::numeric::Numeric;
+use model::numeric::{Numeric, Special};
 use model::text;
 use model::types::DataType;
 use model::value::{Interval, Value};
@@ -214,7 +214,8 @@ fn number(value: &Value, from: DataType, to: DataType) -> Result<Value, SqlError
     }
 }
 
-/// Floats round half to even, numerics half away from zero; 22003 outside of the type.
+/// Floats round half to even, numerics half away from zero; 22003 outside of the type, 0A000 where a
+/// numeric has no digits.
 fn to_integer(value: &Value, to: DataType) -> Result<Value, SqlError> {
     /// The first float that is too large: 2^63.
     const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
@@ -223,6 +224,13 @@ fn to_integer(value: &Value, to: DataType) -> Result<Value, SqlError> {
         Value::Float(float) => {
             let rounded = float.round_ties_even();
             (-TOO_LARGE..TOO_LARGE).contains(&rounded).then_some(rounded as i64)
+        }
+        Value::Numeric(Numeric::Special(special)) => {
+            let name = if *special == Special::NaN { "NaN" } else { "infinity" };
+            return Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("cannot convert {name} to {to}"),
+            ));
         }
         Value::Numeric(number) => decimal::to_i64(number),
         _ => None,

@@ -36,7 +36,7 @@ use model::value::Value;
 pub use aggregate::{ResolvedAggregate, resolve_aggregate};
 pub use backend::reaches_backends;
 pub use date::clock_micros;
-pub(super) use math::{float_power, numeric_power};
+pub(super) use math::{complex_power, float_power, numeric_power, undefined_power};
 pub use names::quote_identifier;
 pub use sequence::{STATE_COLUMNS, calls_sequences, changes_sequences, state_function};
 pub use set::{ResolvedSet, is_set_function, resolve_set};

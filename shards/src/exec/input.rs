@@ -50,9 +50,6 @@ pub fn parse(text: &str, data_type: DataType, now_micros: i64) -> Result<Value, 
         DataType::Float4 | DataType::Float8 => parse_float(trimmed, text, data_type),
         DataType::Numeric(_) => match decimal::parse(trimmed) {
             Some(number) => number.map(Value::Numeric),
-            None if is_special_number(trimmed) => {
-                Err(SqlError::unsupported(format!("numeric {trimmed}")))
-            }
             None => Err(invalid(DataType::Numeric(None), text)),
         },
         DataType::Bytea => parse_bytes(text),

@@ -13,7 +13,7 @@ use model::array::Array;
 use model::batch::{BATCH_ROWS, Batch, Column};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
-use model::numeric::Numeric;
+use model::numeric::{Numeric, Special};
 use model::plan::{ProjectSet, SetCall, SetFunction};
 use model::types::DataType;
 use model::value::{Interval, Value, ValueRef};
@@ -216,6 +216,11 @@ fn answers(call: &SetCall, values: &[Value]) -> Result<Answers, SqlError> {
                 [Value::Numeric(step)] => step.clone(),
                 _ => Numeric::from(1),
             };
+            for (what, number) in
+                [("start value", start), ("stop value", stop), ("step size", &step)]
+            {
+                refuse_special(what, number)?;
+            }
             refuse_zero(step == Numeric::from(0))?;
             Answers::Numbers { next: start.clone(), stop: stop.clone(), step }
         }
@@ -238,6 +243,12 @@ fn refuse_zero(zero: bool) -> Result<(), SqlError> {
         ));
     }
     Ok(())
+}
+
+fn refuse_special(what: &str, number: &Numeric) -> Result<(), SqlError> {
+    let Numeric::Special(special) = number else { return Ok(()) };
+    let name = if *special == Special::NaN { "NaN" } else { "infinity" };
+    Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("{what} cannot be {name}")))
 }
 
 impl Answers {

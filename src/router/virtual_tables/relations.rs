@@ -316,10 +316,14 @@ fn written(default: &Expression) -> String {
             other => written(other),
         },
         Expression::Literal(Value::Text(text), data_type) => quoted(text, *data_type),
-        // A sign alone would be an operator.
+        // A sign alone would be an operator, a word a name.
         Expression::Literal(value, data_type) if data_type.is_number() => {
             let text = value.to_text(*data_type);
-            if text.starts_with('-') { quoted(&text, *data_type) } else { text }
+            if text.starts_with(|c: char| c.is_ascii_digit()) {
+                text
+            } else {
+                quoted(&text, *data_type)
+            }
         }
         other => explain::expression(other),
     }

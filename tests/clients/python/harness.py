@@ -48,8 +48,7 @@ def same(left, right):
 D = decimal.Decimal
 UTC = datetime.timezone.utc
 
-# The type of a column, and values that every driver reads back as it gave them. What PhantomDB's
-# types do not have, a numeric that is no number or infinite, is not here.
+# The type of a column, and values that every driver reads back as it gave them.
 VALUES = [
     ("boolean", [True, False]),
     ("smallint", [0, 1, -1, 32767, -32768]),
@@ -74,9 +73,10 @@ VALUES = [
             D("1E-30").quantize(D("1E-30")),
             D("12345678901234567890123456789012345678901234567890"),
             D("-98765432109876543210.01234567890123456789"),
+            D("NaN"),
         ],
     ),
-    ("numeric(10,3)", [D("0.000"), D("1234567.891"), D("-1234567.891")]),
+    ("numeric(10,3)", [D("0.000"), D("1234567.891"), D("-1234567.891"), D("NaN")]),
     ("text", ["", " ", "plain", "quote ' \\ \" %s $1", "žluťoučký 🐘 中文", "a\nb\tc\r", "x" * 100_000]),
     ("varchar(5)", ["", "abc", "🐘🐘🐘🐘🐘"]),
     ("char(5)", ["abc  ", "🐘    ", "12345"]),
@@ -144,7 +144,7 @@ ARRAYS = [
     ("integer", [[], [1], [None], [2**31 - 1, -(2**31)], [[1, 2], [3, None]], [[[1], [2]], [[3], [4]]]]),
     ("bigint", [[2**63 - 1, None, -(2**63)]]),
     ("double precision", [[0.5, None, -math.inf]]),
-    ("numeric", [[D("1.50"), None, D("-123456789012345678901234567890.5")]]),
+    ("numeric", [[D("1.50"), None, D("-123456789012345678901234567890.5"), D("NaN")]]),
     (
         "text",
         [[], ["", "NULL", "null", None, 'quote " and \\', "comma,{brace}", " spaces ", "🐘"], [["a", "b"], ["c", None]]],
@@ -163,6 +163,11 @@ LITERALS = [
     ("real", "1e-45", "1e-45"),
     ("real", "0.1", "0.1"),
     ("numeric", "9" * 1000 + "." + "8" * 1000, "9" * 1000 + "." + "8" * 1000),
+    ("numeric", "nan", "NaN"),
+    ("numeric", "inf", "Infinity"),
+    ("numeric", "-Infinity", "-Infinity"),
+    ("numeric(4,2)", "NaN", "NaN"),
+    ("numeric[]", "{NaN,infinity,1.0}", "{NaN,Infinity,1.0}"),
     ("date", "infinity", "infinity"),
     ("date", "-infinity", "-infinity"),
     ("date", "4713-01-01 BC", "4713-01-01 BC"),

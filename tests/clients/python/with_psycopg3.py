@@ -13,7 +13,7 @@ from psycopg.types import TypeInfo
 from psycopg.types.json import Json, Jsonb
 
 import harness
-from harness import ARRAYS, LITERALS, VALUES, same
+from harness import ARRAYS, LITERALS, VALUES, D, same
 
 
 class Connected(unittest.TestCase):
@@ -63,6 +63,10 @@ class Types(Connected):
             with self.subTest(data_type):
                 self.there_and_back(number, data_type, values)
 
+    def test_infinite_numbers(self):
+        # Other drivers here do not send them.
+        self.there_and_back("infinite", "numeric", [D("Infinity"), D("-Infinity")])
+
     def test_arrays(self):
         for number, (data_type, values) in enumerate(ARRAYS):
             with self.subTest(data_type):
@@ -99,6 +103,7 @@ class Types(Connected):
             ("bigint", "9223372036854775808", "22003"),
             ("real", "1e39", "22003"),
             ("numeric(4,2)", "100", "22003"),
+            ("numeric(4,2)", "Infinity", "22003"),
             ("boolean", "maybe", "22P02"),
             ("uuid", "123", "22P02"),
             ("date", "2023-02-29", "22008"),

@@ -240,7 +240,8 @@ fn grows_forever(call: &Call<'_>) -> Result<bool, SqlError> {
 fn extract(call: &Call<'_>) -> Result<Value, SqlError> {
     if let Some(sign) = infinity(&call.values[1]) {
         return match grows_forever(call)? {
-            true => Err(SqlError::unsupported(format!("numeric {sign}Infinity"))),
+            true if sign == "-" => Ok(Value::Numeric(Numeric::NEGATIVE_INFINITY)),
+            true => Ok(Value::Numeric(Numeric::INFINITY)),
             false => Ok(Value::Null),
         };
     }

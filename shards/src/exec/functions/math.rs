@@ -41,11 +41,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("trunc", &[EXACT, Int4], EXACT, |c| {
         decimal::truncate(c.numeric(0)?, c.int(1)?).map(Value::Numeric)
     }),
-    exact1("sign", |c| {
-        let zero = Numeric::from(0);
-        let order = c.numeric(0)?.cmp(&zero);
-        Ok(Value::Numeric(Numeric::from(order as i64)))
-    }),
+    exact1("sign", |c| Ok(Value::Numeric(decimal::sign(c.numeric(0)?)))),
     float1("sign", |c| {
         let number = c.float(0)?;
         Ok(Value::Float(if number == 0.0 || number.is_nan() { number } else { number.signum() }))
@@ -88,9 +84,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         decimal::modulo(c.numeric(0)?, c.numeric(1)?).map(Value::Numeric)
     }),
     Function::new("div", &[EXACT, EXACT], EXACT, |c| {
-        let remainder = decimal::modulo(c.numeric(0)?, c.numeric(1)?)?;
-        let whole = decimal::divide(&decimal::subtract(c.numeric(0)?, &remainder)?, c.numeric(1)?)?;
-        decimal::round(&whole, 0).map(Value::Numeric)
+        decimal::whole_quotient(c.numeric(0)?, c.numeric(1)?).map(Value::Numeric)
     }),
     Function::new("pi", &[], Float8, |_| Ok(Value::Float(std::f64::consts::PI))),
     Function::new("random", &[], Float8, |_| {
@@ -158,15 +152,29 @@ fn checked(number: f64, from_finite: bool) -> Result<Value, SqlError> {
     Ok(Value::Float(number))
 }
 
+/// 2201F: zero to a negative power.
+pub fn undefined_power() -> SqlError {
+    SqlError::new(
+        SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
+        "zero raised to a negative power is undefined",
+    )
+}
+
+/// 2201F: a negative number to a power that is not whole.
+pub fn complex_power() -> SqlError {
+    SqlError::new(
+        SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
+        "a negative number raised to a non-integer power yields a complex result",
+    )
+}
+
 /// `a ^ b`; 2201F where it is not real, 22003 where it is too large or too small.
 pub fn float_power(a: f64, b: f64) -> Result<f64, SqlError> {
-    let refuse =
-        |message| Err(SqlError::new(SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION, message));
     if a == 0.0 && b < 0.0 {
-        return refuse("zero raised to a negative power is undefined");
+        return Err(undefined_power());
     }
     if a < 0.0 && b.is_finite() && b.fract() != 0.0 {
-        return refuse("a negative number raised to a non-integer power yields a complex result");
+        return Err(complex_power());
     }
     let power = a.powf(b);
     if a.is_finite() && b.is_finite() {
@@ -182,12 +190,12 @@ pub fn float_power(a: f64, b: f64) -> Result<f64, SqlError> {
 
 /// As [`float_power`], exactly for whole exponents and to the precision of a double otherwise.
 pub fn numeric_power(a: &Numeric, b: &Numeric) -> Result<Numeric, SqlError> {
+    if let Some(limit) = decimal::special_power(a, b) {
+        return limit;
+    }
     let zero = Numeric::from(0);
     if *a == zero && *b < zero {
-        return Err(SqlError::new(
-            SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
-            "zero raised to a negative power is undefined",
-        ));
+        return Err(undefined_power());
     }
     if let Some(exact) = decimal::power(a, b) {
         return exact;

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
+use model::numeric::Numeric;
 use model::text::push_text;
 use model::types::DataType;
 use model::value::ValueRef;
@@ -55,7 +56,9 @@ impl Json {
             match value {
                 ValueRef::Null => out.write_all(b"null")?,
                 ValueRef::Bool(truth) => write!(out, "{truth}")?,
-                ValueRef::Int(_) | ValueRef::Numeric(_) => out.write_all(self.text.as_bytes())?,
+                ValueRef::Int(_) | ValueRef::Numeric(Numeric::Finite(_)) => {
+                    out.write_all(self.text.as_bytes())?
+                }
                 ValueRef::Float(number) if number.is_finite() => {
                     out.write_all(self.text.as_bytes())?
                 }
