@@ -30,6 +30,7 @@ mod snapshots;
 pub mod virtual_tables;
 mod write;
 
+pub use schema::NewStorage;
 pub use snapshots::Snapshot;
 
 use crate::catalog::Catalog;

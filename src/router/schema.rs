@@ -13,6 +13,9 @@
 //! reads them, and its id is used up before the first of them is written.
 
 mod fill;
+mod table_as;
+
+pub use table_as::NewStorage;
 
 use super::peers::{Answer, Call};
 use super::{Router, Statement};
@@ -33,6 +36,7 @@ use model::value::Value;
 use runtime::sync::oneshot;
 use shards::exec::{ExecContext, open};
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,10 +56,20 @@ impl Router {
         ddl: &DdlStatement,
         settings: &SessionSettings,
     ) -> Result<Vec<SqlError>, SqlError> {
-        let (sender, receiver) = oneshot::channel();
         let (router, ddl, settings) = (self.clone(), ddl.clone(), settings.clone());
+        self.in_turn(async move { router.change_in_turn(&ddl, &settings).await }).await
+    }
+
+    /// Does something while nobody else changes the schema, to its end whatever becomes of the
+    /// session.
+    async fn in_turn<T: 'static>(
+        &self,
+        work: impl Future<Output = Result<T, SqlError>> + 'static,
+    ) -> Result<T, SqlError> {
+        let (sender, receiver) = oneshot::channel();
+        let router = self.clone();
         let change = async move {
-            let result = router.take_turn_and_change(&ddl, &settings).await;
+            let result = router.take_turn(work).await;
             // A session that has gone does not want to know.
             let _gone = sender.send(result);
         };
@@ -63,17 +77,16 @@ impl Router {
         receiver.await.map_err(|_closed| SqlError::internal("a schema change broke off"))?
     }
 
-    async fn take_turn_and_change(
+    async fn take_turn<T>(
         &self,
-        ddl: &DdlStatement,
-        settings: &SessionSettings,
-    ) -> Result<Vec<SqlError>, SqlError> {
+        work: impl Future<Output = Result<T, SqlError>>,
+    ) -> Result<T, SqlError> {
         let peers = self.peers();
         peers.call(TURN_CORE, Call::BeginChange).await?;
-        let result = self.change_in_turn(ddl, settings).await;
+        let result = work.await;
         let ended = peers.call(TURN_CORE, Call::EndChange).await;
-        let notices = result?;
-        ended.map(|_| notices)
+        let done = result?;
+        ended.map(|_| done)
     }
 
     async fn change_in_turn(
@@ -107,9 +120,7 @@ impl Router {
         let CatalogChange { upserts, deletes, catalog, work, notices, warnings } = change;
         let catalog = Arc::new(catalog);
         if work.iter().any(DdlWork::fills) {
-            let used = use_ids(before, &catalog)?;
-            self.store(&used.upserts, &used.deletes).await?;
-            self.peers().call_all(Call::Publish(Arc::new(used.catalog))).await?;
+            self.use_ids(before, &catalog).await?;
         }
         for item in &work {
             self.work(item, &catalog, settings).await?;
@@ -117,6 +128,13 @@ impl Router {
         self.store(&upserts, &deletes).await?;
         self.peers().call_all(Call::Publish(catalog)).await?;
         Ok(told(notices, warnings))
+    }
+
+    /// Uses up the ids under which keys will be written.
+    async fn use_ids(&self, before: &Catalog, next: &Catalog) -> Result<(), SqlError> {
+        let used = use_ids(before, next)?;
+        self.store(&used.upserts, &used.deletes).await?;
+        self.peers().call_all(Call::Publish(Arc::new(used.catalog))).await.map(drop)
     }
 
     async fn work(

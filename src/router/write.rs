@@ -71,7 +71,7 @@ impl Router {
 
     /// A key for a row of a table without one: it grows on this core, and no other core of the
     /// cluster gives the same.
-    fn row_id(&self) -> i64 {
+    pub(super) fn row_id(&self) -> i64 {
         let engine = self.engine();
         let micros = (engine.now().0 / 1_000).saturating_sub(EPOCH_2000_MICROS) as i64;
         let core = i64::from(engine.node().0) << 6 | i64::from(engine.core().0);

@@ -2,7 +2,7 @@
 
 use super::Client;
 use crate::router::{Router, RowSink, Statement};
-use crate::sql::{InsertSource, Planned, PlannedKind, WriteTarget};
+use crate::sql::{InsertSource, Planned, PlannedKind, RowsOf, WriteTarget};
 use crate::txn::Transaction;
 use futures::future::LocalBoxFuture;
 use model::batch::Batch;
@@ -68,6 +68,10 @@ fn lines(planned: &Planned, partitions: u32) -> Result<Vec<String>, SqlError> {
         PlannedKind::Delete(delete) => {
             changed(format!("Delete on {}", delete.table.name), &delete.target)
         }
+        PlannedKind::TableAs(table) => match &table.source {
+            RowsOf::Query { query, .. } => render(&query.plan, partitions),
+            RowsOf::Execute(_) => return Err(SqlError::unsupported("EXPLAIN of EXECUTE")),
+        },
         _ => return Err(SqlError::unsupported("EXPLAIN of this statement")),
     })
 }

@@ -63,6 +63,7 @@ mod scopes;
 mod sealing;
 mod seats;
 mod settings;
+mod table_as;
 mod tables;
 
 pub use block::Standing;

@@ -44,7 +44,7 @@ pub(super) struct Done {
 }
 
 impl Done {
-    fn tagged(tag: &str) -> Done {
+    pub(super) fn tagged(tag: &str) -> Done {
         Done { rows: 0, tag: tag.to_owned() }
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Savepoint(_) => Step::Savepoint("SAVEPOINT"),
         PlannedKind::Release(_) => Step::Savepoint("RELEASE SAVEPOINT"),
         PlannedKind::RollbackTo(_) => Step::RollbackTo,
-        PlannedKind::Ddl(_) => Step::SchemaChange,
+        PlannedKind::Ddl(_) | PlannedKind::TableAs(_) => Step::SchemaChange,
         PlannedKind::Maintenance(maintenance) if maintenance.verb == Verb::Vacuum => {
             Step::ByItself { name: "VACUUM", more }
         }
@@ -290,14 +290,12 @@ impl Session {
         }
         if let PlannedKind::Ddl(change) = &planned.kind {
             let change = self.sealed(change, client).await?;
-            for told in self.host.router.change_schema(&change, &self.scope).await? {
-                let weight = match told.state() == SqlState::SUCCESSFUL_COMPLETION {
-                    true => Weight::Notice,
-                    false => Weight::Warning,
-                };
-                self.tell(weight, told, client);
-            }
+            let told = self.host.router.change_schema(&change, &self.scope).await?;
+            self.tell_all(told, client);
             return Ok(Done::tagged(&planned.tag(0)));
+        }
+        if matches!(planned.kind, PlannedKind::TableAs(_)) {
+            return self.make_table(source, planned, parameters, client, interrupts).await;
         }
         let timeout = self.settings.statement_timeout();
         let presence = self.presence.clone();
@@ -326,8 +324,19 @@ impl Session {
         }
     }
 
+    /// Tells the client what came of a change of the schema.
+    pub(super) fn tell_all(&self, told: Vec<SqlError>, client: &mut dyn Client) {
+        for told in told {
+            let weight = match told.state() == SqlState::SUCCESSFUL_COMPLETION {
+                true => Weight::Notice,
+                false => Weight::Warning,
+            };
+            self.tell(weight, told, client);
+        }
+    }
+
     /// Tells the client something, unless it wants to hear of graver things only.
-    fn tell(&self, weight: Weight, notice: SqlError, client: &mut dyn Client) {
+    pub(super) fn tell(&self, weight: Weight, notice: SqlError, client: &mut dyn Client) {
         if self.settings.wants(weight) {
             client.notice(weight, self.standing, notice);
         }

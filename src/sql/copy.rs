@@ -139,6 +139,10 @@ impl Binder<'_> {
         let (kind, columns) = bind_statement(self, statement, settings)?;
         match &kind {
             PlannedKind::Query(_) => {}
+            PlannedKind::TableAs(_) => {
+                let message = "COPY (SELECT INTO) is not supported";
+                return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            }
             PlannedKind::Insert(_) | PlannedKind::Update(_) | PlannedKind::Delete(_) => {
                 if columns.is_empty() {
                     let message = "COPY query must have a RETURNING clause";

@@ -6,6 +6,7 @@
 use super::SessionSettings;
 use super::binder::Binder;
 use super::statement::{Planned, PlannedKind, bind_statement};
+use super::table_as::into_not_allowed;
 use model::error::{SqlError, SqlState};
 use sqlparser::ast::{Query, Statement};
 
@@ -112,6 +113,9 @@ impl Binder<'_> {
         self.uncacheable.set(true);
         let query = Statement::Query(query.clone());
         let (kind, columns) = bind_statement(self, &query, settings)?;
+        if matches!(kind, PlannedKind::TableAs(_)) {
+            return Err(into_not_allowed());
+        }
         let inner = Planned { parameters: self.parameter_types(), ..self.inner(kind, columns) };
         Ok(PlannedKind::Declare(Box::new(DeclarePlan {
             name: declare.name.clone(),

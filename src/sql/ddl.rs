@@ -10,6 +10,7 @@ use super::types::data_type;
 use crate::catalog::DEFAULT_SCHEMA;
 use crate::catalog::stored::Action;
 use model::error::{SqlError, SqlState};
+use model::id::ObjectId;
 use model::types::DataType;
 use role::RoleName;
 use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint};
@@ -27,6 +28,7 @@ pub(in crate::sql) use sequence::{
 };
 pub use sequence::{NewSequence, SequenceOptions, SequenceStatement};
 pub(crate) use sequence::{named_in_text, qualified_in_text};
+pub(in crate::sql) use storage::check as check_storage;
 
 /// A change of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +165,8 @@ pub struct NewTable {
     pub constraints: Vec<NewConstraint>,
     /// `PARTITION BY HASH (...)`
     pub partition_by: Option<Vec<String>>,
+    /// Under which its rows lie already; none: it has none.
+    pub storage: Option<ObjectId>,
 }
 
 /// A column to create.
@@ -498,7 +502,7 @@ fn new_table(create: &ast::CreateTable, settings: &SessionSettings) -> Result<Ne
         (create.temporary, "a temporary table"),
         (create.external, "an external table"),
         (create.or_replace, "CREATE OR REPLACE TABLE"),
-        (create.query.is_some(), "CREATE TABLE AS"),
+        (create.query.is_some(), "this form of CREATE TABLE AS"),
         (create.like.is_some(), "CREATE TABLE LIKE"),
         (create.inherits.is_some(), "INHERITS"),
         (create.partition_of.is_some(), "PARTITION OF"),
@@ -519,7 +523,7 @@ fn new_table(create: &ast::CreateTable, settings: &SessionSettings) -> Result<Ne
     }
     let partition_by = create.partition_by.as_deref().map(partition_columns).transpose()?;
     let if_not_exists = create.if_not_exists;
-    Ok(NewTable { name, if_not_exists, columns, constraints, partition_by })
+    Ok(NewTable { name, if_not_exists, columns, constraints, partition_by, storage: None })
 }
 
 /// `HASH (a, b)`

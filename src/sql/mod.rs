@@ -58,6 +58,7 @@ mod set_functions;
 mod slots;
 mod statement;
 mod stored_text;
+mod table_as;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -80,6 +81,7 @@ pub use statement::{
     plan,
 };
 pub(crate) use stored_text::{bind_check, bind_conversion, bind_default, bind_view, type_named};
+pub use table_as::{RowsOf, TableAsPlan, TableAsStatement};
 pub use transaction::unsupported_isolation;
 
 use crate::catalog::Catalog;

@@ -10,6 +10,7 @@ use super::maintenance::MaintenanceStatement;
 use super::names::fold;
 use super::positions::Lines;
 use super::prepared::{ExecuteStatement, PrepareStatement};
+use super::table_as::TableAsStatement;
 use super::transaction::TransactionStatement;
 use model::error::{SqlError, SqlState};
 use sqlparser::ast::{ObjectName, Query, Statement};
@@ -28,6 +29,7 @@ mod prepared;
 mod rewrite;
 mod role;
 mod sequence;
+mod table_as;
 mod transaction;
 mod words;
 
@@ -64,6 +66,8 @@ pub enum Syntax {
     Maintenance(Box<MaintenanceStatement>),
     /// `CREATE SEQUENCE`, `ALTER SEQUENCE` and changes of identity columns, likewise.
     Sequence(Box<SequenceStatement>),
+    /// `CREATE TABLE ... AS`, too.
+    TableAs(Box<TableAsStatement>),
     /// `PREPARE`, whose text is kept.
     Prepare(Box<PrepareStatement>),
     /// `EXECUTE`
@@ -182,6 +186,8 @@ fn parse_all(
             Syntax::Sequence(Box::new(statement))
         } else if let Some(statement) = identity::statement(parser)? {
             Syntax::Sequence(Box::new(statement))
+        } else if let Some(statement) = table_as::statement(parser)? {
+            Syntax::TableAs(Box::new(statement))
         } else if let Some(statement) = prepared::prepare(parser, text)? {
             Syntax::Prepare(Box::new(statement))
         } else if let Some(statement) = prepared::execute(parser)? {

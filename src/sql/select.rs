@@ -17,6 +17,7 @@ use super::names::{fold, relation_name};
 use super::query::{BoundQuery, distinct, ordinal};
 use super::scope::Scope;
 use super::slots::{Refusals, Slot, Slots, collect, replace_slots};
+use super::table_as::into_not_allowed;
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{SortKey, WindowCall, WindowFunction};
@@ -578,8 +579,10 @@ fn refuse_wildcard_options(options: &ast::WildcardAdditionalOptions) -> Result<(
 }
 
 fn refuse_clauses(select: &ast::Select) -> Result<(), SqlError> {
+    if select.into.is_some() {
+        return Err(into_not_allowed());
+    }
     let refused = [
-        (select.into.is_some(), "SELECT INTO"),
         (select.top.is_some(), "TOP"),
         (!select.lateral_views.is_empty(), "LATERAL VIEW"),
         (select.prewhere.is_some(), "PREWHERE"),

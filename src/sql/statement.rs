@@ -13,6 +13,7 @@ use super::prepared::{ExecutePlan, PreparePlan};
 use super::query::BoundQuery;
 use super::rules;
 use super::set_config::SetConfigCall;
+use super::table_as::TableAsPlan;
 use super::transaction;
 use super::{OutputColumn, SessionSettings, VirtualTables};
 use crate::catalog::Catalog;
@@ -92,6 +93,8 @@ pub enum PlannedKind {
     Maintenance(Maintenance),
     /// Changes the schema.
     Ddl(DdlStatement),
+    /// `CREATE TABLE ... AS`, `SELECT ... INTO`
+    TableAs(Box<TableAsPlan>),
     /// `BEGIN`, with settings of the transaction.
     Begin(Vec<SetStatement>),
     /// `SET TRANSACTION`, `SET SESSION CHARACTERISTICS`
@@ -240,6 +243,10 @@ fn plan_with(
         Syntax::Standard(statement) => bind_statement(binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
         Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
+        Syntax::TableAs(statement) => {
+            let plan = binder.bind_table_as(statement, settings)?;
+            (PlannedKind::TableAs(Box::new(plan)), Vec::new())
+        }
         Syntax::Prepare(statement) => (binder.bind_prepare(statement, settings)?, Vec::new()),
         Syntax::Execute(statement) => (binder.bind_execute(statement)?, Vec::new()),
         Syntax::Transaction(statement) => (transaction::bind(statement)?, Vec::new()),
@@ -293,6 +300,9 @@ pub(super) fn bind_statement(
             if let Some(set) = binder.bind_set_config(query)? {
                 return Ok(set);
             }
+            if let Some(table) = binder.bind_select_into(query, settings)? {
+                return without_rows(table);
+            }
             let BoundQuery { plan, columns } = binder.printable(binder.bind_query(query, None)?);
             Ok((PlannedKind::Query(query_plan(physical(rules::optimize(plan)))), columns))
         }
@@ -319,6 +329,9 @@ pub(super) fn bind_statement(
         Statement::ReleaseSavepoint { name } => without_rows(PlannedKind::Release(fold(name))),
         Statement::Explain { statement, analyze, .. } => {
             let (kind, columns) = bind_statement(binder, statement, settings)?;
+            if *analyze && matches!(kind, PlannedKind::TableAs(_)) {
+                return Err(SqlError::unsupported("EXPLAIN ANALYZE of CREATE TABLE AS"));
+            }
             let inner = Box::new(Planned {
                 parameters: Vec::new(),
                 columns,
@@ -366,6 +379,9 @@ pub(super) fn bind_statement(
                 name => vec![text(name)],
             };
             Ok((PlannedKind::Show { name }, columns))
+        }
+        Statement::CreateTable(create) if create.query.is_some() => {
+            without_rows(binder.bind_create_table_as(create, settings)?)
         }
         Statement::UNLISTEN { .. } => without_rows(PlannedKind::Unlisten),
         Statement::LISTEN { .. } => Err(no_notifications("LISTEN")),
@@ -421,7 +437,7 @@ fn bind_set(set: &ast::Set) -> Result<SetStatement, SqlError> {
     Ok(SetStatement { name, value: (!is_default).then_some(value), local })
 }
 
-fn query_plan(plan: Plan) -> QueryPlan {
+pub(super) fn query_plan(plan: Plan) -> QueryPlan {
     let point = point_read(&plan);
     QueryPlan { plan: Arc::new(plan), point }
 }
@@ -514,6 +530,7 @@ impl Planned {
             PlannedKind::CopyOut(copy) => copy.inner.writes_by(),
             PlannedKind::Explain { inner, analyze: true } => inner.writes_by(),
             PlannedKind::Ddl(change) => Some(change.tag()),
+            PlannedKind::TableAs(plan) => Some(plan.verb),
             PlannedKind::Query(_) | PlannedKind::Declare(_) => match self.sequences {
                 SequenceUse::Changes(function) => Some(function),
                 SequenceUse::None | SequenceUse::Reads => None,
@@ -533,6 +550,7 @@ impl Planned {
             PlannedKind::CopyIn(_) | PlannedKind::CopyOut(_) => format!("COPY {rows}"),
             PlannedKind::Maintenance(maintenance) => maintenance.verb.name().to_owned(),
             PlannedKind::Ddl(ddl) => ddl.tag().to_owned(),
+            PlannedKind::TableAs(plan) => plan.tag(rows),
             PlannedKind::Begin(_) => "BEGIN".to_owned(),
             PlannedKind::SetTransaction(_) => "SET".to_owned(),
             PlannedKind::Unlisten => "UNLISTEN".to_owned(),

@@ -25,6 +25,7 @@ mod psql;
 mod snapshots;
 mod speaker;
 mod sysbench;
+mod table_as;
 mod tls;
 mod tools;
 

@@ -24,7 +24,7 @@ impl Draft<'_> {
             database: name.database.clone(),
             schema: name.schema.clone(),
             name: name.name.clone(),
-            storage: None,
+            storage: new.storage.map(|storage| storage.0),
             columns: Vec::with_capacity(new.columns.len() + 1),
             primary_key: Vec::new(),
             primary_key_name: None,

@@ -20,18 +20,31 @@ use std::sync::Arc;
 
 /// Rows and index entries written in one transaction.
 const ENTRIES_MAX: usize = 10_000;
+/// Bytes of them, beyond which it is committed before it has so many.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
 
 /// Rows and entries by partition, until they are enough for a transaction.
 #[derive(Default)]
-struct Gathered {
+pub(super) struct Gathered {
     effects: BTreeMap<PartitionId, Vec<Effect>>,
     count: usize,
+    bytes: usize,
 }
 
 impl Gathered {
-    fn push(&mut self, partition: PartitionId, effect: Effect) {
+    pub(super) fn push(&mut self, partition: PartitionId, effect: Effect) {
+        self.bytes += match &effect {
+            Effect::ClaimKey { key, value, .. } | Effect::PutKey { key, value } => {
+                key.len() + value.len()
+            }
+            Effect::FreeKey { key } | Effect::RequireKey { key, .. } => key.len(),
+        };
         self.effects.entry(partition).or_default().push(effect);
         self.count += 1;
+    }
+
+    pub(super) fn is_enough(&self) -> bool {
+        self.count >= ENTRIES_MAX || self.bytes >= ENTRY_BYTES_MAX
     }
 }
 
@@ -135,9 +148,9 @@ impl Router {
                     }
                     make(partition, values, &mut gathered)?;
                     runtime::task::yield_if_due().await;
-                }
-                if gathered.count >= ENTRIES_MAX {
-                    self.stage_alone(std::mem::take(&mut gathered)).await?;
+                    if gathered.is_enough() {
+                        self.stage_alone(std::mem::take(&mut gathered)).await?;
+                    }
                 }
             }
         }
@@ -160,7 +173,7 @@ impl Router {
     }
 
     /// Stages effects in a transaction of their own and commits it.
-    async fn stage_alone(&self, gathered: Gathered) -> Result<(), SqlError> {
+    pub(super) async fn stage_alone(&self, gathered: Gathered) -> Result<(), SqlError> {
         if gathered.effects.is_empty() {
             return Ok(());
         }

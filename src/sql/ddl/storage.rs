@@ -15,7 +15,7 @@ const KNOWN: [&str; 6] = [
 ];
 
 /// Refuses what PostgreSQL does not know.
-pub(super) fn check(options: &CreateTableOptions) -> Result<(), SqlError> {
+pub(in crate::sql) fn check(options: &CreateTableOptions) -> Result<(), SqlError> {
     match options {
         CreateTableOptions::None => Ok(()),
         CreateTableOptions::With(options) => options.iter().try_for_each(check_one),
