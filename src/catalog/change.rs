@@ -27,6 +27,7 @@ mod column_type;
 mod constraint;
 mod drop;
 mod index;
+mod like;
 mod owner;
 mod privilege;
 mod role;

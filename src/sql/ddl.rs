@@ -18,11 +18,14 @@ use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint}
 pub(crate) use super::names::NAME_BYTES_MAX;
 
 mod alter;
+mod like;
 pub mod privilege;
 pub mod role;
 mod sequence;
 mod storage;
 
+pub use like::{Aspects, NewLike, TableLikeStatement};
+pub(in crate::sql) use like::{LikeClause, describe as describe_like};
 pub(in crate::sql) use sequence::{
     IdentityChange, SequenceVerb, WrittenOption, describe as describe_sequence,
 };
@@ -167,6 +170,8 @@ pub struct NewTable {
     pub partition_by: Option<Vec<String>>,
     /// Under which its rows lie already; none: it has none.
     pub storage: Option<ObjectId>,
+    /// Relations whose columns it has, too.
+    pub likes: Vec<NewLike>,
 }
 
 /// A column to create.
@@ -503,7 +508,7 @@ fn new_table(create: &ast::CreateTable, settings: &SessionSettings) -> Result<Ne
         (create.external, "an external table"),
         (create.or_replace, "CREATE OR REPLACE TABLE"),
         (create.query.is_some(), "this form of CREATE TABLE AS"),
-        (create.like.is_some(), "CREATE TABLE LIKE"),
+        (create.like.is_some(), "this form of CREATE TABLE LIKE"),
         (create.inherits.is_some(), "INHERITS"),
         (create.partition_of.is_some(), "PARTITION OF"),
     ];
@@ -523,7 +528,15 @@ fn new_table(create: &ast::CreateTable, settings: &SessionSettings) -> Result<Ne
     }
     let partition_by = create.partition_by.as_deref().map(partition_columns).transpose()?;
     let if_not_exists = create.if_not_exists;
-    Ok(NewTable { name, if_not_exists, columns, constraints, partition_by, storage: None })
+    Ok(NewTable {
+        name,
+        if_not_exists,
+        columns,
+        constraints,
+        partition_by,
+        storage: None,
+        likes: Vec::new(),
+    })
 }
 
 /// `HASH (a, b)`

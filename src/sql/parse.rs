@@ -3,9 +3,9 @@
 use super::binder::{NESTING_MAX, too_complex};
 use super::copy::CopyStatement;
 use super::cursor::{CloseStatement, DeclareStatement, FetchStatement};
-use super::ddl::SequenceStatement;
 use super::ddl::privilege::PrivilegeStatement;
 use super::ddl::role::RoleStatement;
+use super::ddl::{SequenceStatement, TableLikeStatement};
 use super::maintenance::MaintenanceStatement;
 use super::names::fold;
 use super::positions::Lines;
@@ -30,6 +30,7 @@ mod rewrite;
 mod role;
 mod sequence;
 mod table_as;
+mod table_like;
 mod transaction;
 mod words;
 
@@ -66,6 +67,8 @@ pub enum Syntax {
     Maintenance(Box<MaintenanceStatement>),
     /// `CREATE SEQUENCE`, `ALTER SEQUENCE` and changes of identity columns, likewise.
     Sequence(Box<SequenceStatement>),
+    /// `CREATE TABLE` with `LIKE`, too.
+    TableLike(Box<TableLikeStatement>),
     /// `CREATE TABLE ... AS`, too.
     TableAs(Box<TableAsStatement>),
     /// `PREPARE`, whose text is kept.
@@ -186,6 +189,8 @@ fn parse_all(
             Syntax::Sequence(Box::new(statement))
         } else if let Some(statement) = identity::statement(parser)? {
             Syntax::Sequence(Box::new(statement))
+        } else if let Some(statement) = table_like::statement(parser)? {
+            Syntax::TableLike(Box::new(statement))
         } else if let Some(statement) = table_as::statement(parser)? {
             Syntax::TableAs(Box::new(statement))
         } else if let Some(statement) = prepared::prepare(parser, text)? {

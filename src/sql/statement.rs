@@ -243,6 +243,10 @@ fn plan_with(
         Syntax::Standard(statement) => bind_statement(binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
         Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
+        Syntax::TableLike(statement) => {
+            let table = ddl::describe_like(statement, settings)?;
+            (PlannedKind::Ddl(DdlStatement::CreateTable(table)), Vec::new())
+        }
         Syntax::TableAs(statement) => {
             let plan = binder.bind_table_as(statement, settings)?;
             (PlannedKind::TableAs(Box::new(plan)), Vec::new())

@@ -237,6 +237,7 @@ impl TableAsPlan {
             constraints: Vec::new(),
             partition_by: None,
             storage: None,
+            likes: Vec::new(),
         })
     }
 }

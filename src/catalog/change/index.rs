@@ -1,5 +1,6 @@
 //! `CREATE INDEX`, and the indexes behind `UNIQUE`.
 
+use super::like::CopiedIndex;
 use super::table::{ordinal, ordinals};
 use super::{DdlWork, Draft, first_twice};
 use crate::catalog::stored::{Definition, IndexDefinition, TableDefinition};
@@ -40,6 +41,20 @@ impl Draft<'_> {
         self.add_index(id, &mut table, name, columns, (new.unique, false))?;
         self.put(id, Definition::Table(table));
         Ok(())
+    }
+
+    /// One like another table's.
+    pub(super) fn add_copied_index(
+        &mut self,
+        id: ObjectId,
+        table: &mut TableDefinition,
+        index: &CopiedIndex,
+    ) -> Result<(), SqlError> {
+        let names: Vec<String> = index.columns.iter().map(|(name, _)| name.clone()).collect();
+        let name = self.free_name(table, &names, "idx");
+        let ordinals = ordinals(table, &names)?.into_iter();
+        let descending = index.columns.iter().map(|(_, descending)| *descending);
+        self.add_index(id, table, name, ordinals.zip(descending).collect(), (index.unique, false))
     }
 
     /// `UNIQUE (names)`

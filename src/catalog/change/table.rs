@@ -2,7 +2,7 @@
 
 use super::{Draft, first_twice};
 use crate::catalog::stored::{ColumnDefinition, Definition, TableDefinition};
-use crate::sql::ddl::{NewColumn, NewConstraintKind, NewTable};
+use crate::sql::ddl::{NewColumn, NewConstraint, NewConstraintKind, NewTable};
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
 
@@ -19,6 +19,7 @@ impl Draft<'_> {
             return Ok(());
         }
         self.require_free(name)?;
+        let (new, copied) = &self.expanded(new)?;
         check_columns(&new.columns)?;
         let mut table = TableDefinition {
             database: name.database.clone(),
@@ -44,7 +45,7 @@ impl Draft<'_> {
                 self.add_column_sequence(id, &mut table, ordinal, sequence)?;
             }
         }
-        for constraint in &new.constraints {
+        for constraint in new.constraints.iter().chain(&copied.constraints) {
             if let NewConstraintKind::PrimaryKey(columns) = &constraint.kind {
                 self.set_primary_key(&mut table, constraint.name.as_deref(), columns)?;
             }
@@ -56,11 +57,24 @@ impl Draft<'_> {
         table.partition_columns = partition_columns(&table, new.partition_by.as_deref())?;
         // The table is in place before its other constraints: they may refer to it.
         self.put(id, Definition::Table(table.clone()));
-        for constraint in &new.constraints {
+        // A reference may be to a key that is copied.
+        let is_reference = |constraint: &&NewConstraint| {
+            matches!(constraint.kind, NewConstraintKind::ForeignKey { .. })
+        };
+        let (references, own): (Vec<_>, Vec<_>) = new.constraints.iter().partition(is_reference);
+        for constraint in own.into_iter().chain(&copied.constraints) {
             if !matches!(constraint.kind, NewConstraintKind::PrimaryKey(_)) {
                 self.add_constraint(id, &mut table, constraint)?;
                 self.put(id, Definition::Table(table.clone()));
             }
+        }
+        for index in &copied.indexes {
+            self.add_copied_index(id, &mut table, index)?;
+            self.put(id, Definition::Table(table.clone()));
+        }
+        for constraint in references {
+            self.add_constraint(id, &mut table, constraint)?;
+            self.put(id, Definition::Table(table.clone()));
         }
         // A new table has no rows to index or to check.
         self.work.clear();
