@@ -6,6 +6,7 @@ use crate::codec::{Malformed, Reader, Wire, put_bytes};
 use bigdecimal::num_bigint::BigInt;
 use bytes::{BufMut, BytesMut};
 use model::array::{Array, DIMENSIONS_MAX, Dimension};
+use model::moment::TimeTz;
 use model::numeric::{Numeric, Special};
 use model::types::{DataType, NumericLimits, RegKind};
 use model::value::{Interval, Value, ValueRef};
@@ -30,6 +31,7 @@ const TIMESTAMP: u8 = 9;
 const INTERVAL: u8 = 10;
 const UUID: u8 = 11;
 const ARRAY: u8 = 12;
+const TIME_TZ: u8 = 13;
 
 /// Appends a value.
 pub fn put_value(out: &mut BytesMut, value: &ValueRef<'_>) {
@@ -53,6 +55,11 @@ pub fn put_value(out: &mut BytesMut, value: &ValueRef<'_>) {
             out.put_i32_le(*v);
         }
         ValueRef::Time(v) => put_eight(out, TIME, v.to_le_bytes()),
+        ValueRef::TimeTz(v) => {
+            out.put_u8(TIME_TZ);
+            out.put_i64_le(v.micros);
+            out.put_i32_le(v.zone);
+        }
         ValueRef::Timestamp(v) => put_eight(out, TIMESTAMP, v.to_le_bytes()),
         ValueRef::Interval(v) => {
             out.put_u8(INTERVAL);
@@ -153,6 +160,9 @@ pub fn take_value<'a>(input: &mut Reader<'a>) -> Result<ValueRef<'a>, Malformed>
         }),
         UUID => ValueRef::Uuid(input.array()?),
         ARRAY => ValueRef::Array(Arc::new(take_array(input)?)),
+        TIME_TZ => {
+            ValueRef::TimeTz(TimeTz { micros: i64::decode(input)?, zone: i32::decode(input)? })
+        }
         _ => return Err(Malformed::OutOfRange("a value's tag")),
     })
 }
@@ -218,6 +228,7 @@ impl Wire for DataType {
             DataType::Int2Vector => (24, 0),
             DataType::OidVector => (25, 0),
             DataType::Jsonb => (26, 0),
+            DataType::TimeTz => (27, 0),
             DataType::Array(element) => {
                 out.put_u8(ARRAY_OF);
                 return element.data_type().encode(out);
@@ -261,6 +272,7 @@ impl Wire for DataType {
             24 => DataType::Int2Vector,
             25 => DataType::OidVector,
             26 => DataType::Jsonb,
+            27 => DataType::TimeTz,
             _ => return Err(Malformed::OutOfRange("a type's tag")),
         };
         if modifier == 0 { Ok(plain) } else { Err(Malformed::OutOfRange("a type's modifier")) }

@@ -7,7 +7,7 @@ mod array;
 
 use bytes::{BufMut, BytesMut};
 use model::error::{SqlError, SqlState};
-use model::moment;
+use model::moment::{self, TimeTz};
 use model::numeric::{Numeric, Special};
 use model::types::DataType;
 use model::value::{Interval, Value, ValueRef};
@@ -57,6 +57,10 @@ pub fn encode(out: &mut BytesMut, value: &ValueRef<'_>, data_type: DataType) {
         ValueRef::Bytes(bytes) => out.put_slice(bytes),
         ValueRef::Date(days) => out.put_i32(*days),
         ValueRef::Time(micros) | ValueRef::Timestamp(micros) => out.put_i64(*micros),
+        ValueRef::TimeTz(time) => {
+            out.put_i64(time.micros);
+            out.put_i32(time.zone);
+        }
         ValueRef::Interval(interval) => {
             out.put_i64(interval.micros);
             out.put_i32(interval.days);
@@ -164,6 +168,7 @@ pub fn decode(bytes: &[u8], data_type: DataType) -> Result<Value, SqlError> {
             Some(_) => return Err(out_of_range("time out of range")),
             None => None,
         },
+        DataType::TimeTz => decode_time_tz(bytes)?,
         DataType::Timestamp | DataType::TimestampTz => {
             match bytes.try_into().ok().map(i64::from_be_bytes) {
                 Some(micros) if in_timestamp_range(micros) => Some(Value::Timestamp(micros)),
@@ -226,6 +231,23 @@ fn decode_interval(bytes: &[u8]) -> Option<Value> {
         days: i32::from_be_bytes(*days),
         months: i32::from_be_bytes(months),
     }))
+}
+
+/// A `time with time zone`; `None` where the bytes are malformed.
+fn decode_time_tz(bytes: &[u8]) -> Result<Option<Value>, SqlError> {
+    let Some((micros, zone)) = bytes.split_first_chunk() else { return Ok(None) };
+    let Ok(zone) = zone.try_into() else { return Ok(None) };
+    let (micros, zone) = (i64::from_be_bytes(*micros), i32::from_be_bytes(zone));
+    if !(0..=moment::DAY_MICROS).contains(&micros) {
+        return Err(out_of_range("time out of range"));
+    }
+    if !moment::is_zone(zone) {
+        return Err(SqlError::new(
+            SqlState::INVALID_TIME_ZONE_DISPLACEMENT,
+            "time zone displacement out of range",
+        ));
+    }
+    Ok(Some(Value::TimeTz(TimeTz { micros, zone })))
 }
 
 /// A `numeric`; `None` where the bytes are malformed.
@@ -328,6 +350,7 @@ mod tests {
             (Value::Bytes(Arc::from(&b"\0\xff"[..])), DataType::Bytea),
             (Value::Date(-1), DataType::Date),
             (Value::Time(86_399_999_999), DataType::Time),
+            (Value::TimeTz(TimeTz { micros: 1, zone: -57_599 }), DataType::TimeTz),
             (Value::Timestamp(-1), DataType::TimestampTz),
             (Value::Interval(Interval { months: -3, days: 2, micros: 1 }), DataType::Interval),
             (Value::Uuid([7; 16]), DataType::Uuid),
@@ -344,6 +367,18 @@ mod tests {
                 assert_eq!(refused.state(), SqlState::INVALID_BINARY_REPRESENTATION);
             }
         }
+    }
+
+    #[test]
+    fn times_that_no_clock_shows_are_refused() {
+        let state = |micros: i64, zone: i32| {
+            let bytes = [&micros.to_be_bytes()[..], &zone.to_be_bytes()].concat();
+            decode(&bytes, DataType::TimeTz).unwrap_err().state()
+        };
+        assert_eq!(state(-1, 0), SqlState::DATETIME_FIELD_OVERFLOW);
+        assert_eq!(state(moment::DAY_MICROS + 1, 0), SqlState::DATETIME_FIELD_OVERFLOW);
+        assert_eq!(state(0, 57_600), SqlState::INVALID_TIME_ZONE_DISPLACEMENT);
+        assert_eq!(state(0, i32::MIN), SqlState::INVALID_TIME_ZONE_DISPLACEMENT);
     }
 
     #[test]

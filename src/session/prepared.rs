@@ -433,6 +433,7 @@ fn kind(value: &Value) -> DataType {
         Value::Bytes(_) => DataType::Bytea,
         Value::Date(_) => DataType::Date,
         Value::Time(_) => DataType::Time,
+        Value::TimeTz(_) => DataType::TimeTz,
         Value::Timestamp(_) => DataType::Timestamp,
         Value::Interval(_) => DataType::Interval,
         Value::Uuid(_) => DataType::Uuid,

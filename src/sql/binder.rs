@@ -348,7 +348,8 @@ fn is_assignment_cast(from: DataType, target: DataType) -> bool {
             (from, target),
             (DataType::Timestamp | DataType::TimestampTz, DataType::Date | DataType::Time)
                 | (DataType::TimestampTz, DataType::Timestamp)
-                | (DataType::Interval, DataType::Time)
+                | (DataType::Interval | DataType::TimeTz, DataType::Time)
+                | (DataType::TimestampTz, DataType::TimeTz)
         )
 }
 

@@ -12,6 +12,7 @@ use model::expression::{BinaryOperator, Expression, UnaryOperator};
 use model::plan::ApplyKind;
 use model::types::DataType;
 use model::value::Value;
+use shards::exec::cast as casts;
 use shards::exec::functions::array;
 use shards::exec::operators;
 use sqlparser::ast::{self, Expr};
@@ -256,6 +257,12 @@ impl Binder<'_> {
         let cast = match operand {
             Expression::Parameter { data_type: DataType::Unknown, .. } => {
                 self.decide(operand, target)
+            }
+            _ if !casts::exists(operand.data_type(), target, true) => {
+                return Err(SqlError::new(
+                    SqlState::CANNOT_COERCE,
+                    format!("cannot cast type {} to {target}", operand.data_type()),
+                ));
             }
             _ => self.cast(operand, target, true),
         };

@@ -36,6 +36,9 @@ pub fn data_type(name: &ast::DataType) -> Result<DataType, SqlError> {
         Ast::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             to_microseconds(name, *precision, DataType::Time)?
         }
+        Ast::Time(precision, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
+            to_microseconds(name, *precision, DataType::TimeTz)?
+        }
         Ast::Timestamp(precision, zone) => {
             let plain = match zone {
                 TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => DataType::Timestamp,
@@ -84,6 +87,7 @@ pub fn cast_type(name: &ast::DataType) -> Result<CastType, SqlError> {
     let data_type = data_type(&plain)?;
     let function = match data_type {
         DataType::Time => "time",
+        DataType::TimeTz => "timetz",
         DataType::Timestamp => "timestamp",
         DataType::TimestampTz => "timestamptz",
         _ => "interval",

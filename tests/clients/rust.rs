@@ -118,19 +118,19 @@ fn values_there_and_back() {
     });
 }
 
-/// A `numeric` as it travels: this driver has no type for it.
+/// A value as it travels, of types that this driver has none for.
 #[derive(Debug, PartialEq)]
-struct RawNumeric(Vec<u8>);
+struct Raw(Vec<u8>);
 
-impl<'a> FromSql<'a> for RawNumeric {
-    fn from_sql(_type: &Type, raw: &'a [u8]) -> Result<RawNumeric, Box<dyn Error + Sync + Send>> {
-        Ok(RawNumeric(raw.to_vec()))
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(_type: &Type, raw: &'a [u8]) -> Result<Raw, Box<dyn Error + Sync + Send>> {
+        Ok(Raw(raw.to_vec()))
     }
 
-    accepts!(NUMERIC);
+    accepts!(NUMERIC, TIMETZ);
 }
 
-impl ToSql for RawNumeric {
+impl ToSql for Raw {
     fn to_sql(
         &self,
         _type: &Type,
@@ -140,14 +140,14 @@ impl ToSql for RawNumeric {
         Ok(IsNull::No)
     }
 
-    accepts!(NUMERIC);
+    accepts!(NUMERIC, TIMETZ);
     to_sql_checked!();
 }
 
 #[test]
 fn numbers_without_digits_there_and_back() {
     connected(|client, _| async move {
-        let special = |sign: u8, scale: u8| RawNumeric(vec![0, 0, 0, 0, sign, 0, 0, scale]);
+        let special = |sign: u8, scale: u8| Raw(vec![0, 0, 0, 0, sign, 0, 0, scale]);
         let (nan, infinity, below) = (special(0xc0, 0), special(0xd0, 0x20), special(0xf0, 0x20));
         for (number, text) in [(&nan, "NaN"), (&infinity, "Infinity"), (&below, "-Infinity")] {
             let row = client.query_one("SELECT $1::numeric::text", &[number]).await?;
@@ -157,6 +157,23 @@ fn numbers_without_digits_there_and_back() {
         assert_eq!(state(refused), "22003");
         there_and_back(&client, "numeric", &[nan, infinity, below]).await?;
         there_and_back(&client, "numeric(5, 2)", &[special(0xc0, 0)]).await
+    });
+}
+
+#[test]
+fn times_with_zones_there_and_back() {
+    connected(|client, _| async move {
+        let raw =
+            |micros: i64, zone: i32| Raw([&micros.to_be_bytes()[..], &zone.to_be_bytes()].concat());
+        let noon = raw(43_200_000_000, -7_200);
+        let row = client.query_one("SELECT $1::timetz::text", &[&noon]).await?;
+        assert_eq!(row.get::<_, String>(0), "12:00:00+02");
+        let refused = client.query_one("SELECT $1::timetz", &[&raw(0, 57_600)]).await;
+        assert_eq!(state(refused), "22009");
+        let refused = client.query_one("SELECT $1::timetz", &[&raw(86_400_000_001, 0)]).await;
+        assert_eq!(state(refused), "22008");
+        let ends = [noon, raw(0, 57_599), raw(86_400_000_000, -57_599)];
+        there_and_back(&client, "timetz", &ends).await
     });
 }
 

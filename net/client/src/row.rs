@@ -63,6 +63,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Bytes(_) => "bytea",
         Value::Date(_) => "a date",
         Value::Time(_) => "a time",
+        Value::TimeTz(_) => "a time with time zone",
         Value::Timestamp(_) => "a timestamp",
         Value::Interval(_) => "an interval",
         Value::Uuid(_) => "a uuid",

@@ -79,6 +79,7 @@ fn has_encoding_of(value: &Value, data_type: DataType) -> bool {
         Value::Bytes(_) => data_type == DataType::Bytea,
         Value::Date(_) => data_type == DataType::Date,
         Value::Time(_) => data_type == DataType::Time,
+        Value::TimeTz(_) => data_type == DataType::TimeTz,
         Value::Timestamp(_) => matches!(data_type, DataType::Timestamp | DataType::TimestampTz),
         Value::Float(_) => data_type == DataType::Float8,
         Value::Null

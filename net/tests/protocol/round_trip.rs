@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use model::error::{ErrorFields, SqlError, SqlState};
+use model::moment::TimeTz;
 use model::numeric::{Numeric, Special};
 use model::types::{DataType, ElementType, NumericLimits};
 use model::value::{Interval, Value};
@@ -30,6 +31,8 @@ fn value() -> impl Strategy<Value = Value> {
         any::<i32>().prop_map(Value::Date),
         any::<i64>().prop_map(Value::Time),
         any::<i64>().prop_map(Value::Timestamp),
+        (any::<i32>(), any::<i32>())
+            .prop_map(|(micros, zone)| Value::TimeTz(TimeTz { micros: micros.into(), zone })),
         (any::<i32>(), any::<i32>(), any::<i64>())
             .prop_map(|(months, days, micros)| Value::Interval(Interval { months, days, micros })),
         any::<[u8; 16]>().prop_map(Value::Uuid),

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use model::error::{ErrorFields, SqlError, SqlState};
+use model::moment::TimeTz;
 use model::numeric::Numeric;
 use model::types::{DataType, ElementType, NumericLimits, RegKind};
 use model::value::{Interval, Value};
@@ -37,6 +38,7 @@ pub fn values() -> Vec<Value> {
         Value::Interval(Interval { months: 1, days: -2, micros: 3 }),
         Value::Uuid(*b"0123456789abcdef"),
         Value::array(vec![Value::Int(7), Value::Null]),
+        Value::TimeTz(TimeTz { micros: 45_296_000_000, zone: -7_200 }),
     ]
 }
 
@@ -58,6 +60,7 @@ pub fn types() -> Vec<DataType> {
         DataType::Bytea,
         DataType::Date,
         DataType::Time,
+        DataType::TimeTz,
         DataType::Timestamp,
         DataType::TimestampTz,
         DataType::Interval,

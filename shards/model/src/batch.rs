@@ -76,6 +76,7 @@ impl Column {
             DataType::Unknown
             | DataType::Numeric(_)
             | DataType::Bytea
+            | DataType::TimeTz
             | DataType::Interval
             | DataType::Uuid
             | DataType::Jsonb

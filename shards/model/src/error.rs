@@ -35,6 +35,8 @@ states! {
     NUMERIC_VALUE_OUT_OF_RANGE = b"22003";
     /// datetime: invalid_datetime_format
     INVALID_DATETIME_FORMAT = b"22007";
+    /// invalid_time_zone_displacement_value
+    INVALID_TIME_ZONE_DISPLACEMENT = b"22009";
     /// datetime_field_overflow
     DATETIME_FIELD_OVERFLOW = b"22008";
     /// substring_error

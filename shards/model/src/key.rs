@@ -11,6 +11,7 @@
 //! | text, bytes | the bytes, each 0 followed by 255; then 0 0 |
 //! | numeric | -Infinity 0, negative 1, zero 2, positive 3, Infinity 4, NaN 5; then of what is finite and not zero: exponent (as an integer), digits + 1 a byte, 0; inverted where negative |
 //! | interval | its comparable length as a 16-byte integer, then its three parts |
+//! | time with time zone | microseconds of UTC, then the zone in seconds west, both as integers |
 //! | uuid | sixteen bytes |
 //! | jsonb | a byte for the kind, then the string, number or boolean as above, or how many elements or members and each of them |
 //! | array | its elements as columns, 0, how many dimensions (one byte), their lengths, their lower bounds (as integers) |
@@ -68,6 +69,10 @@ fn push_body(out: &mut Vec<u8>, value: &Value) {
             push_integer(out, i64::from(v.months));
             push_integer(out, i64::from(v.days));
             push_integer(out, v.micros);
+        }
+        Value::TimeTz(v) => {
+            push_integer(out, v.utc_micros());
+            push_integer(out, i64::from(v.zone));
         }
         Value::Uuid(v) => out.extend_from_slice(v),
         Value::Jsonb(v) => Json::reread(v).push_key(out),
@@ -189,6 +194,7 @@ impl KeyRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moment::TimeTz;
     use crate::value::Interval;
     use std::sync::Arc;
 
@@ -244,6 +250,10 @@ mod tests {
                 Value::Interval(Interval { months: 0, days: 29, micros: 0 }),
                 Value::Interval(Interval { months: 1, days: 1, micros: 0 }),
             ],
+            [(1, -3_600), (0, 0), (1, 0), (0, 3_600), (-1, 7_200), (86_400, 0)]
+                .into_iter()
+                .map(|(hours, zone)| Value::TimeTz(TimeTz { micros: hours * 3_600_000_000, zone }))
+                .collect(),
             vec![
                 Value::array(Vec::new()),
                 Value::Array(Arc::new(Array::starting_at(0, vec![Value::Int(1)]))),

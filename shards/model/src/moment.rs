@@ -1,4 +1,7 @@
-//! The range of dates and timestamps, PostgreSQL's, and the two infinities outside of it.
+//! The range of dates and timestamps, PostgreSQL's, and the two infinities outside of it; times of
+//! day that have a zone.
+
+use std::cmp::Ordering;
 
 /// Microseconds of a day.
 pub const DAY_MICROS: i64 = 86_400_000_000;
@@ -39,10 +42,62 @@ pub fn timestamp_of_micros(micros: i64) -> Option<i64> {
     (DAY_FIRST * DAY_MICROS..TIMESTAMP_END).contains(&micros).then_some(micros)
 }
 
+/// Zones reach so many seconds to either side of UTC, themselves not among them.
+const ZONE_END: i32 = 16 * 3_600;
+
+/// A `time with time zone`: what the clock of a zone shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeTz {
+    /// Microseconds since the zone's midnight, up to and with a whole day.
+    pub micros: i64,
+    /// Seconds that the zone is west of UTC, as PostgreSQL counts them.
+    pub zone: i32,
+}
+
+impl TimeTz {
+    /// Microseconds since midnight in UTC; less than none and more than a day are possible.
+    pub fn utc_micros(self) -> i64 {
+        self.micros + i64::from(self.zone) * 1_000_000
+    }
+
+    /// The same instant on the clock of another zone.
+    pub fn at_zone(self, zone: i32) -> TimeTz {
+        let micros = self.micros + i64::from(self.zone - zone) * 1_000_000;
+        TimeTz { micros: micros.rem_euclid(DAY_MICROS), zone }
+    }
+}
+
+/// By instant, then the zones that are farther east first.
+impl Ord for TimeTz {
+    fn cmp(&self, other: &TimeTz) -> Ordering {
+        self.utc_micros().cmp(&other.utc_micros()).then(self.zone.cmp(&other.zone))
+    }
+}
+
+impl PartialOrd for TimeTz {
+    fn partial_cmp(&self, other: &TimeTz) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Whether there is a zone so many seconds from UTC.
+pub fn is_zone(seconds: i32) -> bool {
+    (1 - ZONE_END..ZONE_END).contains(&seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::text::days_from_civil;
+
+    #[test]
+    fn times_with_zones_order_by_instant_then_zone() {
+        let time = |hours: i64, zone: i32| TimeTz { micros: hours * 3_600_000_000, zone };
+        assert!(time(12, -3_600) < time(12, 0), "an hour earlier");
+        assert!(time(12, 0) < time(11, 3_600), "the same instant, farther west");
+        assert_eq!(time(1, 0).at_zone(7_200), time(23, 7_200));
+        assert_eq!(time(24, 0).at_zone(0), time(0, 0));
+    }
 
     #[test]
     fn the_ends_are_postgresqls() {

@@ -1,6 +1,7 @@
 //! Exact decimal numbers of any size, and what is beyond them: the infinities and `NaN`.
 
-use bigdecimal::{BigDecimal, num_bigint::BigInt};
+use bigdecimal::BigDecimal;
+use bigdecimal::num_bigint::{BigInt, Sign};
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -106,6 +107,10 @@ impl FromStr for Numeric {
 impl fmt::Display for Numeric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // `0e1` has one digit all the same.
+            Numeric::Finite(decimal) if decimal.sign() == Sign::NoSign && self.scale() == 0 => {
+                f.write_str("0")
+            }
             Numeric::Finite(decimal) => f.write_str(&decimal.to_plain_string()),
             Numeric::Special(special) => f.write_str(special.name()),
         }

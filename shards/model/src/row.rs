@@ -6,6 +6,7 @@
 //! the block or record that carries them, never from validation at each read.
 
 use crate::array::{Array, Dimension};
+use crate::moment::TimeTz;
 use crate::numeric::{Numeric, Special};
 use crate::value::{Interval, Value, ValueRef};
 use bigdecimal::num_bigint::BigInt;
@@ -35,6 +36,7 @@ enum StoredValue {
     Array(Box<StoredArray>),
     Jsonb(String),
     SpecialNumeric(u16),
+    TimeTz(Box<StoredTimeTz>),
 }
 
 /// An array's elements are a row of their own.
@@ -54,6 +56,12 @@ struct StoredDimension {
 struct StoredNumeric {
     digits: Vec<u8>,
     scale: i64,
+}
+
+#[derive(Archive, Serialize)]
+struct StoredTimeTz {
+    micros: i64,
+    zone: i32,
 }
 
 #[derive(Archive, Serialize)]
@@ -82,6 +90,9 @@ impl From<&Value> for StoredValue {
             Value::Bytes(v) => StoredValue::Bytes(v.to_vec()),
             Value::Date(v) => StoredValue::Date(*v),
             Value::Time(v) => StoredValue::Time(*v),
+            Value::TimeTz(v) => {
+                StoredValue::TimeTz(Box::new(StoredTimeTz { micros: v.micros, zone: v.zone }))
+            }
             Value::Timestamp(v) => StoredValue::Timestamp(*v),
             Value::Interval(v) => StoredValue::Interval(Box::new(StoredInterval {
                 months: v.months,
@@ -181,6 +192,9 @@ fn view(value: &ArchivedStoredValue) -> ValueRef<'_> {
         ArchivedStoredValue::Bytes(v) => ValueRef::Bytes(v),
         ArchivedStoredValue::Date(v) => ValueRef::Date(v.to_native()),
         ArchivedStoredValue::Time(v) => ValueRef::Time(v.to_native()),
+        ArchivedStoredValue::TimeTz(v) => {
+            ValueRef::TimeTz(TimeTz { micros: v.micros.to_native(), zone: v.zone.to_native() })
+        }
         ArchivedStoredValue::Timestamp(v) => ValueRef::Timestamp(v.to_native()),
         ArchivedStoredValue::Interval(v) => ValueRef::Interval(Interval {
             months: v.months.to_native(),
@@ -213,6 +227,7 @@ mod tests {
             Value::Bytes(vec![0, 255].into()),
             Value::Date(-1),
             Value::Time(86_399_999_999),
+            Value::TimeTz(TimeTz { micros: 86_400_000_000, zone: -57_599 }),
             Value::Timestamp(i64::MAX),
             Value::Interval(Interval { months: -1, days: 2, micros: 3 }),
             Value::Uuid([7; 16]),

@@ -54,6 +54,10 @@ fn write_text(out: &mut String, value: &ValueRef<'_>, data_type: DataType) -> fm
             out.write_str(era)
         }
         ValueRef::Time(micros) => write_time(out, *micros),
+        ValueRef::TimeTz(time) => {
+            write_time(out, time.micros)?;
+            write_zone(out, time.zone)
+        }
         ValueRef::Timestamp(micros) => {
             let era = write_date(out, micros.div_euclid(DAY_MICROS))?;
             out.write_char(' ')?;
@@ -202,6 +206,20 @@ fn write_time(out: &mut String, micros: i64) -> fmt::Result {
     write!(out, ".{}", digits.trim_end_matches('0'))
 }
 
+/// `+02`, `-03:30`, `+00:19:32`; the zone is in seconds west.
+fn write_zone(out: &mut String, zone: i32) -> fmt::Result {
+    let seconds = zone.unsigned_abs();
+    let sign = if zone > 0 { '-' } else { '+' };
+    write!(out, "{sign}{:02}", seconds / 3_600)?;
+    if !seconds.is_multiple_of(3_600) {
+        write!(out, ":{:02}", seconds / 60 % 60)?;
+    }
+    if !seconds.is_multiple_of(60) {
+        write!(out, ":{:02}", seconds % 60)?;
+    }
+    Ok(())
+}
+
 /// `1 year 2 mons 3 days 04:05:06.7`; a part that follows a negative one shows its plus.
 fn write_interval(out: &mut String, interval: Interval) -> fmt::Result {
     let parts =
@@ -267,6 +285,7 @@ pub fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moment::TimeTz;
 
     fn check(value: Value, data_type: DataType, expected: &str) {
         assert_eq!(to_text(&value.as_ref(), data_type).as_deref(), Some(expected));
@@ -329,6 +348,12 @@ mod tests {
         }
         check(Value::Time(86_399_999_999), DataType::Time, "23:59:59.999999");
         check(Value::Time(86_400_000_000), DataType::Time, "24:00:00");
+        for (zone, expected) in
+            [(0, "00:00:01+00"), (-19_800, "00:00:01+05:30"), (28_378, "00:00:01-07:52:58")]
+        {
+            let time = TimeTz { micros: 1_000_000, zone };
+            check(Value::TimeTz(time), DataType::TimeTz, expected);
+        }
         check(Value::Timestamp(-1), DataType::Timestamp, "1999-12-31 23:59:59.999999");
         check(Value::Timestamp(1_500_000), DataType::TimestampTz, "2000-01-01 00:00:01.5+00");
         check(

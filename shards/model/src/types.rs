@@ -43,6 +43,8 @@ pub enum DataType {
     Date,
     /// `time without time zone`
     Time,
+    /// `time with time zone`
+    TimeTz,
     /// `timestamp without time zone`
     Timestamp,
     /// `timestamp with time zone`
@@ -215,6 +217,7 @@ impl fmt::Display for DataType {
             DataType::Bytea => f.write_str("bytea"),
             DataType::Date => f.write_str("date"),
             DataType::Time => f.write_str("time without time zone"),
+            DataType::TimeTz => f.write_str("time with time zone"),
             DataType::Timestamp => f.write_str("timestamp without time zone"),
             DataType::TimestampTz => f.write_str("timestamp with time zone"),
             DataType::Interval => f.write_str("interval"),

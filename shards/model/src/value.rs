@@ -6,6 +6,7 @@
 
 use crate::array::Array;
 use crate::json;
+use crate::moment::TimeTz;
 use crate::numeric::Numeric;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub enum Value {
     Date(i32),
     /// Microseconds since midnight.
     Time(i64),
+    /// `time with time zone`
+    TimeTz(TimeTz),
     /// Microseconds since 2000-01-01 00:00, of `timestamp` (local) or `timestamptz` (UTC).
     Timestamp(i64),
     /// `interval`
@@ -85,6 +88,8 @@ pub enum ValueRef<'a> {
     Date(i32),
     /// Microseconds since midnight.
     Time(i64),
+    /// `time with time zone`
+    TimeTz(TimeTz),
     /// Microseconds since 2000-01-01 00:00.
     Timestamp(i64),
     /// `interval`
@@ -144,6 +149,7 @@ impl Value {
             Value::Bytes(v) => ValueRef::Bytes(v),
             Value::Date(v) => ValueRef::Date(*v),
             Value::Time(v) => ValueRef::Time(*v),
+            Value::TimeTz(v) => ValueRef::TimeTz(*v),
             Value::Timestamp(v) => ValueRef::Timestamp(*v),
             Value::Interval(v) => ValueRef::Interval(*v),
             Value::Uuid(v) => ValueRef::Uuid(*v),
@@ -165,6 +171,7 @@ impl Value {
             (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
             (Value::Date(a), Value::Date(b)) => a.cmp(b),
             (Value::Time(a), Value::Time(b)) => a.cmp(b),
+            (Value::TimeTz(a), Value::TimeTz(b)) => a.cmp(b),
             (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
             (Value::Uuid(a), Value::Uuid(b)) => a.cmp(b),
             (Value::Jsonb(a), Value::Jsonb(b)) => json::text_order(a, b),
@@ -201,6 +208,7 @@ impl Value {
             Value::Uuid(_) => 10,
             Value::Array(_) => 11,
             Value::Jsonb(_) => 12,
+            Value::TimeTz(_) => 13,
             Value::Null => u8::MAX,
         }
     }
@@ -272,6 +280,7 @@ impl ValueRef<'_> {
             ValueRef::Bytes(v) => Value::Bytes(Arc::from(*v)),
             ValueRef::Date(v) => Value::Date(*v),
             ValueRef::Time(v) => Value::Time(*v),
+            ValueRef::TimeTz(v) => Value::TimeTz(*v),
             ValueRef::Timestamp(v) => Value::Timestamp(*v),
             ValueRef::Interval(v) => Value::Interval(*v),
             ValueRef::Uuid(v) => Value::Uuid(*v),

@@ -5,7 +5,7 @@ use super::input::{self, integer_bounds};
 use model::array::Array;
 use model::error::{SqlError, SqlState};
 use model::json::Json;
-use model::moment::{self, DAY_MICROS};
+use model::moment::{self, DAY_MICROS, TimeTz};
 use model::numeric::{Numeric, Special};
 use model::text;
 use model::types::DataType;
@@ -110,7 +110,7 @@ fn elements(
 
 /// Whether a cast exists at all; the binder refuses others with 42846 before anything runs.
 pub fn exists(from: DataType, to: DataType, explicit: bool) -> bool {
-    use DataType::{Bool, Date, Interval, Time, Timestamp, TimestampTz};
+    use DataType::{Bool, Date, Interval, Time, TimeTz, Timestamp, TimestampTz};
     if super::operators::is_implicit_cast(from, to) || from.base() == to.base() {
         return true;
     }
@@ -131,7 +131,8 @@ pub fn exists(from: DataType, to: DataType, explicit: bool) -> bool {
             let elements = from.element().zip(to.element());
             elements.is_some_and(|(from, to)| exists(from, to, explicit))
         }
-        (Timestamp | TimestampTz, Date | Time | Timestamp) | (Interval, Time) => true,
+        (Timestamp | TimestampTz, Date | Time | Timestamp) | (Interval | TimeTz, Time) => true,
+        (TimestampTz, TimeTz) => true,
         _ => false,
     }
 }
@@ -303,13 +304,23 @@ fn temporal(value: &Value, to: DataType) -> Option<Result<Value, SqlError>> {
         (Value::Timestamp(moment::TIMESTAMP_MINUS_INFINITY), DataType::Date) => {
             Value::Date(moment::DATE_MINUS_INFINITY)
         }
-        (Value::Timestamp(micros), DataType::Time) if !moment::is_finite_timestamp(*micros) => {
+        (Value::Timestamp(micros), DataType::Time | DataType::TimeTz)
+            if !moment::is_finite_timestamp(*micros) =>
+        {
             Value::Null
         }
         (Value::Timestamp(micros), DataType::Date) => {
             Value::Date(micros.div_euclid(DAY_MICROS) as i32)
         }
         (Value::Timestamp(micros), DataType::Time) => Value::Time(micros.rem_euclid(DAY_MICROS)),
+        // The session's zone is UTC.
+        (Value::Timestamp(micros), DataType::TimeTz) => {
+            Value::TimeTz(TimeTz { micros: micros.rem_euclid(DAY_MICROS), zone: 0 })
+        }
+        (Value::Time(micros), DataType::TimeTz) => {
+            Value::TimeTz(TimeTz { micros: *micros, zone: 0 })
+        }
+        (Value::TimeTz(time), DataType::Time) => Value::Time(time.micros),
         (Value::Time(micros), DataType::Interval) => {
             Value::Interval(Interval { months: 0, days: 0, micros: *micros })
         }
@@ -320,6 +331,7 @@ fn temporal(value: &Value, to: DataType) -> Option<Result<Value, SqlError>> {
         | (Value::Bytes(_), DataType::Bytea)
         | (Value::Date(_), DataType::Date)
         | (Value::Time(_), DataType::Time)
+        | (Value::TimeTz(_), DataType::TimeTz)
         | (Value::Timestamp(_), DataType::Timestamp | DataType::TimestampTz)
         | (Value::Interval(_), DataType::Interval)
         | (Value::Uuid(_), DataType::Uuid) => value.clone(),

@@ -24,6 +24,7 @@ mod sequence;
 mod set;
 mod string;
 mod system;
+mod zone;
 
 use super::context::ExecContext;
 use super::evaluate::evaluate;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use array::{parse_array, parse_vector};
 pub use interval::parse_interval;
 pub use json::{jsonb_value, parse_jsonb};
-pub use moment::{parse_date, parse_time, parse_timestamp};
+pub use moment::{parse_date, parse_time, parse_time_tz, parse_timestamp};
 
 /// Reads `text` as a value of `data_type`, without its modifiers (length, precision).
 /// `now_micros` is what the word `now` means: microseconds since 2000-01-01 00:00 UTC.
@@ -55,6 +55,7 @@ pub fn parse(text: &str, data_type: DataType, now_micros: i64) -> Result<Value, 
         DataType::Bytea => parse_bytes(text),
         DataType::Date => parse_date(trimmed, now_micros).map(Value::Date),
         DataType::Time => parse_time(trimmed, now_micros).map(Value::Time),
+        DataType::TimeTz => parse_time_tz(trimmed, now_micros).map(Value::TimeTz),
         DataType::Timestamp => parse_timestamp(trimmed, false, now_micros).map(Value::Timestamp),
         DataType::TimestampTz => parse_timestamp(trimmed, true, now_micros).map(Value::Timestamp),
         DataType::Interval => parse_interval(trimmed).map(Value::Interval),

@@ -100,7 +100,7 @@ pub fn is_implicit_cast(from: DataType, to: DataType) -> bool {
         }
         (DataType::Date, DataType::Timestamp | DataType::TimestampTz)
         | (DataType::Timestamp, DataType::TimestampTz)
-        | (DataType::Time, DataType::Interval) => true,
+        | (DataType::Time, DataType::Interval | DataType::TimeTz) => true,
         _ => false,
     }
 }
@@ -199,7 +199,9 @@ fn arithmetic(
 /// interval when added, and of the same type when subtracted.
 fn temporal(operator: BinaryOperator, left: DataType, right: DataType) -> Option<BinarySignature> {
     use BinaryOperator::{Add, Divide, Multiply, Subtract};
-    use DataType::{Date, Float8, Int2, Int4, Interval, Time, Timestamp, TimestampTz, Unknown};
+    use DataType::{
+        Date, Float8, Int2, Int4, Interval, Time, TimeTz, Timestamp, TimestampTz, Unknown,
+    };
     let made = |left, right, result| Some(BinarySignature { left, right, result });
     match (operator, left, right) {
         (Add | Subtract, Date, Int2 | Int4) => made(Date, Int4, Date),
@@ -223,6 +225,9 @@ fn temporal(operator: BinaryOperator, left: DataType, right: DataType) -> Option
         (Subtract, Time, Time | Unknown) => made(Time, Time, Interval),
         (Add | Subtract, Time, Interval) => made(Time, Interval, Time),
         (Add, Interval, Time) => made(Interval, Time, Time),
+        (Add | Subtract, TimeTz, Interval) => made(TimeTz, Interval, TimeTz),
+        (Add, Interval, TimeTz) => made(Interval, TimeTz, TimeTz),
+        (Add, Date, TimeTz) | (Add, TimeTz, Date) => made(left, right, TimestampTz),
         (Add | Subtract, Interval, Interval | Unknown) | (Add | Subtract, Unknown, Interval) => {
             made(Interval, Interval, Interval)
         }
@@ -360,6 +365,8 @@ mod tests {
             (B::Subtract, T::TimestampTz, T::Interval, T::TimestampTz),
             (B::Multiply, T::Int4, T::Interval, T::Interval),
             (B::Add, T::Time, T::Interval, T::Time),
+            (B::Add, T::Interval, T::TimeTz, T::TimeTz),
+            (B::Add, T::TimeTz, T::Date, T::TimestampTz),
         ] {
             assert_eq!(resolve_binary(operator, left, right).unwrap().result, result);
         }

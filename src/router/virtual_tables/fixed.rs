@@ -82,6 +82,10 @@ fn databases(rows: &mut Rows, catalog: &Catalog) {
     }
 }
 
+fn array_alignment(element: DataType) -> &'static str {
+    element.array().map_or("i", relations::alignment)
+}
+
 fn types(rows: &mut Rows) {
     for entry in oid::TYPES {
         let preferred = matches!(
@@ -123,6 +127,7 @@ fn types(rows: &mut Rows) {
                 ("typbyval", Value::Bool(false)),
                 ("typcategory", Value::text("A")),
                 ("typelem", number(entry.oid)),
+                ("typalign", Value::text(array_alignment(entry.data_type))),
                 ("typstorage", Value::text("x")),
                 ("typcollation", number(relations::collation(entry.data_type))),
             ]);

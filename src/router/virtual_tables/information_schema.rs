@@ -168,7 +168,11 @@ fn type_columns(data_type: DataType) -> Vec<(&'static str, Value)> {
         // No limit but the one of a string.
         DataType::Text => number("character_octet_length", 1 << 30),
         DataType::Date => number("datetime_precision", 0),
-        DataType::Time | DataType::Timestamp | DataType::TimestampTz | DataType::Interval => {
+        DataType::Time
+        | DataType::TimeTz
+        | DataType::Timestamp
+        | DataType::TimestampTz
+        | DataType::Interval => {
             number("datetime_precision", 6);
         }
         _ => {}

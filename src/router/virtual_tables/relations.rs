@@ -269,9 +269,11 @@ fn attribute_row(
 /// `typalign`
 pub(super) fn alignment(data_type: DataType) -> &'static str {
     match (data_type, oid::length(data_type)) {
+        // An array's elements lie as they do alone, behind a header of integers.
+        (DataType::Array(element), _) if alignment(element.data_type()) == "d" => "d",
         (DataType::Uuid | DataType::Name, _) | (_, 1 | -2) => "c",
         (_, 2) => "s",
-        (_, 8 | 16) => "d",
+        (_, 8 | 12 | 16) => "d",
         _ => "i",
     }
 }

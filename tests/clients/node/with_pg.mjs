@@ -78,6 +78,8 @@ const VALUES = [
   ['date', new Date(2024, 1, 29)],
   ['date', 'infinity', Infinity],
   ['time', '12:34:56.789012'],
+  ['timetz', '12:34:56.789012+05:30'],
+  ['timetz', '24:00:00-08'],
   ['timestamp', new Date(1999, 11, 31, 23, 59, 59, 999)],
   ['timestamp', '-infinity', -Infinity],
   ['timestamptz', new Date(Date.UTC(2024, 1, 29, 12, 0, 0, 1))],

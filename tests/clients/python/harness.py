@@ -39,6 +39,9 @@ def same(left, right):
         return left == right and math.copysign(1, left) == math.copysign(1, right)
     if isinstance(left, decimal.Decimal) and isinstance(right, decimal.Decimal):
         return format(left, "f") == format(right, "f")
+    if isinstance(left, datetime.time) and isinstance(right, datetime.time):
+        # Of two clocks that show the same instant one may be farther east.
+        return left == right and left.utcoffset() == right.utcoffset()
     if isinstance(left, uuid.UUID):
         # A driver has a class of its own.
         return left == right
@@ -100,6 +103,14 @@ VALUES = [
         ],
     ),
     (
+        "timetz",
+        [
+            datetime.time(0, 0, tzinfo=UTC),
+            datetime.time(12, 34, 56, 789012, tzinfo=datetime.timezone(datetime.timedelta(hours=5, minutes=30))),
+            datetime.time(23, 59, 59, 999999, tzinfo=datetime.timezone(datetime.timedelta(hours=-8))),
+        ],
+    ),
+    (
         "timestamp",
         [
             datetime.datetime(1, 1, 1),
@@ -151,6 +162,7 @@ ARRAYS = [
     ),
     ("bytea", [[b"", b"\x00\xff", None]]),
     ("date", [[datetime.date(2024, 2, 29), None]]),
+    ("timetz", [[datetime.time(1, 2, 3, 4, tzinfo=UTC), None]]),
     ("timestamp", [[datetime.datetime(2024, 2, 29, 12, 34, 56, 1), None]]),
     ("timestamptz", [[datetime.datetime(2024, 2, 29, 12, 34, 56, 1, tzinfo=UTC), None]]),
     ("interval", [[datetime.timedelta(days=5, microseconds=7), None]]),
@@ -173,6 +185,9 @@ LITERALS = [
     ("date", "4713-01-01 BC", "4713-01-01 BC"),
     ("date", "5874897-12-31", "5874897-12-31"),
     ("time", "24:00:00", "24:00:00"),
+    ("timetz", "24:00:00+15:59:59", "24:00:00+15:59:59"),
+    ("timetz", "04:05:06.789 PM -08:00", "16:05:06.789-08"),
+    ("timetz[]", "{12:00-03:30,NULL}", "{12:00:00-03:30,NULL}"),
     ("timestamp", "infinity", "infinity"),
     ("timestamp", "-infinity", "-infinity"),
     ("timestamp", "4713-01-01 00:00:00 BC", "4713-01-01 00:00:00 BC"),

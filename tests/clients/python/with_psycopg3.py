@@ -107,6 +107,7 @@ class Types(Connected):
             ("boolean", "maybe", "22P02"),
             ("uuid", "123", "22P02"),
             ("date", "2023-02-29", "22008"),
+            ("timetz", "12:00+16", "22009"),
             ("json", "{", "22P02"),
             ("integer[]", "{1,x}", "22P02"),
             ("bytea", "\\xabc", "22023"),

@@ -32,6 +32,8 @@ pub enum ElementType {
     Date,
     /// `time`
     Time,
+    /// `time with time zone`
+    TimeTz,
     /// `timestamp`
     Timestamp,
     /// `timestamp with time zone`
@@ -76,6 +78,7 @@ impl ElementType {
             DataType::Bytea => ElementType::Bytea,
             DataType::Date => ElementType::Date,
             DataType::Time => ElementType::Time,
+            DataType::TimeTz => ElementType::TimeTz,
             DataType::Timestamp => ElementType::Timestamp,
             DataType::TimestampTz => ElementType::TimestampTz,
             DataType::Interval => ElementType::Interval,
@@ -107,6 +110,7 @@ impl ElementType {
             ElementType::Bytea => DataType::Bytea,
             ElementType::Date => DataType::Date,
             ElementType::Time => DataType::Time,
+            ElementType::TimeTz => DataType::TimeTz,
             ElementType::Timestamp => DataType::Timestamp,
             ElementType::TimestampTz => DataType::TimestampTz,
             ElementType::Interval => DataType::Interval,

@@ -60,6 +60,7 @@ pub const TYPES: &[TypeEntry] = &[
     entry(DataType::Timestamp, 1114, 1115, "timestamp", 8, 'D'),
     entry(DataType::TimestampTz, 1184, 1185, "timestamptz", 8, 'D'),
     entry(DataType::Interval, 1186, 1187, "interval", 16, 'T'),
+    entry(DataType::TimeTz, 1266, 1270, "timetz", 12, 'D'),
     entry(DataType::Numeric(None), 1700, 1231, "numeric", -1, 'N'),
     entry(DataType::Reg(RegKind::Procedure), 2202, 2207, "regprocedure", 4, 'N'),
     entry(DataType::Reg(RegKind::Oper), 2203, 2208, "regoper", 4, 'N'),

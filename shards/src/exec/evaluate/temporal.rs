@@ -5,7 +5,8 @@ use crate::exec::decimal;
 use model::error::{SqlError, SqlState};
 use model::expression::BinaryOperator;
 use model::moment::{
-    DAY_MICROS, date_of_days, is_finite_date, is_finite_timestamp, timestamp_of_micros,
+    DATE_INFINITY, DATE_MINUS_INFINITY, DAY_MICROS, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY,
+    TimeTz, date_of_days, is_finite_date, is_finite_timestamp, timestamp_of_micros,
 };
 use model::text::{civil_from_days, days_from_civil};
 use model::value::{Interval, Value};
@@ -58,6 +59,17 @@ pub(super) fn value(
         (Subtract, Value::Time(t), Value::Interval(i)) => {
             Ok(Value::Time((t - i.micros % DAY_MICROS).rem_euclid(DAY_MICROS)))
         }
+        (Add, Value::TimeTz(t), Value::Interval(i))
+        | (Add, Value::Interval(i), Value::TimeTz(t)) => {
+            Ok(Value::TimeTz(shift_time_tz(*t, i.micros)))
+        }
+        // Less than a day, so that it has a negation.
+        (Subtract, Value::TimeTz(t), Value::Interval(i)) => {
+            Ok(Value::TimeTz(shift_time_tz(*t, -(i.micros % DAY_MICROS))))
+        }
+        (Add, Value::Date(d), Value::TimeTz(t)) | (Add, Value::TimeTz(t), Value::Date(d)) => {
+            moment_of(*d, *t)
+        }
         (Add, Value::Interval(a), Value::Interval(b)) => sum(*a, *b).map(Value::Interval),
         (Subtract, Value::Interval(a), Value::Interval(b)) => {
             sum(*a, negate(*b)?).map(Value::Interval)
@@ -72,6 +84,25 @@ pub(super) fn value(
         }
         _ => Err(undefined()),
     }
+}
+
+/// The clock goes on in its zone; days are nothing to it.
+fn shift_time_tz(time: TimeTz, micros: i64) -> TimeTz {
+    let micros = (time.micros + micros % DAY_MICROS).rem_euclid(DAY_MICROS);
+    TimeTz { micros, ..time }
+}
+
+/// The instant at which the clock of its zone shows the time on this day.
+fn moment_of(days: i32, time: TimeTz) -> Result<Value, SqlError> {
+    let micros = match days {
+        DATE_INFINITY => Some(TIMESTAMP_INFINITY),
+        DATE_MINUS_INFINITY => Some(TIMESTAMP_MINUS_INFINITY),
+        days => i64::from(days)
+            .checked_mul(DAY_MICROS)
+            .and_then(|micros| micros.checked_add(time.utc_micros()))
+            .and_then(timestamp_of_micros),
+    };
+    micros.map(Value::Timestamp).ok_or_else(|| overflow("date out of range for timestamp"))
 }
 
 fn shift_date(days: i32, by: i64) -> Result<Value, SqlError> {

@@ -8,7 +8,7 @@ use model::moment::{self, DAY_MICROS};
 use model::numeric::Numeric;
 use model::text::{POSTGRES_EPOCH_DAYS, civil_from_days, days_from_civil};
 use model::types::DataType::{
-    self, Date, Float8, Int4, Interval as Span, Text, Time, Timestamp, TimestampTz,
+    self, Date, Float8, Int4, Interval as Span, Text, Time, TimeTz, Timestamp, TimestampTz,
 };
 use model::value::{Interval, Value};
 
@@ -33,16 +33,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::Date(c.context.now_micros.div_euclid(DAY_MICROS) as i32))
     }),
     now("localtime", Time, |c| Ok(Value::Time(c.context.now_micros.rem_euclid(DAY_MICROS)))),
-    now("current_time", Time, |c| Ok(Value::Time(c.context.now_micros.rem_euclid(DAY_MICROS)))),
     Function::new("extract", &[Text, Timestamp], EXACT, extract),
     Function::new("extract", &[Text, TimestampTz], EXACT, extract),
     Function::new("extract", &[Text, Date], EXACT, extract),
     Function::new("extract", &[Text, Time], EXACT, extract),
+    Function::new("extract", &[Text, TimeTz], EXACT, extract),
     Function::new("extract", &[Text, Span], EXACT, extract),
     Function::new("date_part", &[Text, Timestamp], Float8, date_part),
     Function::new("date_part", &[Text, TimestampTz], Float8, date_part),
     Function::new("date_part", &[Text, Date], Float8, date_part),
     Function::new("date_part", &[Text, Time], Float8, date_part),
+    Function::new("date_part", &[Text, TimeTz], Float8, date_part),
     Function::new("date_part", &[Text, Span], Float8, date_part),
     Function::new("date_trunc", &[Text, Timestamp], Timestamp, date_trunc),
     Function::new("date_trunc", &[Text, TimestampTz], TimestampTz, date_trunc),
@@ -87,25 +88,65 @@ fn today(call: &Call<'_>) -> i64 {
     call.context.now_micros.div_euclid(DAY_MICROS) * DAY_MICROS
 }
 
+/// 0A000 for a field that other types have, 22023 for what is none.
 fn unknown_unit(unit: &str, data_type: DataType) -> SqlError {
-    SqlError::new(
-        SqlState::INVALID_PARAMETER_VALUE,
-        format!("unit \"{unit}\" not recognized for type {data_type}"),
-    )
+    let known = UNITS.contains(&singular(unit));
+    let (state, what) = match known {
+        true => (SqlState::FEATURE_NOT_SUPPORTED, "supported"),
+        false => (SqlState::INVALID_PARAMETER_VALUE, "recognized"),
+    };
+    SqlError::new(state, format!("unit \"{unit}\" not {what} for type {data_type}"))
+}
+
+/// What fields there are, of one type or another.
+const UNITS: [&str; 25] = [
+    "microsecond",
+    "usec",
+    "millisecond",
+    "msec",
+    "second",
+    "sec",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "quarter",
+    "year",
+    "decade",
+    "century",
+    "millennium",
+    "epoch",
+    "julian",
+    "dow",
+    "doy",
+    "isodow",
+    "isoyear",
+    "timezone",
+    "timezone_hour",
+    "timezone_minute",
+];
+
+fn singular(unit: &str) -> &str {
+    unit.strip_suffix('s').filter(|unit| unit.len() > 2).unwrap_or(unit)
 }
 
 /// A field as a number and its scale: seconds have six digits behind the point.
 fn field(call: &Call<'_>) -> Result<(i64, u32), SqlError> {
     let unit = call.text(0)?.to_ascii_lowercase();
-    field_of(&unit, &call.values[1]).ok_or_else(|| unknown_unit(&unit, call.types[1]))
+    let zoneless = call.types[1] == Timestamp && unit.starts_with("timezone");
+    field_of(&unit, &call.values[1])
+        .filter(|_| !zoneless)
+        .ok_or_else(|| unknown_unit(&unit, call.types[1]))
 }
 
 fn field_of(unit: &str, value: &Value) -> Option<(i64, u32)> {
-    let unit = unit.strip_suffix('s').filter(|unit| unit.len() > 2).unwrap_or(unit);
+    let unit = singular(unit);
     match value {
         Value::Timestamp(micros) => of_timestamp(unit, *micros),
         Value::Date(days) => of_day(unit, i64::from(*days)).map(|value| (value, 0)),
         Value::Time(micros) => of_clock(unit, *micros),
+        Value::TimeTz(time) => of_zoned_clock(unit, *time),
         Value::Interval(interval) => of_interval(unit, *interval),
         _ => None,
     }
@@ -134,6 +175,17 @@ fn of_clock(unit: &str, micros: i64) -> Option<(i64, u32)> {
         "epoch" => (micros, 6),
         _ => return None,
     })
+}
+
+fn of_zoned_clock(unit: &str, time: moment::TimeTz) -> Option<(i64, u32)> {
+    let east = -i64::from(time.zone);
+    match unit {
+        "timezone" => Some((east, 0)),
+        "timezone_hour" => Some((east / 3_600, 0)),
+        "timezone_minute" => Some((east % 3_600 / 60, 0)),
+        "epoch" => Some((time.utc_micros(), 6)),
+        _ => of_clock(unit, time.micros),
+    }
 }
 
 fn of_day(unit: &str, days: i64) -> Option<i64> {

@@ -3,7 +3,7 @@
 use super::{Call, Function};
 use model::error::SqlError;
 use model::moment::{self, DAY_MICROS};
-use model::types::DataType::{Int4, Interval as Span, Time, Timestamp, TimestampTz};
+use model::types::DataType::{Int4, Interval as Span, Time, TimeTz, Timestamp, TimestampTz};
 use model::value::{Interval, Value};
 
 /// Digits behind the second that times have.
@@ -13,6 +13,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("timestamp", &[Timestamp, Int4], Timestamp, cut),
     Function::new("timestamptz", &[TimestampTz, Int4], TimestampTz, cut),
     Function::new("time", &[Time, Int4], Time, cut),
+    Function::new("timetz", &[TimeTz, Int4], TimeTz, cut),
     Function::new("interval", &[Span, Int4], Span, cut),
     Function::new("current_timestamp", &[Int4], TimestampTz, |c| {
         Ok(Value::Timestamp(rounded(c.context.now_micros, c.int(0)?)))
@@ -36,6 +37,9 @@ fn cut(call: &Call<'_>) -> Result<Value, SqlError> {
         }
         Value::Timestamp(infinite) => Value::Timestamp(infinite),
         Value::Time(micros) => Value::Time(rounded(micros, digits)),
+        Value::TimeTz(time) => {
+            Value::TimeTz(moment::TimeTz { micros: rounded(time.micros, digits), ..time })
+        }
         Value::Interval(span) => {
             Value::Interval(Interval { micros: rounded(span.micros, digits), ..span })
         }
@@ -44,7 +48,7 @@ fn cut(call: &Call<'_>) -> Result<Value, SqlError> {
 }
 
 /// Half a unit goes away from zero, which of a timestamp is the year 2000, as in PostgreSQL.
-fn rounded(micros: i64, digits: i64) -> i64 {
+pub(super) fn rounded(micros: i64, digits: i64) -> i64 {
     let unit = 10_i64.pow((DIGITS_MAX - digits.clamp(0, DIGITS_MAX)) as u32);
     let below = micros % unit;
     let away = if below.abs() * 2 >= unit { below.signum() * unit } else { 0 };

@@ -2,7 +2,7 @@
 
 use super::{
     Function, Signature, backend, date, date_precision, format, json_access, jsonb, jsonb_change,
-    math, names, regex, sequence, string, system,
+    math, names, regex, sequence, string, system, zone,
 };
 use crate::exec::operators::is_implicit_cast;
 use model::error::{SqlError, SqlState};
@@ -34,6 +34,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         sequence::FUNCTIONS,
         backend::FUNCTIONS,
         system::FUNCTIONS,
+        zone::FUNCTIONS,
     ];
     for function in families.into_iter().flatten() {
         let earlier = table.by_reference.insert(reference_of(function), function);

@@ -3,6 +3,7 @@
 
 use model::error::{SqlError, SqlState};
 pub use model::moment::DAY_MICROS;
+use model::moment::TimeTz;
 use model::moment::{
     DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, date_of_days,
     timestamp_of_micros,
@@ -22,6 +23,8 @@ struct Moment {
 enum Problem {
     Syntax,
     Range,
+    /// A zone that is too far from UTC.
+    Zone,
 }
 
 /// A date in days since 2000-01-01. Errors 22007, 22008.
@@ -41,6 +44,16 @@ pub fn parse_time(text: &str, now_micros: i64) -> Result<i64, SqlError> {
     const NAME: &str = "time without time zone";
     let moment = read(text, now_micros).map_err(|p| refuse(p, NAME, text))?;
     moment.micros.ok_or_else(|| refuse(Problem::Syntax, NAME, text))
+}
+
+/// A time of day with its zone, UTC where it names none. Errors 22007, 22008, 22009.
+pub fn parse_time_tz(text: &str, now_micros: i64) -> Result<TimeTz, SqlError> {
+    const NAME: &str = "time with time zone";
+    let moment = read(text, now_micros).map_err(|p| refuse(p, NAME, text))?;
+    let micros = moment.micros.ok_or_else(|| refuse(Problem::Syntax, NAME, text))?;
+    // Zones are bounded where they are read.
+    let east = (moment.zone_micros.unwrap_or(0) / 1_000_000) as i32;
+    Ok(TimeTz { micros, zone: -east })
 }
 
 /// A timestamp in microseconds since 2000-01-01 00:00. A zone moves it to UTC where it is `zoned`
@@ -80,6 +93,10 @@ fn refuse(problem: Problem, name: &str, text: &str) -> SqlError {
         Problem::Range => SqlError::new(
             SqlState::DATETIME_FIELD_OVERFLOW,
             format!("date/time field value out of range: \"{text}\""),
+        ),
+        Problem::Zone => SqlError::new(
+            SqlState::INVALID_TIME_ZONE_DISPLACEMENT,
+            format!("time zone displacement out of range: \"{text}\""),
         ),
     }
 }
@@ -330,7 +347,7 @@ fn zone(text: &str) -> Result<i64, Problem> {
     }
     let at = |index: usize| parts.get(index).copied().unwrap_or(0);
     if parts.len() > 3 || at(0) > 15 || at(1) > 59 || at(2) > 59 {
-        return Err(Problem::Range);
+        return Err(Problem::Zone);
     }
     Ok(sign * (at(0) * HOUR_MICROS + at(1) * 60_000_000 + at(2) * 1_000_000))
 }

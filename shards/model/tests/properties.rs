@@ -1,6 +1,7 @@
-//! Numbers keep their order in keys and themselves in rows, whatever they are.
+//! Numbers and times with zones keep their order in keys and themselves in rows, whatever they are.
 
 use model::key;
+use model::moment::TimeTz;
 use model::numeric::{Numeric, Special};
 use model::row::{self, Row};
 use model::value::Value;
@@ -19,10 +20,26 @@ fn number() -> impl Strategy<Value = Numeric> {
     ]
 }
 
-fn encoded(number: &Numeric, descending: bool) -> Vec<u8> {
+/// Times that often show the same instant.
+fn time() -> impl Strategy<Value = TimeTz> {
+    prop_oneof![
+        (0_i64..4, -3_i32..4)
+            .prop_map(|(h, zone)| TimeTz { micros: h * 3_600_000_000, zone: zone * 3_600 }),
+        (0_i64..=86_400_000_000, -57_599_i32..57_600)
+            .prop_map(|(micros, zone)| TimeTz { micros, zone }),
+    ]
+}
+
+fn encoded(value: Value, descending: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    key::push_value(&mut out, &Value::Numeric(number.clone()), descending);
+    key::push_value(&mut out, &value, descending);
     out
+}
+
+/// Whether keys are in the order of the values, and the values in this one.
+fn are_ordered(a: Value, b: Value, order: Ordering) -> bool {
+    let keys = |descending| encoded(a.clone(), descending).cmp(&encoded(b.clone(), descending));
+    a.sort_order(&b) == order && keys(false) == order && keys(true) == order.reverse()
 }
 
 fn hashed(number: &Numeric) -> u64 {
@@ -37,10 +54,18 @@ proptest! {
     #[test]
     fn keys_have_the_order_of_numbers(a in number(), b in number()) {
         let order = a.cmp(&b);
-        prop_assert_eq!(encoded(&a, false).cmp(&encoded(&b, false)), order);
-        prop_assert_eq!(encoded(&a, true).cmp(&encoded(&b, true)), order.reverse());
         prop_assert_eq!(b.cmp(&a), order.reverse());
         prop_assert!(order != Ordering::Equal || hashed(&a) == hashed(&b));
+        prop_assert!(are_ordered(Value::Numeric(a), Value::Numeric(b), order));
+    }
+
+    #[test]
+    fn keys_have_the_order_of_times_with_zones(a in time(), b in time()) {
+        let instants = (a.micros + i64::from(a.zone) * 1_000_000)
+            .cmp(&(b.micros + i64::from(b.zone) * 1_000_000));
+        let order = instants.then(a.zone.cmp(&b.zone));
+        prop_assert!(are_ordered(Value::TimeTz(a), Value::TimeTz(b), order));
+        prop_assert_eq!(order == Ordering::Equal, a == b);
     }
 
     #[test]
@@ -61,6 +86,15 @@ proptest! {
             prop_assert_eq!(read.to_string(), number.to_string());
         }
         prop_assert_eq!(read.len(), numbers.len());
+    }
+
+    #[test]
+    fn rows_give_back_times_with_zones(times in prop::collection::vec(time(), 0..5)) {
+        let values: Vec<Value> = times.iter().copied().map(Value::TimeTz).collect();
+        let bytes = row::encode(&values);
+        // SAFETY: the bytes are what `encode` returned.
+        let read = unsafe { Row::from_bytes(&bytes) }.to_values();
+        prop_assert_eq!(read, values);
     }
 
     #[test]
