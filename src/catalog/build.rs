@@ -121,6 +121,7 @@ fn build_view(id: ObjectId, view: &ViewDefinition) -> View {
         name: view.name.clone(),
         columns: view.columns.clone(),
         text: view.text.clone(),
+        path: view.path.clone(),
         depends_on: view.depends_on.iter().copied().map(ObjectId).collect(),
     }
 }

@@ -13,9 +13,13 @@ use super::stored::{
     Access, Counters, DatabaseDefinition, Definition, SchemaDefinition, TableDefinition,
     ViewDefinition,
 };
-use super::{Catalog, DEFAULT_DATABASE, DEFAULT_SCHEMA, SYSTEM_SCHEMA};
+use super::{
+    ActivePath, Catalog, DEFAULT_DATABASE, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG,
+    SYSTEM_SCHEMA,
+};
+use crate::sql::SessionSettings;
 use crate::sql::ddl::role::RoleName;
-use crate::sql::ddl::{DdlStatement, NewView, QualifiedName, missing};
+use crate::sql::ddl::{DdlStatement, NewView, RelationName, missing};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CatalogVersion, ObjectId};
@@ -109,13 +113,21 @@ pub enum DdlWork {
     },
 }
 
-/// Computes a change of the schema.
+/// Where a relation is, or is made.
+#[derive(Debug, Clone)]
+struct QualifiedName {
+    database: String,
+    schema: String,
+    name: String,
+}
+
+/// Computes a change of the schema, in the name of a session.
 pub fn apply_ddl(
     catalog: &Catalog,
     ddl: &DdlStatement,
-    actor: Actor,
+    session: &SessionSettings,
 ) -> Result<CatalogChange, SqlError> {
-    let mut draft = Draft::new(catalog, actor);
+    let mut draft = Draft::new(catalog, session);
     match ddl {
         DdlStatement::CreateDatabase { name, owner, if_not_exists } => {
             draft.create_database(name, owner.as_ref(), *if_not_exists)?;
@@ -184,6 +196,8 @@ pub fn use_ids(before: &Catalog, next: &Catalog) -> Result<CatalogChange, SqlErr
 struct Draft<'c> {
     before: &'c Catalog,
     actor: Actor,
+    /// Where names without a schema are sought, and made.
+    path: ActivePath,
     definitions: Definitions,
     next_object: ObjectId,
     work: Vec<DdlWork>,
@@ -193,10 +207,12 @@ struct Draft<'c> {
 }
 
 impl<'c> Draft<'c> {
-    fn new(before: &'c Catalog, actor: Actor) -> Draft<'c> {
+    fn new(before: &'c Catalog, session: &SessionSettings) -> Draft<'c> {
+        let actor = session.actor;
         Draft {
             before,
             actor,
+            path: before.active_path(&session.database, &session.path, actor.role),
             definitions: before.definitions.clone(),
             next_object: before.next_object,
             work: Vec::new(),
@@ -254,10 +270,42 @@ impl<'c> Draft<'c> {
         self.definitions.insert(id, Arc::new(definition));
     }
 
-    /// The id and definition of a table, view or sequence.
-    fn relation(&self, name: &QualifiedName) -> Option<(ObjectId, &Definition)> {
+    /// The id and definition of the table, view or sequence that a name means.
+    fn relation(&self, name: &RelationName) -> Option<(ObjectId, &Definition)> {
+        let mut schemas = self.schemas_of(name);
+        schemas.find_map(|schema| self.relation_in(&name.database, schema, &name.name))
+    }
+
+    /// Where a name is sought: in its schema, or in those of the path.
+    fn schemas_of<'a>(&'a self, name: &'a RelationName) -> impl Iterator<Item = &'a str> {
+        let path = match name.schema {
+            Some(_) => &[],
+            None => self.path.named(),
+        };
+        name.schema.as_deref().into_iter().chain(path.iter().map(String::as_str))
+    }
+
+    /// The full name of what is made under a name.
+    fn place(&self, name: &RelationName) -> Result<QualifiedName, SqlError> {
+        let schema = name.schema.as_deref().or_else(|| self.path.creation());
+        let schema = schema.ok_or_else(|| {
+            SqlError::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")
+        })?;
+        Ok(QualifiedName {
+            database: name.database.clone(),
+            schema: schema.to_owned(),
+            name: name.name.clone(),
+        })
+    }
+
+    fn relation_in(
+        &self,
+        database: &str,
+        schema: &str,
+        name: &str,
+    ) -> Option<(ObjectId, &Definition)> {
         self.definitions.iter().find_map(|(&id, definition)| {
-            let (database, schema, known) = match definition.as_ref() {
+            let (in_database, in_schema, known) = match definition.as_ref() {
                 Definition::Table(table) => (&table.database, &table.schema, &table.name),
                 Definition::View(view) => (&view.database, &view.schema, &view.name),
                 Definition::Sequence(sequence) => {
@@ -265,12 +313,12 @@ impl<'c> Draft<'c> {
                 }
                 _ => return None,
             };
-            let same = *database == name.database && *schema == name.schema && *known == name.name;
+            let same = in_database == database && in_schema == schema && known == name;
             same.then_some((id, definition.as_ref()))
         })
     }
 
-    fn table(&self, name: &QualifiedName) -> Result<(ObjectId, &TableDefinition), SqlError> {
+    fn table(&self, name: &RelationName) -> Result<(ObjectId, &TableDefinition), SqlError> {
         self.require_usage(name)?;
         match self.relation(name) {
             Some((id, Definition::Table(table))) => Ok((id, table)),
@@ -309,14 +357,12 @@ impl<'c> Draft<'c> {
             let primary = table.primary_key_name.as_deref() == Some(name);
             within && (primary || table.indexes.iter().any(|index| index.name == name))
         };
-        let name = name.to_owned();
-        let qualified =
-            QualifiedName { database: database.into(), schema: schema.into(), name: name.clone() };
-        self.relation(&qualified).is_some() || self.tables().any(|(_, table)| index_named(table))
+        self.relation_in(database, schema, name).is_some()
+            || self.tables().any(|(_, table)| index_named(table))
     }
 
     fn require_free(&self, name: &QualifiedName) -> Result<(), SqlError> {
-        if name.schema == SYSTEM_SCHEMA || name.schema == "information_schema" {
+        if matches!(name.schema.as_str(), SYSTEM_SCHEMA | INFORMATION_SCHEMA | PG_CATALOG) {
             return Err(SqlError::new(
                 SqlState::INSUFFICIENT_PRIVILEGE,
                 format!("permission denied for schema {}", name.schema),
@@ -432,7 +478,7 @@ impl<'c> Draft<'c> {
         };
         self.require(database_id, Privileges::CREATE)?;
         self.require_membership(owner)?;
-        let reserved = name == SYSTEM_SCHEMA || name == "information_schema";
+        let reserved = name == SYSTEM_SCHEMA || name == INFORMATION_SCHEMA;
         if reserved || self.schema_id(database, name).is_some() {
             if if_not_exists {
                 self.notices.push(format!("schema \"{name}\" already exists, skipping"));
@@ -470,8 +516,9 @@ impl<'c> Draft<'c> {
     }
 
     fn create_view(&mut self, new: &NewView) -> Result<(), SqlError> {
-        let QualifiedName { database, schema, name } = new.name.clone();
-        let replaced = match self.relation(&new.name) {
+        let place = self.place(&new.name)?;
+        let QualifiedName { database, schema, name } = place.clone();
+        let replaced = match self.relation_in(&database, &schema, &name) {
             Some(_) if new.if_not_exists => {
                 self.notices.push(format!("relation \"{name}\" already exists, skipping"));
                 return Ok(());
@@ -481,12 +528,14 @@ impl<'c> Draft<'c> {
                 return Err(wrong_kind(&name, "view"));
             }
             _ => {
-                self.require_free(&new.name)?;
+                self.require_free(&place)?;
                 None
             }
         };
-        let (bound, depends_on) =
-            crate::sql::bind_view(&new.text, &database, self.actor, self.before)?;
+        let path = self.path.named().to_vec();
+        let bound =
+            crate::sql::bind_view(&new.text, &database, &self.path, self.actor, self.before)?;
+        let crate::sql::BoundView { columns: bound, depends_on, text } = bound;
         if new.columns.len() > bound.len() {
             return Err(SqlError::new(
                 SqlState::SYNTAX_ERROR,
@@ -510,8 +559,8 @@ impl<'c> Draft<'c> {
             }
         };
         let depends_on = depends_on.into_iter().map(|id| id.0).collect();
-        let text = new.text.clone();
-        let view = ViewDefinition { database, schema, name, columns, text, depends_on, access };
+        let view =
+            ViewDefinition { database, schema, name, columns, text, path, depends_on, access };
         self.put(id, Definition::View(view));
         Ok(())
     }

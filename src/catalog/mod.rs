@@ -12,11 +12,13 @@ pub mod change;
 pub mod oids;
 pub mod privileges;
 pub mod roles;
+mod search_path;
 mod sequence;
 pub mod stored;
 mod system;
 
 pub use build::load;
+pub use search_path::{ActivePath, INFORMATION_SCHEMA, PG_CATALOG, SearchPath, Visible};
 pub use sequence::Sequence;
 pub use system::{FIRST_USER_OBJECT, objects_table, sequences_table};
 
@@ -88,8 +90,10 @@ pub struct View {
     pub name: String,
     /// Names of its columns.
     pub columns: Vec<String>,
-    /// The query, as it was written.
+    /// The query, in which every relation has its schema.
     pub text: String,
+    /// The schemas in which other names in it are sought, in order.
+    pub path: Vec<String>,
     /// Tables and views it reads.
     pub depends_on: Vec<ObjectId>,
 }
@@ -161,9 +165,8 @@ impl Catalog {
         self.databases.iter()
     }
 
-    /// The relation called `name` in `schema`, or in the default schema where none is named.
-    pub fn relation(&self, database: &str, schema: Option<&str>, name: &str) -> Option<&Relation> {
-        let schema = schema.unwrap_or(DEFAULT_SCHEMA);
+    /// The relation called `name` in `schema`.
+    pub fn relation(&self, database: &str, schema: &str, name: &str) -> Option<&Relation> {
         self.databases.get(database)?.schemas.get(schema)?.relations.get(name)
     }
 

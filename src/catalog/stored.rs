@@ -188,8 +188,10 @@ pub struct ViewDefinition {
     pub name: String,
     /// Names of its columns.
     pub columns: Vec<String>,
-    /// SQL text.
+    /// SQL text, in which every relation has its schema.
     pub text: String,
+    /// The schemas in which other names in it are sought, in order.
+    pub path: Vec<String>,
     /// Ids of what it reads.
     pub depends_on: Vec<u32>,
     /// Owner and grants.

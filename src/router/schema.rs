@@ -95,7 +95,7 @@ impl Router {
         settings: &SessionSettings,
     ) -> Result<Vec<SqlError>, SqlError> {
         let before = self.catalog();
-        let change = apply_ddl(&before, ddl, settings.actor)?;
+        let change = apply_ddl(&before, ddl, settings)?;
         if change.catalog.version == before.version {
             return Ok(told(change.notices, change.warnings));
         }

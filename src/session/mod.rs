@@ -366,6 +366,7 @@ impl Session {
             scope: SessionSettings {
                 database,
                 actor: Actor { role, session: role },
+                path: settings.search_path().clone(),
                 values: settings.values(),
             },
             settings,

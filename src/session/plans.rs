@@ -26,6 +26,8 @@ pub(super) struct Key<'a> {
     pub(super) database: &'a str,
     /// Whose privileges were looked at.
     pub(super) role: ObjectId,
+    /// The `search_path`.
+    pub(super) path: &'a str,
     /// The statement.
     pub(super) text: &'a str,
     /// The declared types of its parameters.
@@ -35,6 +37,7 @@ pub(super) struct Key<'a> {
 struct Entry {
     database: Box<str>,
     role: ObjectId,
+    path: Box<str>,
     text: Box<str>,
     parameters: Box<[Option<DataType>]>,
     planned: Rc<Planned>,
@@ -46,6 +49,7 @@ impl Entry {
         *self.text == *key.text
             && *self.database == *key.database
             && self.role == key.role
+            && *self.path == *key.path
             && *self.parameters == *key.parameters
     }
 
@@ -113,6 +117,7 @@ impl PlanCache {
         let entry = Entry {
             database: key.database.into(),
             role: key.role,
+            path: key.path.into(),
             text: key.text.into(),
             parameters: key.parameters.into(),
             planned: planned.clone(),
@@ -130,7 +135,7 @@ impl PlanCache {
     }
 
     fn hash(&self, key: Key<'_>) -> u64 {
-        self.hasher.hash_one((key.database, key.role, key.text, key.parameters))
+        self.hasher.hash_one((key.database, key.role, key.path, key.text, key.parameters))
     }
 
     fn tick(&self) -> u64 {
@@ -149,6 +154,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::SearchPath;
     use crate::sql::PlannedKind;
 
     fn planned(version: u64, cacheable: bool) -> Rc<Planned> {
@@ -157,6 +163,7 @@ mod tests {
             columns: Vec::new(),
             catalog_version: CatalogVersion(version),
             role: ObjectId(3),
+            path: SearchPath::default(),
             tables: Vec::new(),
             cacheable,
             views_node: false,
@@ -167,7 +174,7 @@ mod tests {
     }
 
     fn key(text: &str) -> Key<'_> {
-        Key { database: "phantom", role: ObjectId(3), text, parameters: &[] }
+        Key { database: "phantom", role: ObjectId(3), path: "public", text, parameters: &[] }
     }
 
     fn keep_twice(cache: &PlanCache, key: Key<'_>, planned: &Rc<Planned>) {
@@ -198,6 +205,8 @@ mod tests {
         assert!(cache.get(elsewhere, CatalogVersion(3)).is_none());
         let other = Key { role: ObjectId(1000), ..key("SELECT 1") };
         assert!(cache.get(other, CatalogVersion(3)).is_none(), "another role's privileges");
+        let pathless = Key { path: "", ..key("SELECT 1") };
+        assert!(cache.get(pathless, CatalogVersion(3)).is_none(), "names mean other things");
         let typed = Key { parameters: &[Some(DataType::Int4)], ..key("SELECT 1") };
         assert!(cache.get(typed, CatalogVersion(3)).is_none());
         keep_twice(&cache, key("SELECT now"), &planned(3, false));

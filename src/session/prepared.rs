@@ -1,7 +1,6 @@
 //! Prepared statements of one session.
 
 use super::block::{self, Decision, Standing};
-use super::plans::Key;
 use super::run::{self, Source};
 use super::tables::NamedRow;
 use super::{Client, Interrupts, Session};
@@ -307,7 +306,8 @@ impl Session {
         let (text, planned) = (prepared.text.clone(), prepared.planned.clone());
         let fresh = planned.cacheable
             && planned.catalog_version == self.host.router.catalog_version()
-            && planned.role == self.scope.actor.role;
+            && planned.role == self.scope.actor.role
+            && planned.path == self.scope.path;
         if fresh {
             return Ok((text, planned));
         }
@@ -354,8 +354,7 @@ impl Session {
     pub(super) fn plan_text(&self, prepared: &PreparedText) -> Result<Rc<Planned>, SqlError> {
         let (text, declared) = (&*prepared.text, &*prepared.declared);
         let host = &*self.host;
-        let role = self.scope.actor.role;
-        let key = Key { database: &self.scope.database, role, text, parameters: declared };
+        let key = self.key(text, declared);
         if !prepared.from_sql
             && let Some(planned) = host.plans.get(key, host.router.catalog_version())
         {
@@ -364,7 +363,7 @@ impl Session {
         let statements = parse(text)?;
         let statement = match statements.as_slice() {
             [statement] => statement,
-            [] => return Ok(Rc::new(Planned::empty(host.router.catalog_version(), role))),
+            [] => return Ok(Rc::new(Planned::empty(host.router.catalog_version(), &self.scope))),
             _ => {
                 return Err(SqlError::new(
                     SqlState::SYNTAX_ERROR,

@@ -106,7 +106,7 @@ impl Session {
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
         let nothing: Arc<[Value]> = Arc::from([]);
-        let kept = self.host.plans.get(self.key(text), self.host.router.catalog_version());
+        let kept = self.host.plans.get(self.key(text, &[]), self.host.router.catalog_version());
         if let Some(planned) = kept
             && self.standing != Standing::Failed
         {
@@ -133,7 +133,7 @@ impl Session {
             self.refuse_if_failed(parsed)?;
             let planned = self.plan_parsed(parsed)?;
             if !more {
-                self.host.plans.keep(self.key(text), &planned);
+                self.host.plans.keep(self.key(text, &[]), &planned);
             }
             describe(&planned, client);
             let source = Source::Parsed(parsed);
@@ -170,8 +170,11 @@ impl Session {
         Ok(())
     }
 
-    fn key<'a>(&'a self, text: &'a str) -> Key<'a> {
-        Key { database: &self.scope.database, role: self.scope.actor.role, text, parameters: &[] }
+    /// What the plan of a text is kept under.
+    pub(super) fn key<'a>(&'a self, text: &'a str, parameters: &'a [Option<DataType>]) -> Key<'a> {
+        let scope = &self.scope;
+        let (database, path) = (&*scope.database, scope.path.text());
+        Key { database, role: scope.actor.role, path, text, parameters }
     }
 
     /// In a failed block nothing is planned but what leads out of it: names may be gone with what

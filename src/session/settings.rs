@@ -7,6 +7,7 @@
 
 use super::Weight;
 use super::identity::Identity;
+use crate::catalog::SearchPath;
 use crate::sql::{SettingValues, unsupported_isolation};
 use model::error::{SqlError, SqlState};
 use std::sync::LazyLock;
@@ -30,6 +31,8 @@ enum Takes {
     Isolation,
     /// The default only, in any of these spellings.
     Only(&'static [&'static str]),
+    /// A list of names.
+    Names,
     /// The name of an encoding that is UTF-8. As in PostgreSQL, only its letters and digits count.
     Utf8,
     /// It cannot be changed.
@@ -95,8 +98,8 @@ const ROWS: [Row; 26] = [
     row("max_identifier_length", "63", Takes::Nothing, "Most bytes of a name."),
     row(
         "search_path",
-        "public",
-        Takes::Only(&["public", "\"$user\", public"]),
+        SearchPath::DEFAULT,
+        Takes::Names,
         "Schemas that unqualified names are sought in.",
     ),
     row("server_encoding", "UTF8", Takes::Nothing, "Encoding of stored text."),
@@ -183,6 +186,7 @@ pub struct Settings {
     statement_timeout: Option<Duration>,
     read_only: bool,
     one_snapshot: bool,
+    search_path: SearchPath,
     /// `ROLE`: as whom the session acts, where that is not its authorization.
     pub(super) role: Option<Identity>,
     /// `SESSION AUTHORIZATION`, where that is not the role that logged in.
@@ -207,7 +211,7 @@ impl Settings {
         }
         self.changed.retain(|(changed, _)| *changed != index);
         self.changed.push((index, value));
-        self.note_read_only();
+        self.note();
         Ok(())
     }
 
@@ -221,7 +225,7 @@ impl Settings {
             // as whom it acts.
             self.changed.retain(|(changed, _)| is_of_transaction(ROWS[*changed].name));
             self.statement_timeout = None;
-            self.note_read_only();
+            self.note();
             return Ok(());
         }
         let index = find(name)?;
@@ -229,15 +233,24 @@ impl Settings {
         if ROWS[index].name == "statement_timeout" {
             self.statement_timeout = None;
         }
-        self.note_read_only();
+        self.note();
         Ok(())
     }
 
-    /// Every statement asks for it.
-    fn note_read_only(&mut self) {
+    /// Every statement asks for these.
+    fn note(&mut self) {
         self.read_only = self.show("transaction_read_only").is_ok_and(|value| value == "on");
         let level = self.show("transaction_isolation");
         self.one_snapshot = level.is_ok_and(|level| !level.starts_with("read "));
+        let path = find("search_path").map_or("", |row| self.value(row));
+        if path != self.search_path.text() {
+            self.search_path = SearchPath::parse(path).unwrap_or_default();
+        }
+    }
+
+    /// Where names without a schema are sought.
+    pub(super) fn search_path(&self) -> &SearchPath {
+        &self.search_path
     }
 
     /// Whether all statements of the transaction at hand read one snapshot.
@@ -378,6 +391,14 @@ fn check(row: &Row, value: &str) -> Result<String, SqlError> {
                 false => Err(invalid(format!("It is always {}.", row.default))),
             }
         }
+        Takes::Names => match SearchPath::parse(value) {
+            Some(_) => Ok(value.to_owned()),
+            None => Err(SqlError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("invalid value for parameter \"{}\": \"{value}\"", row.name),
+            )
+            .detail("List syntax is invalid.")),
+        },
         Takes::Utf8 => {
             let name: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
             match matches!(&*name.to_ascii_lowercase(), "utf8" | "unicode") {

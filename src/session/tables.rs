@@ -78,9 +78,13 @@ fn fill(
 }
 
 impl VirtualTables for SessionTables<'_> {
+    fn holds(&self, schema: &str, name: &str) -> bool {
+        self.session.host.tables.holds(schema, name)
+    }
+
     fn table(
         &self,
-        schema: Option<&str>,
+        schema: &str,
         name: &str,
         catalog: &Catalog,
         settings: &SessionSettings,
@@ -110,9 +114,13 @@ impl VirtualTables for SessionTables<'_> {
 }
 
 impl VirtualTables for SessionTablesThen {
+    fn holds(&self, schema: &str, name: &str) -> bool {
+        self.node.holds(schema, name)
+    }
+
     fn table(
         &self,
-        schema: Option<&str>,
+        schema: &str,
         name: &str,
         catalog: &Catalog,
         settings: &SessionSettings,

@@ -6,11 +6,12 @@
 use super::logical::Logical;
 use super::parse::Overriding;
 use super::positions::Lines;
+use super::relations::NamedRelation;
 use super::scope::ScopeColumn;
 use super::statement::{SequenceUse, SessionValue};
 use super::{SessionSettings, VirtualTables};
 use crate::catalog::privileges::Privileges;
-use crate::catalog::{Catalog, DEFAULT_SCHEMA};
+use crate::catalog::{ActivePath, Catalog};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::ObjectId;
@@ -18,6 +19,7 @@ use model::types::DataType;
 use shards::exec::operators;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// Most parameters of a statement, as of PostgreSQL's protocol.
 const PARAMETERS_MAX: usize = 65_535;
@@ -40,6 +42,12 @@ pub struct Binder<'a> {
     /// Whose privileges count: the acting role's, inside of a view its owner's.
     checked_as: Cell<ObjectId>,
     inside_view: Cell<bool>,
+    /// In which schemas names without one are sought; inside of a view those of the view.
+    pub(super) path: RefCell<Rc<ActivePath>>,
+    /// Whether what is bound is a default or a check, which every session runs.
+    pub(super) stored: Cell<bool>,
+    /// The relations that the text names, where they are asked for.
+    pub(super) named_relations: RefCell<Option<Vec<NamedRelation>>>,
     pub(super) ctes: RefCell<Vec<CommonTable>>,
     nesting: Cell<usize>,
     working_tables: Cell<usize>,
@@ -98,6 +106,7 @@ impl<'a> Binder<'a> {
         virtual_tables: &'a dyn VirtualTables,
         parameter_types: &[Option<DataType>],
     ) -> Binder<'a> {
+        let path = catalog.active_path(&settings.database, &settings.path, settings.actor.role);
         Binder {
             catalog,
             settings,
@@ -107,6 +116,9 @@ impl<'a> Binder<'a> {
             requirements: RefCell::default(),
             checked_as: Cell::new(settings.actor.role),
             inside_view: Cell::new(false),
+            path: RefCell::new(Rc::new(path)),
+            stored: Cell::new(false),
+            named_relations: RefCell::default(),
             ctes: RefCell::default(),
             nesting: Cell::new(0),
             working_tables: Cell::new(0),
@@ -166,6 +178,11 @@ impl<'a> Binder<'a> {
         self.checked_as.get()
     }
 
+    /// Whether what is bound is a view's query.
+    pub(super) fn inside_view(&self) -> bool {
+        self.inside_view.get()
+    }
+
     /// Binds what belongs to an object, with the privileges of its owner.
     pub(super) fn as_owner_of<T>(&self, object: ObjectId, bind: impl FnOnce() -> T) -> T {
         let owner = self.catalog.owner(object).unwrap_or_else(|| self.checked_as.get());
@@ -174,26 +191,6 @@ impl<'a> Binder<'a> {
         self.checked_as.set(outer.0);
         self.inside_view.set(outer.1);
         bound
-    }
-
-    /// Refuses a relation whose schema may not be looked into. Where no schema is named, there is
-    /// no such relation then.
-    pub(super) fn check_schema(&self, schema: Option<&str>, name: &str) -> Result<(), SqlError> {
-        let role = self.settings.actor.role;
-        let database = self.catalog.database(&self.settings.database);
-        let schemas = database.map(|database| &database.schemas);
-        let known = schemas.and_then(|known| known.get(schema.unwrap_or(DEFAULT_SCHEMA)));
-        match known {
-            // What a view names was found when it was made.
-            Some(_) if self.inside_view.get() => Ok(()),
-            Some(known) if schema.is_some() => {
-                self.catalog.require(role, known.id, Privileges::USAGE)
-            }
-            Some(known) if !self.catalog.may(role, known.id, Privileges::USAGE) => {
-                Err(self.unknown_relation(None, name))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The tables that the statement depends on.

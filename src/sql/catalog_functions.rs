@@ -6,7 +6,7 @@ use super::binder::Binder;
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::lookup::{LookupTable, Missing};
-use model::types::{DataType, RegKind};
+use model::types::{DataType, ElementType, RegKind};
 use model::value::Value;
 use shards::exec::functions::reaches_backends;
 use shards::exec::operators::is_implicit_cast;
@@ -57,6 +57,8 @@ impl Binder<'_> {
                 self.sequences.set(true);
                 Ok(Err(arguments))
             }
+            ("current_schema", 0) => self.current_schema().map(Ok),
+            ("current_schemas", 1) => self.current_schemas(arguments),
             ("current_setting", 1 | 2) => self.current_setting(arguments),
             // Without a modifier the type is named without one.
             ("format_type", 2) => {
@@ -89,6 +91,42 @@ impl Binder<'_> {
             return Err(vec![name]);
         }
         Ok(self.reg_oid(kind, name, Missing::Null))
+    }
+
+    /// `current_schema`: where what has no schema is made.
+    pub(super) fn current_schema(&self) -> Result<Expression, SqlError> {
+        self.refuse_in_stored("current_schema")?;
+        let schema = self.path.borrow().creation().map(str::to_owned);
+        Ok(Expression::Literal(Value::from(schema), DataType::Name))
+    }
+
+    /// `current_schemas(boolean)`: the schemas of the path, with or without those that are on it unsaid.
+    fn current_schemas(
+        &self,
+        mut arguments: Vec<Expression>,
+    ) -> Result<Result<Expression, Vec<Expression>>, SqlError> {
+        if !matches!(arguments[0].data_type(), DataType::Bool | DataType::Unknown) {
+            return Ok(Err(arguments));
+        }
+        self.refuse_in_stored("current_schemas")?;
+        let names = |schemas: &mut dyn Iterator<Item = &str>| {
+            Value::array(schemas.map(Value::text).collect())
+        };
+        let path = self.path.borrow();
+        let mut table = LookupTable::new("current_schemas", Missing::Null);
+        table.insert(&[Value::Bool(true)], names(&mut path.sought()));
+        let named = &mut path.named().iter().map(String::as_str);
+        table.insert(&[Value::Bool(false)], names(named));
+        let implied = self.decide(arguments.swap_remove(0), DataType::Bool);
+        Ok(Ok(self.lookup(table, vec![implied], DataType::Array(ElementType::Name))))
+    }
+
+    /// What a default or a check would ask of the session that made it.
+    fn refuse_in_stored(&self, function: &str) -> Result<(), SqlError> {
+        match self.stored.get() {
+            true => Err(SqlError::unsupported(format!("{function} in a default or a check"))),
+            false => Ok(()),
+        }
     }
 
     /// `current_setting(name [, missing_ok])`. A name that is written out is looked up at once, so

@@ -170,6 +170,7 @@ impl Binder<'_> {
             columns,
             catalog_version: self.catalog.version,
             role: self.settings.actor.role,
+            path: self.settings.path.clone(),
             tables: self.tables(),
             cacheable: false,
             views_node: self.views_node.get(),
@@ -184,7 +185,7 @@ impl Binder<'_> {
         let hint = "Try the COPY (SELECT ...) TO variant.";
         self.refuse_view(name, "from", Some(hint))?;
         let (schema, table) = relation_name(name)?;
-        let relation = self.catalog.relation(&self.settings.database, schema.as_deref(), &table);
+        let relation = self.relation(schema.as_deref(), &table);
         let list: Vec<String> = match (relation, columns) {
             (Some(Relation::Table(table)), []) => {
                 let names = table.visible().map(|ordinal| &table.columns[ordinal].name);
@@ -212,7 +213,7 @@ impl Binder<'_> {
         hint: Option<&str>,
     ) -> Result<(), SqlError> {
         let (schema, name) = relation_name(name)?;
-        let relation = self.catalog.relation(&self.settings.database, schema.as_deref(), &name);
+        let relation = self.relation(schema.as_deref(), &name);
         let Some(Relation::View(_)) = relation else { return Ok(()) };
         let message = format!("cannot copy {direction} view \"{name}\"");
         let error = SqlError::new(SqlState::WRONG_OBJECT_TYPE, message);

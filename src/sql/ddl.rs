@@ -7,7 +7,6 @@
 use super::SessionSettings;
 use super::names::{check_new, fold, relation_name, single_name};
 use super::types::data_type;
-use crate::catalog::DEFAULT_SCHEMA;
 use crate::catalog::stored::Action;
 use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
@@ -30,7 +29,7 @@ pub(in crate::sql) use sequence::{
     IdentityChange, SequenceVerb, WrittenOption, describe as describe_sequence,
 };
 pub use sequence::{NewSequence, SequenceOptions, SequenceStatement};
-pub(crate) use sequence::{named_in_text, qualified_in_text};
+pub(crate) use sequence::{named_in_text, relation_in_text};
 pub(in crate::sql) use storage::check as check_storage;
 
 /// A change of the schema.
@@ -89,7 +88,7 @@ pub enum DdlStatement {
     /// `ALTER TABLE`
     AlterTable {
         /// The table.
-        table: QualifiedName,
+        table: RelationName,
         /// Do nothing where there is none.
         if_exists: bool,
         /// What is done, in order.
@@ -98,7 +97,7 @@ pub enum DdlStatement {
     /// `TRUNCATE`
     Truncate {
         /// The tables.
-        tables: Vec<QualifiedName>,
+        tables: Vec<RelationName>,
         /// Also all tables that reference them.
         cascade: bool,
         /// `RESTART IDENTITY`: also the sequences that go with their columns.
@@ -109,7 +108,7 @@ pub enum DdlStatement {
     /// `CREATE SEQUENCE`
     CreateSequence {
         /// Its name.
-        name: QualifiedName,
+        name: RelationName,
         /// Do nothing where it exists.
         if_not_exists: bool,
         /// What it is like.
@@ -118,7 +117,7 @@ pub enum DdlStatement {
     /// `ALTER SEQUENCE`
     AlterSequence {
         /// Its name.
-        name: QualifiedName,
+        name: RelationName,
         /// Do nothing where there is none.
         if_exists: bool,
         /// What changes.
@@ -127,7 +126,7 @@ pub enum DdlStatement {
     /// `ALTER SEQUENCE ... RENAME TO`
     RenameSequence {
         /// Its name.
-        name: QualifiedName,
+        name: RelationName,
         /// Do nothing where there is none.
         if_exists: bool,
         /// Its new name.
@@ -143,14 +142,13 @@ pub enum DdlStatement {
         statement: privilege::PrivilegeStatement,
     },
 }
-
-/// The full name of a relation or index.
+/// A relation's name, as a statement has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QualifiedName {
+pub struct RelationName {
     /// The database.
     pub database: String,
-    /// The schema.
-    pub schema: String,
+    /// The schema; where none is written those of the session's path are meant.
+    pub schema: Option<String>,
     /// The name.
     pub name: String,
 }
@@ -159,7 +157,7 @@ pub struct QualifiedName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTable {
     /// Its name.
-    pub name: QualifiedName,
+    pub name: RelationName,
     /// Do nothing where it exists.
     pub if_not_exists: bool,
     /// Its columns.
@@ -217,7 +215,7 @@ pub enum NewConstraintKind {
         /// Referencing columns.
         columns: Vec<String>,
         /// The referenced table.
-        parent: QualifiedName,
+        parent: RelationName,
         /// Referenced columns; none is the primary key.
         parent_columns: Vec<String>,
         /// What deleting does.
@@ -231,7 +229,7 @@ pub enum NewConstraintKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DropRelations {
     /// Their names.
-    pub names: Vec<QualifiedName>,
+    pub names: Vec<RelationName>,
     /// Skip those that do not exist.
     pub if_exists: bool,
     /// With what depends on them.
@@ -244,7 +242,7 @@ pub struct NewIndex {
     /// Its name, if it is given one.
     pub name: Option<String>,
     /// The table.
-    pub table: QualifiedName,
+    pub table: RelationName,
     /// Column and whether descending.
     pub columns: Vec<(String, bool)>,
     /// `UNIQUE`
@@ -257,7 +255,7 @@ pub struct NewIndex {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewView {
     /// Its name.
-    pub name: QualifiedName,
+    pub name: RelationName,
     /// Names of the first columns, if given.
     pub columns: Vec<String>,
     /// The query, SQL text.
@@ -476,14 +474,13 @@ fn drop_statement(
     })
 }
 
-/// A relation's full name.
+/// A relation's name, in the session's database.
 pub(super) fn qualified(
     name: &ast::ObjectName,
     settings: &SessionSettings,
-) -> Result<QualifiedName, SqlError> {
+) -> Result<RelationName, SqlError> {
     let (schema, name) = relation_name(name)?;
-    let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
-    Ok(QualifiedName { database: settings.database.clone(), schema, name })
+    Ok(RelationName { database: settings.database.clone(), schema, name })
 }
 
 /// A role, as a statement names it.

@@ -12,12 +12,13 @@ use super::logical::{Logical, conjunction, conjuncts};
 use super::names::{fold, relation_name, single_name};
 use super::physical::physical;
 use super::query::BoundQuery;
+use super::relations::Found;
 use super::rules;
 use super::scope::{Scope, ScopeColumn};
 use super::sequences::refuse_sequences;
 use super::slots::{Refusals, Slots};
+use crate::catalog::Relation;
 use crate::catalog::privileges::Privileges;
-use crate::catalog::{Relation, SYSTEM_SCHEMA};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::plan::{Change, Modify, OnConflict, Plan, Scan, Target};
@@ -98,16 +99,10 @@ impl Binder<'_> {
     /// The table that a change names.
     pub(super) fn changed_table(&self, name: &ast::ObjectName) -> Result<Arc<Table>, SqlError> {
         let (schema, name) = relation_name(name)?;
-        if schema.as_deref() == Some(SYSTEM_SCHEMA) {
-            return Err(SqlError::new(
-                SqlState::INSUFFICIENT_PRIVILEGE,
-                format!("permission denied for table {name}"),
-            )
-            .hint("The system's tables change through statements such as CREATE TABLE."));
-        }
-        self.check_schema(schema.as_deref(), &name)?;
-        match self.catalog.relation(&self.settings.database, schema.as_deref(), &name) {
-            Some(Relation::Table(table)) => {
+        self.check_schema(schema.as_deref())?;
+        let found = self.find(schema.as_deref(), &name).map(|(_, found)| found);
+        match found {
+            Some(Found::Relation(Relation::Table(table))) => {
                 self.depends_on(table.id);
                 for reference in table.foreign_keys.iter().chain(&table.referenced_by) {
                     self.depends_on(reference.parent);
@@ -115,14 +110,19 @@ impl Binder<'_> {
                 }
                 Ok(Arc::clone(table))
             }
-            Some(Relation::View(_)) => Err(SqlError::new(
+            Some(Found::Relation(Relation::View(_))) => Err(SqlError::new(
                 SqlState::WRONG_OBJECT_TYPE,
                 format!("\"{name}\" is a view and cannot be changed"),
             )),
-            Some(Relation::Sequence(_)) => Err(SqlError::new(
+            Some(Found::Relation(Relation::Sequence(_))) => Err(SqlError::new(
                 SqlState::WRONG_OBJECT_TYPE,
                 format!("cannot change sequence \"{name}\""),
             )),
+            Some(Found::Virtual | Found::System(_)) => Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for table {name}"),
+            )
+            .hint("The system's tables change through statements such as CREATE TABLE.")),
             None => Err(self.unknown_relation(schema.as_deref(), &name)),
         }
     }

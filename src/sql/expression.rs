@@ -36,12 +36,18 @@ impl Binder<'_> {
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
         match expression {
-            // A function that is called without parentheses, which the parser does not know.
+            // Functions that are called without parentheses, which the parser does not know.
             Expr::Identifier(name)
                 if name.quote_style.is_none()
                     && name.value.eq_ignore_ascii_case("current_role") =>
             {
                 self.call("current_role", Vec::new())
+            }
+            Expr::Identifier(name)
+                if name.quote_style.is_none()
+                    && name.value.eq_ignore_ascii_case("current_schema") =>
+            {
+                self.current_schema()
             }
             Expr::Identifier(name) => {
                 check_not_reserved(name)?;

@@ -4,11 +4,12 @@ use super::binder::Binder;
 use super::logical::Logical;
 use super::names::{fold, relation_name};
 use super::query::BoundQuery;
+use super::relations::Found;
 use super::scope::{Scope, ScopeColumn};
 use super::set_functions::table_call;
 use super::slots::{Refusals, Slots};
 use crate::catalog::privileges::Privileges;
-use crate::catalog::{Relation, SYSTEM_SCHEMA, View};
+use crate::catalog::{Relation, View};
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{ApplyKind, JoinKind};
@@ -320,10 +321,9 @@ impl Binder<'_> {
                 with_ordinality: false,
                 ..
             } if with_hints.is_empty() && partitions.is_empty() => {
-                let (schema, relation) = relation_name(name)?;
-                let source = self
-                    .bind_relation(schema.as_deref(), &relation, outer)
-                    .map_err(|error| self.at_name(error, name))?;
+                let source =
+                    self.bind_relation(name, outer).map_err(|error| self.at_name(error, name))?;
+                let (_, relation) = relation_name(name)?;
                 rename(source, Some(&relation), alias.as_ref())
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
@@ -343,10 +343,10 @@ impl Binder<'_> {
 
     fn bind_relation(
         &self,
-        schema: Option<&str>,
-        name: &str,
+        written: &ast::ObjectName,
         outer: Option<&Scope<'_>>,
     ) -> Result<Source, SqlError> {
+        let (schema, name) = relation_name(written)?;
         if schema.is_none() {
             let ctes = self.ctes.borrow();
             if let Some(cte) = ctes.iter().rev().find(|cte| cte.name == name) {
@@ -356,52 +356,54 @@ impl Binder<'_> {
                 return Ok(Source { plan, columns: cte.columns.clone() });
             }
         }
-        if let Some(table) = self.virtual_tables.table(schema, name, self.catalog, self.settings) {
-            self.require_superuser_for(name)?;
-            self.uncacheable.set(true);
-            if table.of_the_node {
-                self.views_node.set(true);
+        self.check_schema(schema.as_deref())?;
+        let Some((within, found)) = self.find(schema.as_deref(), &name) else {
+            return Err(self.unknown_relation(schema.as_deref(), &name));
+        };
+        self.note_relation(written, &within)?;
+        match found {
+            Found::Virtual => self.bind_virtual_table(&within, &name),
+            Found::System(table) => {
+                self.require_superuser_in_system(&name)?;
+                Ok(table_source(table))
             }
-            let columns = table
-                .columns
-                .iter()
-                .map(|(name, data_type)| scope_column(name.clone(), *data_type))
-                .collect();
-            let types: Vec<_> = table.columns.iter().map(|(_, data_type)| *data_type).collect();
-            let literal = |(value, data_type): (model::value::Value, &model::types::DataType)| {
-                Expression::Literal(value, *data_type)
-            };
-            let rows = table
-                .rows
-                .into_iter()
-                .map(|row| row.into_iter().zip(&types).map(literal).collect())
-                .collect();
-            let source = Source { plan: Logical::Values { rows, types }, columns };
-            return Ok(match name {
-                "pg_sequences" => self.with_last_values(source),
-                _ => source,
-            });
-        }
-        if schema == Some(SYSTEM_SCHEMA) {
-            self.require_superuser_in_system(name)?;
-        }
-        if schema == Some(SYSTEM_SCHEMA) && name == crate::catalog::objects_table().name {
-            return Ok(table_source(crate::catalog::objects_table()));
-        }
-        if schema == Some(SYSTEM_SCHEMA) && name == crate::catalog::sequences_table().name {
-            return Ok(table_source(crate::catalog::sequences_table()));
-        }
-        self.check_schema(schema, name)?;
-        match self.catalog.relation(&self.settings.database, schema, name) {
-            Some(Relation::Table(table)) => {
+            Found::Relation(Relation::Table(table)) => {
                 self.depends_on(table.id);
                 self.requires(table.id, Privileges::SELECT);
                 Ok(table_source(table))
             }
-            Some(Relation::View(view)) => self.bind_view_reference(view),
-            Some(Relation::Sequence(sequence)) => Ok(self.sequence_source(sequence)),
-            None => Err(self.unknown_relation(schema, name)),
+            Found::Relation(Relation::View(view)) => self.bind_view_reference(view),
+            Found::Relation(Relation::Sequence(sequence)) => Ok(self.sequence_source(sequence)),
         }
+    }
+
+    fn bind_virtual_table(&self, schema: &str, name: &str) -> Result<Source, SqlError> {
+        let table = self.virtual_tables.table(schema, name, self.catalog, self.settings);
+        let table = table.ok_or_else(|| self.unknown_relation(Some(schema), name))?;
+        self.require_superuser_for(name)?;
+        self.uncacheable.set(true);
+        if table.of_the_node {
+            self.views_node.set(true);
+        }
+        let columns = table
+            .columns
+            .iter()
+            .map(|(name, data_type)| scope_column(name.clone(), *data_type))
+            .collect();
+        let types: Vec<_> = table.columns.iter().map(|(_, data_type)| *data_type).collect();
+        let literal = |(value, data_type): (model::value::Value, &model::types::DataType)| {
+            Expression::Literal(value, *data_type)
+        };
+        let rows = table
+            .rows
+            .into_iter()
+            .map(|row| row.into_iter().zip(&types).map(literal).collect())
+            .collect();
+        let source = Source { plan: Logical::Values { rows, types }, columns };
+        Ok(match name {
+            "pg_sequences" => self.with_last_values(source),
+            _ => source,
+        })
     }
 
     /// Verifiers of passwords are in the stored catalog: it is for superusers.
@@ -437,15 +439,12 @@ impl Binder<'_> {
     fn bind_view_reference(&self, view: &Arc<View>) -> Result<Source, SqlError> {
         self.depends_on(view.id);
         self.requires(view.id, Privileges::SELECT);
-        let (outer_ctes, outer_lines) = (self.ctes.take(), self.lines.take());
-        let bound = self.as_owner_of(view.id, || {
+        let bound = self.in_view(view, || {
             self.nested(|| {
                 let query = super::parse::parse_query(&view.text)?;
                 self.bind_query(&query, None)
             })
         });
-        self.ctes.replace(outer_ctes);
-        self.lines.replace(outer_lines);
         let bound = bound?;
         let columns = bound
             .columns
@@ -454,22 +453,6 @@ impl Binder<'_> {
             .map(|(column, name)| scope_column(name.clone(), column.data_type))
             .collect();
         Ok(Source { plan: bound.plan, columns })
-    }
-
-    /// The error for a relation that does not exist.
-    pub(super) fn unknown_relation(&self, schema: Option<&str>, name: &str) -> SqlError {
-        let shown = match schema {
-            Some(schema) => format!("{schema}.{name}"),
-            None => name.to_owned(),
-        };
-        let error = SqlError::new(
-            SqlState::UNDEFINED_TABLE,
-            format!("relation \"{shown}\" does not exist"),
-        );
-        match self.catalog.similar_relation(&self.settings.database, name) {
-            Some(close) => error.hint(format!("Perhaps you meant the relation \"{close}\".")),
-            None => error,
-        }
     }
 }
 

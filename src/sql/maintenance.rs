@@ -5,6 +5,7 @@
 
 use super::binder::Binder;
 use super::names::{fold, relation_name};
+use super::relations::Found;
 use super::statement::PlannedKind;
 use crate::catalog::Relation;
 use model::error::{SqlError, SqlState};
@@ -116,8 +117,8 @@ impl Binder<'_> {
     fn skips(&self, table: &WrittenTable) -> Result<Option<Skipped>, SqlError> {
         let (schema, name) = relation_name(&table.name)?;
         let database = &self.settings.database;
-        match self.catalog.relation(database, schema.as_deref(), &name) {
-            Some(Relation::Table(found)) => {
+        match self.find(schema.as_deref(), &name) {
+            Some((_, Found::Relation(Relation::Table(found)))) => {
                 for column in table.columns.iter().map(fold) {
                     if !found.columns.iter().any(|known| known.name == column) {
                         return Err(SqlError::new(
@@ -133,20 +134,10 @@ impl Binder<'_> {
                 let owned = owners.any(|owner| self.catalog.roles().has_privileges_of(role, owner));
                 Ok((!owned).then_some(Skipped::NotOwned))
             }
-            Some(Relation::View(_) | Relation::Sequence(_)) => Ok(Some(Skipped::NoTable)),
+            Some((_, Found::Relation(_))) => Ok(Some(Skipped::NoTable)),
             // The system's own tables are made when they are read: nothing of them is stored.
-            None => {
-                let known = self.virtual_tables.table(
-                    schema.as_deref(),
-                    &name,
-                    self.catalog,
-                    self.settings,
-                );
-                match known {
-                    Some(_) => Ok(None),
-                    None => Err(self.unknown_relation(schema.as_deref(), &name)),
-                }
-            }
+            Some(_) => Ok(None),
+            None => Err(self.unknown_relation(schema.as_deref(), &name)),
         }
     }
 }

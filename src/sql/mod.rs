@@ -47,6 +47,7 @@ mod privilege_functions;
 mod query;
 mod recursion;
 mod reg;
+mod relations;
 mod rows;
 pub mod rules;
 mod scope;
@@ -63,6 +64,7 @@ mod table_as;
 mod tests;
 mod transaction;
 mod types;
+mod view_text;
 
 pub use catalog_functions::CatalogFunction;
 pub use copy::{CopyFormat, CopyIn, CopyOptions, CopyOut, Header};
@@ -80,12 +82,14 @@ pub use statement::{
     Discard, Planned, PlannedKind, PointRead, QueryPlan, SequenceUse, SessionValue, SetStatement,
     plan,
 };
-pub(crate) use stored_text::{bind_check, bind_conversion, bind_default, bind_view, type_named};
+pub(crate) use stored_text::{
+    BoundView, bind_check, bind_conversion, bind_default, bind_view, shown_view, type_named,
+};
 pub use table_as::{RowsOf, TableAsPlan, TableAsStatement};
 pub use transaction::unsupported_isolation;
 
-use crate::catalog::Catalog;
 use crate::catalog::roles::Actor;
+use crate::catalog::{Catalog, SearchPath};
 use model::types::{DataType, RegKind};
 use model::value::Value;
 use std::sync::Arc;
@@ -106,8 +110,22 @@ pub struct SessionSettings {
     pub database: String,
     /// Whose session it is, and as whom it acts.
     pub actor: Actor,
+    /// In which schemas it seeks names without one.
+    pub path: SearchPath,
     /// The values of its settings by their names in lower case; shared until one changes.
     pub values: SettingValues,
+}
+
+impl SessionSettings {
+    /// Those by which the system itself reads names, without a session.
+    pub fn of_system(database: &str) -> SessionSettings {
+        SessionSettings {
+            database: database.to_owned(),
+            actor: Actor::SYSTEM,
+            path: SearchPath::default(),
+            values: [].into(),
+        }
+    }
 }
 
 /// Names and values of settings.
@@ -126,10 +144,13 @@ pub struct VirtualTable {
 
 /// Knows the virtual tables: `phantom.nodes`, `information_schema.columns` and their like.
 pub trait VirtualTables {
+    /// Whether there is a table of that name.
+    fn holds(&self, schema: &str, name: &str) -> bool;
+
     /// The table of that name, or `None` where there is none.
     fn table(
         &self,
-        schema: Option<&str>,
+        schema: &str,
         name: &str,
         catalog: &Catalog,
         settings: &SessionSettings,
@@ -162,9 +183,13 @@ pub trait VirtualTables {
 pub struct NoVirtualTables;
 
 impl VirtualTables for NoVirtualTables {
+    fn holds(&self, _schema: &str, _name: &str) -> bool {
+        false
+    }
+
     fn table(
         &self,
-        _schema: Option<&str>,
+        _schema: &str,
         _name: &str,
         _catalog: &Catalog,
         _settings: &SessionSettings,

@@ -154,6 +154,7 @@ impl ParsedStatement {
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     let mut tokens = tokens(text)?;
     let overriding = rewrite::take_overriding(&mut tokens);
+    rewrite::expand_set_schema(&mut tokens);
     rewrite::expand_table_commands(&mut tokens);
     rewrite::order_identity_options(&mut tokens);
     let whole = Text { text, lines: Lines::of(text) };

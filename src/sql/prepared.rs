@@ -73,6 +73,7 @@ impl Binder<'_> {
             columns,
             catalog_version: self.catalog.version,
             role: settings.actor.role,
+            path: settings.path.clone(),
             tables: binder.tables(),
             cacheable: !binder.uncacheable.get(),
             views_node: binder.views_node.get(),

@@ -6,7 +6,7 @@
 
 use super::binder::{Binder, cast};
 use super::{OutputColumn, SessionSettings};
-use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, oids};
+use crate::catalog::{Catalog, Relation, Visible, oids};
 use model::error::SqlState;
 use model::expression::{Expression, FunctionReference};
 use model::lookup::{LookupTable, Missing};
@@ -26,8 +26,13 @@ pub struct NamedObject {
     pub schema: Option<String>,
     /// Its name, without quotes.
     pub name: String,
+}
+
+impl NamedObject {
     /// Whether it is found, and prints, without its schema.
-    pub visible: bool,
+    fn is_visible(&self, visible: &Visible<'_>) -> bool {
+        self.schema.as_ref().is_none_or(|schema| visible.is_visible(schema, &self.name))
+    }
 }
 
 /// The objects that the catalog itself knows: relations, their indexes, schemas and types.
@@ -45,7 +50,6 @@ pub fn catalog_objects(
                     oid: oids::schema(name, schema.id),
                     schema: None,
                     name: name.clone(),
-                    visible: true,
                 })
                 .collect()
         }
@@ -62,7 +66,6 @@ fn relations(catalog: &Catalog, settings: &SessionSettings) -> Vec<NamedObject> 
                 oid,
                 schema: Some(schema.to_owned()),
                 name: name.to_owned(),
-                visible: schema == DEFAULT_SCHEMA,
             });
         };
         add(oids::object(relation.id()), relation.name());
@@ -78,12 +81,8 @@ fn relations(catalog: &Catalog, settings: &SessionSettings) -> Vec<NamedObject> 
 
 /// Every type under its internal name and the names of the standard; the latter print.
 fn types() -> Vec<NamedObject> {
-    let named = |oid, name: String| NamedObject {
-        oid,
-        schema: Some("pg_catalog".to_owned()),
-        name,
-        visible: true,
-    };
+    let named =
+        |oid, name: String| NamedObject { oid, schema: Some("pg_catalog".to_owned()), name };
     let mut objects = Vec::with_capacity(oid::TYPES.len() * 4);
     for entry in oid::TYPES {
         let shown = oid::format_type(entry.data_type);
@@ -128,8 +127,9 @@ impl Binder<'_> {
     pub(super) fn reg_text(&self, kind: RegKind, operand: Expression) -> Expression {
         let mut table = LookupTable::new(kind.name(), Missing::Input);
         table.insert(&[Value::Int(0)], Value::text("-"));
+        let visible = self.visible();
         for object in self.named_objects(kind) {
-            let text = printed(kind, &object);
+            let text = printed(kind, &object, &visible);
             table.insert(&[Value::Int(i64::from(object.oid))], Value::text(text));
         }
         self.lookup(table, vec![operand], DataType::Text)
@@ -152,10 +152,12 @@ impl Binder<'_> {
     /// The oid of the object that a text names, and what comes of a name of nothing.
     pub(super) fn reg_oid(&self, kind: RegKind, name: Expression, missing: Missing) -> Expression {
         let mut table = LookupTable::new(kind.name(), missing);
+        let visible = self.visible();
         for object in self.named_objects(kind) {
             let oid = Value::Int(i64::from(object.oid));
+            let is_visible = object.is_visible(&visible);
             let name = Value::text(object.name);
-            if object.visible {
+            if is_visible {
                 table.insert(&[Value::array(vec![name.clone()])], oid.clone());
             }
             if let Some(schema) = object.schema {
@@ -212,14 +214,16 @@ impl Binder<'_> {
     }
 }
 
-fn printed(kind: RegKind, object: &NamedObject) -> String {
+fn printed(kind: RegKind, object: &NamedObject, visible: &Visible<'_>) -> String {
     // A type's name is no identifier, and a function's arguments are not either.
     let quoted = match kind {
         RegKind::Type | RegKind::Procedure | RegKind::Operator => object.name.clone(),
         _ => quote_identifier(&object.name),
     };
     match &object.schema {
-        Some(schema) if !object.visible => format!("{}.{quoted}", quote_identifier(schema)),
+        Some(schema) if !object.is_visible(visible) => {
+            format!("{}.{quoted}", quote_identifier(schema))
+        }
         _ => quoted,
     }
 }

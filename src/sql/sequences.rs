@@ -6,10 +6,11 @@ use super::dml::column_default;
 use super::from::{Source, scope_column};
 use super::logical::Logical;
 use super::parse::Overriding;
+use super::relations::Found;
 use super::rules;
 use super::statement::SessionValue;
 use crate::catalog::privileges::Privileges;
-use crate::catalog::{DEFAULT_SCHEMA, Relation, Sequence, oids};
+use crate::catalog::{Relation, Sequence, oids};
 use model::error::{SqlError, SqlState};
 use model::expression::{Expression, FunctionReference};
 use model::lookup::{LookupTable, Missing};
@@ -99,18 +100,12 @@ impl Binder<'_> {
             return Ok(Expression::Literal(Value::Int(i64::from(oid)), CLASS));
         }
         let (schema, name) = super::ddl::named_in_text(text)?;
-        match self.catalog.relation(&self.settings.database, schema.as_deref(), &name) {
-            Some(Relation::Sequence(sequence)) => {
+        match self.find(schema.as_deref(), &name) {
+            Some((_, Found::Relation(Relation::Sequence(sequence)))) => {
                 Ok(Expression::Literal(Value::Int(i64::from(sequence.oid())), CLASS))
             }
             Some(_) => Err(no_sequence(&name)),
-            None => {
-                let (tables, schema) = (self.virtual_tables, schema.as_deref());
-                Err(match tables.table(schema, &name, self.catalog, self.settings) {
-                    Some(_) => no_sequence(&name),
-                    None => self.unknown_relation(schema, &name),
-                })
-            }
+            None => Err(self.unknown_relation(schema.as_deref(), &name)),
         }
     }
 
@@ -180,7 +175,7 @@ impl Binder<'_> {
         ] = arguments.as_slice()
         {
             let (schema, name) = super::ddl::named_in_text(table)?;
-            let found = self.catalog.relation(&self.settings.database, schema.as_deref(), &name);
+            let found = self.relation(schema.as_deref(), &name);
             let Some(found) = found else {
                 return Err(self.unknown_relation(schema.as_deref(), &name));
             };
@@ -189,6 +184,7 @@ impl Binder<'_> {
             }
         }
         let mut answers = LookupTable::new("pg_get_serial_sequence", Missing::Null);
+        let visible = self.visible();
         for (schema, relation) in self.catalog.relations(&self.settings.database) {
             let Relation::Sequence(sequence) = relation else { continue };
             let owner = sequence.owned_by.and_then(|(table, ordinal)| {
@@ -197,10 +193,11 @@ impl Binder<'_> {
             let Some((table, column)) = owner else { continue };
             let name = [schema, &sequence.name].map(quote_identifier).join(".");
             let (name, column) = (Value::from(Some(name)), Value::text(column.as_str()));
+            let is_visible = visible.is_visible(schema, &table.name);
             let (schema, table) = (Value::text(schema), Value::text(table.name.as_str()));
             let full = Value::array(vec![schema.clone(), table.clone()]);
             answers.insert(&[full, column.clone()], name.clone());
-            if schema == Value::text(DEFAULT_SCHEMA) {
+            if is_visible {
                 answers.insert(&[Value::array(vec![table]), column], name);
             }
         }

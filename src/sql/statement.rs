@@ -16,13 +16,14 @@ use super::set_config::SetConfigCall;
 use super::table_as::TableAsPlan;
 use super::transaction;
 use super::{OutputColumn, SessionSettings, VirtualTables};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, SearchPath};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CatalogVersion, ObjectId};
 use model::plan::{Access, Plan, Target};
 use model::schema::Table;
 use model::types::DataType;
+use shards::exec::functions::quote_identifier;
 use sqlparser::ast::{self, Statement};
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct Planned {
     pub catalog_version: CatalogVersion,
     /// The role it was planned for: its privileges were looked at.
     pub role: ObjectId,
+    /// Where its names without a schema were sought.
+    pub path: SearchPath,
     /// The tables and views it depends on.
     pub tables: Vec<ObjectId>,
     /// Whether the same text may use it again while the catalog is the same.
@@ -284,6 +287,7 @@ fn plan_with(
         columns,
         catalog_version: binder.catalog.version,
         role: settings.actor.role,
+        path: settings.path.clone(),
         tables: binder.tables(),
         cacheable: !binder.uncacheable.get(),
         views_node: binder.views_node.get(),
@@ -341,6 +345,7 @@ pub(super) fn bind_statement(
                 columns,
                 catalog_version: binder.catalog.version,
                 role: settings.actor.role,
+                path: settings.path.clone(),
                 tables: binder.tables(),
                 cacheable: false,
                 views_node: binder.views_node.get(),
@@ -435,10 +440,28 @@ fn bind_set(set: &ast::Set) -> Result<SetStatement, SqlError> {
             other => other.to_string(),
         })
         .collect();
-    let value = texts.join(", ");
-    let is_default = value.eq_ignore_ascii_case("default");
+    let is_default = matches!(values.as_slice(), [ast::Expr::Identifier(only)]
+        if only.quote_style.is_none() && only.value.eq_ignore_ascii_case("default"));
+    let value = match name.as_str() {
+        "search_path" => schemas(values),
+        _ => texts.join(", "),
+    };
     let local = matches!(scope, Some(ast::ContextModifier::Local));
     Ok(SetStatement { name, value: (!is_default).then_some(value), local })
+}
+
+/// A list of schemas, each quoted where it must be.
+fn schemas(values: &[ast::Expr]) -> String {
+    let name = |value: &ast::Expr| match value {
+        ast::Expr::Identifier(name) => fold(name),
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::SingleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    };
+    let names: Vec<String> = values.iter().map(|value| quote_identifier(&name(value))).collect();
+    names.join(", ")
 }
 
 pub(super) fn query_plan(plan: Plan) -> QueryPlan {
@@ -504,12 +527,13 @@ fn residual(scan: &model::plan::Scan) -> Option<Expression> {
 
 impl Planned {
     /// The plan of a text without a statement.
-    pub fn empty(catalog_version: CatalogVersion, role: ObjectId) -> Planned {
+    pub fn empty(catalog_version: CatalogVersion, settings: &SessionSettings) -> Planned {
         Planned {
             parameters: Vec::new(),
             columns: Vec::new(),
             catalog_version,
-            role,
+            role: settings.actor.role,
+            path: settings.path.clone(),
             tables: Vec::new(),
             cacheable: true,
             views_node: false,

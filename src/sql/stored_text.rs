@@ -4,17 +4,19 @@ use super::binder::{Binder, Coercion};
 use super::logical::Logical;
 use super::parse::{parse_expression, parse_query};
 use super::query::BoundQuery;
+use super::relations::NamedRelation;
 use super::scope::{Scope, ScopeColumn};
 use super::slots::{Refusals, Slots};
 use super::types::data_type;
-use super::{NoVirtualTables, OutputColumn, SessionSettings};
-use crate::catalog::Catalog;
+use super::{NoVirtualTables, OutputColumn, SessionSettings, view_text};
 use crate::catalog::roles::Actor;
+use crate::catalog::{ActivePath, Catalog, View, Visible};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::ObjectId;
 use model::schema::Column;
 use model::types::DataType;
+use std::rc::Rc;
 
 /// The type of this name.
 pub(crate) fn type_named(name: &str) -> Result<DataType, SqlError> {
@@ -27,12 +29,10 @@ pub(crate) fn type_named(name: &str) -> Result<DataType, SqlError> {
 /// Runs `bind` with a binder that knows no relations.
 fn alone<T>(bind: impl FnOnce(&Binder<'_>) -> Result<T, SqlError>) -> Result<T, SqlError> {
     let catalog = Catalog::bootstrap();
-    let settings = no_session(crate::catalog::DEFAULT_DATABASE);
-    bind(&Binder::new(&catalog, &settings, &NoVirtualTables, &[]))
-}
-
-fn no_session(database: &str) -> SessionSettings {
-    SessionSettings { database: database.to_owned(), actor: Actor::SYSTEM, values: [].into() }
+    let settings = SessionSettings::of_system(crate::catalog::DEFAULT_DATABASE);
+    let binder = Binder::new(&catalog, &settings, &NoVirtualTables, &[]);
+    binder.stored.set(true);
+    bind(&binder)
 }
 
 fn refusing(clause: &'static str) -> Slots {
@@ -144,20 +144,59 @@ fn refuse_parameters(expression: &Expression) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Binds a view's query: its columns and what it reads. `actor` must be able to find what it names,
-/// and need not be able to read it.
+/// A view's query.
+pub(crate) struct BoundView {
+    /// Its columns.
+    pub(crate) columns: Vec<OutputColumn>,
+    /// The relations that it reads.
+    pub(crate) depends_on: Vec<ObjectId>,
+    /// Its text with the schema of every relation.
+    pub(crate) text: String,
+}
+
+/// Binds a view's query, whose names without a schema are sought on `path`. `actor` must be able to
+/// find what it names, and need not be able to read it.
 pub(crate) fn bind_view(
     text: &str,
     database: &str,
+    path: &ActivePath,
     actor: Actor,
     catalog: &Catalog,
-) -> Result<(Vec<OutputColumn>, Vec<ObjectId>), SqlError> {
+) -> Result<BoundView, SqlError> {
+    let (columns, depends_on, named) = bind_named(text, database, path, actor, catalog)?;
+    Ok(BoundView { columns, depends_on, text: view_text::with_schemas(text, &named)? })
+}
+
+/// A view's text for a reader who need not write the schemas of what is `visible`.
+pub(crate) fn shown_view(
+    view: &View,
+    database: &str,
+    catalog: &Catalog,
+    visible: &Visible<'_>,
+) -> Result<String, SqlError> {
+    let path = ActivePath::of(view.path.clone());
+    let (_, _, named) = bind_named(&view.text, database, &path, Actor::SYSTEM, catalog)?;
+    view_text::without_schemas(&view.text, &named, visible)
+}
+
+type BoundNames = (Vec<OutputColumn>, Vec<ObjectId>, Vec<NamedRelation>);
+
+fn bind_named(
+    text: &str,
+    database: &str,
+    path: &ActivePath,
+    actor: Actor,
+    catalog: &Catalog,
+) -> Result<BoundNames, SqlError> {
     let query = parse_query(text)?;
-    let settings = SessionSettings { actor, ..no_session(database) };
+    let settings = SessionSettings { actor, ..SessionSettings::of_system(database) };
     let binder = Binder::new(catalog, &settings, &NoVirtualTables, &[]);
+    binder.path.replace(Rc::new(path.clone()));
+    binder.named_relations.replace(Some(Vec::new()));
     let BoundQuery { plan, columns } = binder.bind_query(&query, None)?;
     refuse_plan_parameters(&plan)?;
-    Ok((columns, binder.tables()))
+    let named = binder.named_relations.take().unwrap_or_default();
+    Ok((columns, binder.tables(), named))
 }
 
 fn refuse_plan_parameters(plan: &Logical) -> Result<(), SqlError> {

@@ -4,7 +4,7 @@
 //! from those of the query, which of an `EXECUTE` only the session knows.
 
 use super::binder::Binder;
-use super::ddl::{self, NewColumn, NewTable, QualifiedName};
+use super::ddl::{self, NewColumn, NewTable, RelationName};
 use super::logical::Logical;
 use super::names::{check_new, fold};
 use super::physical::physical;
@@ -49,7 +49,7 @@ pub struct TableAsPlan {
     /// What the statement is called.
     pub verb: &'static str,
     /// The table's name.
-    pub name: QualifiedName,
+    pub name: RelationName,
     /// Do nothing where it exists.
     pub if_not_exists: bool,
     /// The names of its first columns, where they are given.

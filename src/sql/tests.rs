@@ -12,7 +12,6 @@
 use super::{NoVirtualTables, PlannedKind, SessionSettings, WriteTarget, parse, plan};
 use crate::catalog::Catalog;
 use crate::catalog::change::apply_ddl;
-use crate::catalog::roles::Actor;
 use fs_err as fs;
 use model::error::SqlError;
 use shards::exec::explain::render;
@@ -92,8 +91,7 @@ fn write_error(out: &mut String, error: &SqlError) {
 }
 
 fn answer(statement: &str, catalog: &mut Catalog) -> Result<Vec<String>, SqlError> {
-    let settings =
-        SessionSettings { database: "phantom".to_owned(), actor: Actor::SYSTEM, values: [].into() };
+    let settings = SessionSettings::of_system("phantom");
     let mut lines = Vec::new();
     for parsed in parse(statement)? {
         let planned = plan(&parsed, catalog, &settings, &NoVirtualTables, &[])?;
@@ -103,7 +101,7 @@ fn answer(statement: &str, catalog: &mut Catalog) -> Result<Vec<String>, SqlErro
         }
         match &planned.kind {
             PlannedKind::Ddl(ddl) => {
-                let change = apply_ddl(catalog, ddl, Actor::SYSTEM)?;
+                let change = apply_ddl(catalog, ddl, &settings)?;
                 *catalog = change.catalog;
                 lines.extend(change.notices.into_iter().map(|notice| format!("NOTICE {notice}")));
                 lines.push(planned.tag(0));

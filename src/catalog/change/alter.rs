@@ -2,10 +2,10 @@
 
 use super::constraint::user_of;
 use super::table::{COLUMNS_MAX, column_definition, leave_place, ordinal};
-use super::{DdlWork, Draft};
+use super::{DdlWork, Draft, QualifiedName};
 use crate::catalog::build::build_table;
 use crate::catalog::stored::{Definition, StoredValue, TableDefinition};
-use crate::sql::ddl::{AlterOperation, NewColumn, NewSequence, QualifiedName};
+use crate::sql::ddl::{AlterOperation, NewColumn, NewSequence, RelationName};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::ObjectId;
@@ -15,7 +15,7 @@ use shards::exec::functions::calls_sequences;
 impl Draft<'_> {
     pub(super) fn alter_table(
         &mut self,
-        name: &QualifiedName,
+        name: &RelationName,
         if_exists: bool,
         operations: &[AlterOperation],
     ) -> Result<(), SqlError> {

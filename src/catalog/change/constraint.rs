@@ -7,7 +7,7 @@ use crate::catalog::privileges::Privileges;
 use crate::catalog::stored::{
     Action, CheckDefinition, Definition, ForeignKeyDefinition, TableDefinition,
 };
-use crate::sql::ddl::{NewConstraint, NewConstraintKind, QualifiedName};
+use crate::sql::ddl::{NewConstraint, NewConstraintKind, RelationName};
 use crate::sql::{bind_check, type_named};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
@@ -140,18 +140,15 @@ impl Draft<'_> {
         table: &mut TableDefinition,
         name: &str,
         columns: &[String],
-        (parent, parent_columns): (&QualifiedName, &[String]),
+        (parent, parent_columns): (&RelationName, &[String]),
         (on_delete, on_update): (Action, Action),
     ) -> Result<(), SqlError> {
-        let itself = parent.database == table.database
-            && parent.schema == table.schema
-            && parent.name == table.name;
-        let (parent_id, parent) = match itself {
-            true => (id, table.clone()),
-            false => {
-                let (parent_id, parent) = self.table(parent)?;
-                self.require(parent_id, Privileges::REFERENCES)?;
-                (parent_id, parent.clone())
+        let (parent_id, parent) = match self.table(parent)? {
+            // As it is being changed.
+            (found, _) if found == id => (id, table.clone()),
+            (found, parent) => {
+                self.require(found, Privileges::REFERENCES)?;
+                (found, parent.clone())
             }
         };
         let child_ordinals = ordinals(table, columns)?;

@@ -4,7 +4,7 @@ use super::{Draft, wrong_kind};
 use crate::catalog::DEFAULT_SCHEMA;
 use crate::catalog::privileges::{Privileges, not_owner};
 use crate::catalog::stored::{Definition, TableDefinition};
-use crate::sql::ddl::{DropRelations, QualifiedName, missing};
+use crate::sql::ddl::{DropRelations, RelationName, missing};
 use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 
@@ -287,13 +287,16 @@ impl Draft<'_> {
     }
 
     /// The table of an index, a copy, and where the index stands in it.
-    fn index_named(&self, name: &QualifiedName) -> Option<(ObjectId, TableDefinition, usize)> {
-        self.tables().find_map(|(id, table)| {
-            if table.database != name.database || table.schema != name.schema {
-                return None;
-            }
-            let position = table.indexes.iter().position(|index| index.name == name.name)?;
-            Some((id, table.clone(), position))
+    fn index_named(&self, name: &RelationName) -> Option<(ObjectId, TableDefinition, usize)> {
+        let mut schemas = self.schemas_of(name);
+        schemas.find_map(|schema| {
+            self.tables().find_map(|(id, table)| {
+                if table.database != name.database || table.schema != schema {
+                    return None;
+                }
+                let position = table.indexes.iter().position(|index| index.name == name.name)?;
+                Some((id, table.clone(), position))
+            })
         })
     }
 
@@ -301,7 +304,7 @@ impl Draft<'_> {
     /// dropped.
     pub(super) fn truncate(
         &mut self,
-        names: &[QualifiedName],
+        names: &[RelationName],
         cascade: bool,
         restart: bool,
     ) -> Result<(), SqlError> {

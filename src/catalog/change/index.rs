@@ -2,10 +2,9 @@
 
 use super::like::CopiedIndex;
 use super::table::{ordinal, ordinals};
-use super::{DdlWork, Draft, first_twice};
+use super::{DdlWork, Draft, QualifiedName, first_twice};
 use crate::catalog::stored::{Definition, IndexDefinition, TableDefinition};
-use crate::sql::ddl::NAME_BYTES_MAX;
-use crate::sql::ddl::{NewIndex, QualifiedName};
+use crate::sql::ddl::{NAME_BYTES_MAX, NewIndex};
 use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 

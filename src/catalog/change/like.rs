@@ -1,6 +1,7 @@
 //! `CREATE TABLE ... (LIKE ...)`: what of another relation a new table gets.
 
 use super::Draft;
+use crate::catalog::ActivePath;
 use crate::catalog::privileges::Privileges;
 use crate::catalog::stored::{
     ColumnDefinition, Definition, IdentityDefinition, IndexDefinition, TableDefinition,
@@ -109,9 +110,10 @@ impl Draft<'_> {
         let Some(Definition::View(view)) = self.definitions.get(&id).map(AsRef::as_ref) else {
             return Err(SqlError::internal("a view that is none"));
         };
-        let (bound, _) =
-            crate::sql::bind_view(&view.text, &view.database, self.actor, self.before)?;
-        let columns = view.columns.iter().zip(bound).map(|(name, column)| NewColumn {
+        let path = ActivePath::of(view.path.clone());
+        let bound =
+            crate::sql::bind_view(&view.text, &view.database, &path, self.actor, self.before)?;
+        let columns = view.columns.iter().zip(bound.columns).map(|(name, column)| NewColumn {
             name: name.clone(),
             data_type: column.data_type,
             nullable: true,

@@ -4,8 +4,8 @@ use super::Draft;
 use super::privilege::is_granted;
 use super::role::denied;
 use crate::catalog::privileges::{Privileges, held, not_owner, not_permitted};
+use crate::catalog::roles;
 use crate::catalog::stored::{Access, Definition};
-use crate::catalog::{DEFAULT_SCHEMA, roles};
 use crate::sql::ddl::missing;
 use crate::sql::ddl::privilege::OwnedObject;
 use crate::sql::ddl::role::RoleName;
@@ -226,7 +226,9 @@ impl Draft<'_> {
         for definition in self.definitions.values() {
             let Some((kind, object, access)) = definition.object() else { continue };
             let object = match definition.place() {
-                Some((_, schema)) if schema != DEFAULT_SCHEMA => format!("{schema}.{object}"),
+                Some((_, schema)) if !self.path.named().iter().any(|known| known == schema) => {
+                    format!("{schema}.{object}")
+                }
                 _ => object.to_owned(),
             };
             if access.owner == role.0 {

@@ -9,10 +9,10 @@ use super::role::denied;
 use crate::catalog::privileges::{Held, ObjectKind, Privileges, held, not_permitted};
 use crate::catalog::roles::PUBLIC;
 use crate::catalog::stored::{Access, Definition, Grant};
-use crate::catalog::{DEFAULT_SCHEMA, SYSTEM_SCHEMA};
+use crate::catalog::{INFORMATION_SCHEMA, PG_CATALOG, SYSTEM_SCHEMA};
 use crate::sql::ddl::privilege::{PrivilegeChange, PrivilegeStatement, Targets, WrittenName};
 use crate::sql::ddl::role::RoleName;
-use crate::sql::ddl::{QualifiedName, missing};
+use crate::sql::ddl::{RelationName, missing};
 use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 
@@ -51,9 +51,11 @@ impl Draft<'_> {
         }
     }
 
-    /// Refuses a name in a schema that the acting role may not look into (42501).
-    pub(super) fn require_usage(&self, name: &QualifiedName) -> Result<(), SqlError> {
-        match self.schema_id(&name.database, &name.schema) {
+    /// Refuses a name in a schema that the acting role may not look into (42501). Of the path there
+    /// are only those that it may.
+    pub(super) fn require_usage(&self, name: &RelationName) -> Result<(), SqlError> {
+        let schema = name.schema.as_ref();
+        match schema.and_then(|schema| self.schema_id(&name.database, schema)) {
             Some(schema) => self.require(schema, Privileges::USAGE),
             None => Ok(()),
         }
@@ -131,7 +133,7 @@ impl Draft<'_> {
 
     fn known_schema(&self, database: &str, name: &str) -> Result<ObjectId, SqlError> {
         self.schema_id(database, name).ok_or_else(|| match name {
-            SYSTEM_SCHEMA | "pg_catalog" | "information_schema" => {
+            SYSTEM_SCHEMA | PG_CATALOG | INFORMATION_SCHEMA => {
                 denied(format!("permission denied for schema {name}"))
             }
             _ => missing("schema", name),
@@ -140,17 +142,16 @@ impl Draft<'_> {
 
     /// The relation that a name means.
     pub(super) fn written(&self, database: &str, name: &WrittenName) -> Result<ObjectId, SqlError> {
-        let schema = name.schema.as_deref().unwrap_or(DEFAULT_SCHEMA);
-        if name.schema.is_some() {
+        if let Some(schema) = &name.schema {
             self.known_schema(database, schema)?;
         }
-        let qualified = QualifiedName {
+        let sought = RelationName {
             database: database.to_owned(),
-            schema: schema.to_owned(),
+            schema: name.schema.clone(),
             name: name.name.clone(),
         };
-        self.require_usage(&qualified)?;
-        let found = self.relation(&qualified).map(|(id, _)| id);
+        self.require_usage(&sought)?;
+        let found = self.relation(&sought).map(|(id, _)| id);
         found.ok_or_else(|| missing("relation", &name.name))
     }
 

@@ -1,13 +1,13 @@
 //! Sequences: created, altered and dropped, by themselves and with the columns that they fill.
 
-use super::{DdlWork, Draft, wrong_kind};
+use super::{DdlWork, Draft, QualifiedName, wrong_kind};
 use crate::catalog::oids;
 use crate::catalog::sequence::bounds_of;
 use crate::catalog::stored::{
     Access, ColumnDefinition, Definition, IdentityDefinition, SequenceDefinition, TableDefinition,
 };
 use crate::sql::ddl::{
-    DropRelations, NewSequence, QualifiedName, SequenceOptions, missing, qualified_in_text,
+    DropRelations, NewSequence, RelationName, SequenceOptions, missing, relation_in_text,
 };
 use crate::sql::{sequence_oids_in, type_named, with_sequence_oids};
 use model::error::{SqlError, SqlState};
@@ -17,10 +17,11 @@ use model::types::DataType;
 impl Draft<'_> {
     pub(super) fn create_sequence(
         &mut self,
-        name: &QualifiedName,
+        name: &RelationName,
         if_not_exists: bool,
         options: &SequenceOptions,
     ) -> Result<(), SqlError> {
+        let name = &self.place(name)?;
         if if_not_exists && self.is_taken(&name.database, &name.schema, &name.name) {
             self.notices.push(format!("relation \"{}\" already exists, skipping", name.name));
             return Ok(());
@@ -37,7 +38,7 @@ impl Draft<'_> {
 
     pub(super) fn alter_sequence(
         &mut self,
-        name: &QualifiedName,
+        name: &RelationName,
         if_exists: bool,
         options: &SequenceOptions,
     ) -> Result<(), SqlError> {
@@ -87,7 +88,7 @@ impl Draft<'_> {
 
     pub(super) fn rename_sequence(
         &mut self,
-        name: &QualifiedName,
+        name: &RelationName,
         if_exists: bool,
         to: &str,
     ) -> Result<(), SqlError> {
@@ -98,7 +99,7 @@ impl Draft<'_> {
         self.require_owner(id)?;
         let mut sequence = sequence.clone();
         self.require_unread(id)?;
-        let (database, schema) = (name.database.clone(), name.schema.clone());
+        let (database, schema) = (sequence.database.clone(), sequence.schema.clone());
         self.require_free(&QualifiedName { database, schema, name: to.to_owned() })?;
         to.clone_into(&mut sequence.name);
         self.put(id, Definition::Sequence(sequence));
@@ -140,7 +141,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn sequence(&self, name: &QualifiedName) -> Result<(ObjectId, &SequenceDefinition), SqlError> {
+    fn sequence(&self, name: &RelationName) -> Result<(ObjectId, &SequenceDefinition), SqlError> {
         self.require_usage(name)?;
         match self.relation(name) {
             Some((id, Definition::Sequence(sequence))) => Ok((id, sequence)),
@@ -309,7 +310,7 @@ impl Draft<'_> {
     ) -> Result<Option<String>, SqlError> {
         let Some(text) = text else { return Ok(None) };
         let stored = with_sequence_oids(text, |name| {
-            let name = qualified_in_text(name, database)?;
+            let name = relation_in_text(name, database)?;
             self.sequence(&name).map(|(id, _)| oids::object(id))
         });
         stored.map(Some)

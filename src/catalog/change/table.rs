@@ -13,7 +13,7 @@ const HIDDEN_KEY: &str = "(row)";
 
 impl Draft<'_> {
     pub(super) fn create_table(&mut self, new: &NewTable) -> Result<(), SqlError> {
-        let name = &new.name;
+        let name = &self.place(&new.name)?;
         if new.if_not_exists && self.is_taken(&name.database, &name.schema, &name.name) {
             self.notices.push(format!("relation \"{}\" already exists, skipping", name.name));
             return Ok(());

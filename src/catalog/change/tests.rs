@@ -1,5 +1,4 @@
 use super::{CatalogChange, DdlWork, apply_ddl};
-use crate::catalog::roles::Actor;
 use crate::catalog::{Catalog, Relation, load};
 use crate::sql::{NoVirtualTables, PlannedKind, SessionSettings, parse, plan};
 use model::error::{SqlError, SqlState};
@@ -22,16 +21,12 @@ impl Changing {
 
     /// Runs the statements of `text`; the last change is returned.
     fn run(&mut self, text: &str) -> Result<CatalogChange, SqlError> {
-        let settings = SessionSettings {
-            database: "phantom".to_owned(),
-            actor: Actor::SYSTEM,
-            values: [].into(),
-        };
+        let settings = SessionSettings::of_system("phantom");
         let mut last = None;
         for statement in parse(text)? {
             let planned = plan(&statement, &self.catalog, &settings, &NoVirtualTables, &[])?;
             let PlannedKind::Ddl(ddl) = planned.kind else { panic!("{text} changes no schema") };
-            let change = apply_ddl(&self.catalog, &ddl, Actor::SYSTEM)?;
+            let change = apply_ddl(&self.catalog, &ddl, &settings)?;
             for (id, _, json) in &change.upserts {
                 self.rows.insert(*id, json.clone());
             }
@@ -57,7 +52,7 @@ impl Changing {
     }
 
     fn table(&self, name: &str) -> Arc<Table> {
-        match self.catalog.relation("phantom", None, name) {
+        match self.catalog.relation("phantom", "public", name) {
             Some(Relation::Table(table)) => Arc::clone(table),
             other => panic!("{name} is {other:?}"),
         }

@@ -11,7 +11,6 @@
 
 use super::fill::Gathered;
 use super::told;
-use crate::catalog::Relation;
 use crate::catalog::change::apply_ddl;
 use crate::router::{OpenQuery, Router};
 use crate::sql::SessionSettings;
@@ -51,16 +50,14 @@ impl Router {
         settings: &SessionSettings,
     ) -> Result<NewStorage, SqlError> {
         let before = self.catalog();
-        let name = new.name.clone();
-        let change = apply_ddl(&before, &DdlStatement::CreateTable(new), settings.actor)?;
+        let change = apply_ddl(&before, &DdlStatement::CreateTable(new), settings)?;
         if change.catalog.version == before.version {
             return Ok(NewStorage::Skipped(told(change.notices, change.warnings)));
         }
         self.use_ids(&before, &change.catalog).await?;
-        match change.catalog.relation(&name.database, Some(&name.schema), &name.name) {
-            Some(Relation::Table(table)) => Ok(NewStorage::Of(Arc::clone(table))),
-            _ => Err(SqlError::internal("a new table is not in its catalog")),
-        }
+        let made = change.upserts.iter().find_map(|(id, ..)| change.catalog.table(*id));
+        let made = made.ok_or_else(|| SqlError::internal("a new table is not in its catalog"))?;
+        Ok(NewStorage::Of(Arc::clone(made)))
     }
 
     /// Writes the rows of a query where a new table's rows will lie. How many they were.

@@ -2,7 +2,7 @@
 
 use super::shape::{Rows, Shape, number, numbers};
 use super::{attribute_number, real_tables};
-use crate::catalog::{Catalog, oids};
+use crate::catalog::{Catalog, Visible, oids};
 use crate::sql::VirtualTable;
 use model::id::ObjectId;
 use model::schema::{Check, ForeignKey, Index, ReferencedKey, ReferentialAction, Table};
@@ -90,14 +90,19 @@ impl Constraint<'_> {
     }
 
     /// As `CREATE TABLE` would write it. `pretty`: without parentheses that nothing needs.
-    pub(super) fn definition(&self, catalog: &Catalog, pretty: bool) -> String {
+    pub(super) fn definition(
+        &self,
+        catalog: &Catalog,
+        visible: &Visible<'_>,
+        pretty: bool,
+    ) -> String {
         match self.kind {
             Kind::PrimaryKey | Kind::Unique(_) => {
                 format!("{} ({})", self.type_name(), column_names(self.table, &self.columns()))
             }
             Kind::Check(check) if pretty => format!("CHECK ({})", check.text),
             Kind::Check(check) => format!("CHECK (({}))", check.text),
-            Kind::ForeignKey(key) => reference_definition(catalog, self.table, key),
+            Kind::ForeignKey(key) => reference_definition(catalog, visible, self.table, key),
         }
     }
 
@@ -121,13 +126,18 @@ fn referenced_index(parent: ObjectId, object: ObjectId) -> u32 {
     if parent == object { oids::primary_key(parent) } else { oids::object(object) }
 }
 
-fn reference_definition(catalog: &Catalog, table: &Table, key: &ForeignKey) -> String {
+fn reference_definition(
+    catalog: &Catalog,
+    visible: &Visible<'_>,
+    table: &Table,
+    key: &ForeignKey,
+) -> String {
     let parent = catalog.table(key.parent);
     let theirs = parent.map_or_else(String::new, |parent| {
         format!("({})", column_names(parent, &key.parent_columns))
     });
     let name = match parent {
-        Some(parent) if parent.schema != crate::catalog::DEFAULT_SCHEMA => {
+        Some(parent) if !visible.is_visible(&parent.schema, &parent.name) => {
             format!("{}.{}", quote_identifier(&parent.schema), quote_identifier(&parent.name))
         }
         _ => quote_identifier(&key.parent_name),

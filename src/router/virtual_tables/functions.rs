@@ -2,8 +2,8 @@
 
 use super::relations::{all_indexes, view_definitions};
 use super::{constraints, shape};
-use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, oids};
-use crate::sql::CatalogFunction;
+use crate::catalog::{Catalog, Relation, Visible, oids};
+use crate::sql::{CatalogFunction, SessionSettings};
 use model::lookup::{LookupTable, Missing};
 use model::types::DataType::{self, Bool, Int4, Int8, Name, Oid, Text};
 use model::types::{RegKind, oid};
@@ -14,7 +14,7 @@ pub(super) fn function(
     name: &str,
     arguments: usize,
     catalog: &Catalog,
-    database: &str,
+    settings: &SessionSettings,
 ) -> Option<CatalogFunction> {
     let (types, return_type) = signature(name, arguments)?;
     let missing = match name {
@@ -25,7 +25,7 @@ pub(super) fn function(
         _ => Missing::Null,
     };
     let mut table = LookupTable::new(name.to_owned(), missing);
-    answers(&mut table, name, types.len(), catalog, database);
+    answers(&mut table, name, types.len(), catalog, settings);
     Some(CatalogFunction { table, argument_types: types, return_type })
 }
 
@@ -109,15 +109,17 @@ fn answers(
     name: &str,
     arguments: usize,
     catalog: &Catalog,
-    database: &str,
+    settings: &SessionSettings,
 ) {
+    let database = settings.database.as_str();
+    let visible = || super::visible(catalog, settings);
     match name {
         "pg_get_userbyid" => {
             for role in catalog.roles().iter() {
                 table.insert(&[shape::number(oids::object(role.id))], Value::text(role.name()));
             }
         }
-        "pg_table_is_visible" => visible_relations(table, catalog, database),
+        "pg_table_is_visible" => visible_relations(table, catalog, database, &visible()),
         "pg_type_is_visible" => {
             for entry in oid::TYPES {
                 table.insert(&[shape::number(entry.oid)], Value::Bool(true));
@@ -137,17 +139,18 @@ fn answers(
             }
         }
         "pg_get_constraintdef" => {
+            let visible = visible();
             for constraint in constraints::all(catalog, database) {
-                let text = |pretty| Value::text(constraint.definition(catalog, pretty));
+                let text = |pretty| Value::text(constraint.definition(catalog, &visible, pretty));
                 insert_texts(table, constraint.oid, arguments, text);
             }
         }
         "pg_get_viewdef" => {
-            for (view, text) in view_definitions(catalog, database) {
+            for (view, text) in view_definitions(catalog, database, &visible()) {
                 insert_texts(table, oids::object(view), arguments, |_| Value::text(text.as_str()));
             }
         }
-        "pg_get_indexdef" => index_definitions(table, arguments, catalog, database),
+        "pg_get_indexdef" => index_definitions(table, arguments, catalog, database, &visible()),
         _ => {}
     }
 }
@@ -162,25 +165,36 @@ fn insert_texts(table: &mut LookupTable, oid: u32, arguments: usize, text: impl 
     }
 }
 
-fn visible_relations(table: &mut LookupTable, catalog: &Catalog, database: &str) {
+fn visible_relations(
+    table: &mut LookupTable,
+    catalog: &Catalog,
+    database: &str,
+    visible: &Visible<'_>,
+) {
     let mut insert = |oid, visible| table.insert(&[shape::number(oid)], Value::Bool(visible));
     for (schema, relation) in catalog.relations(database) {
-        insert(oids::object(relation.id()), schema == DEFAULT_SCHEMA);
+        insert(oids::object(relation.id()), visible.is_visible(schema, relation.name()));
     }
     for index in all_indexes(catalog, database) {
-        insert(index.oid, index.schema == DEFAULT_SCHEMA);
+        insert(index.oid, visible.is_visible(index.schema, index.name));
     }
     for shape in shape::all() {
-        insert(shape.oid, shape.namespace == oids::PG_CATALOG);
+        insert(shape.oid, visible.is_visible(shape.schema(), shape.name));
     }
 }
 
 /// Column 0 is the whole definition.
-fn index_definitions(table: &mut LookupTable, arguments: usize, catalog: &Catalog, database: &str) {
+fn index_definitions(
+    table: &mut LookupTable,
+    arguments: usize,
+    catalog: &Catalog,
+    database: &str,
+    visible: &Visible<'_>,
+) {
     for index in all_indexes(catalog, database) {
         let oid = shape::number(index.oid);
         if arguments == 1 {
-            table.insert(&[oid], Value::text(index.definition(false)));
+            table.insert(&[oid], Value::text(index.definition(None)));
             continue;
         }
         for pretty in [false, true] {
@@ -188,7 +202,7 @@ fn index_definitions(table: &mut LookupTable, arguments: usize, catalog: &Catalo
                 let key = [oid.clone(), Value::Int(column), Value::Bool(pretty)];
                 table.insert(&key, Value::text(text));
             };
-            insert(0, index.definition(pretty));
+            insert(0, index.definition(pretty.then_some(visible)));
             (1..).zip(index.column_names()).for_each(|(column, name)| insert(column, name));
         }
     }

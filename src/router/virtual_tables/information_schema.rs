@@ -7,7 +7,7 @@ use super::shape::{Rows, Shape};
 use super::{access, fixed, roles};
 use crate::catalog::roles::SUPERUSER;
 use crate::catalog::{Catalog, Relation, oids};
-use crate::sql::VirtualTable;
+use crate::sql::{SessionSettings, VirtualTable};
 use model::id::ObjectId;
 use model::schema::{ForeignKey, Table};
 use model::types::{DataType, oid};
@@ -18,9 +18,9 @@ use std::collections::BTreeMap;
 pub(super) fn table(
     shape: &'static Shape,
     catalog: &Catalog,
-    database: &str,
-    role: ObjectId,
+    settings: &SessionSettings,
 ) -> VirtualTable {
+    let (database, role) = (settings.database.as_str(), settings.actor.role);
     let mut rows = Rows::of(shape);
     match shape.name {
         "information_schema_catalog_name" => {
@@ -28,8 +28,8 @@ pub(super) fn table(
         }
         "schemata" => schemata(&mut rows, catalog, database, role),
         "tables" => tables(&mut rows, catalog, database, role),
-        "views" => views(&mut rows, catalog, database, role),
-        "columns" => columns(&mut rows, catalog, database, role),
+        "views" => views(&mut rows, catalog, settings),
+        "columns" => columns(&mut rows, catalog, settings),
         "table_constraints" => table_constraints(&mut rows, catalog, database),
         "check_constraints" => check_constraints(&mut rows, catalog, database),
         "referential_constraints" => references(&mut rows, catalog, database),
@@ -91,9 +91,11 @@ fn tables(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
     }
 }
 
-fn views(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
+fn views(rows: &mut Rows, catalog: &Catalog, settings: &SessionSettings) {
+    let (database, role) = (settings.database.as_str(), settings.actor.role);
+    let visible = super::visible(catalog, settings);
     let texts: BTreeMap<ObjectId, String> =
-        view_definitions(catalog, database).into_iter().collect();
+        view_definitions(catalog, database, &visible).into_iter().collect();
     for (schema, relation) in tables_and_views(catalog, database, role) {
         let Relation::View(view) = relation else { continue };
         // Its query is its owner's.
@@ -107,11 +109,14 @@ fn views(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
     }
 }
 
-fn columns(rows: &mut Rows, catalog: &Catalog, database: &str, role: ObjectId) {
+fn columns(rows: &mut Rows, catalog: &Catalog, settings: &SessionSettings) {
+    let (database, role) = (settings.database.as_str(), settings.actor.role);
+    let visible = super::visible(catalog, settings);
     for (schema, relation) in tables_and_views(catalog, database, role) {
         for attribute in attributes_of(catalog, database, relation) {
             let column = attribute.column;
-            let default = column.and_then(default_of).map(|default| default_text(catalog, default));
+            let default = column.and_then(default_of);
+            let default = default.map(|default| default_text(catalog, &visible, default));
             let mut row = vec![
                 ("table_catalog", Value::text(database)),
                 ("table_schema", Value::text(schema)),

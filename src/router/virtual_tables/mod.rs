@@ -31,7 +31,9 @@ mod roles;
 mod sequences;
 mod shape;
 
-use crate::catalog::{Catalog, Relation, oids};
+use crate::catalog::{
+    Catalog, INFORMATION_SCHEMA, PG_CATALOG, Relation, SYSTEM_SCHEMA, Visible, oids,
+};
 use crate::sql::{
     CatalogFunction, NamedObject, SessionSettings, VirtualTable, VirtualTables, catalog_objects,
 };
@@ -56,29 +58,36 @@ pub struct NodeTables {
 }
 
 impl VirtualTables for NodeTables {
+    fn holds(&self, schema: &str, name: &str) -> bool {
+        match schema {
+            SYSTEM_SCHEMA => phantom::NAMES.contains(&name),
+            INFORMATION_SCHEMA => shape::find(oids::INFORMATION_SCHEMA, name).is_some(),
+            PG_CATALOG => shape::find(oids::PG_CATALOG, name).is_some(),
+            _ => false,
+        }
+    }
+
     fn table(
         &self,
-        schema: Option<&str>,
+        schema: &str,
         name: &str,
         catalog: &Catalog,
         settings: &SessionSettings,
     ) -> Option<VirtualTable> {
-        let database = settings.database.as_str();
         match schema {
-            Some(crate::catalog::SYSTEM_SCHEMA) => phantom::table(self, name, catalog, database),
-            Some("information_schema") => {
+            SYSTEM_SCHEMA => phantom::table(self, name, catalog, settings),
+            INFORMATION_SCHEMA => {
                 let shape = shape::find(oids::INFORMATION_SCHEMA, name)?;
-                Some(information_schema::table(shape, catalog, database, settings.actor.role))
+                Some(information_schema::table(shape, catalog, settings))
             }
-            // PostgreSQL, too, looks there first.
-            Some("pg_catalog") | None => {
+            PG_CATALOG => {
                 let shape = shape::find(oids::PG_CATALOG, name)?;
                 Some(match name {
                     "pg_settings" => setting_rows(shape, settings),
-                    _ => pg_table(shape, catalog, database),
+                    _ => pg_table(shape, catalog, settings),
                 })
             }
-            Some(_) => None,
+            _ => None,
         }
     }
 
@@ -88,34 +97,27 @@ impl VirtualTables for NodeTables {
         catalog: &Catalog,
         settings: &SessionSettings,
     ) -> Vec<NamedObject> {
-        let object = |oid, schema: Option<&str>, name: &str, visible| NamedObject {
+        let object = |oid, schema: Option<&str>, name: &str| NamedObject {
             oid,
             schema: schema.map(str::to_owned),
             name: name.to_owned(),
-            visible,
         };
         let mut objects = catalog_objects(kind, catalog, settings);
         match kind {
-            RegKind::Class => objects.extend(shape::all().map(|shape| {
-                let visible = shape.namespace == oids::PG_CATALOG;
-                let schema = if visible { "pg_catalog" } else { "information_schema" };
-                object(shape.oid, Some(schema), shape.name, visible)
-            })),
+            RegKind::Class => objects.extend(
+                shape::all().map(|shape| object(shape.oid, Some(shape.schema()), shape.name)),
+            ),
             RegKind::Namespace => {
                 objects = fixed::schemas(catalog, &settings.database)
                     .into_iter()
-                    .map(|(name, oid)| object(oid, None, &name, true))
+                    .map(|(name, oid)| object(oid, None, &name))
                     .collect();
             }
             RegKind::Role => objects.extend(
-                catalog
-                    .roles()
-                    .iter()
-                    .map(|role| object(oids::object(role.id), None, role.name(), true)),
+                catalog.roles().iter().map(|role| object(oids::object(role.id), None, role.name())),
             ),
-            RegKind::Collation => objects.extend(
-                fixed::COLLATIONS.map(|(oid, name)| object(oid, Some("pg_catalog"), name, true)),
-            ),
+            RegKind::Collation => objects
+                .extend(fixed::COLLATIONS.map(|(oid, name)| object(oid, Some(PG_CATALOG), name))),
             _ => {}
         }
         objects
@@ -128,7 +130,7 @@ impl VirtualTables for NodeTables {
         catalog: &Catalog,
         settings: &SessionSettings,
     ) -> Option<CatalogFunction> {
-        functions::function(name, arguments, catalog, &settings.database)
+        functions::function(name, arguments, catalog, settings)
     }
 }
 
@@ -141,11 +143,22 @@ fn setting_rows(shape: &'static shape::Shape, settings: &SessionSettings) -> Vir
     rows.done()
 }
 
-fn pg_table(shape: &'static shape::Shape, catalog: &Catalog, database: &str) -> VirtualTable {
+/// The relations and indexes that a session need not write the schemas of.
+fn visible<'c>(catalog: &'c Catalog, settings: &SessionSettings) -> Visible<'c> {
+    let SessionSettings { database, path, actor, .. } = settings;
+    catalog.visible(database, &catalog.active_path(database, path, actor.role))
+}
+
+fn pg_table(
+    shape: &'static shape::Shape,
+    catalog: &Catalog,
+    settings: &SessionSettings,
+) -> VirtualTable {
+    let database = settings.database.as_str();
     if shape.name == "pg_constraint" {
         return constraints::table(shape, catalog, database);
     }
-    relations::table(shape, catalog, database)
+    relations::table(shape, catalog, settings)
         .or_else(|| sequences::table(shape, catalog, database))
         .or_else(|| fixed::table(shape, catalog, database))
         .or_else(|| roles::table(shape, catalog))
@@ -178,15 +191,14 @@ fn schema_oid(catalog: &Catalog, database: &str, name: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::roles::SUPERUSER;
 
     #[test]
     fn every_table_can_be_made() {
-        let catalog = Catalog::bootstrap();
+        let (catalog, settings) = (Catalog::bootstrap(), SessionSettings::of_system("phantom"));
         for shape in shape::all() {
             let table = match shape.namespace {
-                oids::PG_CATALOG => pg_table(shape, &catalog, "phantom"),
-                _ => information_schema::table(shape, &catalog, "phantom", SUPERUSER),
+                oids::PG_CATALOG => pg_table(shape, &catalog, &settings),
+                _ => information_schema::table(shape, &catalog, &settings),
             };
             assert_eq!(table.columns.len(), shape.width(), "{}", shape.name);
             assert!(table.rows.iter().all(|row| row.len() == shape.width()), "{}", shape.name);

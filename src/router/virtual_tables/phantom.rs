@@ -2,22 +2,25 @@
 
 use super::{NodeTables, constraints};
 use crate::catalog::Catalog;
-use crate::sql::VirtualTable;
+use crate::sql::{SessionSettings, VirtualTable};
 use model::id::CoreId;
 use model::types::DataType;
 use model::value::Value;
 
-/// The table of that name.
+/// The tables that are made here.
+pub(super) const NAMES: [&str; 3] = ["nodes", "partitions", "constraints"];
+
+/// The table of one of these names.
 pub(super) fn table(
     node: &NodeTables,
     name: &str,
     catalog: &Catalog,
-    database: &str,
+    settings: &SessionSettings,
 ) -> Option<VirtualTable> {
     match name {
         "nodes" => Some(nodes(node)),
         "partitions" => Some(partitions(node)),
-        "constraints" => Some(definitions(catalog, database)),
+        "constraints" => Some(definitions(catalog, settings)),
         _ => None,
     }
 }
@@ -64,11 +67,12 @@ fn partitions(node: &NodeTables) -> VirtualTable {
 }
 
 /// The constraints as `CREATE TABLE` would write them.
-fn definitions(catalog: &Catalog, database: &str) -> VirtualTable {
+fn definitions(catalog: &Catalog, settings: &SessionSettings) -> VirtualTable {
+    let visible = super::visible(catalog, settings);
     let columns = ["table_schema", "table_name", "name", "definition"];
     let columns = columns.map(|name| (name, DataType::Text));
-    let rows = constraints::all(catalog, database).into_iter().map(|constraint| {
-        let definition = constraint.definition(catalog, true);
+    let rows = constraints::all(catalog, &settings.database).into_iter().map(|constraint| {
+        let definition = constraint.definition(catalog, &visible, true);
         [constraint.schema, &constraint.table.name, constraint.name, &definition]
             .map(Value::text)
             .into()

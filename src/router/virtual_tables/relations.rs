@@ -5,8 +5,8 @@ use super::sequences::{attribute_identity, with_names};
 use super::shape::{self, Rows, Shape, number, vector};
 use super::{access, attribute_number, real_tables, schema_oid};
 use crate::catalog::roles::Actor;
-use crate::catalog::{Catalog, Relation, View, oids};
-use crate::sql::{self, VirtualTable};
+use crate::catalog::{ActivePath, Catalog, Relation, View, Visible, oids};
+use crate::sql::{self, SessionSettings, VirtualTable};
 use model::expression::Expression;
 use model::id::ObjectId;
 use model::schema::{Column, IndexColumn, Table};
@@ -25,17 +25,18 @@ pub(super) const COLLATION: u32 = 100;
 pub(super) fn table(
     shape: &'static Shape,
     catalog: &Catalog,
-    database: &str,
+    settings: &SessionSettings,
 ) -> Option<VirtualTable> {
+    let database = settings.database.as_str();
     let mut rows = Rows::of(shape);
     match shape.name {
         "pg_class" => classes(&mut rows, catalog, database),
         "pg_attribute" => attributes(&mut rows, catalog, database),
-        "pg_attrdef" => defaults(&mut rows, catalog, database),
+        "pg_attrdef" => defaults(&mut rows, catalog, settings),
         "pg_index" => indexes(&mut rows, catalog, database),
         "pg_rewrite" => rules(&mut rows, catalog, database),
         "pg_tables" => tables(&mut rows, catalog, database),
-        "pg_views" => views(&mut rows, catalog, database),
+        "pg_views" => views(&mut rows, catalog, settings),
         "pg_indexes" => index_definitions(&mut rows, catalog, database),
         _ => return None,
     }
@@ -83,15 +84,15 @@ pub(super) fn all_indexes<'a>(catalog: &'a Catalog, database: &str) -> Vec<Known
 }
 
 impl KnownIndex<'_> {
-    /// As `CREATE INDEX` would write it. `pretty`: the table without its schema, where it is found
-    /// without.
-    pub(super) fn definition(&self, pretty: bool) -> String {
+    /// As `CREATE INDEX` would write it. The table without its schema, where it is
+    /// `visible`.
+    pub(super) fn definition(&self, visible: Option<&Visible<'_>>) -> String {
         let unique = if self.unique { "UNIQUE " } else { "" };
         let table = quote_identifier(&self.table.name);
-        let table = if pretty && self.schema == crate::catalog::DEFAULT_SCHEMA {
-            table
-        } else {
-            format!("{}.{table}", quote_identifier(self.schema))
+        let is_visible = |visible: &Visible<'_>| visible.is_visible(self.schema, &self.table.name);
+        let table = match visible.is_some_and(is_visible) {
+            true => table,
+            false => format!("{}.{table}", quote_identifier(self.schema)),
         };
         let columns: Vec<String> = self
             .columns
@@ -212,8 +213,9 @@ pub(super) fn attributes_of<'a>(
 }
 
 fn view_columns<'a>(catalog: &Catalog, database: &str, view: &'a View) -> Vec<(&'a str, DataType)> {
-    let bound = sql::bind_view(&view.text, database, Actor::SYSTEM, catalog);
-    let types = bound.map_or_else(|_| Vec::new(), |(columns, _)| columns);
+    let path = ActivePath::of(view.path.clone());
+    let bound = sql::bind_view(&view.text, database, &path, Actor::SYSTEM, catalog);
+    let types = bound.map_or_else(|_| Vec::new(), |bound| bound.columns);
     let of = |at: usize| types.get(at).map_or(DataType::Unknown, |column| column.data_type);
     view.columns.iter().enumerate().map(|(at, name)| (name.as_str(), of(at))).collect()
 }
@@ -307,8 +309,12 @@ pub(super) fn default_of(column: &Column) -> Option<&Expression> {
 }
 
 /// A default as PostgreSQL would write it.
-pub(super) fn default_text(catalog: &Catalog, default: &Expression) -> String {
-    written(&with_names(catalog, default))
+pub(super) fn default_text(
+    catalog: &Catalog,
+    visible: &Visible<'_>,
+    default: &Expression,
+) -> String {
+    written(&with_names(catalog, visible, default))
 }
 
 fn written(default: &Expression) -> String {
@@ -336,8 +342,9 @@ fn quoted(text: &str, data_type: DataType) -> String {
     format!("'{}'::{}", text.replace('\'', "''"), oid::format_type(data_type))
 }
 
-fn defaults(rows: &mut Rows, catalog: &Catalog, database: &str) {
-    for (_, table) in real_tables(catalog, database) {
+fn defaults(rows: &mut Rows, catalog: &Catalog, settings: &SessionSettings) {
+    let visible = super::visible(catalog, settings);
+    for (_, table) in real_tables(catalog, &settings.database) {
         for ordinal in table.visible() {
             let column = &table.columns[ordinal];
             let Some(default) = default_of(column) else { continue };
@@ -345,7 +352,7 @@ fn defaults(rows: &mut Rows, catalog: &Catalog, database: &str) {
                 ("oid", number(oids::part(table.id, &column.name))),
                 ("adrelid", number(oids::object(table.id))),
                 ("adnum", Value::Int(attribute_number(table, ordinal))),
-                ("adbin", Value::text(default_text(catalog, default))),
+                ("adbin", Value::text(default_text(catalog, &visible, default))),
             ]);
         }
     }
@@ -383,13 +390,21 @@ fn all_views<'a>(
 }
 
 /// The oid and query of every view.
-pub(super) fn view_definitions(catalog: &Catalog, database: &str) -> Vec<(ObjectId, String)> {
-    all_views(catalog, database).map(|(_, view)| (view.id, view_text(view))).collect()
+pub(super) fn view_definitions(
+    catalog: &Catalog,
+    database: &str,
+    visible: &Visible<'_>,
+) -> Vec<(ObjectId, String)> {
+    let text = |view: &View| view_text(view, database, catalog, visible);
+    all_views(catalog, database).map(|(_, view)| (view.id, text(view))).collect()
 }
 
-/// As it was written, between PostgreSQL's blank and semicolon.
-fn view_text(view: &View) -> String {
-    format!(" {};", view.text.trim().trim_end_matches(';'))
+/// A view's query between PostgreSQL's blank and semicolon; one that no longer fits what it reads as it
+/// is stored.
+fn view_text(view: &View, database: &str, catalog: &Catalog, visible: &Visible<'_>) -> String {
+    let text = sql::shown_view(view, database, catalog, visible);
+    let text = text.unwrap_or_else(|_| view.text.clone());
+    format!(" {};", text.trim().trim_end_matches(';'))
 }
 
 fn rules(rows: &mut Rows, catalog: &Catalog, database: &str) {
@@ -415,13 +430,14 @@ fn tables(rows: &mut Rows, catalog: &Catalog, database: &str) {
     }
 }
 
-fn views(rows: &mut Rows, catalog: &Catalog, database: &str) {
+fn views(rows: &mut Rows, catalog: &Catalog, settings: &SessionSettings) {
+    let (database, visible) = (settings.database.as_str(), super::visible(catalog, settings));
     for (schema, view) in all_views(catalog, database) {
         rows.push([
             ("schemaname", Value::text(schema)),
             ("viewname", Value::text(view.name.as_str())),
             ("viewowner", access::owner_name(catalog, view.id)),
-            ("definition", Value::text(view_text(view))),
+            ("definition", Value::text(view_text(view, database, catalog, &visible))),
         ]);
     }
 }
@@ -432,7 +448,7 @@ fn index_definitions(rows: &mut Rows, catalog: &Catalog, database: &str) {
             ("schemaname", Value::text(index.schema)),
             ("tablename", Value::text(index.table.name.as_str())),
             ("indexname", Value::text(index.name)),
-            ("indexdef", Value::text(index.definition(false))),
+            ("indexdef", Value::text(index.definition(None))),
         ]);
     }
 }

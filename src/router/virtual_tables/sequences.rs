@@ -4,7 +4,7 @@
 use super::relations::default_of;
 use super::shape::{Rows, Shape, number};
 use super::{access, attribute_number, real_tables};
-use crate::catalog::{Catalog, DEFAULT_SCHEMA, Relation, Sequence, oids};
+use crate::catalog::{Catalog, Relation, Sequence, Visible, oids};
 use crate::sql::VirtualTable;
 use model::expression::Expression;
 use model::id::ObjectId;
@@ -135,11 +135,15 @@ fn called<'c>(catalog: &'c Catalog, expression: &Expression) -> Vec<&'c Arc<Sequ
 }
 
 /// An expression with the names of the sequences in it, as they are printed.
-pub(super) fn with_names(catalog: &Catalog, expression: &Expression) -> Expression {
+pub(super) fn with_names(
+    catalog: &Catalog,
+    visible: &Visible<'_>,
+    expression: &Expression,
+) -> Expression {
     let mut expression = expression.clone();
     expression.rewrite(&mut |node| {
         if let Some(sequence) = named(catalog, node) {
-            let name = shown(sequence, sequence.schema != DEFAULT_SCHEMA);
+            let name = shown(sequence, !visible.is_visible(&sequence.schema, &sequence.name));
             *node = Expression::Literal(Value::from(Some(name)), node.data_type());
         }
     });

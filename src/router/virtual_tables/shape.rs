@@ -4,7 +4,7 @@
 //! them. A table that PhantomDB has nothing to say in is that list and no rows. Of types that do
 //! not exist here, `xid` is `oid`, and expression trees, access lists and addresses are text.
 
-use crate::catalog::oids;
+use crate::catalog::{INFORMATION_SCHEMA, PG_CATALOG, oids};
 use crate::sql::VirtualTable;
 use model::array::Array;
 use model::types::{DataType, oid};
@@ -32,6 +32,16 @@ static SHAPES: LazyLock<Vec<Shape>> = LazyLock::new(|| {
     ];
     files.into_iter().flat_map(|(namespace, text)| read(namespace, text)).collect()
 });
+
+impl Shape {
+    /// The schema it is in.
+    pub(super) fn schema(&self) -> &'static str {
+        match self.namespace {
+            oids::PG_CATALOG => PG_CATALOG,
+            _ => INFORMATION_SCHEMA,
+        }
+    }
+}
 
 /// All relations of both schemas.
 pub(super) fn all() -> impl Iterator<Item = &'static Shape> {

@@ -4,7 +4,6 @@ use super::reader::Reader;
 use super::writer::Writer;
 use crate::catalog::Catalog;
 use crate::catalog::change::apply_ddl;
-use crate::catalog::roles::Actor;
 use crate::router::RowSink;
 use crate::session::{Client, Standing, Weight};
 use crate::sql::{
@@ -19,8 +18,7 @@ use model::types::DataType;
 use model::value::Value;
 
 fn planned(text: &str) -> PlannedKind {
-    let settings =
-        SessionSettings { database: "phantom".to_owned(), actor: Actor::SYSTEM, values: [].into() };
+    let settings = SessionSettings::of_system("phantom");
     let mut catalog = Catalog::bootstrap();
     let table = "CREATE TABLE t (a int, b text, c numeric(6, 2), d varchar(3), e bytea)";
     for text in [table, text] {
@@ -28,7 +26,7 @@ fn planned(text: &str) -> PlannedKind {
         let planned = plan(&statement, &catalog, &settings, &NoVirtualTables, &[]).unwrap();
         match planned.kind {
             PlannedKind::Ddl(ddl) => {
-                catalog = apply_ddl(&catalog, &ddl, Actor::SYSTEM).unwrap().catalog
+                catalog = apply_ddl(&catalog, &ddl, &settings).unwrap().catalog
             }
             kind => return kind,
         }

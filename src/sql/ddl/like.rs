@@ -1,6 +1,6 @@
 //! `CREATE TABLE ... (LIKE ...)`.
 
-use super::{NewTable, QualifiedName, SessionSettings, new_table, qualified};
+use super::{NewTable, RelationName, SessionSettings, new_table, qualified};
 use model::error::SqlError;
 use sqlparser::ast::{CreateTable, ObjectName};
 
@@ -24,7 +24,7 @@ pub(in crate::sql) struct LikeClause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLike {
     /// The relation.
-    pub name: QualifiedName,
+    pub name: RelationName,
     /// How many of the table's own columns stand before these.
     pub at: usize,
     /// What comes with them.

@@ -1,9 +1,8 @@
 //! `CREATE SEQUENCE`, `ALTER SEQUENCE`, and the sequences behind columns.
 
 use super::{
-    AlterOperation, DdlStatement, NewColumn, QualifiedName, SessionSettings, new_name, qualified,
+    AlterOperation, DdlStatement, NewColumn, RelationName, SessionSettings, new_name, qualified,
 };
-use crate::catalog::DEFAULT_SCHEMA;
 use crate::sql::names::{fold, single_name};
 use crate::sql::types::data_type;
 use model::error::{SqlError, SqlState};
@@ -82,7 +81,7 @@ pub struct SequenceOptions {
     /// `CYCLE` or `NO CYCLE`.
     pub cycle: Option<bool>,
     /// `OWNED BY` a table's column, or none.
-    pub owned_by: Option<Option<(QualifiedName, String)>>,
+    pub owned_by: Option<Option<(RelationName, String)>>,
 }
 
 /// What fills a column from a sequence of its own.
@@ -186,7 +185,7 @@ pub(super) fn options(
 fn owner(
     name: &ObjectName,
     settings: &SessionSettings,
-) -> Result<(QualifiedName, String), SqlError> {
+) -> Result<(RelationName, String), SqlError> {
     let Some((column, table)) = name.0.split_last().filter(|(_, table)| !table.is_empty()) else {
         return Err(SqlError::new(SqlState::SYNTAX_ERROR, "invalid OWNED BY option")
             .hint("Specify OWNED BY table.column or OWNED BY NONE."));
@@ -277,9 +276,8 @@ pub(crate) fn named_in_text(text: &str) -> Result<(Option<String>, String), SqlE
     crate::sql::names::relation_name(&name)
 }
 
-/// The full name of a relation that a string names.
-pub(crate) fn qualified_in_text(text: &str, database: &str) -> Result<QualifiedName, SqlError> {
+/// The name of a relation of a database that a string names.
+pub(crate) fn relation_in_text(text: &str, database: &str) -> Result<RelationName, SqlError> {
     let (schema, name) = named_in_text(text)?;
-    let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
-    Ok(QualifiedName { database: database.to_owned(), schema, name })
+    Ok(RelationName { database: database.to_owned(), schema, name })
 }

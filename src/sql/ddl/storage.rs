@@ -54,15 +54,10 @@ fn invalid(message: String) -> SqlError {
 #[cfg(test)]
 mod tests {
     use crate::catalog::Catalog;
-    use crate::catalog::roles::Actor;
     use crate::sql::{NoVirtualTables, SessionSettings, parse, plan};
 
     fn create(options: &str) -> Result<(), String> {
-        let settings = SessionSettings {
-            database: "phantom".to_owned(),
-            actor: Actor::SYSTEM,
-            values: [].into(),
-        };
+        let settings = SessionSettings::of_system("phantom");
         let statement = parse(&format!("CREATE TABLE t (a int) WITH ({options})")).unwrap();
         plan(&statement[0], &Catalog::bootstrap(), &settings, &NoVirtualTables, &[])
             .map(drop)

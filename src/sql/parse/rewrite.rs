@@ -2,6 +2,7 @@
 //!
 //! * `OVERRIDING SYSTEM VALUE` and `OVERRIDING USER VALUE` of an `INSERT` are taken out, and their
 //!   places noted;
+//! * `SET SCHEMA 'name'` becomes `SET search_path TO 'name'`;
 //! * `TABLE name`, where a query may stand, becomes `SELECT * FROM name`;
 //! * the options of `AS IDENTITY (...)` are put into the one order in which the parser reads them.
 
@@ -51,6 +52,40 @@ fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
         Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
         _ => false,
     }
+}
+
+/// Writes out what `SET SCHEMA 'name'` stands for.
+pub(super) fn expand_set_schema(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let named = |at: usize| {
+            is_word(&tokens[at], "schema")
+                && behind(tokens, at)
+                    .is_some_and(|next| matches!(tokens[next].token, Token::SingleQuotedString(_)))
+        };
+        let scope = |at: &usize| ["session", "local"].iter().any(|w| is_word(&tokens[*at], w));
+        let begins = is_word(&tokens[at], "set") && begins_statement(tokens, at);
+        let schema = begins
+            .then(|| behind(tokens, at))
+            .flatten()
+            .and_then(|next| if scope(&next) { behind(tokens, next) } else { Some(next) })
+            .filter(|&at| named(at));
+        if let Some(schema) = schema {
+            let span = tokens[schema].span;
+            let written = [
+                Token::make_word("search_path", None),
+                Token::Whitespace(Whitespace::Space),
+                Token::make_keyword("TO"),
+            ];
+            tokens.splice(schema..=schema, written.map(|token| TokenWithSpan { token, span }));
+        }
+        at += 1;
+    }
+}
+
+fn begins_statement(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let before = tokens[..at].iter().rfind(|t| !matches!(t.token, Token::Whitespace(_)));
+    before.is_none_or(|before| before.token == Token::SemiColon)
 }
 
 /// Writes out what `TABLE name` stands for.

@@ -4,13 +4,12 @@ use super::Function;
 use crate::exec::cast;
 use model::error::{SqlError, SqlState};
 use model::types::DataType::{self, Bool, Int4, Int8, Text, Uuid};
-use model::types::{ElementType, oid};
+use model::types::oid;
 use model::value::Value;
 
 /// The only encoding, and PostgreSQL's number of it.
 const ENCODING: &str = "UTF8";
 const ENCODING_NUMBER: i64 = 6;
-const NAMES: DataType = DataType::Array(ElementType::Name);
 
 /// A number of bytes in the greatest unit that leaves four or five digits, as PostgreSQL rounds it.
 fn pretty_size(bytes: i64) -> String {
@@ -77,7 +76,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::Text(c.context.identity.database.clone()))
     })
     .stable(),
-    Function::new("current_schema", &[], Text, |_| Ok(Value::text("public"))).stable(),
     Function::new("current_user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone())))
         .stable(),
     Function::new("current_role", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone())))
@@ -87,12 +85,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     })
     .stable(),
     Function::new("user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone()))).stable(),
-    Function::new("current_schemas", &[DataType::Bool], NAMES, |c| {
-        let implicit = matches!(c.values[0], Value::Bool(true));
-        let schemas = implicit.then_some("pg_catalog").into_iter().chain(["public"]);
-        Ok(Value::array(schemas.map(Value::text).collect()))
-    })
-    .stable(),
     Function::new("pg_client_encoding", &[], DataType::Name, |_| Ok(Value::text(ENCODING)))
         .stable(),
     Function::new("pg_encoding_to_char", &[Int4], DataType::Name, |c| {
