@@ -30,10 +30,12 @@ mod alter;
 mod column_type;
 mod constraint;
 mod drop;
+mod drop_column;
 mod index;
 mod like;
 mod owner;
 mod privilege;
+mod rename;
 mod role;
 mod sequence;
 mod table;
@@ -157,8 +159,11 @@ pub fn apply_ddl(
         DdlStatement::AlterSequence { name, if_exists, options } => {
             draft.alter_sequence(name, *if_exists, options)?;
         }
-        DdlStatement::RenameSequence { name, if_exists, to } => {
-            draft.rename_sequence(name, *if_exists, to)?;
+        DdlStatement::Rename { kind, name, if_exists, to } => {
+            draft.rename(*kind, name, *if_exists, to)?;
+        }
+        DdlStatement::RenameSchema { database, name, to } => {
+            draft.rename_schema(database, name, to)?;
         }
         DdlStatement::DropSequences(drop) => draft.drop_sequences(drop)?,
         DdlStatement::Role(statement) => draft.change_roles(statement)?,
@@ -478,12 +483,20 @@ impl<'c> Draft<'c> {
         };
         self.require(database_id, Privileges::CREATE)?;
         self.require_membership(owner)?;
+        match self.require_new_schema(database, name) {
+            Err(error) if if_not_exists && error.state() == SqlState::DUPLICATE_SCHEMA => {
+                self.notices.push(format!("schema \"{name}\" already exists, skipping"));
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(()) => self.put_schema(database, name, Access::owned_by(owner.0)),
+        }
+    }
+
+    /// Refuses a schema's name that is taken or reserved.
+    fn require_new_schema(&self, database: &str, name: &str) -> Result<(), SqlError> {
         let reserved = name == SYSTEM_SCHEMA || name == INFORMATION_SCHEMA;
         if reserved || self.schema_id(database, name).is_some() {
-            if if_not_exists {
-                self.notices.push(format!("schema \"{name}\" already exists, skipping"));
-                return Ok(());
-            }
             return Err(SqlError::new(
                 SqlState::DUPLICATE_SCHEMA,
                 format!("schema \"{name}\" already exists"),
@@ -496,7 +509,7 @@ impl<'c> Draft<'c> {
             )
             .detail("The prefix \"pg_\" is reserved for system schemas."));
         }
-        self.put_schema(database, name, Access::owned_by(owner.0))
+        Ok(())
     }
 
     fn put_schema(&mut self, database: &str, name: &str, access: Access) -> Result<(), SqlError> {

@@ -12,6 +12,7 @@
 //! Keys of an index, or of a table's new storage, that is not published yet are harmless: nothing
 //! reads them, and its id is used up before the first of them is written.
 
+mod conversion;
 mod fill;
 mod table_as;
 
@@ -24,6 +25,7 @@ use crate::catalog::{Catalog, Relation, load, objects_table};
 use crate::sql::ddl::DdlStatement;
 use crate::sql::{NoVirtualTables, Planned, PlannedKind, SessionSettings, parse, plan};
 use crate::txn::Transaction;
+use conversion::Becoming;
 use model::batch::Batch;
 use model::command::{Fragment, RequestBody};
 use model::error::{SqlError, SqlState};
@@ -154,7 +156,8 @@ impl Router {
                 self.backfill(table, index).await
             }
             DdlWork::Rewrite { table, from, conversions, indexes } => {
-                self.rewrite(table_of(*table)?, from, conversions, indexes).await
+                let becoming = Becoming { table: table_of(*table)?, conversions, catalog };
+                self.rewrite(becoming, from, indexes).await
             }
             DdlWork::ValidateForeignKey { table, name } => {
                 self.validate_foreign_key(table_of(*table)?, name, catalog, settings).await

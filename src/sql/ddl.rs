@@ -23,6 +23,8 @@ pub mod role;
 mod sequence;
 mod storage;
 
+pub(in crate::sql) use alter::{AlterAction, Alteration, Renaming, describe as describe_alter};
+pub use alter::{AlterStatement, AlteredKind, NewPlace};
 pub use like::{Aspects, NewLike, TableLikeStatement};
 pub(in crate::sql) use like::{LikeClause, describe as describe_like};
 pub(in crate::sql) use sequence::{
@@ -123,12 +125,23 @@ pub enum DdlStatement {
         /// What changes.
         options: SequenceOptions,
     },
-    /// `ALTER SEQUENCE ... RENAME TO`
-    RenameSequence {
+    /// `RENAME TO`, `SET SCHEMA` of a relation or index.
+    Rename {
+        /// What it is said to be.
+        kind: AlteredKind,
         /// Its name.
         name: RelationName,
         /// Do nothing where there is none.
         if_exists: bool,
+        /// What it is called from now on.
+        to: NewPlace,
+    },
+    /// `ALTER SCHEMA ... RENAME TO`
+    RenameSchema {
+        /// The database.
+        database: String,
+        /// Its name.
+        name: String,
         /// Its new name.
         to: String,
     },
@@ -293,17 +306,19 @@ pub enum AlterOperation {
         name: String,
         /// Do nothing where there is none.
         if_exists: bool,
+        /// With what of other relations depends on it.
+        cascade: bool,
+    },
+    /// What changes nothing here, of a column that must be there.
+    RequireColumn {
+        /// Its name.
+        name: String,
     },
     /// `RENAME COLUMN`
     RenameColumn {
         /// Its name.
         from: String,
         /// Its new name.
-        to: String,
-    },
-    /// `RENAME TO`
-    RenameTable {
-        /// The new name.
         to: String,
     },
     /// `RENAME CONSTRAINT`
@@ -381,9 +396,9 @@ impl DdlStatement {
             DdlStatement::Truncate { .. } => "TRUNCATE TABLE",
             DdlStatement::Role(statement) => statement.tag(),
             DdlStatement::CreateSequence { .. } => "CREATE SEQUENCE",
-            DdlStatement::AlterSequence { .. } | DdlStatement::RenameSequence { .. } => {
-                "ALTER SEQUENCE"
-            }
+            DdlStatement::AlterSequence { .. } => "ALTER SEQUENCE",
+            DdlStatement::Rename { kind, .. } => kind.tag(),
+            DdlStatement::RenameSchema { .. } => "ALTER SCHEMA",
             DdlStatement::DropSequences(_) => "DROP SEQUENCE",
             DdlStatement::Privileges { statement, .. } => statement.tag(),
         }
@@ -399,7 +414,6 @@ pub fn describe(
         Statement::CreateTable(create) => DdlStatement::CreateTable(new_table(create, settings)?),
         Statement::CreateIndex(create) => DdlStatement::CreateIndex(new_index(create, settings)?),
         Statement::CreateView(create) => DdlStatement::CreateView(new_view(create, settings)?),
-        Statement::AlterTable(change) => alter::alter_table(change, settings)?,
         Statement::Drop { object_type, if_exists, names, cascade, .. } => {
             drop_statement(object_type, names, *if_exists, *cascade, settings)?
         }

@@ -48,6 +48,7 @@ mod query;
 mod recursion;
 mod reg;
 mod relations;
+mod renaming;
 mod rows;
 pub mod rules;
 mod scope;
@@ -76,6 +77,7 @@ pub use parse::{Overriding, ParsedStatement, STATEMENT_BYTES_MAX, parse};
 pub use prepared::{ExecutePlan, PreparePlan};
 pub use query::BoundQuery;
 pub use reg::{NamedObject, catalog_objects};
+pub(crate) use renaming::{Renamed, renamed_in};
 pub(crate) use sequence_text::{oids_in as sequence_oids_in, with_oids as with_sequence_oids};
 pub use set_config::SetConfigCall;
 pub use statement::{

@@ -5,7 +5,7 @@ use super::copy::CopyStatement;
 use super::cursor::{CloseStatement, DeclareStatement, FetchStatement};
 use super::ddl::privilege::PrivilegeStatement;
 use super::ddl::role::RoleStatement;
-use super::ddl::{SequenceStatement, TableLikeStatement};
+use super::ddl::{AlterStatement, SequenceStatement, TableLikeStatement};
 use super::maintenance::MaintenanceStatement;
 use super::names::fold;
 use super::positions::Lines;
@@ -19,6 +19,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+mod alter;
 mod copy;
 mod cursor;
 mod database;
@@ -65,8 +66,10 @@ pub enum Syntax {
     Copy(Box<CopyStatement>),
     /// `VACUUM` and `ANALYZE`, with PostgreSQL's grammar too.
     Maintenance(Box<MaintenanceStatement>),
-    /// `CREATE SEQUENCE`, `ALTER SEQUENCE` and changes of identity columns, likewise.
+    /// `CREATE SEQUENCE`, `ALTER SEQUENCE`, likewise.
     Sequence(Box<SequenceStatement>),
+    /// `ALTER TABLE` and what else renames and moves, too.
+    Alter(Box<AlterStatement>),
     /// `CREATE TABLE` with `LIKE`, too.
     TableLike(Box<TableLikeStatement>),
     /// `CREATE TABLE ... AS`, too.
@@ -186,9 +189,9 @@ fn parse_all(
             Syntax::Maintenance(Box::new(statement))
         } else if let Some(syntax) = access_control(parser)? {
             syntax
+        } else if let Some(statement) = alter::statement(parser)? {
+            Syntax::Alter(Box::new(statement))
         } else if let Some(statement) = sequence::statement(parser)? {
-            Syntax::Sequence(Box::new(statement))
-        } else if let Some(statement) = identity::statement(parser)? {
             Syntax::Sequence(Box::new(statement))
         } else if let Some(statement) = table_like::statement(parser)? {
             Syntax::TableLike(Box::new(statement))

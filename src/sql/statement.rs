@@ -246,6 +246,9 @@ fn plan_with(
         Syntax::Standard(statement) => bind_statement(binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
         Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
+        Syntax::Alter(statement) => {
+            (PlannedKind::Ddl(ddl::describe_alter(statement, settings)?), Vec::new())
+        }
         Syntax::TableLike(statement) => {
             let table = ddl::describe_like(statement, settings)?;
             (PlannedKind::Ddl(DdlStatement::CreateTable(table)), Vec::new())

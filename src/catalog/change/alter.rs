@@ -1,8 +1,7 @@
 //! `ALTER TABLE`.
 
-use super::constraint::user_of;
-use super::table::{COLUMNS_MAX, column_definition, leave_place, ordinal};
-use super::{DdlWork, Draft, QualifiedName};
+use super::table::{COLUMNS_MAX, column_definition, ordinal};
+use super::{DdlWork, Draft};
 use crate::catalog::build::build_table;
 use crate::catalog::stored::{Definition, StoredValue, TableDefinition};
 use crate::sql::ddl::{AlterOperation, NewColumn, NewSequence, RelationName};
@@ -10,7 +9,6 @@ use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::ObjectId;
 use model::value::Value;
-use shards::exec::functions::calls_sequences;
 
 impl Draft<'_> {
     pub(super) fn alter_table(
@@ -21,11 +19,6 @@ impl Draft<'_> {
     ) -> Result<(), SqlError> {
         if if_exists && self.relation(name).is_none() {
             return self.skip(true, "relation", &name.name);
-        }
-        if let (Some((_, Definition::Sequence(_))), [AlterOperation::RenameTable { to }]) =
-            (self.relation(name), operations)
-        {
-            return self.rename_sequence(name, if_exists, to);
         }
         let (id, table) = self.table(name)?;
         self.require_owner(id)?;
@@ -57,18 +50,11 @@ impl Draft<'_> {
                 }
                 Ok(())
             }
-            AlterOperation::DropColumn { name, if_exists } => {
-                self.drop_column(id, table, name, *if_exists)
+            AlterOperation::DropColumn { name, if_exists, cascade } => {
+                self.drop_column(id, table, name, (*if_exists, *cascade))
             }
+            AlterOperation::RequireColumn { name } => ordinal(table, name).map(drop),
             AlterOperation::RenameColumn { from, to } => self.rename_column(id, table, from, to),
-            AlterOperation::RenameTable { to } => {
-                self.require_unread(id)?;
-                let (database, schema) = (table.database.clone(), table.schema.clone());
-                self.require_free(&QualifiedName { database, schema, name: to.clone() })?;
-                require_no_checks(table)?;
-                table.name.clone_from(to);
-                Ok(())
-            }
             AlterOperation::RenameConstraint { from, to } => {
                 self.rename_constraint(table, from, to)
             }
@@ -136,15 +122,13 @@ impl Draft<'_> {
                 format!("tables can have at most {COLUMNS_MAX} columns, dropped ones counted"),
             ));
         }
-        if column.sequence.is_some() {
-            return Err(SqlError::unsupported("ADD COLUMN with a sequence of its own").hint(
-                "Add the column without it, fill it by UPDATE with nextval, and ALTER COLUMN ... SET DEFAULT.",
-            ));
-        }
         let at = table.columns.len();
         let stored = self.stored(id, table)?;
         let default = self.stored_default(&table.database, column.default.as_ref())?;
         table.columns.push(column_definition(column, default));
+        if let Some(sequence) = &column.sequence {
+            self.add_column_sequence(id, table, at, sequence)?;
+        }
         let bound = build_table(id, table)?;
         let missing = match &bound.columns[at].default {
             None => Value::Null,
@@ -152,7 +136,6 @@ impl Draft<'_> {
                 Some(missing) => missing,
                 // Each row gets a value of its own.
                 None => {
-                    require_no_sequence(default)?;
                     self.rewrite(id, stored, table, Some((at, default.clone())))?;
                     return Ok(true);
                 }
@@ -165,84 +148,12 @@ impl Draft<'_> {
         Ok(true)
     }
 
-    /// A dropped column keeps its place in the rows, without a name that could be written.
-    fn drop_column(
-        &mut self,
-        id: ObjectId,
-        table: &mut TableDefinition,
-        name: &str,
-        if_exists: bool,
-    ) -> Result<(), SqlError> {
-        if if_exists && ordinal(table, name).is_err() {
-            self.notices.push(format!(
-                "column \"{name}\" of relation \"{}\" does not exist, skipping",
-                table.name
-            ));
-            return Ok(());
-        }
-        let at = ordinal(table, name)?;
-        self.require_unread(id)?;
-        let referenced = self
-            .tables()
-            .flat_map(|(_, child)| &child.foreign_keys)
-            .any(|key| key.parent == id.0 && key.parent_columns.contains(&at));
-        let user = match referenced {
-            true => Some("a foreign key".to_owned()),
-            false => user_of(id, table, name)?,
-        };
-        if let Some(user) = user {
-            return Err(SqlError::new(
-                SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-                format!("cannot drop column {name} because other objects depend on it"),
-            )
-            .detail(format!("{user} uses column {name} of table {}", table.name)));
-        }
-        let owned = self.owned_sequences(id, Some(at));
-        leave_place(table, at);
-        self.put(id, Definition::Table(table.clone()));
-        for sequence in owned {
-            self.release_sequences(&[], &[sequence], "column", false)?;
-            self.remove_relation(sequence, false)?;
-        }
-        Ok(())
-    }
-
-    fn rename_column(
-        &self,
-        id: ObjectId,
-        table: &mut TableDefinition,
-        from: &str,
-        to: &str,
-    ) -> Result<(), SqlError> {
-        let at = ordinal(table, from)?;
-        if ordinal(table, to).is_ok() {
-            return Err(SqlError::new(
-                SqlState::DUPLICATE_COLUMN,
-                format!("column \"{to}\" of relation \"{}\" already exists", table.name),
-            ));
-        }
-        self.require_unread(id)?;
-        // Checks are kept as text that names the column.
-        require_no_checks(table)?;
-        to.clone_into(&mut table.columns[at].name);
-        Ok(())
-    }
-
     /// Views are kept as text: what they name cannot change under them.
     pub(super) fn require_unread(&self, id: ObjectId) -> Result<(), SqlError> {
         match self.views().find(|(_, view)| view.depends_on.contains(&id.0)) {
             None => Ok(()),
             Some((reader, _)) => Err(self.has_reader(id, reader).hint("Drop the view first.")),
         }
-    }
-}
-
-/// Checks are kept as text, which may name the table or any column.
-fn require_no_checks(table: &TableDefinition) -> Result<(), SqlError> {
-    match table.checks.first() {
-        None => Ok(()),
-        Some(check) => Err(SqlError::unsupported("renaming in a table with CHECK constraints")
-            .hint(format!("Drop the constraint \"{}\", rename, and add it again.", check.name))),
     }
 }
 
@@ -255,15 +166,6 @@ fn require_no_identity(table: &TableDefinition, at: usize) -> Result<(), SqlErro
     Err(SqlError::new(
         SqlState::SYNTAX_ERROR,
         format!("column \"{}\" of relation \"{}\" is an identity column", column.name, table.name),
-    ))
-}
-
-fn require_no_sequence(default: &Expression) -> Result<(), SqlError> {
-    if !calls_sequences(default) {
-        return Ok(());
-    }
-    Err(SqlError::unsupported("ADD COLUMN with a default from a sequence").hint(
-        "Add the column without it, fill it by UPDATE with nextval, and ALTER COLUMN ... SET DEFAULT.",
     ))
 }
 

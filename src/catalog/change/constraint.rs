@@ -1,6 +1,6 @@
 //! Constraints: added with their table or by `ALTER TABLE`, dropped, renamed.
 
-use super::table::{leave_place, ordinal, ordinals};
+use super::table::{leave_place, ordinals};
 use super::{DdlWork, Draft, first_twice};
 use crate::catalog::build::{build_table, referenced_key};
 use crate::catalog::privileges::Privileges;
@@ -274,7 +274,7 @@ fn single_column(
     })
 }
 
-fn columns_of(expression: &Expression, out: &mut Vec<usize>) {
+pub(super) fn columns_of(expression: &Expression, out: &mut Vec<usize>) {
     if let Expression::Column(column) = expression {
         out.push(column.index);
     }
@@ -307,30 +307,4 @@ pub(super) fn check_types(
         }
     }
     Ok(())
-}
-
-/// Whether a constraint or index uses a column.
-pub(super) fn user_of(
-    id: ObjectId,
-    table: &TableDefinition,
-    column: &str,
-) -> Result<Option<String>, SqlError> {
-    let at = ordinal(table, column)?;
-    if table.primary_key.contains(&at) {
-        return Ok(table.primary_key_name.clone());
-    }
-    if let Some(index) = table.indexes.iter().find(|i| i.columns.iter().any(|(c, _)| *c == at)) {
-        return Ok(Some(index.name.clone()));
-    }
-    if let Some(key) = table.foreign_keys.iter().find(|key| key.columns.contains(&at)) {
-        return Ok(Some(key.name.clone()));
-    }
-    for check in build_table(id, table)?.checks {
-        let mut used = Vec::new();
-        columns_of(&check.condition, &mut used);
-        if used.contains(&at) {
-            return Ok(Some(check.name));
-        }
-    }
-    Ok(None)
 }

@@ -86,26 +86,6 @@ impl Draft<'_> {
         Ok(())
     }
 
-    pub(super) fn rename_sequence(
-        &mut self,
-        name: &RelationName,
-        if_exists: bool,
-        to: &str,
-    ) -> Result<(), SqlError> {
-        if if_exists && self.relation(name).is_none() {
-            return self.skip(true, "relation", &name.name);
-        }
-        let (id, sequence) = self.sequence(name)?;
-        self.require_owner(id)?;
-        let mut sequence = sequence.clone();
-        self.require_unread(id)?;
-        let (database, schema) = (sequence.database.clone(), sequence.schema.clone());
-        self.require_free(&QualifiedName { database, schema, name: to.to_owned() })?;
-        to.clone_into(&mut sequence.name);
-        self.put(id, Definition::Sequence(sequence));
-        Ok(())
-    }
-
     pub(super) fn drop_sequences(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
         for name in &drop.names {
             self.require_usage(name)?;

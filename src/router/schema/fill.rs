@@ -2,6 +2,7 @@
 //! a new primary key. Nobody else is in the table meanwhile, and nothing reads what is written until
 //! the change is published.
 
+use super::conversion::{Becoming, converted};
 use super::scan;
 use crate::router::Router;
 use futures::future::join_all;
@@ -12,9 +13,7 @@ use model::id::{ObjectId, PartitionId};
 use model::plan::Scan;
 use model::schema::{Index, Table};
 use model::value::Value;
-use shards::exec::evaluate::evaluate;
-use shards::exec::functions::clock_micros;
-use shards::exec::{ExecContext, StoredRow, keys};
+use shards::exec::{StoredRow, keys};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -58,16 +57,16 @@ impl Router {
         self.for_each_row(table, None, make).await
     }
 
-    /// Writes all rows of `from` as rows of `table`, by its primary key, with their entries in
-    /// these indexes. `conversions` say what some columns become. 23502 where a key, or a column
-    /// that must not, gets a `NULL`, 23505 where two rows have the same key.
+    /// Writes all rows of `from` as what they become, by its primary key, with their entries in
+    /// these indexes. 23502 where a key, or a column that must not, gets a `NULL`, 23505 where two
+    /// rows have the same key.
     pub(super) async fn rewrite(
         &self,
-        table: &Arc<Table>,
+        becoming: Becoming<'_>,
         from: &Arc<Table>,
-        conversions: &[(usize, Expression)],
         indexes: &[ObjectId],
     ) -> Result<(), SqlError> {
+        let Becoming { table, conversions, .. } = becoming;
         let filled: Vec<&Index> =
             table.indexes.iter().filter(|index| indexes.contains(&index.id)).collect();
         self.require_keys(table, from).await?;
@@ -89,7 +88,7 @@ impl Router {
             }
             Ok(())
         };
-        self.for_each_row(from, Some((table, conversions)), make).await
+        self.for_each_row(from, Some(&becoming), make).await
     }
 
     /// Looks for a row of `from` whose primary key in `table` has a `NULL`.
@@ -120,26 +119,22 @@ impl Router {
     async fn for_each_row(
         &self,
         table: &Arc<Table>,
-        becomes: Option<(&Table, &[(usize, Expression)])>,
+        becomes: Option<&Becoming<'_>>,
         make: impl Fn(PartitionId, Vec<Value>, &mut Gathered) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let columns: Vec<usize> = (0..table.columns.len()).collect();
         let partitions: Vec<PartitionId> = self.engine().placement().data_partitions().collect();
         let (new_columns, conversions) = match becomes {
-            Some((becomes, conversions)) => (&becomes.columns[columns.len()..], conversions),
+            Some(becomes) => (&becomes.table.columns[columns.len()..], becomes.conversions),
             None => (&[][..], &[][..]),
         };
         let mut gathered = Gathered::default();
-        let memory = self.inner.memory.child(self.inner.options.statement_memory_bytes);
-        let context = ExecContext::new(Arc::from([]), clock_micros(), memory);
+        let context = self.conversion_context(becomes);
         for partition in partitions {
             let mut rows = self.engine().read(partition, self.fragment(scan(table, &columns)));
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
-                let converted = conversions
-                    .iter()
-                    .map(|(ordinal, value)| Ok((*ordinal, evaluate(value, &batch, &context)?)))
-                    .collect::<Result<Vec<_>, SqlError>>()?;
+                let converted = converted(conversions, &batch, &context).await?;
                 for row in 0..batch.rows() {
                     let mut values = batch.row(row);
                     values.extend(new_columns.iter().map(|column| column.missing.clone()));

@@ -2,7 +2,7 @@
 
 use super::held::{HeldSequences, take};
 use super::{SequenceAnswer, SequenceQuestion, exhausted};
-use crate::catalog::{Relation, Sequence, oids};
+use crate::catalog::{Catalog, Relation, Sequence, oids};
 use crate::router::Router;
 use crate::sql::SessionValue;
 use futures::future::LocalBoxFuture;
@@ -19,11 +19,22 @@ use std::sync::Arc;
 pub(in crate::router) struct StatementSequences {
     router: Router,
     held: Rc<HeldSequences>,
+    /// Where sequences are looked for; none: in the catalog of the moment.
+    catalog: Option<Arc<Catalog>>,
 }
 
 impl StatementSequences {
     pub(in crate::router) fn new(router: Router, held: Rc<HeldSequences>) -> StatementSequences {
-        StatementSequences { router, held }
+        StatementSequences { router, held, catalog: None }
+    }
+
+    /// The sequences of a catalog that is not published yet.
+    pub(in crate::router) fn of_catalog(
+        router: Router,
+        held: Rc<HeldSequences>,
+        catalog: Arc<Catalog>,
+    ) -> StatementSequences {
+        StatementSequences { router, held, catalog: Some(catalog) }
     }
 
     /// What the session was given.
@@ -35,7 +46,7 @@ impl StatementSequences {
     }
 
     fn sequence(&self, oid: SequenceOid) -> Result<Arc<Sequence>, SqlError> {
-        let catalog = self.router.catalog();
+        let catalog = self.catalog.clone().unwrap_or_else(|| self.router.catalog());
         let found = oids::object_of(oid).and_then(|id| catalog.sequence(id));
         if let Some(sequence) = found {
             return Ok(Arc::clone(sequence));

@@ -1,29 +1,144 @@
-//! `ALTER TABLE`.
+//! `ALTER TABLE`, and what else renames and moves.
 
+use super::sequence::{IdentityChange, identity_change};
+use super::storage::check_parameters;
 use super::{
     AlterOperation, DdlStatement, NewSequence, SessionSettings, new_column, new_name, qualified,
     table_constraint,
 };
-use crate::sql::names::{fold, single_name};
+use crate::sql::names::fold;
 use model::error::SqlError;
-use sqlparser::ast::{self, AlterColumnOperation, AlterTableOperation as Operation};
+use sqlparser::ast::{
+    self, AlterColumnOperation, AlterTableOperation as Operation, Ident, ObjectName, SqlOption,
+};
 
-pub(super) fn alter_table(
-    change: &ast::AlterTable,
+/// A parsed `ALTER` of a relation or schema.
+#[derive(Debug, Clone)]
+pub struct AlterStatement(pub(in crate::sql) Alteration);
+
+/// What is altered.
+#[derive(Debug, Clone)]
+pub(in crate::sql) enum Alteration {
+    Table { if_exists: bool, name: ObjectName, actions: Vec<AlterAction> },
+    Rename { kind: AlteredKind, if_exists: bool, name: ObjectName, renaming: Renaming },
+    RenameSchema { name: Ident, to: Ident },
+}
+
+/// One of the things that an `ALTER TABLE` does.
+#[derive(Debug, Clone)]
+pub(in crate::sql) enum AlterAction {
+    /// As the parser makes it.
+    Parsed(Box<Operation>),
+    Identity(IdentityChange),
+    /// Of the table. They change nothing here.
+    StorageParameters(Vec<SqlOption>),
+    /// How a column is kept, likewise.
+    ColumnStorage(Ident),
+    Nothing,
+}
+
+/// A new name or a new schema.
+#[derive(Debug, Clone)]
+pub(in crate::sql) enum Renaming {
+    Name(Ident),
+    Schema(Ident),
+}
+
+/// What something is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlteredKind {
+    /// A table, or anything else that is stored with them.
+    Table,
+    /// A view.
+    View,
+    /// An index.
+    Index,
+    /// A sequence.
+    Sequence,
+}
+
+impl AlteredKind {
+    /// The command tag.
+    pub fn tag(self) -> &'static str {
+        match self {
+            AlteredKind::Table => "ALTER TABLE",
+            AlteredKind::View => "ALTER VIEW",
+            AlteredKind::Index => "ALTER INDEX",
+            AlteredKind::Sequence => "ALTER SEQUENCE",
+        }
+    }
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            AlteredKind::Table => "table",
+            AlteredKind::View => "view",
+            AlteredKind::Index => "index",
+            AlteredKind::Sequence => "sequence",
+        }
+    }
+}
+
+/// What changes of a full name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewPlace {
+    /// The name.
+    Name(String),
+    /// The schema.
+    Schema(String),
+}
+
+/// Describes the change.
+pub(in crate::sql) fn describe(
+    AlterStatement(statement): &AlterStatement,
     settings: &SessionSettings,
 ) -> Result<DdlStatement, SqlError> {
-    let mut operations = Vec::with_capacity(change.operations.len());
-    for operation in &change.operations {
-        describe(operation, settings, &mut operations)?;
-    }
-    Ok(DdlStatement::AlterTable {
-        table: qualified(&change.name, settings)?,
-        if_exists: change.if_exists,
-        operations,
+    Ok(match statement {
+        Alteration::Table { if_exists, name, actions } => {
+            let mut operations = Vec::with_capacity(actions.len());
+            for action in actions {
+                describe_action(action, settings, &mut operations)?;
+            }
+            let (table, if_exists) = (qualified(name, settings)?, *if_exists);
+            DdlStatement::AlterTable { table, if_exists, operations }
+        }
+        Alteration::Rename { kind, if_exists, name, renaming } => {
+            let to = match renaming {
+                Renaming::Name(name) => NewPlace::Name(new_name(fold(name))?),
+                Renaming::Schema(name) => NewPlace::Schema(fold(name)),
+            };
+            let (kind, if_exists) = (*kind, *if_exists);
+            DdlStatement::Rename { kind, name: qualified(name, settings)?, if_exists, to }
+        }
+        Alteration::RenameSchema { name, to } => DdlStatement::RenameSchema {
+            database: settings.database.clone(),
+            name: fold(name),
+            to: new_name(fold(to))?,
+        },
     })
 }
 
-fn describe(
+fn describe_action(
+    action: &AlterAction,
+    settings: &SessionSettings,
+    out: &mut Vec<AlterOperation>,
+) -> Result<(), SqlError> {
+    match action {
+        AlterAction::Parsed(parsed) => operation(parsed, settings, out),
+        AlterAction::Identity(change) => {
+            out.push(identity_change(change, settings)?);
+            Ok(())
+        }
+        AlterAction::StorageParameters(options) => check_parameters(options),
+        AlterAction::ColumnStorage(column) => {
+            out.push(AlterOperation::RequireColumn { name: fold(column) });
+            Ok(())
+        }
+        AlterAction::Nothing => Ok(()),
+    }
+}
+
+fn operation(
     operation: &Operation,
     settings: &SessionSettings,
     out: &mut Vec<AlterOperation>,
@@ -42,23 +157,18 @@ fn describe(
             out.push(AlterOperation::DropConstraint { name: fold(name), if_exists: *if_exists });
         }
         Operation::DropColumn { column_names, if_exists, drop_behavior, .. } => {
-            if *drop_behavior == Some(ast::DropBehavior::Cascade) {
-                return Err(SqlError::unsupported("DROP COLUMN ... CASCADE"));
-            }
+            let cascade = *drop_behavior == Some(ast::DropBehavior::Cascade);
             let if_exists = *if_exists;
-            out.extend(
-                column_names
-                    .iter()
-                    .map(|name| AlterOperation::DropColumn { name: fold(name), if_exists }),
-            );
+            out.extend(column_names.iter().map(|name| AlterOperation::DropColumn {
+                name: fold(name),
+                if_exists,
+                cascade,
+            }));
         }
         Operation::RenameColumn { old_column_name, new_column_name } => {
             let to = new_name(fold(new_column_name))?;
             out.push(AlterOperation::RenameColumn { from: fold(old_column_name), to });
         }
-        Operation::RenameTable {
-            table_name: ast::RenameTableNameKind::To(name) | ast::RenameTableNameKind::As(name),
-        } => out.push(AlterOperation::RenameTable { to: new_name(single_name(name)?)? }),
         Operation::RenameConstraint { old_name, new_name: to } => {
             let to = new_name(fold(to))?;
             out.push(AlterOperation::RenameConstraint { from: fold(old_name), to });

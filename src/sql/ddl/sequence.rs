@@ -9,7 +9,7 @@ use model::error::{SqlError, SqlState};
 use model::types::DataType;
 use sqlparser::ast::{self, Ident, ObjectName};
 
-/// A parsed `CREATE SEQUENCE` or `ALTER SEQUENCE`, or a change of identity columns.
+/// A parsed `CREATE SEQUENCE` or `ALTER SEQUENCE`.
 #[derive(Debug, Clone)]
 pub struct SequenceStatement {
     pub(in crate::sql) verb: SequenceVerb,
@@ -20,22 +20,8 @@ pub struct SequenceStatement {
 /// What is done with a sequence.
 #[derive(Debug, Clone)]
 pub(in crate::sql) enum SequenceVerb {
-    Create {
-        temporary: bool,
-        if_not_exists: bool,
-    },
-    Alter {
-        if_exists: bool,
-    },
-    Rename {
-        if_exists: bool,
-        to: Ident,
-    },
-    /// Of the table that the statement names.
-    AlterIdentity {
-        if_exists: bool,
-        changes: Vec<IdentityChange>,
-    },
+    Create { temporary: bool, if_not_exists: bool },
+    Alter { if_exists: bool },
 }
 
 /// What is done with an identity column.
@@ -125,19 +111,10 @@ pub(in crate::sql) fn describe(
         SequenceVerb::Alter { if_exists } => {
             DdlStatement::AlterSequence { name, if_exists: *if_exists, options }
         }
-        SequenceVerb::Rename { if_exists, to } => {
-            let (if_exists, to) = (*if_exists, new_name(fold(to))?);
-            DdlStatement::RenameSequence { name, if_exists, to }
-        }
-        SequenceVerb::AlterIdentity { if_exists, changes } => {
-            let operations = changes.iter().map(|change| identity_change(change, settings));
-            let operations = operations.collect::<Result<_, _>>()?;
-            DdlStatement::AlterTable { table: name, if_exists: *if_exists, operations }
-        }
     })
 }
 
-fn identity_change(
+pub(super) fn identity_change(
     change: &IdentityChange,
     settings: &SessionSettings,
 ) -> Result<AlterOperation, SqlError> {

@@ -18,9 +18,14 @@ const KNOWN: [&str; 6] = [
 pub(in crate::sql) fn check(options: &CreateTableOptions) -> Result<(), SqlError> {
     match options {
         CreateTableOptions::None => Ok(()),
-        CreateTableOptions::With(options) => options.iter().try_for_each(check_one),
+        CreateTableOptions::With(options) => check_parameters(options),
         _ => Err(SqlError::unsupported("a table option")),
     }
+}
+
+/// The same of parameters that `ALTER TABLE` sets.
+pub(super) fn check_parameters(options: &[SqlOption]) -> Result<(), SqlError> {
+    options.iter().try_for_each(check_one)
 }
 
 fn check_one(option: &SqlOption) -> Result<(), SqlError> {

@@ -2,34 +2,12 @@
 
 use super::sequence;
 use super::words::{Parsed, accept, at};
-use crate::sql::ddl::{IdentityChange, SequenceStatement, SequenceVerb, WrittenOption};
+use crate::sql::ddl::{IdentityChange, WrittenOption};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Token;
 
-/// A statement that changes identity columns; `None`, and nothing read, where it is another.
-pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<SequenceStatement>> {
-    if !at(parser, &["alter", "table"]) {
-        return Ok(None);
-    }
-    let begun = parser.maybe_parse(|parser| {
-        accept(parser, &["alter", "table"]);
-        let if_exists = accept(parser, &["if", "exists"]);
-        accept(parser, &["only"]);
-        let name = parser.parse_object_name(false)?;
-        Ok((if_exists, name, change(parser)?))
-    })?;
-    let Some((if_exists, name, first)) = begun else { return Ok(None) };
-    let mut changes = vec![first];
-    while parser.consume_token(&Token::Comma) {
-        changes.push(change(parser)?);
-    }
-    let verb = SequenceVerb::AlterIdentity { if_exists, changes };
-    Ok(Some(SequenceStatement { verb, name, options: Vec::new() }))
-}
-
-/// `ALTER [COLUMN] name` and what is done with its identity.
-fn change(parser: &mut Parser<'_>) -> Parsed<IdentityChange> {
+/// `ALTER [COLUMN] name` and what is done with its identity. An error is that it is something else.
+pub(super) fn change(parser: &mut Parser<'_>) -> Parsed<IdentityChange> {
     parser.expect_keyword(Keyword::ALTER)?;
     let _noise = parser.parse_keyword(Keyword::COLUMN);
     let column = parser.parse_identifier()?;

@@ -21,10 +21,6 @@ pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<SequenceStatem
     }
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let name = parser.parse_object_name(false)?;
-    if parser.parse_keywords(&[Keyword::RENAME, Keyword::TO]) {
-        let verb = SequenceVerb::Rename { if_exists, to: parser.parse_identifier()? };
-        return Ok(Some(SequenceStatement { verb, name, options: Vec::new() }));
-    }
     let options = options(parser)?;
     if options.is_empty() {
         return parser.expected("an option of the sequence", parser.peek_token());
