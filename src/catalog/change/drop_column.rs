@@ -109,9 +109,7 @@ fn drop_users(
         }
         !used.contains(&at)
     });
-    table.foreign_keys.retain(|key| {
-        !key.columns.contains(&at) && !(key.parent == id.0 && key.parent_columns.contains(&at))
-    });
+    table.foreign_keys.retain(|key| !(key.columns.contains(&at) || refers(key, id, at)));
     let uses = |index: &crate::catalog::stored::IndexDefinition| {
         index.columns.iter().any(|(column, _)| *column == at)
     };
