@@ -10,6 +10,7 @@
 mod build;
 pub mod change;
 pub mod oids;
+pub mod postgres;
 pub mod privileges;
 pub mod roles;
 mod search_path;

@@ -4,7 +4,8 @@
 //!  below 16384              PostgreSQL's own objects, with its own oids, and what PhantomDB starts with
 //!  16384 ..                 an object of the catalog: its id, moved up
 //!  PRIMARY_KEYS + table     the index of a table's primary key, which is the table itself here
-//!  DERIVED + hash           what has no id: constraints, defaults, rules
+//!  DERIVED + hash           what has no id: constraints, defaults, rules, and functions that
+//!                           PostgreSQL does not have
 //! ```
 //!
 //! All are stable as long as the object keeps its name, and none reaches 2^31, which some clients
@@ -59,6 +60,12 @@ pub fn schema(name: &str, id: ObjectId) -> u32 {
 /// The oid of the index of a table's primary key.
 pub fn primary_key(table: ObjectId) -> u32 {
     PRIMARY_KEYS + object(table)
+}
+
+/// The oid of a function that PostgreSQL does not have, by its name and the types it takes. It is
+/// no object of the catalog: as a part, of nothing.
+pub fn function(signature: &str) -> u32 {
+    part(ObjectId(0), signature)
 }
 
 /// The oid of a part of a relation that has a name there but no id (FNV-1a of both).

@@ -3,6 +3,7 @@
 //! Most are lookups in a table of all their answers, which the knower of the virtual tables makes.
 
 use super::binder::Binder;
+use super::privilege_functions::is_privilege_call;
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::lookup::{LookupTable, Missing};
@@ -29,11 +30,10 @@ impl Binder<'_> {
         name: &str,
         mut arguments: Vec<Expression>,
     ) -> Result<Result<Expression, Vec<Expression>>, SqlError> {
+        if let (Some(kind), 1) = (to_reg_kind(name), arguments.len()) {
+            return Ok(self.to_reg(kind, arguments));
+        }
         match (name, arguments.len()) {
-            ("to_regclass", 1) => Ok(self.to_reg(RegKind::Class, arguments)),
-            ("to_regtype", 1) => Ok(self.to_reg(RegKind::Type, arguments)),
-            ("to_regnamespace", 1) => Ok(self.to_reg(RegKind::Namespace, arguments)),
-            ("to_regrole", 1) => Ok(self.to_reg(RegKind::Role, arguments)),
             ("nextval" | "currval" | "pg_sequence_last_value", 1) | ("setval", 2 | 3) => {
                 let sequence = std::mem::replace(
                     &mut arguments[0],
@@ -201,6 +201,27 @@ impl Binder<'_> {
                 _ => self.cast(given, target, false),
             });
         Ok(self.lookup(function.table, given.collect(), function.return_type))
+    }
+}
+
+/// What `to_regclass` and its kin make.
+fn to_reg_kind(name: &str) -> Option<RegKind> {
+    let kind = name.strip_prefix("to_")?;
+    RegKind::ALL.into_iter().find(|known| known.name() == kind)
+}
+
+/// Whether a call is bound here, or in a way of its own, to something else than a function with a
+/// body: the answers come from the catalog or the session.
+pub(super) fn is_bound_call(name: &str, arguments: &[DataType]) -> bool {
+    use DataType::{Bool, Text};
+    match (name, arguments) {
+        (name, [Text]) if to_reg_kind(name).is_some() => true,
+        ("current_schema", []) | ("current_schemas", [Bool]) => true,
+        ("current_setting", [Text] | [Text, Bool])
+        | ("set_config", [Text, Text, Bool])
+        | ("pg_get_serial_sequence", [Text, Text])
+        | ("pg_partition_ancestors", [DataType::Reg(RegKind::Class)]) => true,
+        (name, arguments) => is_privilege_call(name, arguments.len()),
     }
 }
 

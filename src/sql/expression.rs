@@ -2,6 +2,7 @@
 
 use super::binder::{Binder, NESTING_MAX, cast, too_complex};
 use super::jsonb;
+use super::operator_calls::qualified_operator;
 use super::rows::row_parts;
 use super::scope::Scope;
 use super::slots::{Slots, SubquerySlot};
@@ -197,28 +198,18 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
-        let operator = match operator {
-            ast::UnaryOperator::Minus => {
-                // The most negative integer is the negation of a number that is none.
-                if let Expr::Value(value) = operand
-                    && let ast::Value::Number(text, _) = &value.value
-                {
-                    return number(&format!("-{text}"));
-                }
-                UnaryOperator::Negate
-            }
-            ast::UnaryOperator::Not => UnaryOperator::Not,
-            ast::UnaryOperator::BitwiseNot => UnaryOperator::BitNot,
-            ast::UnaryOperator::Plus => return self.bind(operand, scope, slots),
-            other => return Err(SqlError::unsupported(format!("the operator {other}"))),
-        };
-        let operand = self.bind(operand, scope, slots)?;
-        if operator == UnaryOperator::Not {
-            return Ok(not(self.condition(operand, "NOT")?));
+        // The most negative integer is the negation of a number that is none.
+        if operator == ast::UnaryOperator::Minus
+            && let Expr::Value(value) = operand
+            && let ast::Value::Number(text, _) = &value.value
+        {
+            return number(&format!("-{text}"));
         }
-        let target = operators::resolve_unary(operator, operand.data_type())?;
-        let operand = Box::new(self.convert(operand, target));
-        Ok(Expression::Unary { operator, operand })
+        let operand = self.bind(operand, scope, slots)?;
+        match operator {
+            ast::UnaryOperator::Not => Ok(not(self.condition(operand, "NOT")?)),
+            other => self.prefix_operator(&other.to_string(), operand),
+        }
     }
 
     /// A chain of operators leans to the left: `a + b + c` is `(a + b) + c`. It is bound from its
@@ -280,7 +271,7 @@ impl Binder<'_> {
         }
     }
 
-    fn bind_operator(
+    pub(super) fn bind_operator(
         &self,
         left: Expression,
         operator: &ast::BinaryOperator,
@@ -325,6 +316,7 @@ impl Binder<'_> {
             Ast::AtArrow => return self.call("arraycontains", vec![left, right]),
             Ast::ArrowAt => return self.call("arraycontained", vec![left, right]),
             Ast::PGOverlap => return self.call("arrayoverlap", vec![left, right]),
+            Ast::PGStartsWith => return self.call("starts_with", vec![left, right]),
             Ast::PGCustomBinaryOperator(name) => {
                 return self.bind_operator(left, &qualified_operator(name)?, right);
             }
@@ -659,49 +651,6 @@ fn unnested(mut expression: &Expr) -> &Expr {
         expression = inner;
     }
     expression
-}
-
-/// `OPERATOR(pg_catalog.=)`
-fn qualified_operator(name: &[String]) -> Result<ast::BinaryOperator, SqlError> {
-    use ast::BinaryOperator as Ast;
-    let symbol = match name {
-        [symbol] => symbol,
-        [schema, symbol] if schema.eq_ignore_ascii_case("pg_catalog") => symbol,
-        _ => return Err(unknown_operator(name)),
-    };
-    Ok(match symbol.as_str() {
-        "=" => Ast::Eq,
-        "<>" | "!=" => Ast::NotEq,
-        "<" => Ast::Lt,
-        "<=" => Ast::LtEq,
-        ">" => Ast::Gt,
-        ">=" => Ast::GtEq,
-        "+" => Ast::Plus,
-        "-" => Ast::Minus,
-        "*" => Ast::Multiply,
-        "/" => Ast::Divide,
-        "%" => Ast::Modulo,
-        "||" => Ast::StringConcat,
-        "~" => Ast::PGRegexMatch,
-        "~*" => Ast::PGRegexIMatch,
-        "!~" => Ast::PGRegexNotMatch,
-        "!~*" => Ast::PGRegexNotIMatch,
-        "~~" => Ast::PGLikeMatch,
-        "~~*" => Ast::PGILikeMatch,
-        "!~~" => Ast::PGNotLikeMatch,
-        "!~~*" => Ast::PGNotILikeMatch,
-        "@>" => Ast::AtArrow,
-        "<@" => Ast::ArrowAt,
-        "&&" => Ast::PGOverlap,
-        _ => return Err(unknown_operator(name)),
-    })
-}
-
-fn unknown_operator(name: &[String]) -> SqlError {
-    SqlError::new(
-        SqlState::UNDEFINED_FUNCTION,
-        format!("operator does not exist: {}", name.join(".")),
-    )
 }
 
 /// Strings compare by their bytes: only the collations that say so exist.

@@ -1,5 +1,6 @@
 //! Binding of `FROM`: tables, views, common table expressions, subqueries and joins.
 
+use super::VirtualTable;
 use super::binder::Binder;
 use super::logical::Logical;
 use super::names::{fold, relation_name};
@@ -14,6 +15,8 @@ use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{ApplyKind, JoinKind};
 use model::schema::Table;
+use model::types::DataType;
+use model::value::Value;
 use shards::exec::operators;
 use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
 use std::sync::Arc;
@@ -385,21 +388,7 @@ impl Binder<'_> {
         if table.of_the_node {
             self.views_node.set(true);
         }
-        let columns = table
-            .columns
-            .iter()
-            .map(|(name, data_type)| scope_column(name.clone(), *data_type))
-            .collect();
-        let types: Vec<_> = table.columns.iter().map(|(_, data_type)| *data_type).collect();
-        let literal = |(value, data_type): (model::value::Value, &model::types::DataType)| {
-            Expression::Literal(value, *data_type)
-        };
-        let rows = table
-            .rows
-            .into_iter()
-            .map(|row| row.into_iter().zip(&types).map(literal).collect())
-            .collect();
-        let source = Source { plan: Logical::Values { rows, types }, columns };
+        let source = virtual_source(table);
         Ok(match name {
             "pg_sequences" => self.with_last_values(source),
             _ => source,
@@ -456,6 +445,29 @@ impl Binder<'_> {
     }
 }
 
+/// The rows of a table that is made as it is named. The catalog's have the table's oid in a hidden
+/// column, as PostgreSQL's rows do: psql joins descriptions by it.
+fn virtual_source(table: VirtualTable) -> Source {
+    let mut columns: Vec<ScopeColumn> = table
+        .columns
+        .iter()
+        .map(|(name, data_type)| scope_column(name.clone(), *data_type))
+        .collect();
+    let mut types: Vec<DataType> = columns.iter().map(|column| column.data_type).collect();
+    let oid = table.oid.map(|oid| Value::Int(i64::from(oid)));
+    if oid.is_some() {
+        let column = scope_column("tableoid".to_owned(), DataType::Oid);
+        columns.push(ScopeColumn { hidden: true, ..column });
+        types.push(DataType::Oid);
+    }
+    let literals = |row: Vec<Value>| {
+        let values = row.into_iter().chain(oid.clone()).zip(&types);
+        values.map(|(value, data_type)| Expression::Literal(value, *data_type)).collect()
+    };
+    let rows = table.rows.into_iter().map(literals).collect();
+    Source { plan: Logical::Values { rows, types }, columns }
+}
+
 /// A table's rows with all its columns.
 pub(super) fn table_source(table: &Arc<Table>) -> Source {
     let columns = table
@@ -474,7 +486,7 @@ pub(super) fn table_source(table: &Arc<Table>) -> Source {
     Source { plan, columns }
 }
 
-pub(super) fn scope_column(name: String, data_type: model::types::DataType) -> ScopeColumn {
+pub(super) fn scope_column(name: String, data_type: DataType) -> ScopeColumn {
     ScopeColumn { relation: None, name, data_type, hidden: false, only_qualified: false }
 }
 

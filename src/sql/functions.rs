@@ -73,7 +73,10 @@ impl Binder<'_> {
             Err(arguments) => arguments,
         };
         let types: Vec<DataType> = arguments.iter().map(Expression::data_type).collect();
-        let signature = functions::resolve(name, &types)?;
+        let signature = match functions::resolve(name, &types) {
+            Ok(signature) => signature,
+            Err(error) => return self.call_behind(name, arguments, error),
+        };
         let arguments = arguments
             .into_iter()
             .zip(&signature.argument_types)
@@ -403,7 +406,7 @@ fn aggregate_function(name: &str) -> Option<AggregateFunction> {
     })
 }
 
-fn window_function(name: &str) -> Option<WindowFunction> {
+pub(super) fn window_function(name: &str) -> Option<WindowFunction> {
     Some(match name {
         "row_number" => WindowFunction::RowNumber,
         "rank" => WindowFunction::Rank,

@@ -25,6 +25,7 @@
 mod access;
 mod arrays;
 mod binder;
+mod callable;
 mod catalog_functions;
 mod copy;
 mod cursor;
@@ -39,6 +40,7 @@ mod key_order;
 pub mod logical;
 mod maintenance;
 mod names;
+mod operator_calls;
 mod parse;
 mod physical;
 mod positions;
@@ -67,6 +69,7 @@ mod transaction;
 mod types;
 mod view_text;
 
+pub use callable::{argument_types, is_callable};
 pub use catalog_functions::CatalogFunction;
 pub use copy::{CopyFormat, CopyIn, CopyOptions, CopyOut, Header};
 pub use cursor::{DeclarePlan, FetchPlan, Movement};
@@ -142,6 +145,8 @@ pub struct VirtualTable {
     pub rows: Vec<Vec<Value>>,
     /// They are asked for on all cores of the node as the statement begins.
     pub of_the_node: bool,
+    /// Its oid, which the rows have as their `tableoid`; none of PhantomDB's own tables.
+    pub oid: Option<u32>,
 }
 
 /// Knows the virtual tables: `phantom.nodes`, `information_schema.columns` and their like.

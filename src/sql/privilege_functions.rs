@@ -50,6 +50,11 @@ fn asked(name: &str) -> Option<(Asked, usize)> {
     })
 }
 
+/// Whether a call with so many arguments is one of these.
+pub(super) fn is_privilege_call(name: &str, arguments: usize) -> bool {
+    asked(name).is_some_and(|(_, own)| arguments == own + 1 || arguments == own + 2)
+}
+
 /// An object, and what a role may with it.
 struct Answer {
     oid: u32,

@@ -13,6 +13,7 @@ use model::lookup::{LookupTable, Missing};
 use model::types::{DataType, ElementType, RegKind, oid};
 use model::value::Value;
 use shards::exec::functions::quote_identifier;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::query::BoundQuery;
@@ -94,6 +95,10 @@ fn types() -> Vec<NamedObject> {
         }
         objects.push(named(entry.oid, entry.name.to_owned()));
     }
+    for pseudo in oid::PSEUDO_TYPES {
+        objects.push(named(pseudo.oid, pseudo.shown()));
+        objects.push(named(pseudo.oid, pseudo.name.to_owned()));
+    }
     // Other spellings of the grammar.
     for (name, of) in [
         ("int", DataType::Int4),
@@ -126,10 +131,14 @@ impl Binder<'_> {
     /// The text of a `reg*` value.
     pub(super) fn reg_text(&self, kind: RegKind, operand: Expression) -> Expression {
         let mut table = LookupTable::new(kind.name(), Missing::Input);
-        table.insert(&[Value::Int(0)], Value::text("-"));
-        let visible = self.visible();
-        for object in self.named_objects(kind) {
-            let text = printed(kind, &object, &visible);
+        // `-` is an operator.
+        let none = if matches!(kind, RegKind::Oper | RegKind::Operator) { "0" } else { "-" };
+        table.insert(&[Value::Int(0)], Value::text(none));
+        let (objects, visible) = (self.named_objects(kind), self.visible());
+        let shared = shared_names(kind, &objects);
+        for object in &objects {
+            let short = object.is_visible(&visible) && !shared.contains(object.name.as_str());
+            let text = printed(kind, object, short);
             table.insert(&[Value::Int(i64::from(object.oid))], Value::text(text));
         }
         self.lookup(table, vec![operand], DataType::Text)
@@ -138,7 +147,8 @@ impl Binder<'_> {
     /// The `reg*` value that a text names; an error where it names nothing.
     pub(super) fn reg_from_text(&self, kind: RegKind, operand: Expression) -> Expression {
         if let Expression::Literal(Value::Text(text), _) = &operand
-            && (text.as_ref() == "-" || text.bytes().all(|byte| byte.is_ascii_digit()))
+            && (text.as_ref() == "-" && kind != RegKind::Oper
+                || text.bytes().all(|byte| byte.is_ascii_digit()))
         {
             return cast(operand, DataType::Reg(kind), true);
         }
@@ -152,21 +162,29 @@ impl Binder<'_> {
     /// The oid of the object that a text names, and what comes of a name of nothing.
     pub(super) fn reg_oid(&self, kind: RegKind, name: Expression, missing: Missing) -> Expression {
         let mut table = LookupTable::new(kind.name(), missing);
-        let visible = self.visible();
-        for object in self.named_objects(kind) {
+        let (objects, visible) = (self.named_objects(kind), self.visible());
+        let shared = shared_names(kind, &objects);
+        for object in &objects {
             let oid = Value::Int(i64::from(object.oid));
-            let is_visible = object.is_visible(&visible);
-            let name = Value::text(object.name);
-            if is_visible {
-                table.insert(&[Value::array(vec![name.clone()])], oid.clone());
-            }
-            if let Some(schema) = object.schema {
-                table.insert(&[Value::array(vec![Value::text(schema), name])], oid);
+            let name = Value::text(object.name.as_str());
+            let short = object.is_visible(&visible).then(|| vec![name.clone()]);
+            let long = object.schema.as_deref().map(|schema| vec![Value::text(schema), name]);
+            for parts in short.into_iter().chain(long) {
+                let key = [Value::array(parts)];
+                match shared.contains(object.name.as_str()) {
+                    // `to_regproc` finds nothing where it finds several.
+                    true if table.missing == Missing::Null => {}
+                    true => table.insert_ambiguous(&key, ambiguous(kind, &object.name)),
+                    false => table.insert(&key, oid.clone()),
+                }
             }
         }
-        // Type names have spaces and brackets; all others are identifiers with dots between.
+        // Type names have spaces and brackets; most others are identifiers with dots between.
         let reader = match kind {
             RegKind::Type => "type name",
+            RegKind::Procedure => "function signature",
+            RegKind::Oper => "operator name",
+            RegKind::Operator => "operator signature",
             _ => "object name",
         };
         let parts = Expression::Function {
@@ -214,14 +232,35 @@ impl Binder<'_> {
     }
 }
 
-fn printed(kind: RegKind, object: &NamedObject, visible: &Visible<'_>) -> String {
-    // A type's name is no identifier, and a function's arguments are not either.
+/// The names of functions and operators that several have: they differ in their arguments.
+fn shared_names(kind: RegKind, objects: &[NamedObject]) -> HashSet<&str> {
+    if !matches!(kind, RegKind::Proc | RegKind::Oper) {
+        return HashSet::new();
+    }
+    let mut seen = HashSet::new();
+    objects.iter().map(|object| object.name.as_str()).filter(|name| !seen.insert(*name)).collect()
+}
+
+fn ambiguous(kind: RegKind, name: &str) -> String {
+    match kind {
+        RegKind::Oper => format!("more than one operator named {name}"),
+        _ => format!("more than one function named \"{name}\""),
+    }
+}
+
+/// `short`: the name alone means the object.
+fn printed(kind: RegKind, object: &NamedObject, short: bool) -> String {
     let quoted = match kind {
-        RegKind::Type | RegKind::Procedure | RegKind::Operator => object.name.clone(),
+        // A type's name is no identifier, and a symbol is not either.
+        RegKind::Type | RegKind::Oper | RegKind::Operator => object.name.clone(),
+        RegKind::Procedure => match object.name.split_once('(') {
+            Some((name, arguments)) => format!("{}({arguments}", quote_identifier(name)),
+            None => quote_identifier(&object.name),
+        },
         _ => quote_identifier(&object.name),
     };
     match &object.schema {
-        Some(schema) if !object.is_visible(visible) => {
+        Some(schema) if !short => {
             format!("{}.{quoted}", quote_identifier(schema))
         }
         _ => quoted,
@@ -230,14 +269,18 @@ fn printed(kind: RegKind, object: &NamedObject, visible: &Visible<'_>) -> String
 
 /// PostgreSQL's error for a name of nothing.
 fn missing(kind: RegKind) -> Missing {
-    let (state, before) = match kind {
-        RegKind::Class => (SqlState::UNDEFINED_TABLE, "relation \""),
-        RegKind::Type => (SqlState::UNDEFINED_OBJECT, "type \""),
-        RegKind::Proc | RegKind::Procedure => (SqlState::UNDEFINED_FUNCTION, "function \""),
-        RegKind::Namespace => (SqlState::INVALID_SCHEMA_NAME, "schema \""),
-        RegKind::Role => (SqlState::UNDEFINED_OBJECT, "role \""),
-        RegKind::Collation => (SqlState::UNDEFINED_OBJECT, "collation \""),
-        RegKind::Oper | RegKind::Operator => (SqlState::UNDEFINED_FUNCTION, "operator \""),
+    let (state, before, after) = match kind {
+        RegKind::Class => (SqlState::UNDEFINED_TABLE, "relation \"", "\" does not exist"),
+        RegKind::Type => (SqlState::UNDEFINED_OBJECT, "type \"", "\" does not exist"),
+        RegKind::Proc | RegKind::Procedure => {
+            (SqlState::UNDEFINED_FUNCTION, "function \"", "\" does not exist")
+        }
+        RegKind::Namespace => (SqlState::INVALID_SCHEMA_NAME, "schema \"", "\" does not exist"),
+        RegKind::Role => (SqlState::UNDEFINED_OBJECT, "role \"", "\" does not exist"),
+        RegKind::Collation => (SqlState::UNDEFINED_OBJECT, "collation \"", "\" does not exist"),
+        RegKind::Oper | RegKind::Operator => {
+            (SqlState::UNDEFINED_FUNCTION, "operator does not exist: ", "")
+        }
     };
-    Missing::Error { state, before: before.into(), after: "\" does not exist".into() }
+    Missing::Error { state, before: before.into(), after: after.into() }
 }

@@ -530,10 +530,22 @@ fn output_name(expression: &Expr) -> String {
         Expr::Function(call) => {
             relation_name(&call.name).map_or_else(|_| ANONYMOUS.to_owned(), |(_, name)| name)
         }
-        Expr::Cast { expr, data_type, .. } => match output_name(expr) {
-            name if name != ANONYMOUS => name,
-            _ => cast_type_name(data_type),
-        },
+        Expr::Cast { expr, data_type, .. } => {
+            let mut operand = &**expr;
+            while let Expr::Cast { expr, .. } | Expr::Nested(expr) = operand {
+                operand = expr;
+            }
+            // A name that only a type gave, or `CASE`, gives way.
+            let weak = match operand {
+                Expr::TypedString(_) | Expr::Interval(_) | Expr::Value(_) => true,
+                Expr::Case { .. } => output_name(operand) == "case",
+                _ => false,
+            };
+            match output_name(operand) {
+                name if name != ANONYMOUS && !weak => name,
+                _ => cast_type_name(data_type),
+            }
+        }
         Expr::Case { else_result, .. } => match else_result.as_deref().map(output_name) {
             Some(name) if name != ANONYMOUS => name,
             _ => "case".to_owned(),

@@ -51,6 +51,18 @@ pub(super) fn table_call(factor: &TableFactor) -> Result<Option<TableCall<'_>>, 
     }))
 }
 
+/// The function that makes the array whose elements a set function answers.
+pub(super) fn array_behind(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "jsonb_array_elements" => "jsonb elements",
+        "jsonb_array_elements_text" => "jsonb elements text",
+        "jsonb_object_keys" => "jsonb keys",
+        "string_to_table" => "string_to_array",
+        "regexp_split_to_table" => "regexp_split_to_array",
+        _ => return None,
+    })
+}
+
 fn plain_arguments(arguments: &[FunctionArg]) -> Result<Vec<&Expr>, SqlError> {
     let plain = |argument| match argument {
         &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref expression)) => Ok(expression),
@@ -87,23 +99,14 @@ impl Binder<'_> {
 
     /// A resolved call of a set function over bound arguments.
     fn set_call(&self, name: &str, arguments: Vec<Expression>) -> Result<SetCall, SqlError> {
-        // These two are the elements of an array that another function makes.
-        let (name, arguments) = match name {
-            "jsonb_array_elements" => ("unnest", vec![self.call("jsonb_elements", arguments)?]),
-            "jsonb_array_elements_text" => {
-                ("unnest", vec![self.call("jsonb_elements_text", arguments)?])
-            }
-            "jsonb_object_keys" => ("unnest", vec![self.call("jsonb_keys", arguments)?]),
-            "string_to_table" => ("unnest", vec![self.call("string_to_array", arguments)?]),
-            "regexp_split_to_table" => {
-                ("unnest", vec![self.call("regexp_split_to_array", arguments)?])
-            }
+        let (name, arguments) = match (array_behind(name), name) {
+            (Some(array), _) => ("unnest", vec![self.call(array, arguments)?]),
             // No table has partitions that PostgreSQL would call so.
-            "pg_partition_ancestors" if arguments.len() == 1 => {
+            (None, "pg_partition_ancestors") if arguments.len() == 1 => {
                 let none = DataType::Array(ElementType::Reg(RegKind::Class));
                 ("unnest", vec![Expression::Literal(Value::Null, none)])
             }
-            other => (other, arguments),
+            (None, other) => (other, arguments),
         };
         let types: Vec<DataType> = arguments.iter().map(Expression::data_type).collect();
         let resolved = resolve_set(name, &types)?;

@@ -48,6 +48,16 @@ fn psql_shows_owners_and_privileges() {
     assert_same_lines(&printed, &expected);
 }
 
+/// What is expected was printed by PostgreSQL 15, to the letter: the patterns choose what both have.
+#[test]
+fn psql_lists_functions_and_operators() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = crate::start(&data.path().join("data"), &["--cores", "1"]);
+    let Some(printed) = psql(&server, "functions.sql") else { return };
+    let expected = std::fs::read_to_string(beside("functions.expected")).expect("what is expected");
+    assert_same_lines(&printed, &expected);
+}
+
 /// What is expected was printed by PostgreSQL 15, to the letter; how long a statement took is left
 /// out.
 #[test]

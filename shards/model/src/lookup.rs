@@ -6,6 +6,7 @@
 //! good as long as that catalog is: a binder that makes a table must note that the plan depends on
 //! the whole catalog.
 
+use crate::error::{SqlError, SqlState};
 use crate::key::push_value;
 use crate::value::Value;
 use std::borrow::Cow;
@@ -23,7 +24,7 @@ pub enum Missing {
     /// An error that says `{before}{argument}{after}`.
     Error {
         /// Its state.
-        state: crate::error::SqlState,
+        state: SqlState,
         /// Before the first argument's text.
         before: Cow<'static, str>,
         /// Behind it.
@@ -38,6 +39,8 @@ pub struct LookupTable {
     pub name: Cow<'static, str>,
     /// Answers by the arguments, each encoded as a column of a key.
     answers: HashMap<Box<[u8]>, Value>,
+    /// Arguments that find several answers, and what is said of them.
+    ambiguous: HashMap<Box<[u8]>, String>,
     /// What all other arguments find.
     pub missing: Missing,
 }
@@ -45,12 +48,24 @@ pub struct LookupTable {
 impl LookupTable {
     /// A table without answers.
     pub fn new(name: impl Into<Cow<'static, str>>, missing: Missing) -> LookupTable {
-        LookupTable { name: name.into(), answers: HashMap::new(), missing }
+        let (answers, ambiguous) = (HashMap::new(), HashMap::new());
+        LookupTable { name: name.into(), answers, ambiguous, missing }
     }
 
     /// Adds an answer; the first one for the same arguments stays.
     pub fn insert(&mut self, arguments: &[Value], answer: Value) {
         self.answers.entry(encoded(arguments).into()).or_insert(answer);
+    }
+
+    /// Makes these arguments ambiguous: a lookup is an error (42725) that says so.
+    pub fn insert_ambiguous(&mut self, arguments: &[Value], message: String) {
+        self.ambiguous.insert(encoded(arguments).into(), message);
+    }
+
+    /// The error for arguments that are ambiguous.
+    pub fn ambiguity(&self, arguments: &[Value]) -> Option<SqlError> {
+        let message = self.ambiguous.get(encoded(arguments).as_slice())?;
+        Some(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, message.clone()))
     }
 
     /// The answer for these arguments; `None` where the table holds none.
@@ -87,5 +102,9 @@ mod tests {
         assert_eq!(table.get(&[Value::Int(7), Value::Int(1)]), Some(&Value::from("first")));
         assert_eq!(table.get(&[Value::Int(7), Value::Int(2)]), None);
         assert_eq!(table.len(), 1);
+        table.insert_ambiguous(&[Value::from("abs")], "more than one".to_owned());
+        let error = table.ambiguity(&[Value::from("abs")]).expect("it is ambiguous");
+        assert_eq!(error.state(), SqlState::AMBIGUOUS_FUNCTION);
+        assert_eq!(table.ambiguity(&[Value::Int(7), Value::Int(1)]), None);
     }
 }

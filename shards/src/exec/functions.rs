@@ -16,6 +16,7 @@ mod json_access;
 mod json_build;
 mod jsonb;
 mod jsonb_change;
+mod make_interval;
 mod math;
 mod names;
 mod regex;
@@ -79,6 +80,32 @@ pub fn resolve(name: &str, arguments: &[DataType]) -> Result<Signature, SqlError
         return signature;
     }
     registry::resolve(name, arguments)
+}
+
+/// An overload with types of its own, as it is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Declaration {
+    /// Its SQL name.
+    pub name: &'static str,
+    /// The types of its arguments.
+    pub arguments: &'static [DataType],
+    /// The type of its result.
+    pub result: DataType,
+    /// How often it may be evaluated.
+    pub volatility: Volatility,
+    /// Whether a `NULL` argument makes the result `NULL`.
+    pub strict: bool,
+}
+
+/// All overloads that a call can name but those over arguments of any type, in no order.
+pub fn declarations() -> impl Iterator<Item = Declaration> {
+    registry::listed().map(|function| Declaration {
+        name: function.name,
+        arguments: function.arguments,
+        result: function.result,
+        volatility: function.volatility,
+        strict: function.strict,
+    })
 }
 
 /// How often a resolved function may be evaluated. Those over arguments of any type (such as

@@ -1,7 +1,7 @@
 //! What is the same in every database, or the same everywhere: schemas, databases, types, access methods, collations.
 
-use super::shape::{Rows, Shape, number};
-use super::{access, relations};
+use super::shape::{Rows, Shape, class_oid, number};
+use super::{access, procedures, relations};
 use crate::catalog::{Catalog, SYSTEM_SCHEMA, oids};
 use crate::sql::VirtualTable;
 use model::types::{DataType, oid};
@@ -17,7 +17,10 @@ pub(super) fn table(
     match shape.name {
         "pg_namespace" => namespaces(&mut rows, catalog, database),
         "pg_database" => databases(&mut rows, catalog),
-        "pg_type" => types(&mut rows),
+        "pg_type" => {
+            types(&mut rows);
+            pseudo_types(&mut rows);
+        }
         "pg_am" => {
             for (oid, name, kind) in
                 [(relations::HEAP, "heap", "t"), (relations::BTREE, "btree", "i")]
@@ -34,9 +37,14 @@ pub(super) fn table(
                 rows.push([("oid", number(oid)), ("spcname", Value::text(name))]);
             }
         }
-        "pg_language" => {
-            for (oid, name) in [(12, "internal"), (13, "c"), (14, "sql")] {
-                rows.push([("oid", number(oid)), ("lanname", Value::text(name))]);
+        "pg_description" => {
+            for (catalog, object, words) in procedures::descriptions() {
+                rows.push([
+                    ("objoid", number(object)),
+                    ("classoid", number(class_oid(catalog))),
+                    ("objsubid", Value::Int(0)),
+                    ("description", Value::text(words)),
+                ]);
             }
         }
         "pg_collation" => collations(&mut rows),
@@ -104,6 +112,7 @@ fn types(rows: &mut Rows) {
             }
             _ => 0,
         };
+        let alignment = relations::alignment(entry.data_type);
         let pseudo = matches!(entry.data_type, DataType::Unknown | DataType::Void);
         rows.push([
             ("oid", number(entry.oid)),
@@ -115,7 +124,7 @@ fn types(rows: &mut Rows) {
             ("typispreferred", Value::Bool(preferred)),
             ("typelem", number(element)),
             ("typarray", number(entry.array_oid)),
-            ("typalign", Value::text(relations::alignment(entry.data_type))),
+            ("typalign", Value::text(alignment)),
             ("typstorage", Value::text(relations::storage(entry.data_type))),
             ("typcollation", number(relations::collation(entry.data_type))),
         ]);
@@ -132,6 +141,28 @@ fn types(rows: &mut Rows) {
                 ("typcollation", number(relations::collation(entry.data_type))),
             ]);
         }
+    }
+}
+
+/// Types that no value has.
+fn pseudo_types(rows: &mut Rows) {
+    for pseudo in oid::PSEUDO_TYPES {
+        let (align, storage) = match pseudo.length {
+            -2 => ("c", "p"),
+            -1 => ("d", "x"),
+            8 => ("d", "p"),
+            _ => ("i", "p"),
+        };
+        rows.push([
+            ("oid", number(pseudo.oid)),
+            ("typname", Value::text(pseudo.name)),
+            ("typlen", Value::Int(i64::from(pseudo.length))),
+            ("typbyval", Value::Bool(pseudo.length > 0)),
+            ("typtype", Value::text("p")),
+            ("typcategory", Value::text("P")),
+            ("typalign", Value::text(align)),
+            ("typstorage", Value::text(storage)),
+        ]);
     }
 }
 

@@ -1,13 +1,16 @@
 //! The functions over the catalog, as tables of all their answers.
 
 use super::relations::{all_indexes, view_definitions};
-use super::{constraints, shape};
+use super::shape::{self, number};
+use super::{constraints, procedures};
+use crate::catalog::postgres;
 use crate::catalog::{Catalog, Relation, Visible, oids};
 use crate::sql::{CatalogFunction, SessionSettings};
 use model::lookup::{LookupTable, Missing};
 use model::types::DataType::{self, Bool, Int4, Int8, Name, Oid, Text};
 use model::types::{RegKind, oid};
 use model::value::Value;
+use shards::exec::operators::is_implicit_cast;
 
 /// The function of that name that takes so many arguments.
 pub(super) fn function(
@@ -29,6 +32,17 @@ pub(super) fn function(
     Some(CatalogFunction { table, argument_types: types, return_type })
 }
 
+/// Whether arguments of these types are what the function of that name takes.
+pub(super) fn takes(name: &str, given: &[DataType]) -> bool {
+    let fits = |(given, declared): (&DataType, &DataType)| {
+        given == declared || *declared == Text || is_implicit_cast(*given, *declared)
+    };
+    match signature(name, given.len()) {
+        Some((declared, _)) => given.iter().zip(&declared).all(fits),
+        None => false,
+    }
+}
+
 /// `(oid) -> boolean`: whether an object is found without its schema.
 const VISIBLE: [&str; 13] = [
     "pg_table_is_visible",
@@ -47,7 +61,7 @@ const VISIBLE: [&str; 13] = [
 ];
 
 /// `(oid) -> text`: an object as a statement would write it, or what is said of it.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 13] = [
     "pg_get_indexdef",
     "pg_get_constraintdef",
     "pg_get_viewdef",
@@ -58,6 +72,7 @@ const TEXTS: [&str; 12] = [
     "pg_get_function_result",
     "pg_get_function_arguments",
     "pg_get_function_identity_arguments",
+    "pg_get_function_sqlbody",
     "pg_get_functiondef",
     "obj_description",
 ];
@@ -125,10 +140,26 @@ fn answers(
                 table.insert(&[shape::number(entry.oid)], Value::Bool(true));
                 table.insert(&[shape::number(entry.array_oid)], Value::Bool(true));
             }
+            all_visible(table, oid::PSEUDO_TYPES.iter().map(|pseudo| pseudo.oid));
         }
         "pg_collation_is_visible" => {
             for (oid, _) in super::fixed::COLLATIONS {
                 table.insert(&[shape::number(oid)], Value::Bool(true));
+            }
+        }
+        "pg_operator_is_visible" => {
+            all_visible(table, postgres::operators().iter().map(|operator| operator.oid));
+        }
+        "pg_opclass_is_visible" => {
+            all_visible(table, postgres::classes().classes.iter().map(|class| class.oid));
+        }
+        "pg_opfamily_is_visible" => {
+            all_visible(table, postgres::classes().families.iter().map(|family| family.oid));
+        }
+        "obj_description" => {
+            for (catalog, object, words) in procedures::descriptions() {
+                let key = [number(object), Value::text(catalog)];
+                table.insert(&key[..arguments], Value::text(words));
             }
         }
         "pg_relation_is_publishable" => {
@@ -151,8 +182,13 @@ fn answers(
             }
         }
         "pg_get_indexdef" => index_definitions(table, arguments, catalog, database, &visible()),
-        _ => {}
+        name => procedures::answers(table, name),
     }
+}
+
+/// What is found without its schema.
+fn all_visible(table: &mut LookupTable, oids: impl Iterator<Item = u32>) {
+    oids.for_each(|oid| table.insert(&[number(oid)], Value::Bool(true)));
 }
 
 /// The answers for an oid, alone or with `pretty` behind it.

@@ -9,6 +9,8 @@
 //!                        pg_sequence, pg_depend, ...                sequences.rs
 //!                        pg_type, pg_namespace, ...                 fixed.rs
 //!                        pg_roles, pg_auth_members, ...             roles.rs
+//!                        pg_proc, pg_aggregate                      procedures.rs
+//!                        pg_operator, pg_cast, pg_opclass, ...      operators.rs
 //!                        owners and grants                          access.rs
 //!  information_schema  every view of PostgreSQL 15                  information_schema.columns
 //!                        tables, columns, table_constraints, ...    information_schema.rs
@@ -25,7 +27,9 @@ mod constraints;
 mod fixed;
 mod functions;
 mod information_schema;
+mod operators;
 mod phantom;
+mod procedures;
 mod relations;
 mod roles;
 mod sequences;
@@ -116,6 +120,8 @@ impl VirtualTables for NodeTables {
             RegKind::Role => objects.extend(
                 catalog.roles().iter().map(|role| object(oids::object(role.id), None, role.name())),
             ),
+            RegKind::Proc | RegKind::Procedure => objects = procedures::objects(kind),
+            RegKind::Oper | RegKind::Operator => objects = operators::objects(kind),
             RegKind::Collation => objects
                 .extend(fixed::COLLATIONS.map(|(oid, name)| object(oid, Some(PG_CATALOG), name))),
             _ => {}
@@ -162,6 +168,8 @@ fn pg_table(
         .or_else(|| sequences::table(shape, catalog, database))
         .or_else(|| fixed::table(shape, catalog, database))
         .or_else(|| roles::table(shape, catalog))
+        .or_else(|| procedures::table(shape))
+        .or_else(|| operators::table(shape))
         .unwrap_or_else(|| shape::Rows::of(shape).done())
 }
 

@@ -53,6 +53,11 @@ pub(super) fn find(namespace: u32, name: &str) -> Option<&'static Shape> {
     all().find(|shape| shape.namespace == namespace && shape.name == name)
 }
 
+/// The oid of a table of `pg_catalog`; 0 where there is none.
+pub(super) fn class_oid(name: &str) -> u32 {
+    find(oids::PG_CATALOG, name).map_or(0, |shape| shape.oid)
+}
+
 /// Reads one file. It is part of the program: what is wrong in it is a bug, which a test finds.
 fn read(namespace: u32, text: &'static str) -> Vec<Shape> {
     let mut shapes: Vec<Shape> = Vec::new();
@@ -138,7 +143,8 @@ impl Rows {
 
     pub(super) fn done(self) -> VirtualTable {
         let columns = self.shape.columns.iter().map(|(name, t)| ((*name).to_owned(), *t));
-        VirtualTable { columns: columns.collect(), rows: self.rows, of_the_node: false }
+        let oid = Some(self.shape.oid);
+        VirtualTable { columns: columns.collect(), rows: self.rows, of_the_node: false, oid }
     }
 }
 

@@ -75,6 +75,99 @@ pub const TYPES: &[TypeEntry] = &[
     entry(DataType::Reg(RegKind::Collation), 4191, 4192, "regcollation", 4, 'N'),
 ];
 
+/// A type that no value has: what PostgreSQL's functions are declared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PseudoType {
+    /// Its oid.
+    pub oid: u32,
+    /// Its name (`typname`).
+    pub name: &'static str,
+    /// `typlen`
+    pub length: i16,
+    /// What a call gives where it is declared, for the look-up of its function.
+    pub example: DataType,
+}
+
+const fn pseudo(oid: u32, name: &'static str, length: i16, example: DataType) -> PseudoType {
+    PseudoType { oid, name, length, example }
+}
+
+const EXAMPLES: DataType = DataType::Array(ElementType::Int4);
+
+/// The pseudo-types that functions here are declared with, besides those in [`TYPES`], and some
+/// that clients name. Nothing here takes or gives the latter.
+pub const PSEUDO_TYPES: &[PseudoType] = &[
+    pseudo(2249, "record", -1, DataType::Void),
+    pseudo(2275, "cstring", -2, DataType::Void),
+    pseudo(2279, "trigger", 4, DataType::Void),
+    pseudo(2281, "internal", 8, DataType::Void),
+    pseudo(3838, "event_trigger", 4, DataType::Void),
+    pseudo(2276, "any", 4, DataType::Int4),
+    pseudo(2277, "anyarray", -1, EXAMPLES),
+    pseudo(2283, "anyelement", 4, DataType::Int4),
+    pseudo(2776, "anynonarray", 4, DataType::Int4),
+    pseudo(5077, "anycompatible", 4, DataType::Int4),
+    pseudo(5078, "anycompatiblearray", -1, EXAMPLES),
+    pseudo(5079, "anycompatiblenonarray", 4, DataType::Int4),
+];
+
+impl PseudoType {
+    /// The one with this oid.
+    pub fn of(oid: u32) -> Option<&'static PseudoType> {
+        PSEUDO_TYPES.iter().find(|pseudo| pseudo.oid == oid)
+    }
+
+    /// Its name as `format_type` prints it: `any` is a word of the grammar.
+    pub fn shown(&self) -> String {
+        if self.name == "any" { "\"any\"".to_owned() } else { self.name.to_owned() }
+    }
+}
+
+/// The name of the type with this oid, as `format_type(oid, NULL)` prints it; `None` where there is
+/// none.
+pub fn type_name(oid: u32) -> Option<String> {
+    if let Some(entry) = TYPES.iter().find(|entry| entry.oid == oid) {
+        return Some(format_type(entry.data_type));
+    }
+    if let Some(pseudo) = PseudoType::of(oid) {
+        return Some(pseudo.shown());
+    }
+    let entry = TYPES.iter().find(|entry| entry.array_oid == oid && oid != 0)?;
+    Some(format!("{}[]", format_type(entry.data_type)))
+}
+
+/// The oid of the type of this name: PostgreSQL's internal one, that of the standard, or another
+/// spelling of the grammar; `[]` behind it makes it an array's. `None` where there is none.
+pub fn named(name: &str) -> Option<u32> {
+    if let Some(element) = name.strip_suffix("[]") {
+        let element = named(element.trim_end())?;
+        return TYPES
+            .iter()
+            .find(|entry| entry.oid == element && entry.array_oid != 0)
+            .map(|e| e.array_oid);
+    }
+    let name = match name {
+        "int" => "int4",
+        "decimal" | "dec" => "numeric",
+        "char" | "character" => "bpchar",
+        "float" => "float8",
+        "timestamp without time zone" => "timestamp",
+        "time without time zone" => "time",
+        "\"char\"" => "char",
+        "\"any\"" => "any",
+        other => other,
+    };
+    let is_named = |entry: &&TypeEntry| entry.name == name || format_type(entry.data_type) == name;
+    if let Some(entry) = TYPES.iter().find(is_named) {
+        return Some(entry.oid);
+    }
+    let array = name.strip_prefix('_').and_then(|element| {
+        TYPES.iter().find(|entry| entry.name == element && entry.array_oid != 0)
+    });
+    let pseudo = PSEUDO_TYPES.iter().find(|pseudo| pseudo.name == name);
+    array.map(|entry| entry.array_oid).or(pseudo.map(|pseudo| pseudo.oid))
+}
+
 /// The type without its modifier, as [`TYPES`] lists it.
 fn unmodified(data_type: DataType) -> DataType {
     match data_type {
@@ -183,11 +276,34 @@ mod tests {
     #[test]
     fn no_two_types_share_an_oid() {
         let arrays = TYPES.iter().map(|entry| entry.array_oid).filter(|oid| *oid != 0);
-        let mut oids: Vec<u32> = TYPES.iter().map(|entry| entry.oid).chain(arrays).collect();
+        let others = PSEUDO_TYPES.iter().map(|pseudo| pseudo.oid).chain(arrays);
+        let mut oids: Vec<u32> = TYPES.iter().map(|entry| entry.oid).chain(others).collect();
         let listed = oids.len();
         oids.sort_unstable();
         oids.dedup();
         assert_eq!(oids.len(), listed);
+    }
+
+    #[test]
+    fn types_have_names() {
+        for (name, oid) in [
+            ("int", 23),
+            ("integer", 23),
+            ("int4", 23),
+            ("char", 1042),
+            ("\"char\"", 18),
+            ("_text", 1009),
+            ("text[]", 1009),
+            ("double precision", 701),
+            ("timestamp with time zone", 1184),
+            ("anyarray", 2277),
+            ("\"any\"", 2276),
+        ] {
+            assert_eq!(named(name), Some(oid), "{name}");
+        }
+        assert_eq!(named("nothing"), None);
+        assert_eq!(type_name(1009).as_deref(), Some("text[]"));
+        assert_eq!(type_name(2276).as_deref(), Some("\"any\""));
     }
 
     #[test]

@@ -33,7 +33,10 @@ pub(super) fn lookup(
         }
         out.push(match table.get(&key) {
             Some(answer) => answer.clone(),
-            None => missing(&table.missing, key.first(), first_type)?,
+            None => match table.ambiguity(&key) {
+                Some(error) => return Err(error),
+                None => missing(&table.missing, key.first(), first_type)?,
+            },
         });
     }
     Ok(out)

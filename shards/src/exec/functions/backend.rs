@@ -3,8 +3,8 @@
 
 use super::{Call, Function};
 use crate::exec::backends::{Backends, Signal};
-use model::error::SqlError;
-use model::types::DataType::{self, Bool, Int4};
+use model::error::{SqlError, SqlState};
+use model::types::DataType::{self, Bool, Int4, Int8};
 use model::types::ElementType;
 use model::value::Value;
 
@@ -12,6 +12,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("pg_cancel_backend", &[Int4], Bool, |c| signal(c, Signal::Cancel)).volatile(),
     Function::new("pg_terminate_backend", &[Int4], Bool, |c| signal(c, Signal::Terminate))
         .volatile(),
+    // With how many milliseconds to wait for the end of it.
+    Function::new("pg_terminate_backend", &[Int4, Int8], Bool, |c| match c.int(1)? {
+        0 => signal(c, Signal::Terminate),
+        1.. => Err(SqlError::unsupported("a timeout of pg_terminate_backend")),
+        _ => Err(SqlError::new(
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            "\"timeout\" must not be negative",
+        )),
+    })
+    .volatile(),
     Function::new("pg_blocking_pids", &[Int4], DataType::Array(ElementType::Int4), |c| {
         let blocking = backends(c)?.blocking(c.int(0)?);
         Ok(Value::array(blocking.into_iter().map(|id| Value::Int(i64::from(id))).collect()))

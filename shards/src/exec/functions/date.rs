@@ -53,15 +53,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("age", &[Timestamp], Span, |c| age(today(c), moment(c, 0)?)).stable(),
     Function::new("age", &[TimestampTz], Span, |c| age(today(c), moment(c, 0)?)).stable(),
     Function::new("make_date", &[Int4, Int4, Int4], Date, make_date),
-    Function::new("make_interval", &[Int4, Int4, Int4, Int4], Span, |c| {
-        let part = |at| Ok::<i32, SqlError>(c.int(at)? as i32);
-        let months = i64::from(part(0)?) * 12 + i64::from(part(1)?);
-        let days = i64::from(part(2)?) * 7 + i64::from(part(3)?);
-        match (i32::try_from(months), i32::try_from(days)) {
-            (Ok(months), Ok(days)) => Ok(Value::Interval(Interval { months, days, micros: 0 })),
-            _ => Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range")),
-        }
-    }),
     Function::new("to_timestamp", &[Float8], TimestampTz, |c| {
         let micros = (c.float(0)? * 1e6).round_ties_even();
         if !(-2e17..=9e18).contains(&micros) {

@@ -54,15 +54,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let json = c.json(0)?;
         Ok(Value::Bool(texts(c.elements(1)?).all(|key| exists(&json, key))))
     }),
-    Function::new("jsonb_elements", &[Jsonb], DataType::Array(ElementType::Jsonb), |c| {
+    Function::new("jsonb elements", &[Jsonb], DataType::Array(ElementType::Jsonb), |c| {
         let Json::Array(elements) = elements_of(c.json(0)?)? else { return Ok(Value::Null) };
         elements.iter().map(jsonb_value).collect::<Result<_, _>>().map(Value::array)
     }),
-    Function::new("jsonb_elements_text", &[Jsonb], TEXTS, |c| {
+    Function::new("jsonb elements text", &[Jsonb], TEXTS, |c| {
         let Json::Array(elements) = elements_of(c.json(0)?)? else { return Ok(Value::Null) };
         Ok(Value::array(elements.iter().map(|element| as_text(Some(element))).collect()))
     }),
-    Function::new("jsonb_keys", &[Jsonb], TEXTS, |c| match c.json(0)? {
+    Function::new("jsonb keys", &[Jsonb], TEXTS, |c| match c.json(0)? {
         Json::Object(members) => {
             Ok(Value::array(members.into_iter().map(|(key, _)| Value::text(key)).collect()))
         }

@@ -24,6 +24,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("abs", &[Int4], Int4, |c| absolute(c, Int4)),
     Function::new("abs", &[Int8], Int8, |c| absolute(c, Int8)),
     exact1("abs", |c| Ok(Value::Numeric(decimal::absolute(c.numeric(0)?)))),
+    Function::new("abs", &[DataType::Float4], DataType::Float4, |c| {
+        Ok(Value::Float(c.float(0)?.abs()))
+    }),
     float1("abs", |c| Ok(Value::Float(c.float(0)?.abs()))),
     exact1("ceil", |c| decimal::ceiling(c.numeric(0)?).map(Value::Numeric)),
     float1("ceil", |c| Ok(Value::Float(c.float(0)?.ceil()))),

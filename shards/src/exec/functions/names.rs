@@ -2,24 +2,34 @@
 
 use super::Function;
 use model::error::{SqlError, SqlState};
-use model::types::DataType::{self, Text};
+use model::types::DataType::{self, Bool, Text};
 use model::types::ElementType;
+use model::types::oid;
 use model::value::Value;
 
 const TEXTS: DataType = DataType::Array(ElementType::Text);
 
-/// The two with a space in their name cannot be called: the binder puts them before lookups.
+/// Those with a space in their name cannot be called: the binder puts them before lookups.
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("quote_ident", &[Text], Text, |c| Ok(Value::text(quote_identifier(c.text(0)?)))),
     Function::new("parse_ident", &[Text], TEXTS, |c| {
         let text = c.text(0)?;
         qualified_name(text).ok_or_else(|| not_an_identifier(text))
     }),
+    Function::new("parse_ident", &[Text, Bool], TEXTS, |c| {
+        let text = c.text(0)?;
+        let strict = matches!(c.values[1], Value::Bool(true));
+        let name = if strict { qualified_name(text) } else { leading_name(text) };
+        name.ok_or_else(|| not_an_identifier(text))
+    }),
     Function::new("object name", &[Text], TEXTS, |c| {
         qualified_name(c.text(0)?)
             .ok_or_else(|| SqlError::new(SqlState::INVALID_NAME, "invalid name syntax"))
     }),
     Function::new("type name", &[Text], TEXTS, |c| Ok(type_name(c.text(0)?))),
+    Function::new("operator name", &[Text], TEXTS, |c| Ok(operator_name(c.text(0)?))),
+    Function::new("function signature", &[Text], TEXTS, |c| signature(c.text(0)?, false)),
+    Function::new("operator signature", &[Text], TEXTS, |c| signature(c.text(0)?, true)),
 ];
 
 fn not_an_identifier(text: &str) -> SqlError {
@@ -42,6 +52,16 @@ pub fn quote_identifier(name: &str) -> String {
 
 /// `schema.name` as an array of its parts: folded, without quotes. `None` where it is no name.
 fn qualified_name(text: &str) -> Option<Value> {
+    let (name, behind) = name_parts(text)?;
+    behind.is_empty().then_some(name)
+}
+
+/// The same, whatever stands behind the name.
+fn leading_name(text: &str) -> Option<Value> {
+    name_parts(text).map(|(name, _)| name)
+}
+
+fn name_parts(text: &str) -> Option<(Value, &str)> {
     let mut parts = Vec::new();
     let mut rest = text.trim();
     loop {
@@ -50,8 +70,7 @@ fn qualified_name(text: &str) -> Option<Value> {
         let behind = behind.trim_start();
         match behind.strip_prefix('.') {
             Some(next) => rest = next.trim_start(),
-            None if behind.is_empty() => return Some(Value::array(parts)),
-            None => return None,
+            None => return Some((Value::array(parts), behind)),
         }
     }
 }
@@ -98,6 +117,65 @@ fn type_name(text: &str) -> Value {
         Some((schema, name)) => Value::array(vec![Value::text(schema), Value::text(name)]),
         None => Value::array(vec![Value::text(name)]),
     }
+}
+
+/// An operator's symbol, with a schema where one is written.
+fn operator_name(text: &str) -> Value {
+    let parts: Vec<&str> = match text.trim().split_once('.') {
+        Some((schema, symbol)) => vec![schema, symbol],
+        None => vec![text.trim()],
+    };
+    Value::array(parts.into_iter().map(Value::text).collect())
+}
+
+/// `schema.name(type, type)` as the schema, where one is written, and `name(type,type)` with the
+/// types' names as they print.
+fn signature(text: &str, of_operator: bool) -> Result<Value, SqlError> {
+    let malformed =
+        |message: &'static str| SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, message);
+    let mut quoted = false;
+    let open = text.find(|c| {
+        quoted ^= c == '"';
+        c == '(' && !quoted
+    });
+    let open = open.ok_or_else(|| malformed("expected a left parenthesis"))?;
+    let types = text[open + 1..].trim_end().strip_suffix(')');
+    let types = types.ok_or_else(|| malformed("expected a right parenthesis"))?;
+    let name = match of_operator {
+        true => operator_name(&text[..open]),
+        false => qualified_name(&text[..open])
+            .ok_or_else(|| SqlError::new(SqlState::INVALID_NAME, "invalid name syntax"))?,
+    };
+    let types = types.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let types: Vec<String> = types.map(argument_type).collect::<Result<_, _>>()?;
+    let Value::Array(parts) = name else {
+        return Err(SqlError::internal("a name is an array of its parts"));
+    };
+    let mut parts = parts.elements().to_vec();
+    if let Some(last) = parts.last_mut() {
+        *last = Value::text(format!("{}({})", last.to_text(Text), types.join(",")));
+    }
+    Ok(Value::array(parts))
+}
+
+/// The name of an argument's type as it prints; `NONE` is the left one of a prefix operator.
+fn argument_type(text: &str) -> Result<String, SqlError> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok("NONE".to_owned());
+    }
+    let undefined =
+        || SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{text}\" does not exist"));
+    // Quotes tell `"char"` from `char`.
+    let name = match text.starts_with('"') {
+        true => text.to_owned(),
+        false => match type_name(text) {
+            Value::Array(parts) => {
+                parts.elements().last().map_or_else(String::new, |part| part.to_text(Text))
+            }
+            _ => return Err(undefined()),
+        },
+    };
+    oid::named(&name).and_then(oid::type_name).ok_or_else(undefined)
 }
 
 /// PostgreSQL's key words that cannot be names without quotes (all but its "unreserved" ones), in
@@ -274,6 +352,25 @@ mod tests {
         ] {
             assert_eq!(quote_identifier(name), quoted);
         }
+    }
+
+    #[test]
+    fn signatures_name_their_types_as_they_print() {
+        for (text, of_operator, expected) in [
+            ("lower(text)", false, "lower(text)"),
+            (" Substr ( text, int4 , INTEGER )", false, "substr(text,integer,integer)"),
+            ("\"left\"(varchar)", false, "left(character varying)"),
+            ("now()", false, "now()"),
+            ("-(none, int)", true, "-(NONE,integer)"),
+            ("<@(int[],\"char\")", true, "<@(integer[],\"char\")"),
+        ] {
+            let expected = Value::array(vec![Value::text(expected)]);
+            assert_eq!(signature(text, of_operator), Ok(expected));
+        }
+        let state = |text| signature(text, false).expect_err(text).state();
+        assert_eq!(state("lower"), SqlState::INVALID_TEXT_REPRESENTATION);
+        assert_eq!(state("lower(text"), SqlState::INVALID_TEXT_REPRESENTATION);
+        assert_eq!(state("lower(nothing)"), SqlState::UNDEFINED_OBJECT);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Function, Signature, backend, date, date_precision, format, json_access, jsonb, jsonb_change,
-    math, names, regex, sequence, string, system, zone,
+    make_interval, math, names, regex, sequence, string, system, zone,
 };
 use crate::exec::operators::is_implicit_cast;
 use model::error::{SqlError, SqlState};
@@ -25,6 +25,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         math::FUNCTIONS,
         date::FUNCTIONS,
         date_precision::FUNCTIONS,
+        make_interval::FUNCTIONS,
         format::FUNCTIONS,
         names::FUNCTIONS,
         regex::FUNCTIONS,
@@ -51,6 +52,11 @@ fn reference_of(function: &Function) -> String {
 
 pub(super) fn find(reference: &FunctionReference) -> Option<&'static Function> {
     TABLE.by_reference.get(reference.0.as_ref()).copied()
+}
+
+/// All overloads but those whose names hold a space, which no call can name.
+pub(super) fn listed() -> impl Iterator<Item = &'static Function> {
+    TABLE.by_reference.values().copied().filter(|function| !function.name.contains(' '))
 }
 
 /// How well an overload fits: more exact types first, then more preferred ones.

@@ -38,7 +38,7 @@ fn type_name(number: i64, modifier: i64) -> String {
     let varchar = oid::oid(DataType::Varchar(1));
     match oid::from_oid(number, modifier) {
         _ if number == 0 => "-".to_owned(),
-        None => "???".to_owned(),
+        None => oid::type_name(number).unwrap_or_else(|| "???".to_owned()),
         Some(Text) if number == varchar => oid::format_type(DataType::Varchar(1)),
         Some(data_type) if modifier < 0 => oid::format_type(data_type),
         Some(data_type) => data_type.to_string(),
@@ -68,23 +68,30 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )))
     })
     .stable(),
-    Function::new("current_database", &[], Text, |c| {
+    Function::new("current_database", &[], DataType::Name, |c| {
         Ok(Value::Text(c.context.identity.database.clone()))
     })
     .stable(),
-    Function::new("current_catalog", &[], Text, |c| {
+    Function::new("current_catalog", &[], DataType::Name, |c| {
         Ok(Value::Text(c.context.identity.database.clone()))
     })
     .stable(),
-    Function::new("current_user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone())))
-        .stable(),
-    Function::new("current_role", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone())))
-        .stable(),
-    Function::new("session_user", &[], Text, |c| {
+    Function::new("current_user", &[], DataType::Name, |c| {
+        Ok(Value::Text(c.context.identity.user.clone()))
+    })
+    .stable(),
+    Function::new("current_role", &[], DataType::Name, |c| {
+        Ok(Value::Text(c.context.identity.user.clone()))
+    })
+    .stable(),
+    Function::new("session_user", &[], DataType::Name, |c| {
         Ok(Value::Text(c.context.identity.session_user.clone()))
     })
     .stable(),
-    Function::new("user", &[], Text, |c| Ok(Value::Text(c.context.identity.user.clone()))).stable(),
+    Function::new("user", &[], DataType::Name, |c| {
+        Ok(Value::Text(c.context.identity.user.clone()))
+    })
+    .stable(),
     Function::new("pg_client_encoding", &[], DataType::Name, |_| Ok(Value::text(ENCODING)))
         .stable(),
     Function::new("pg_encoding_to_char", &[Int4], DataType::Name, |c| {
