@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use model::array::{Array, DIMENSIONS_MAX, Dimension};
 use model::moment::TimeTz;
 use model::numeric::{Numeric, Special};
-use model::types::{DataType, NumericLimits, RegKind};
+use model::types::{DataType, NumericLimits, RegKind, TimeLimits, TimeType};
 use model::value::{Interval, Value, ValueRef};
 use std::sync::Arc;
 
@@ -229,6 +229,10 @@ impl Wire for DataType {
             DataType::OidVector => (25, 0),
             DataType::Jsonb => (26, 0),
             DataType::TimeTz => (27, 0),
+            DataType::Limited(limits) => {
+                // One more than PostgreSQL's modifier: 0 is none.
+                (time_tag(limits.time_type()), limits.modifier() as u32 + 1)
+            }
             DataType::Array(element) => {
                 out.put_u8(ARRAY_OF);
                 return element.data_type().encode(out);
@@ -248,6 +252,7 @@ impl Wire for DataType {
             7 => return numeric_type(modifier),
             9 if modifier > 0 => return Ok(DataType::Varchar(modifier)),
             10 if modifier > 0 => return Ok(DataType::Char(modifier)),
+            13..=16 | 27 if modifier > 0 => return time_type(tag, modifier),
             21 => return reg_type(modifier),
             0 => DataType::Unknown,
             1 => DataType::Bool,
@@ -313,6 +318,26 @@ fn reg_type(modifier: u32) -> Result<DataType, Malformed> {
         .ok_or(Malformed::OutOfRange("a type's modifier"))
 }
 
+fn time_tag(of: TimeType) -> u8 {
+    match of {
+        TimeType::Time => 13,
+        TimeType::Timestamp => 14,
+        TimeType::TimestampTz => 15,
+        TimeType::Interval => 16,
+        TimeType::TimeTz => 27,
+    }
+}
+
+fn time_type(tag: u8, modifier: u32) -> Result<DataType, Malformed> {
+    TimeType::ALL
+        .into_iter()
+        .find(|of| time_tag(*of) == tag)
+        .zip(i32::try_from(modifier - 1).ok())
+        .and_then(|(of, modifier)| TimeLimits::from_modifier(of, modifier))
+        .map(DataType::Limited)
+        .ok_or(Malformed::OutOfRange("a type's modifier"))
+}
+
 fn numeric_type(modifier: u32) -> Result<DataType, Malformed> {
     if modifier == 0 {
         return Ok(DataType::Numeric(None));
@@ -328,6 +353,7 @@ fn numeric_type(modifier: u32) -> Result<DataType, Malformed> {
 mod tests {
     use super::*;
     use crate::codec::decode_all;
+    use model::types::IntervalFields;
 
     fn round_trip<T: Wire>(value: &T) -> T {
         let mut out = BytesMut::new();
@@ -385,6 +411,14 @@ mod tests {
         for t in RegKind::ALL.map(DataType::Reg) {
             assert_eq!(round_trip(&t), t);
         }
+        let years = TimeLimits::fields(IntervalFields::YearToMonth, None);
+        for limits in TimeType::ALL.map(|of| TimeLimits::digits(of, 3)).into_iter().chain([years]) {
+            let t = DataType::Limited(limits);
+            assert_eq!(round_trip(&t), t);
+            assert_eq!(t.array().map(|array| round_trip(&array)), t.array());
+        }
+        assert!(decode_all::<DataType>(&[14, 8, 0, 0, 0]).is_err(), "seven digits");
+        assert!(decode_all::<DataType>(&[16, 0, 0, 0, 128]).is_err(), "nothing is limited");
         assert!(decode_all::<DataType>(&[128, 128, 4, 0, 0, 0, 0]).is_err(), "no array of arrays");
         assert!(decode_all::<DataType>(&[128, 0, 0, 0, 0, 0]).is_err(), "no array of unknown");
     }

@@ -177,6 +177,7 @@ pub fn decode(bytes: &[u8], data_type: DataType) -> Result<Value, SqlError> {
             }
         }
         DataType::Interval => decode_interval(bytes),
+        DataType::Limited(limits) => return decode(bytes, limits.data_type()),
         DataType::Uuid => bytes.try_into().ok().map(Value::Uuid),
     };
     value.ok_or_else(|| malformed(data_type))

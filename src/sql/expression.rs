@@ -7,7 +7,7 @@ use super::rows::row_parts;
 use super::scope::Scope;
 use super::slots::{Slots, SubquerySlot};
 use crate::sql::names::{check_not_reserved, fold, function_name};
-use crate::sql::types::{CastType, cast_type};
+use crate::sql::types::{data_type, interval_type};
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression, UnaryOperator};
 use model::plan::ApplyKind;
@@ -181,14 +181,8 @@ impl Binder<'_> {
                 "the value of an interval literal is a string",
             ));
         };
-        if interval.last_field.is_some() {
-            return Err(SqlError::unsupported("an interval literal with a range of fields"));
-        }
-        let text = match &interval.leading_field {
-            Some(field) => format!("{text} {field}"),
-            None => text.to_string(),
-        };
-        Ok(cast(Expression::literal(text.as_str(), DataType::Unknown), DataType::Interval, true))
+        let literal = Expression::literal(text.as_ref(), DataType::Unknown);
+        Ok(cast(literal, interval_type(interval)?, true))
     }
 
     fn bind_unary(
@@ -250,24 +244,16 @@ impl Binder<'_> {
 
     /// A cast that is written down.
     fn cast_to(&self, operand: Expression, target: &ast::DataType) -> Result<Expression, SqlError> {
-        let CastType { data_type: target, cut } = cast_type(target)?;
-        let cast = match operand {
+        let target = data_type(target)?;
+        match operand {
             Expression::Parameter { data_type: DataType::Unknown, .. } => {
-                self.decide(operand, target)
+                Ok(self.decide(operand, target))
             }
-            _ if !casts::exists(operand.data_type(), target, true) => {
-                return Err(SqlError::new(
-                    SqlState::CANNOT_COERCE,
-                    format!("cannot cast type {} to {target}", operand.data_type()),
-                ));
-            }
-            _ => self.cast(operand, target, true),
-        };
-        match cut {
-            Some((function, digits)) => {
-                self.call(function, vec![cast, Expression::literal(digits, DataType::Int4)])
-            }
-            None => Ok(cast),
+            _ if !casts::exists(operand.data_type(), target, true) => Err(SqlError::new(
+                SqlState::CANNOT_COERCE,
+                format!("cannot cast type {} to {target}", operand.data_type()),
+            )),
+            _ => Ok(self.cast(operand, target, true)),
         }
     }
 

@@ -512,8 +512,7 @@ fn alias_of<'i>(
 }
 
 fn cast_type_name(data_type: &ast::DataType) -> String {
-    super::types::cast_type(data_type)
-        .map_or_else(|_| ANONYMOUS.to_owned(), |cast| short_type_name(cast.data_type))
+    super::types::data_type(data_type).map_or_else(|_| ANONYMOUS.to_owned(), short_type_name)
 }
 
 /// The name PostgreSQL gives a select item without an alias.

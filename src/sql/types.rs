@@ -1,7 +1,9 @@
 //! Type names.
 
 use model::error::{SqlError, SqlState};
-use model::types::{DataType, NumericLimits, RegKind, oid};
+use model::types::{
+    DataType, IntervalFields, NumericLimits, RegKind, SECOND_DIGITS_MAX, TimeLimits, TimeType, oid,
+};
 use sqlparser::ast::{self, CharacterLength, ExactNumberInfo, TimezoneInfo};
 
 /// Longest `varchar(n)` and `char(n)`, as in PostgreSQL.
@@ -34,20 +36,21 @@ pub fn data_type(name: &ast::DataType) -> Result<DataType, SqlError> {
         Ast::Bytea => DataType::Bytea,
         Ast::Date => DataType::Date,
         Ast::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-            to_microseconds(name, *precision, DataType::Time)?
+            of_digits(TimeType::Time, *precision)
         }
         Ast::Time(precision, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
-            to_microseconds(name, *precision, DataType::TimeTz)?
+            of_digits(TimeType::TimeTz, *precision)
         }
         Ast::Timestamp(precision, zone) => {
-            let plain = match zone {
-                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => DataType::Timestamp,
-                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => DataType::TimestampTz,
+            let of = match zone {
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => TimeType::Timestamp,
+                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => TimeType::TimestampTz,
             };
-            to_microseconds(name, *precision, plain)?
+            of_digits(of, *precision)
         }
-        Ast::Interval { fields: None, precision } => {
-            to_microseconds(name, *precision, DataType::Interval)?
+        Ast::Interval { fields, precision } => {
+            let fields = fields.as_ref().map_or(IntervalFields::All, interval_fields);
+            interval_of(fields, *precision)?
         }
         Ast::Uuid => DataType::Uuid,
         Ast::Regclass => DataType::Reg(RegKind::Class),
@@ -62,55 +65,77 @@ pub fn data_type(name: &ast::DataType) -> Result<DataType, SqlError> {
     })
 }
 
-/// What a cast is to.
-pub struct CastType {
-    /// The type.
-    pub data_type: DataType,
-    /// Where fewer digits behind the second are to be left than the type has: the function that does
-    /// it, and how many they are.
-    pub cut: Option<(&'static str, i64)>,
-}
-
-/// What a type's name means in a cast.
-pub fn cast_type(name: &ast::DataType) -> Result<CastType, SqlError> {
-    use ast::DataType as Ast;
-    let mut plain = name.clone();
-    let digits = match &mut plain {
-        Ast::Time(precision, _)
-        | Ast::Timestamp(precision, _)
-        | Ast::Interval { precision, .. } => precision.take(),
-        _ => None,
-    };
-    let Some(digits) = digits.filter(|digits| *digits < SECOND_DIGITS) else {
-        return Ok(CastType { data_type: data_type(name)?, cut: None });
-    };
-    let data_type = data_type(&plain)?;
-    let function = match data_type {
-        DataType::Time => "time",
-        DataType::TimeTz => "timetz",
-        DataType::Timestamp => "timestamp",
-        DataType::TimestampTz => "timestamptz",
-        _ => "interval",
-    };
-    Ok(CastType { data_type, cut: Some((function, digits as i64)) })
-}
-
-/// Digits behind the second that times have.
-const SECOND_DIGITS: u64 = 6;
-
-/// More digits than there are mean all of them, as in PostgreSQL; columns of fewer there are not.
-fn to_microseconds(
-    name: &ast::DataType,
-    precision: Option<u64>,
-    plain: DataType,
-) -> Result<DataType, SqlError> {
-    match precision {
-        Some(digits) if digits < SECOND_DIGITS => {
-            Err(SqlError::unsupported(format!("the type {}", name.to_string().to_lowercase()))
-                .hint(format!("Use {plain}, which keeps microseconds, and cast what is shown.")))
-        }
-        _ => Ok(plain),
+/// A type of times of at most so many digits behind the second; more than there are mean all of
+/// them, as in PostgreSQL.
+fn of_digits(of: TimeType, digits: Option<u64>) -> DataType {
+    match digits {
+        None => of.data_type(),
+        Some(digits) => DataType::Limited(TimeLimits::digits(of, bounded(digits))),
     }
+}
+
+fn bounded(digits: u64) -> u8 {
+    digits.min(u64::from(SECOND_DIGITS_MAX)) as u8
+}
+
+/// `interval`, of some fields and at most so many digits.
+fn interval_of(fields: IntervalFields, digits: Option<u64>) -> Result<DataType, SqlError> {
+    match (fields, digits) {
+        (IntervalFields::All, None) => Ok(DataType::Interval),
+        (fields, Some(_)) if !fields.have_seconds() => {
+            Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"(\""))
+        }
+        (fields, digits) => Ok(DataType::Limited(TimeLimits::fields(fields, digits.map(bounded)))),
+    }
+}
+
+fn interval_fields(fields: &ast::IntervalFields) -> IntervalFields {
+    use ast::IntervalFields as Ast;
+    match fields {
+        Ast::Year => IntervalFields::Year,
+        Ast::Month => IntervalFields::Month,
+        Ast::Day => IntervalFields::Day,
+        Ast::Hour => IntervalFields::Hour,
+        Ast::Minute => IntervalFields::Minute,
+        Ast::Second => IntervalFields::Second,
+        Ast::YearToMonth => IntervalFields::YearToMonth,
+        Ast::DayToHour => IntervalFields::DayToHour,
+        Ast::DayToMinute => IntervalFields::DayToMinute,
+        Ast::DayToSecond => IntervalFields::DayToSecond,
+        Ast::HourToMinute => IntervalFields::HourToMinute,
+        Ast::HourToSecond => IntervalFields::HourToSecond,
+        Ast::MinuteToSecond => IntervalFields::MinuteToSecond,
+    }
+}
+
+/// The type of an interval literal with fields behind it: `INTERVAL '1-2' YEAR TO MONTH`.
+pub fn interval_type(interval: &ast::Interval) -> Result<DataType, SqlError> {
+    use ast::DateTimeField as Field;
+    let fields = match (&interval.leading_field, &interval.last_field) {
+        (None, None) => IntervalFields::All,
+        (Some(Field::Year), None) => IntervalFields::Year,
+        (Some(Field::Month), None) => IntervalFields::Month,
+        (Some(Field::Day), None) => IntervalFields::Day,
+        (Some(Field::Hour), None) => IntervalFields::Hour,
+        (Some(Field::Minute), None) => IntervalFields::Minute,
+        (Some(Field::Second), None) => IntervalFields::Second,
+        (Some(Field::Year), Some(Field::Month)) => IntervalFields::YearToMonth,
+        (Some(Field::Day), Some(Field::Hour)) => IntervalFields::DayToHour,
+        (Some(Field::Day), Some(Field::Minute)) => IntervalFields::DayToMinute,
+        (Some(Field::Day), Some(Field::Second)) => IntervalFields::DayToSecond,
+        (Some(Field::Hour), Some(Field::Minute)) => IntervalFields::HourToMinute,
+        (Some(Field::Hour), Some(Field::Second)) => IntervalFields::HourToSecond,
+        (Some(Field::Minute), Some(Field::Second)) => IntervalFields::MinuteToSecond,
+        (Some(field), None) | (_, Some(field)) => {
+            let near = field.to_string().to_lowercase();
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                format!("syntax error at or near \"{near}\""),
+            ));
+        }
+    };
+    let precisions = [interval.leading_precision, interval.fractional_seconds_precision];
+    interval_of(fields, precisions.into_iter().flatten().next())
 }
 
 /// However many brackets there are, the type is the same, as in PostgreSQL.

@@ -178,6 +178,33 @@ fn times_with_zones_there_and_back() {
 }
 
 #[test]
+fn times_of_fewer_digits_are_rounded() {
+    connected(|client, _| async move {
+        let columns = "a timestamp(3), b timestamptz(0), c time(1), d timetz(0)";
+        fresh(&client, "rs_rounded", columns).await?;
+        let moment = |micro| {
+            let day = NaiveDate::from_ymd_opt(2024, 2, 29).expect("a day");
+            day.and_hms_micro_opt(12, 34, 56, micro).expect("a time")
+        };
+        let zoned =
+            |micros: i64| Raw([&micros.to_be_bytes()[..], &3_600_i32.to_be_bytes()].concat());
+        let insert = "INSERT INTO rs_rounded VALUES ($1, $2, $3, $4)";
+        let given = moment(123_456);
+        let time = given.time();
+        client.execute(insert, &[&given, &given.and_utc(), &time, &zoned(999_999)]).await?;
+        let statement = client.prepare("SELECT * FROM rs_rounded").await?;
+        let modifiers: Vec<i32> = statement.columns().iter().map(|c| c.type_modifier()).collect();
+        assert_eq!(modifiers, [3, 0, 1, 0]);
+        let row = client.query_one(&statement, &[]).await?;
+        assert_eq!(row.get::<_, NaiveDateTime>(0), moment(123_000));
+        assert_eq!(row.get::<_, DateTime<Utc>>(1), moment(0).and_utc());
+        assert_eq!(row.get::<_, NaiveTime>(2), moment(100_000).time());
+        assert_eq!(row.get::<_, Raw>(3), zoned(1_000_000));
+        Ok(())
+    });
+}
+
+#[test]
 fn arrays_there_and_back() {
     connected(|client, _| async move {
         let c = &client;

@@ -4,7 +4,9 @@ use bytes::{Bytes, BytesMut};
 use model::error::{ErrorFields, SqlError, SqlState};
 use model::moment::TimeTz;
 use model::numeric::Numeric;
-use model::types::{DataType, ElementType, NumericLimits, RegKind};
+use model::types::{
+    DataType, ElementType, IntervalFields, NumericLimits, RegKind, TimeLimits, TimeType,
+};
 use model::value::{Interval, Value};
 use net::frame::StreamId;
 use net::message::{
@@ -64,6 +66,8 @@ pub fn types() -> Vec<DataType> {
         DataType::Timestamp,
         DataType::TimestampTz,
         DataType::Interval,
+        DataType::Limited(TimeLimits::digits(TimeType::Timestamp, 3)),
+        DataType::Limited(TimeLimits::fields(IntervalFields::DayToSecond, Some(2))),
         DataType::Uuid,
         DataType::Oid,
         DataType::Name,

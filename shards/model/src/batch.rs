@@ -64,6 +64,9 @@ impl Column {
             DataType::Date => ints(IntKind::Date),
             DataType::Time => ints(IntKind::Time),
             DataType::Timestamp | DataType::TimestampTz => ints(IntKind::Timestamp),
+            DataType::Limited(limits) => {
+                return Column::with_capacity(limits.data_type(), capacity);
+            }
             DataType::Float4 | DataType::Float8 => Data::Floats(Vec::with_capacity(capacity)),
             DataType::Bool => Data::Bools(Vec::with_capacity(capacity)),
             DataType::Text

@@ -62,7 +62,7 @@ fn write_text(out: &mut String, value: &ValueRef<'_>, data_type: DataType) -> fm
             let era = write_date(out, micros.div_euclid(DAY_MICROS))?;
             out.write_char(' ')?;
             write_time(out, micros.rem_euclid(DAY_MICROS))?;
-            if data_type == DataType::TimestampTz {
+            if data_type.base() == DataType::TimestampTz {
                 out.write_str("+00")?;
             }
             out.write_str(era)

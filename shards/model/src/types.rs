@@ -5,12 +5,14 @@
 //! protocol say of a type (its oid, its length, how its modifier is written) stands in [`oid`].
 
 mod element;
+mod limits;
 pub mod oid;
 
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 
 pub use element::ElementType;
+pub use limits::{IntervalFields, SECOND_DIGITS_MAX, TimeLimits, TimeType};
 
 /// A column's or expression's type, with its modifiers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ pub enum DataType {
     TimestampTz,
     /// `interval`
     Interval,
+    /// `timestamp(3)`, `interval year to month` and their kin.
+    Limited(TimeLimits),
     /// `uuid`
     Uuid,
     /// `oid`: an object's number, 32 bits without a sign.
@@ -189,6 +193,10 @@ impl DataType {
         match self {
             DataType::Numeric(_) => DataType::Numeric(None),
             DataType::Varchar(_) => DataType::Text,
+            DataType::Limited(limits) => limits.data_type(),
+            DataType::Array(ElementType::Limited(limits)) => {
+                limits.data_type().array().unwrap_or(self)
+            }
             DataType::Array(ElementType::Numeric(_)) => DataType::Array(ElementType::Numeric(None)),
             DataType::Array(ElementType::Varchar(_)) => DataType::Array(ElementType::Text),
             other => other,
@@ -221,6 +229,7 @@ impl fmt::Display for DataType {
             DataType::Timestamp => f.write_str("timestamp without time zone"),
             DataType::TimestampTz => f.write_str("timestamp with time zone"),
             DataType::Interval => f.write_str("interval"),
+            DataType::Limited(limits) => write!(f, "{limits}"),
             DataType::Uuid => f.write_str("uuid"),
             DataType::Oid => f.write_str("oid"),
             DataType::Name => f.write_str("name"),

@@ -218,5 +218,5 @@ impl Operator for AggregateOperator {
 
 /// The types of an aggregate call's arguments, for [`state_types`].
 fn argument_type(call: &AggregateCall) -> DataType {
-    call.arguments.first().map_or(DataType::Int8, Expression::data_type)
+    call.arguments.first().map_or(DataType::Int8, |argument| argument.data_type().base())
 }

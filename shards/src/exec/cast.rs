@@ -2,6 +2,7 @@
 
 use super::decimal;
 use super::input::{self, integer_bounds};
+use super::seconds;
 use model::array::Array;
 use model::error::{SqlError, SqlState};
 use model::json::Json;
@@ -28,7 +29,8 @@ pub fn cast(
         (Value::Text(text), DataType::Array(element)) => {
             let mut read = |element_text: &str| {
                 let element_text = Value::text(element_text);
-                cast(&element_text, DataType::Text, element.data_type(), explicit, now_micros)
+                let (from, to) = (DataType::Text, element.data_type());
+                cast(&element_text, from, to, explicit, now_micros)
             };
             input::parse_array(text, &mut read).map(|array| Value::Array(Arc::new(array)))
         }
@@ -38,7 +40,13 @@ pub fn cast(
         (Value::Jsonb(_), DataType::Jsonb) => Ok(value.clone()),
         (Value::Jsonb(text), to) => scalar(&Json::reread(text), to),
         (Value::Text(text), to) => {
-            let parsed = input::parse(text, to, now_micros)?;
+            // What a number alone means depends on the fields of an interval where a literal is
+            // read; a text that has been one, and an array's element, is an interval first.
+            let read = match to {
+                DataType::Limited(limits) if from != DataType::Unknown => limits.data_type(),
+                to => to,
+            };
+            let parsed = input::parse(text, read, now_micros)?;
             modify(parsed, to)
         }
         (Value::Bool(truth), to) if to.is_integer() => Ok(Value::Int(i64::from(*truth))),
@@ -47,9 +55,11 @@ pub fn cast(
         (Value::Int(_) | Value::Float(_) | Value::Numeric(_), to) if to.is_number() => {
             number(value, from, to)
         }
-        (value, to) => temporal(value, to).ok_or_else(|| {
-            SqlError::new(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}"))
-        })?,
+        (value, to) => temporal(value, to.base())
+            .ok_or_else(|| {
+                SqlError::new(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}"))
+            })?
+            .and_then(|value| modify(value, to)),
     }
 }
 
@@ -121,7 +131,7 @@ pub fn exists(from: DataType, to: DataType, explicit: bool) -> bool {
     if from.is_text() {
         return explicit;
     }
-    match (from, to) {
+    match (from.base(), to.base()) {
         (from, to) if from.is_number() && to.is_number() => true,
         (DataType::Json, DataType::Jsonb) | (DataType::Jsonb, DataType::Json) => true,
         (DataType::Jsonb, to) => explicit && (to == Bool || to.is_number()),
@@ -143,6 +153,7 @@ fn modify(value: Value, to: DataType) -> Result<Value, SqlError> {
         (Value::Numeric(number), DataType::Numeric(Some(limits))) => {
             decimal::limit(&number, limits).map(Value::Numeric)
         }
+        (value, DataType::Limited(limits)) => Ok(seconds::limit(value, limits)),
         (value, _) => Ok(value),
     }
 }

@@ -32,7 +32,7 @@ impl Grouping {
         let is_int = |t: &DataType| {
             t.is_integer()
                 || matches!(
-                    t,
+                    t.base(),
                     DataType::Date | DataType::Time | DataType::Timestamp | DataType::TimestampTz
                 )
         };

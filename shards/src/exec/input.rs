@@ -7,7 +7,7 @@ mod moment;
 
 use super::decimal;
 use model::error::{SqlError, SqlState};
-use model::types::{DataType, NAME_BYTES_MAX};
+use model::types::{DataType, IntervalFields, NAME_BYTES_MAX, TimeType};
 use model::value::Value;
 use std::sync::Arc;
 
@@ -58,7 +58,12 @@ pub fn parse(text: &str, data_type: DataType, now_micros: i64) -> Result<Value, 
         DataType::TimeTz => parse_time_tz(trimmed, now_micros).map(Value::TimeTz),
         DataType::Timestamp => parse_timestamp(trimmed, false, now_micros).map(Value::Timestamp),
         DataType::TimestampTz => parse_timestamp(trimmed, true, now_micros).map(Value::Timestamp),
-        DataType::Interval => parse_interval(trimmed).map(Value::Interval),
+        DataType::Interval => parse_interval(trimmed, IntervalFields::All).map(Value::Interval),
+        // What a number alone means depends on the last field.
+        DataType::Limited(limits) if limits.time_type() == TimeType::Interval => {
+            parse_interval(trimmed, limits.interval_fields()).map(Value::Interval)
+        }
+        DataType::Limited(limits) => parse(text, limits.data_type(), now_micros),
         DataType::Uuid => {
             parse_uuid(trimmed).map(Value::Uuid).ok_or_else(|| invalid(data_type, text))
         }

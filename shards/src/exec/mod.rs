@@ -59,6 +59,7 @@ mod project;
 mod project_set;
 mod recursive;
 mod scan;
+mod seconds;
 pub mod sequences;
 mod set_operation;
 mod shape;

@@ -43,7 +43,9 @@ pub fn resolve_unary(operator: UnaryOperator, operand: DataType) -> Result<DataT
     let resolved = match (operator, operand) {
         (UnaryOperator::Not, DataType::Bool | DataType::Unknown) => Some(DataType::Bool),
         (UnaryOperator::Negate, DataType::Unknown) => Some(DataType::Float8),
-        (UnaryOperator::Negate, DataType::Interval) => Some(DataType::Interval),
+        (UnaryOperator::Negate, span) if span.base() == DataType::Interval => {
+            Some(DataType::Interval)
+        }
         (UnaryOperator::Negate, number) if number.is_number() => Some(number.base()),
         (UnaryOperator::BitNot, integer) if integer.is_integer() => Some(integer),
         _ => None,

@@ -120,11 +120,14 @@ impl Draft<'_> {
     }
 }
 
-/// Whether every value of a type is one of another, in the same form: longer texts.
+/// Whether every value of a type is one of another, in the same form: longer texts, times with
+/// more digits.
 fn keeps_values(from: DataType, to: DataType) -> bool {
     match (from, to) {
         (from, to) if from == to => true,
         (DataType::Varchar(_), DataType::Text) => true,
+        (DataType::Limited(limits), to) if limits.data_type() == to => true,
+        (from, DataType::Limited(limits)) => limits.hold(from),
         (DataType::Varchar(from), DataType::Varchar(to)) => from <= to,
         _ => false,
     }

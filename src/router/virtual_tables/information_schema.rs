@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, Relation, oids};
 use crate::sql::{SessionSettings, VirtualTable};
 use model::id::ObjectId;
 use model::schema::{ForeignKey, Table};
-use model::types::{DataType, oid};
+use model::types::{DataType, SECOND_DIGITS_MAX, oid};
 use model::value::Value;
 use std::collections::BTreeMap;
 
@@ -178,7 +178,14 @@ fn type_columns(data_type: DataType) -> Vec<(&'static str, Value)> {
         | DataType::Timestamp
         | DataType::TimestampTz
         | DataType::Interval => {
-            number("datetime_precision", 6);
+            number("datetime_precision", i64::from(SECOND_DIGITS_MAX));
+        }
+        DataType::Limited(limits) => {
+            number("datetime_precision", i64::from(limits.second_digits()));
+            let shown = limits.to_string();
+            if let Some(fields) = shown.strip_prefix("interval ") {
+                columns.push(("interval_type", Value::text(fields.to_uppercase())));
+            }
         }
         _ => {}
     }

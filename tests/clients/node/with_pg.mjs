@@ -80,6 +80,10 @@ const VALUES = [
   ['time', '12:34:56.789012'],
   ['timetz', '12:34:56.789012+05:30'],
   ['timetz', '24:00:00-08'],
+  ['timetz(1)', '12:34:56.78-03', '12:34:56.8-03'],
+  ['time(0)', '12:34:56.78', '12:34:57'],
+  ['timestamp(0)', new Date(2024, 11, 31, 23, 59, 59, 500), new Date(2025, 0, 1)],
+  ['timestamptz(1)', new Date(Date.UTC(2024, 1, 29, 12, 0, 0, 149)), new Date(Date.UTC(2024, 1, 29, 12, 0, 0, 100))],
   ['timestamp', new Date(1999, 11, 31, 23, 59, 59, 999)],
   ['timestamp', '-infinity', -Infinity],
   ['timestamptz', new Date(Date.UTC(2024, 1, 29, 12, 0, 0, 1))],
@@ -121,8 +125,12 @@ describe('types', () => {
   })
 
   it('intervals', async () => {
-    const { rows } = await client.query("SELECT '1 year 2 mons 3 days 04:05:06.789'::interval AS v")
+    const { rows, fields } = await client.query(
+      "SELECT '1 year 2 mons 3 days 04:05:06.789'::interval AS v, '1 mon 1.25 s'::interval day to second(1) AS w, '2024-01-01'::timestamp(3) AS t",
+    )
     assert.equal(rows[0].v.toPostgres(), '6.789 seconds 5 minutes 4 hours 3 days 2 months 1 years')
+    assert.equal(rows[0].w.toPostgres(), '1.3 seconds 1 months')
+    assert.deepEqual(fields.map((field) => field.dataTypeModifier), [-1, 0x1c080001, 3])
   })
 
   it('what is out of range', async () => {

@@ -169,6 +169,30 @@ ARRAYS = [
     ("uuid", [[uuid.UUID(int=1), None]]),
 ]
 
+# The type of a column, a value that is given, and what the column holds of it.
+ROUNDED = [
+    ("timestamp(3)", datetime.datetime(2024, 1, 1, 0, 0, 0, 123456), datetime.datetime(2024, 1, 1, 0, 0, 0, 123000)),
+    ("timestamp(0)", datetime.datetime(2024, 12, 31, 23, 59, 59, 500000), datetime.datetime(2025, 1, 1)),
+    (
+        "timestamptz(1)",
+        datetime.datetime(1999, 12, 31, 23, 59, 58, 449999, tzinfo=UTC),
+        datetime.datetime(1999, 12, 31, 23, 59, 58, 400000, tzinfo=UTC),
+    ),
+    ("time(1)", datetime.time(12, 34, 56, 780000), datetime.time(12, 34, 56, 800000)),
+    (
+        "timetz(2)",
+        datetime.time(1, 2, 3, 456789, tzinfo=datetime.timezone(datetime.timedelta(hours=-3))),
+        datetime.time(1, 2, 3, 460000, tzinfo=datetime.timezone(datetime.timedelta(hours=-3))),
+    ),
+    ("interval(2)", datetime.timedelta(seconds=1, microseconds=236000), datetime.timedelta(seconds=1, microseconds=240000)),
+    (
+        "interval day to minute",
+        datetime.timedelta(days=3, hours=1, minutes=2, seconds=59),
+        datetime.timedelta(days=3, hours=1, minutes=2),
+    ),
+    ("numeric(5,1)", D("12.35"), D("12.4")),
+]
+
 # What Python has no value for: a type, how it is written, and how the server writes it.
 LITERALS = [
     ("real", "3.4028235e+38", "3.4028235e+38"),
@@ -187,6 +211,13 @@ LITERALS = [
     ("time", "24:00:00", "24:00:00"),
     ("timetz", "24:00:00+15:59:59", "24:00:00+15:59:59"),
     ("timetz", "04:05:06.789 PM -08:00", "16:05:06.789-08"),
+    ("timestamp(1)", "2024-01-01 00:00:00.16", "2024-01-01 00:00:00.2"),
+    ("timestamptz(0)", "infinity", "infinity"),
+    ("time(0)", "23:59:59.9", "24:00:00"),
+    ("timetz(0)", "23:59:59.9+01", "24:00:00+01"),
+    ("interval year to month", "1-6", "1 year 6 mons"),
+    ("interval(0)", "-1.5 s", "-00:00:02"),
+    ("timestamp(0)[]", "{2024-01-01 00:00:00.6,NULL}", '{"2024-01-01 00:00:01",NULL}'),
     ("timetz[]", "{12:00-03:30,NULL}", "{12:00:00-03:30,NULL}"),
     ("timestamp", "infinity", "infinity"),
     ("timestamp", "-infinity", "-infinity"),

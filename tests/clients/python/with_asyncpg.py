@@ -10,7 +10,7 @@ import unittest
 import asyncpg
 
 import harness
-from harness import ARRAYS, LITERALS, VALUES, D, same
+from harness import ARRAYS, LITERALS, ROUNDED, VALUES, D, same
 
 
 class Connected(unittest.IsolatedAsyncioTestCase):
@@ -38,6 +38,16 @@ class Types(Connected):
             if not same(got, value):
                 self.fail(f"{data_type}: got {got!r:.200}, wanted {value!r:.200}")
 
+    async def test_rounding(self):
+        for number, (data_type, given, held) in enumerate(ROUNDED):
+            with self.subTest(data_type):
+                table = f"ap_rounded_{number}"
+                await self.fresh(table, f"id int PRIMARY KEY, v {data_type}")
+                await self.connection.execute(f"INSERT INTO {table} VALUES (1, $1)", given)
+                await self.connection.copy_records_to_table(table, records=[(2, given)])
+                for row in await self.connection.fetch(f"SELECT v FROM {table}"):
+                    self.assertTrue(same(row["v"], held), row["v"])
+
     async def test_values(self):
         for number, (data_type, values) in enumerate(VALUES):
             with self.subTest(data_type):
@@ -59,6 +69,8 @@ class Types(Connected):
     async def test_what_python_has_no_value_for(self):
         """Infinities and numbers that the driver has its own values for."""
         for data_type, written, value in [
+            ("numeric", "Infinity", D("Infinity")),
+            ("numeric", "-Infinity", D("-Infinity")),
             ("date", "infinity", datetime.date.max),
             ("date", "-infinity", datetime.date.min),
             ("timestamp", "infinity", datetime.datetime.max),

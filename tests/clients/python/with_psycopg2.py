@@ -12,7 +12,7 @@ import psycopg2.extras
 from psycopg2 import errors, sql
 
 import harness
-from harness import ARRAYS, LITERALS, VALUES, same
+from harness import ARRAYS, LITERALS, ROUNDED, VALUES, same
 
 psycopg2.extras.register_uuid()
 
@@ -58,6 +58,13 @@ class Types(Connected):
             with self.subTest(data_type):
                 # -0.0 in a statement is a numeric 0.0 that is negated, which has no sign.
                 self.there_and_back(data_type, [v for v in values if str(v) != "-0.0"])
+
+    def test_rounding(self):
+        for data_type, given, held in ROUNDED:
+            with self.subTest(data_type):
+                self.fresh("p2_rounded", f"v {data_type}")
+                self.cursor.execute("INSERT INTO p2_rounded VALUES (%s)", (given,))
+                self.assertTrue(same(self.rows("SELECT v FROM p2_rounded")[0][0], held))
 
     def test_arrays(self):
         for data_type, values in ARRAYS:

@@ -13,7 +13,7 @@ from psycopg.types import TypeInfo
 from psycopg.types.json import Json, Jsonb
 
 import harness
-from harness import ARRAYS, LITERALS, VALUES, D, same
+from harness import ARRAYS, LITERALS, ROUNDED, VALUES, D, same
 
 
 class Connected(unittest.TestCase):
@@ -62,6 +62,19 @@ class Types(Connected):
         for number, (data_type, values) in enumerate(VALUES):
             with self.subTest(data_type):
                 self.there_and_back(number, data_type, values)
+
+    def test_rounding(self):
+        for number, (data_type, given, held) in enumerate(ROUNDED):
+            with self.subTest(data_type):
+                table = f"p3_rounded_{number}"
+                self.fresh(table, f"id int PRIMARY KEY, v {data_type}")
+                for key, placeholder in ((1, "%t"), (2, "%b")):
+                    self.connection.execute(f"INSERT INTO {table} VALUES ({key}, {placeholder})", (given,))
+                with self.connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+                    copy.write_row((3, given))
+                for binary in (False, True):
+                    for row in self.rows(f"SELECT v FROM {table}", binary=binary):
+                        self.assertSame(row[0], held, data_type)
 
     def test_infinite_numbers(self):
         # Other drivers here do not send them.
@@ -149,13 +162,15 @@ class Types(Connected):
 
     def test_described_columns(self):
         cursor = self.connection.execute(
-            "SELECT 1::numeric(10,3) AS a, 'x'::varchar(7) AS b, ARRAY[1] AS c, now() AS d"
+            "SELECT 1::numeric(10,3) AS a, 'x'::varchar(7) AS b, ARRAY[1] AS c, now() AS d,"
+            " now()::timestamp(3) AS e, '12:00+01'::timetz(0) AS f, '1 s'::interval(2) AS g"
         )
         got = [(c.name, c.type_code, c.precision, c.scale, c.display_size) for c in cursor.description]
         self.assertEqual(
             got,
             [("a", 1700, 10, 3, None), ("b", 1043, None, None, 7), ("c", 1007, None, None, None),
-             ("d", 1184, None, None, None)],
+             ("d", 1184, None, None, None), ("e", 1114, 3, None, None), ("f", 1266, 0, None, None),
+             ("g", 1186, 2, None, None)],
         )
 
 

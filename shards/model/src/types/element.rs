@@ -1,6 +1,6 @@
 //! The types that an array's elements can have.
 
-use super::{DataType, NumericLimits, RegKind};
+use super::{DataType, NumericLimits, RegKind, TimeLimits};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The type of an array's elements: the [`DataType`] of the same name, with its modifiers.
@@ -40,6 +40,8 @@ pub enum ElementType {
     TimestampTz,
     /// `interval`
     Interval,
+    /// `timestamp(3)` and its kin
+    Limited(TimeLimits),
     /// `uuid`
     Uuid,
     /// `oid`
@@ -82,6 +84,7 @@ impl ElementType {
             DataType::Timestamp => ElementType::Timestamp,
             DataType::TimestampTz => ElementType::TimestampTz,
             DataType::Interval => ElementType::Interval,
+            DataType::Limited(m) => ElementType::Limited(m),
             DataType::Uuid => ElementType::Uuid,
             DataType::Oid => ElementType::Oid,
             DataType::Name => ElementType::Name,
@@ -114,6 +117,7 @@ impl ElementType {
             ElementType::Timestamp => DataType::Timestamp,
             ElementType::TimestampTz => DataType::TimestampTz,
             ElementType::Interval => DataType::Interval,
+            ElementType::Limited(m) => DataType::Limited(m),
             ElementType::Uuid => DataType::Uuid,
             ElementType::Oid => DataType::Oid,
             ElementType::Name => DataType::Name,

@@ -1,7 +1,7 @@
 //! What PostgreSQL's catalog says of the types: oids, lengths, names, and how a type's modifier is
 //! written as a number. The PostgreSQL door and `pg_type` both read it here.
 
-use super::{DataType, ElementType, NumericLimits, RegKind};
+use super::{DataType, ElementType, NumericLimits, RegKind, TimeLimits, TimeType};
 
 /// What a modifier that is a length, or a numeric's limits, is offset by (`VARHDRSZ`).
 const MODIFIER_OFFSET: i32 = 4;
@@ -174,6 +174,7 @@ fn unmodified(data_type: DataType) -> DataType {
         DataType::Varchar(_) => DataType::Varchar(1),
         DataType::Char(_) => DataType::Char(1),
         DataType::Numeric(_) => DataType::Numeric(None),
+        DataType::Limited(limits) => limits.data_type(),
         other => other,
     }
 }
@@ -224,6 +225,7 @@ pub fn modifier(data_type: DataType) -> i32 {
         DataType::Varchar(length) | DataType::Char(length) => {
             i32::try_from(length).map_or(-1, |length| length + MODIFIER_OFFSET)
         }
+        DataType::Limited(limits) => limits.modifier(),
         DataType::Numeric(Some(limits)) => {
             (i32::from(limits.precision) << 16 | i32::from(limits.scale)) + MODIFIER_OFFSET
         }
@@ -242,6 +244,10 @@ pub fn from_oid(oid: u32, modifier: i32) -> Option<DataType> {
 }
 
 fn with_modifier(data_type: DataType, modifier: i32) -> DataType {
+    let limits = TimeType::of(data_type).and_then(|of| TimeLimits::from_modifier(of, modifier));
+    if let Some(limits) = limits {
+        return DataType::Limited(limits);
+    }
     let number = modifier.checked_sub(MODIFIER_OFFSET).filter(|number| *number > 0);
     match (data_type, number) {
         (DataType::Varchar(_), None) => DataType::Text,
@@ -263,7 +269,8 @@ mod tests {
     fn oids_and_modifiers_lead_back_to_the_type() {
         let limits = NumericLimits { precision: 10, scale: 2 };
         let modified = [DataType::Varchar(7), DataType::Char(3), DataType::Numeric(Some(limits))];
-        for listed in TYPES.iter().map(|entry| entry.data_type).chain(modified) {
+        let times = TimeType::ALL.map(|of| DataType::Limited(TimeLimits::digits(of, 0)));
+        for listed in TYPES.iter().map(|entry| entry.data_type).chain(modified).chain(times) {
             assert_eq!(from_oid(oid(listed), modifier(listed)), Some(listed), "{listed}");
             if let Some(array) = listed.array() {
                 assert_ne!(array_oid(listed), 0, "{listed}");

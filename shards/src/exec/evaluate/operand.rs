@@ -91,6 +91,8 @@ impl<'a> Operand<'a> {
     /// Whether a cast from one type to the other changes nothing: integers widen in place.
     pub(super) fn keeps_its_form(&self, from: DataType, to: DataType) -> bool {
         from == to && !matches!(to, DataType::Unknown)
+            || matches!(from, DataType::Limited(_)) && self.keeps_its_form(from.base(), to)
+            || matches!(to, DataType::Limited(limits) if limits.hold(from))
             || matches!(
                 (from, to),
                 (DataType::Int2 | DataType::Int4, DataType::Int8)

@@ -69,11 +69,13 @@ fn one(function: AggregateFunction, argument: DataType) -> Option<(DataType, Dat
         (A::Sum, DataType::Int2 | DataType::Int4) => (argument, DataType::Int8),
         (A::Sum, DataType::Int8) => (argument, exact),
         (A::Sum, DataType::Numeric(_)) => (exact, exact),
-        (A::Sum, DataType::Float4 | DataType::Float8 | DataType::Interval) => (argument, argument),
+        (A::Sum, DataType::Float4 | DataType::Float8) => (argument, argument),
+        (A::Sum | A::Avg, other) if other.base() == DataType::Interval => {
+            (DataType::Interval, DataType::Interval)
+        }
         (A::Avg, DataType::Int2 | DataType::Int4 | DataType::Int8) => (argument, exact),
         (A::Avg, DataType::Numeric(_)) => (exact, exact),
         (A::Avg, DataType::Float4 | DataType::Float8) => (DataType::Float8, DataType::Float8),
-        (A::Avg, DataType::Interval) => (argument, argument),
         (A::Min | A::Max, DataType::Bool | DataType::Uuid | DataType::Json | DataType::Jsonb) => {
             return None;
         }

@@ -86,7 +86,7 @@ fn unknown_unit(unit: &str, data_type: DataType) -> SqlError {
         true => (SqlState::FEATURE_NOT_SUPPORTED, "supported"),
         false => (SqlState::INVALID_PARAMETER_VALUE, "recognized"),
     };
-    SqlError::new(state, format!("unit \"{unit}\" not {what} for type {data_type}"))
+    SqlError::new(state, format!("unit \"{unit}\" not {what} for type {}", data_type.base()))
 }
 
 /// What fields there are, of one type or another.
@@ -125,7 +125,7 @@ fn singular(unit: &str) -> &str {
 /// A field as a number and its scale: seconds have six digits behind the point.
 fn field(call: &Call<'_>) -> Result<(i64, u32), SqlError> {
     let unit = call.text(0)?.to_ascii_lowercase();
-    let zoneless = call.types[1] == Timestamp && unit.starts_with("timezone");
+    let zoneless = call.types[1].base() == Timestamp && unit.starts_with("timezone");
     field_of(&unit, &call.values[1])
         .filter(|_| !zoneless)
         .ok_or_else(|| unknown_unit(&unit, call.types[1]))

@@ -44,7 +44,7 @@ fn push(out: &mut String, value: &Value, data_type: DataType) {
     let Some(shown) = text::to_text(&value.as_ref(), data_type) else {
         return out.push_str("null");
     };
-    match (value, data_type) {
+    match (value, data_type.base()) {
         (Value::Bool(truth), _) => out.push_str(if *truth { "true" } else { "false" }),
         (Value::Array(array), _) => {
             let element = data_type.element().unwrap_or(DataType::Text);

@@ -65,7 +65,7 @@ pub fn resolve_set(name: &str, arguments: &[DataType]) -> Result<ResolvedSet, Sq
 fn series(arguments: &[DataType]) -> Option<(SetFunction, Vec<DataType>, DataType)> {
     use DataType::{Date, Int2, Int4, Int8, Interval, Numeric, Timestamp, TimestampTz, Unknown};
     let ends = common_type("generate_series", &arguments[..2]).ok()?;
-    let moment = match ends {
+    let moment = match ends.base() {
         Timestamp => Some(Timestamp),
         Date | TimestampTz => Some(TimestampTz),
         _ => None,

@@ -1,8 +1,8 @@
 //! Time zones: `AT TIME ZONE`, and the time of day with a zone. The session's zone is UTC; of others
 //! those are known that are a number of hours.
 
-use super::date_precision::rounded;
 use super::{Call, Function};
+use crate::exec::seconds::round;
 use model::error::{SqlError, SqlState};
 use model::moment::{self, DAY_MICROS, timestamp_of_micros};
 use model::types::DataType::{self, Int4, Interval as Span, Text, TimeTz, Timestamp, TimestampTz};
@@ -22,7 +22,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn current_time(call: &Call<'_>, digits: i64) -> Value {
-    let micros = rounded(call.context.now_micros.rem_euclid(DAY_MICROS), digits);
+    let micros = round(call.context.now_micros.rem_euclid(DAY_MICROS), digits);
     Value::TimeTz(moment::TimeTz { micros, zone: 0 })
 }
 

@@ -1,6 +1,7 @@
 //! Intervals: `1 year 2 months 3 days 04:05:06`, `1-2`, ISO 8601 durations, `ago`.
 
 use model::error::{SqlError, SqlState};
+use model::types::IntervalFields;
 use model::value::Interval;
 
 const SECOND_MICROS: f64 = 1_000_000.0;
@@ -20,8 +21,9 @@ enum Unit {
     Micros(i64),
 }
 
-/// Reads an interval. Errors 22007, 22015 (as 22008).
-pub fn parse_interval(text: &str) -> Result<Interval, SqlError> {
+/// Reads an interval. A number without a unit counts the last of the fields, and a time of two parts
+/// ends with it where they are minutes and seconds. Errors 22007, 22015 (as 22008).
+pub fn parse_interval(text: &str, fields: IntervalFields) -> Result<Interval, SqlError> {
     let invalid = || {
         SqlError::new(
             SqlState::INVALID_DATETIME_FORMAT,
@@ -31,7 +33,7 @@ pub fn parse_interval(text: &str) -> Result<Interval, SqlError> {
     let lower = text.to_ascii_lowercase();
     let sum = match lower.strip_prefix('p') {
         Some(iso) => read_iso(iso),
-        None => read_verbose(&lower),
+        None => read_verbose(&lower, fields),
     };
     let sum = sum.ok_or_else(invalid)?;
     let part = |value: i64| {
@@ -106,7 +108,22 @@ fn unit_of(name: &str) -> Option<Unit> {
     })
 }
 
-fn read_verbose(lower: &str) -> Option<Sum> {
+/// The unit of a number that has none.
+fn last_unit(fields: IntervalFields) -> Unit {
+    use IntervalFields as F;
+    match fields {
+        F::Year => Unit::Months(12),
+        F::Month | F::YearToMonth => Unit::Months(1),
+        F::Day => Unit::Days(1),
+        F::Hour | F::DayToHour => Unit::Micros(3_600_000_000),
+        F::Minute | F::HourToMinute | F::DayToMinute => Unit::Micros(60_000_000),
+        F::All | F::Second | F::DayToSecond | F::HourToSecond | F::MinuteToSecond => {
+            Unit::Micros(1_000_000)
+        }
+    }
+}
+
+fn read_verbose(lower: &str, fields: IntervalFields) -> Option<Sum> {
     let mut sum = Sum::default();
     let mut pending: Option<f64> = None;
     let mut anything = false;
@@ -123,7 +140,7 @@ fn read_verbose(lower: &str) -> Option<Sum> {
             if let Some(days) = pending.take() {
                 sum.add(days, Unit::Days(1))?;
             }
-            sum.micros = sum.micros.checked_add(clock(word)?)?;
+            sum.micros = sum.micros.checked_add(clock(word, fields)?)?;
             continue;
         }
         if let Some(amount) = pending {
@@ -147,9 +164,8 @@ fn read_verbose(lower: &str) -> Option<Sum> {
             sum.add(amount, unit_of(unit)?)?;
         }
     }
-    // A number without a unit counts seconds.
     if let Some(amount) = pending {
-        sum.add(amount, Unit::Micros(1_000_000))?;
+        sum.add(amount, last_unit(fields))?;
     }
     anything.then_some(sum)
 }
@@ -161,13 +177,17 @@ fn plain_number(text: &str) -> Option<f64> {
         .then(|| text.parse().ok())?
 }
 
-/// `[-]hh:mm[:ss[.ffffff]]`
-fn clock(word: &str) -> Option<i64> {
+/// `[-]hh:mm[:ss[.ffffff]]`, and `[-]mm:ss.ffffff`, which it is without a fraction too where the fields
+/// are minutes and seconds.
+fn clock(word: &str, fields: IntervalFields) -> Option<i64> {
     let (sign, digits) = match word.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, word.strip_prefix('+').unwrap_or(word)),
     };
-    let mut parts = digits.split(':');
+    let of_minutes = fields == IntervalFields::MinuteToSecond || digits.contains('.');
+    let filled = format!("0:{digits}");
+    let two_parts = digits.matches(':').count() == 1;
+    let mut parts = if two_parts && of_minutes { filled.split(':') } else { digits.split(':') };
     let hours: i64 = parts.next()?.parse().ok()?;
     let minutes: i64 = parts.next()?.parse().ok().filter(|m| (0..60).contains(m))?;
     let seconds = parts.next().map_or(Some(0.0), plain_number)?;
