@@ -17,9 +17,9 @@ use super::{
     ActivePath, Catalog, DEFAULT_DATABASE, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG,
     SYSTEM_SCHEMA,
 };
-use crate::sql::SessionSettings;
 use crate::sql::ddl::role::RoleName;
 use crate::sql::ddl::{DdlStatement, NewView, RelationName, missing};
+use crate::sql::{BoundView, SessionSettings, VirtualTables};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CatalogVersion, ObjectId};
@@ -128,8 +128,9 @@ pub fn apply_ddl(
     catalog: &Catalog,
     ddl: &DdlStatement,
     session: &SessionSettings,
+    tables: &dyn VirtualTables,
 ) -> Result<CatalogChange, SqlError> {
-    let mut draft = Draft::new(catalog, session);
+    let mut draft = Draft::new(catalog, session, tables);
     match ddl {
         DdlStatement::CreateDatabase { name, owner, if_not_exists } => {
             draft.create_database(name, owner.as_ref(), *if_not_exists)?;
@@ -201,6 +202,8 @@ pub fn use_ids(before: &Catalog, next: &Catalog) -> Result<CatalogChange, SqlErr
 struct Draft<'c> {
     before: &'c Catalog,
     actor: Actor,
+    /// What views may read besides; their rows are of no concern.
+    tables: &'c dyn VirtualTables,
     /// Where names without a schema are sought, and made.
     path: ActivePath,
     definitions: Definitions,
@@ -212,11 +215,16 @@ struct Draft<'c> {
 }
 
 impl<'c> Draft<'c> {
-    fn new(before: &'c Catalog, session: &SessionSettings) -> Draft<'c> {
+    fn new(
+        before: &'c Catalog,
+        session: &SessionSettings,
+        tables: &'c dyn VirtualTables,
+    ) -> Draft<'c> {
         let actor = session.actor;
         Draft {
             before,
             actor,
+            tables,
             path: before.active_path(&session.database, &session.path, actor.role),
             definitions: before.definitions.clone(),
             next_object: before.next_object,
@@ -528,6 +536,15 @@ impl<'c> Draft<'c> {
         Ok(())
     }
 
+    fn bound_view(
+        &self,
+        text: &str,
+        database: &str,
+        path: &ActivePath,
+    ) -> Result<BoundView, SqlError> {
+        crate::sql::bind_view(text, database, path, self.actor, self.before, self.tables)
+    }
+
     fn create_view(&mut self, new: &NewView) -> Result<(), SqlError> {
         let place = self.place(&new.name)?;
         let QualifiedName { database, schema, name } = place.clone();
@@ -546,9 +563,8 @@ impl<'c> Draft<'c> {
             }
         };
         let path = self.path.named().to_vec();
-        let bound =
-            crate::sql::bind_view(&new.text, &database, &self.path, self.actor, self.before)?;
-        let crate::sql::BoundView { columns: bound, depends_on, text } = bound;
+        let bound = self.bound_view(&new.text, &database, &self.path)?;
+        let BoundView { columns: bound, depends_on, text } = bound;
         if new.columns.len() > bound.len() {
             return Err(SqlError::new(
                 SqlState::SYNTAX_ERROR,

@@ -19,6 +19,7 @@ mod table_as;
 pub use table_as::NewStorage;
 
 use super::peers::{Answer, Call};
+use super::virtual_tables::Outlines;
 use super::{Router, Statement};
 use crate::catalog::change::{CatalogChange, DdlWork, apply_ddl, require_within, use_ids};
 use crate::catalog::{Catalog, Relation, load, objects_table};
@@ -97,7 +98,7 @@ impl Router {
         settings: &SessionSettings,
     ) -> Result<Vec<SqlError>, SqlError> {
         let before = self.catalog();
-        let change = apply_ddl(&before, ddl, settings)?;
+        let change = apply_ddl(&before, ddl, settings, &Outlines)?;
         if change.catalog.version == before.version {
             return Ok(told(change.notices, change.warnings));
         }

@@ -8,7 +8,7 @@ use super::relations::NamedRelation;
 use super::scope::{Scope, ScopeColumn};
 use super::slots::{Refusals, Slots};
 use super::types::data_type;
-use super::{NoVirtualTables, OutputColumn, SessionSettings, view_text};
+use super::{NoVirtualTables, OutputColumn, SessionSettings, VirtualTables, view_text};
 use crate::catalog::roles::Actor;
 use crate::catalog::{ActivePath, Catalog, View, Visible};
 use model::error::{SqlError, SqlState};
@@ -154,7 +154,7 @@ pub(crate) struct BoundView {
     pub(crate) text: String,
 }
 
-/// Binds a view's query, whose names without a schema are sought on `path`. `actor` must be able to
+/// Binds a view's query, whose names without a schema are sought on `path`. `tables` need no rows. `actor` must be able to
 /// find what it names, and need not be able to read it.
 pub(crate) fn bind_view(
     text: &str,
@@ -162,8 +162,9 @@ pub(crate) fn bind_view(
     path: &ActivePath,
     actor: Actor,
     catalog: &Catalog,
+    tables: &dyn VirtualTables,
 ) -> Result<BoundView, SqlError> {
-    let (columns, depends_on, named) = bind_named(text, database, path, actor, catalog)?;
+    let (columns, depends_on, named) = bind_named(text, database, path, actor, catalog, tables)?;
     Ok(BoundView { columns, depends_on, text: view_text::with_schemas(text, &named)? })
 }
 
@@ -173,9 +174,10 @@ pub(crate) fn shown_view(
     database: &str,
     catalog: &Catalog,
     visible: &Visible<'_>,
+    tables: &dyn VirtualTables,
 ) -> Result<String, SqlError> {
     let path = ActivePath::of(view.path.clone());
-    let (_, _, named) = bind_named(&view.text, database, &path, Actor::SYSTEM, catalog)?;
+    let (_, _, named) = bind_named(&view.text, database, &path, Actor::SYSTEM, catalog, tables)?;
     view_text::without_schemas(&view.text, &named, visible)
 }
 
@@ -187,10 +189,11 @@ fn bind_named(
     path: &ActivePath,
     actor: Actor,
     catalog: &Catalog,
+    tables: &dyn VirtualTables,
 ) -> Result<BoundNames, SqlError> {
     let query = parse_query(text)?;
     let settings = SessionSettings { actor, ..SessionSettings::of_system(database) };
-    let binder = Binder::new(catalog, &settings, &NoVirtualTables, &[]);
+    let binder = Binder::new(catalog, &settings, tables, &[]);
     binder.path.replace(Rc::new(path.clone()));
     binder.named_relations.replace(Some(Vec::new()));
     let BoundQuery { plan, columns } = binder.bind_query(&query, None)?;

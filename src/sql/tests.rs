@@ -101,7 +101,7 @@ fn answer(statement: &str, catalog: &mut Catalog) -> Result<Vec<String>, SqlErro
         }
         match &planned.kind {
             PlannedKind::Ddl(ddl) => {
-                let change = apply_ddl(catalog, ddl, &settings)?;
+                let change = apply_ddl(catalog, ddl, &settings, &NoVirtualTables)?;
                 *catalog = change.catalog;
                 lines.extend(change.notices.into_iter().map(|notice| format!("NOTICE {notice}")));
                 lines.push(planned.tag(0));

@@ -111,8 +111,7 @@ impl Draft<'_> {
             return Err(SqlError::internal("a view that is none"));
         };
         let path = ActivePath::of(view.path.clone());
-        let bound =
-            crate::sql::bind_view(&view.text, &view.database, &path, self.actor, self.before)?;
+        let bound = self.bound_view(&view.text, &view.database, &path)?;
         let columns = view.columns.iter().zip(bound.columns).map(|(name, column)| NewColumn {
             name: name.clone(),
             data_type: column.data_type,

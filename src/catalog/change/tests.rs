@@ -26,7 +26,7 @@ impl Changing {
         for statement in parse(text)? {
             let planned = plan(&statement, &self.catalog, &settings, &NoVirtualTables, &[])?;
             let PlannedKind::Ddl(ddl) = planned.kind else { panic!("{text} changes no schema") };
-            let change = apply_ddl(&self.catalog, &ddl, &settings)?;
+            let change = apply_ddl(&self.catalog, &ddl, &settings, &NoVirtualTables)?;
             for (id, _, json) in &change.upserts {
                 self.rows.insert(*id, json.clone());
             }

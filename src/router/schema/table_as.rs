@@ -12,6 +12,7 @@
 use super::fill::Gathered;
 use super::told;
 use crate::catalog::change::apply_ddl;
+use crate::router::virtual_tables::Outlines;
 use crate::router::{OpenQuery, Router};
 use crate::sql::SessionSettings;
 use crate::sql::ddl::{DdlStatement, NewTable};
@@ -50,7 +51,7 @@ impl Router {
         settings: &SessionSettings,
     ) -> Result<NewStorage, SqlError> {
         let before = self.catalog();
-        let change = apply_ddl(&before, &DdlStatement::CreateTable(new), settings)?;
+        let change = apply_ddl(&before, &DdlStatement::CreateTable(new), settings, &Outlines)?;
         if change.catalog.version == before.version {
             return Ok(NewStorage::Skipped(told(change.notices, change.warnings)));
         }

@@ -19,6 +19,14 @@ pub(super) fn function(
     catalog: &Catalog,
     settings: &SessionSettings,
 ) -> Option<CatalogFunction> {
+    let mut function = outline(name, arguments)?;
+    let count = function.argument_types.len();
+    answers(&mut function.table, name, count, catalog, settings);
+    Some(function)
+}
+
+/// The same without any answers.
+pub(super) fn outline(name: &str, arguments: usize) -> Option<CatalogFunction> {
     let (types, return_type) = signature(name, arguments)?;
     let missing = match name {
         "pg_tablespace_location" => Missing::Value(Value::text("")),
@@ -27,8 +35,7 @@ pub(super) fn function(
         name if PRIVILEGES.contains(&name) => Missing::Value(Value::Bool(true)),
         _ => Missing::Null,
     };
-    let mut table = LookupTable::new(name.to_owned(), missing);
-    answers(&mut table, name, types.len(), catalog, settings);
+    let table = LookupTable::new(name.to_owned(), missing);
     Some(CatalogFunction { table, argument_types: types, return_type })
 }
 

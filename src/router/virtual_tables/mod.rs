@@ -28,12 +28,15 @@ mod fixed;
 mod functions;
 mod information_schema;
 mod operators;
+mod outlines;
 mod phantom;
 mod procedures;
 mod relations;
 mod roles;
 mod sequences;
 mod shape;
+
+pub use outlines::Outlines;
 
 use crate::catalog::{
     Catalog, INFORMATION_SCHEMA, PG_CATALOG, Relation, SYSTEM_SCHEMA, Visible, oids,
@@ -63,12 +66,7 @@ pub struct NodeTables {
 
 impl VirtualTables for NodeTables {
     fn holds(&self, schema: &str, name: &str) -> bool {
-        match schema {
-            SYSTEM_SCHEMA => phantom::NAMES.contains(&name),
-            INFORMATION_SCHEMA => shape::find(oids::INFORMATION_SCHEMA, name).is_some(),
-            PG_CATALOG => shape::find(oids::PG_CATALOG, name).is_some(),
-            _ => false,
-        }
+        holds(schema, name)
     }
 
     fn table(
@@ -101,32 +99,7 @@ impl VirtualTables for NodeTables {
         catalog: &Catalog,
         settings: &SessionSettings,
     ) -> Vec<NamedObject> {
-        let object = |oid, schema: Option<&str>, name: &str| NamedObject {
-            oid,
-            schema: schema.map(str::to_owned),
-            name: name.to_owned(),
-        };
-        let mut objects = catalog_objects(kind, catalog, settings);
-        match kind {
-            RegKind::Class => objects.extend(
-                shape::all().map(|shape| object(shape.oid, Some(shape.schema()), shape.name)),
-            ),
-            RegKind::Namespace => {
-                objects = fixed::schemas(catalog, &settings.database)
-                    .into_iter()
-                    .map(|(name, oid)| object(oid, None, &name))
-                    .collect();
-            }
-            RegKind::Role => objects.extend(
-                catalog.roles().iter().map(|role| object(oids::object(role.id), None, role.name())),
-            ),
-            RegKind::Proc | RegKind::Procedure => objects = procedures::objects(kind),
-            RegKind::Oper | RegKind::Operator => objects = operators::objects(kind),
-            RegKind::Collation => objects
-                .extend(fixed::COLLATIONS.map(|(oid, name)| object(oid, Some(PG_CATALOG), name))),
-            _ => {}
-        }
-        objects
+        objects(kind, catalog, settings)
     }
 
     fn function(
@@ -138,6 +111,45 @@ impl VirtualTables for NodeTables {
     ) -> Option<CatalogFunction> {
         functions::function(name, arguments, catalog, settings)
     }
+}
+
+fn holds(schema: &str, name: &str) -> bool {
+    match schema {
+        SYSTEM_SCHEMA => phantom::NAMES.contains(&name),
+        INFORMATION_SCHEMA => shape::find(oids::INFORMATION_SCHEMA, name).is_some(),
+        PG_CATALOG => shape::find(oids::PG_CATALOG, name).is_some(),
+        _ => false,
+    }
+}
+
+/// The objects that the values of a `reg*` type name.
+fn objects(kind: RegKind, catalog: &Catalog, settings: &SessionSettings) -> Vec<NamedObject> {
+    let object = |oid, schema: Option<&str>, name: &str| NamedObject {
+        oid,
+        schema: schema.map(str::to_owned),
+        name: name.to_owned(),
+    };
+    let mut objects = catalog_objects(kind, catalog, settings);
+    match kind {
+        RegKind::Class => objects
+            .extend(shape::all().map(|shape| object(shape.oid, Some(shape.schema()), shape.name))),
+        RegKind::Namespace => {
+            objects = fixed::schemas(catalog, &settings.database)
+                .into_iter()
+                .map(|(name, oid)| object(oid, None, &name))
+                .collect();
+        }
+        RegKind::Role => objects.extend(
+            catalog.roles().iter().map(|role| object(oids::object(role.id), None, role.name())),
+        ),
+        RegKind::Proc | RegKind::Procedure => objects = procedures::objects(kind),
+        RegKind::Oper | RegKind::Operator => objects = operators::objects(kind),
+        RegKind::Collation => {
+            objects.extend(fixed::COLLATIONS.map(|(oid, name)| object(oid, Some(PG_CATALOG), name)))
+        }
+        _ => {}
+    }
+    objects
 }
 
 /// `pg_settings`

@@ -7,6 +7,27 @@ use model::id::CoreId;
 use model::types::DataType;
 use model::value::Value;
 
+const NODES: [(&str, DataType); 6] = [
+    ("id", DataType::Int4),
+    ("address", DataType::Text),
+    ("state", DataType::Text),
+    ("cores", DataType::Int4),
+    ("partitions", DataType::Int4),
+    ("leaders", DataType::Int4),
+];
+const PARTITIONS: [(&str, DataType); 4] = [
+    ("id", DataType::Int4),
+    ("leader_node", DataType::Int4),
+    ("leader_core", DataType::Int4),
+    ("holds", DataType::Text),
+];
+const CONSTRAINTS: [(&str, DataType); 4] = [
+    ("table_schema", DataType::Text),
+    ("table_name", DataType::Text),
+    ("name", DataType::Text),
+    ("definition", DataType::Text),
+];
+
 /// The tables that are made here.
 pub(super) const NAMES: [&str; 3] = ["nodes", "partitions", "constraints"];
 
@@ -25,15 +46,17 @@ pub(super) fn table(
     }
 }
 
+/// A table without its rows.
+pub(super) fn outline(name: &str) -> Option<VirtualTable> {
+    match name {
+        "nodes" => Some(made(&NODES, Vec::new())),
+        "partitions" => Some(made(&PARTITIONS, Vec::new())),
+        "constraints" => Some(made(&CONSTRAINTS, Vec::new())),
+        _ => None,
+    }
+}
+
 fn nodes(node: &NodeTables) -> VirtualTable {
-    let columns = [
-        ("id", DataType::Int4),
-        ("address", DataType::Text),
-        ("state", DataType::Text),
-        ("cores", DataType::Int4),
-        ("partitions", DataType::Int4),
-        ("leaders", DataType::Int4),
-    ];
     let here = |place: &&model::placement::Place| place.node == node.node;
     let leaders = node.placement.leaders.iter().filter(here).count();
     let row = vec![
@@ -44,16 +67,10 @@ fn nodes(node: &NodeTables) -> VirtualTable {
         Value::Int(node.placement.leaders.len() as i64),
         Value::Int(leaders as i64),
     ];
-    made(&columns, vec![row])
+    made(&NODES, vec![row])
 }
 
 fn partitions(node: &NodeTables) -> VirtualTable {
-    let columns = [
-        ("id", DataType::Int4),
-        ("leader_node", DataType::Int4),
-        ("leader_core", DataType::Int4),
-        ("holds", DataType::Text),
-    ];
     let rows = node.placement.leaders.iter().enumerate().map(|(id, place)| {
         let CoreId(core) = place.core;
         vec![
@@ -63,21 +80,19 @@ fn partitions(node: &NodeTables) -> VirtualTable {
             Value::text(if id == 0 { "system" } else { "rows" }),
         ]
     });
-    made(&columns, rows.collect())
+    made(&PARTITIONS, rows.collect())
 }
 
 /// The constraints as `CREATE TABLE` would write them.
 fn definitions(catalog: &Catalog, settings: &SessionSettings) -> VirtualTable {
     let visible = super::visible(catalog, settings);
-    let columns = ["table_schema", "table_name", "name", "definition"];
-    let columns = columns.map(|name| (name, DataType::Text));
     let rows = constraints::all(catalog, &settings.database).into_iter().map(|constraint| {
         let definition = constraint.definition(catalog, &visible, true);
         [constraint.schema, &constraint.table.name, constraint.name, &definition]
             .map(Value::text)
             .into()
     });
-    made(&columns, rows.collect())
+    made(&CONSTRAINTS, rows.collect())
 }
 
 fn made(columns: &[(&str, DataType)], rows: Vec<Vec<Value>>) -> VirtualTable {

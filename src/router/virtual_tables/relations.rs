@@ -1,6 +1,7 @@
 //! Tables, views, sequences and indexes, their columns and defaults: `pg_class`, `pg_attribute`, `pg_index`
 //! and their kin.
 
+use super::outlines::Outlines;
 use super::sequences::{attribute_identity, with_names};
 use super::shape::{self, Rows, Shape, number, vector};
 use super::{access, attribute_number, real_tables, schema_oid};
@@ -214,7 +215,7 @@ pub(super) fn attributes_of<'a>(
 
 fn view_columns<'a>(catalog: &Catalog, database: &str, view: &'a View) -> Vec<(&'a str, DataType)> {
     let path = ActivePath::of(view.path.clone());
-    let bound = sql::bind_view(&view.text, database, &path, Actor::SYSTEM, catalog);
+    let bound = sql::bind_view(&view.text, database, &path, Actor::SYSTEM, catalog, &Outlines);
     let types = bound.map_or_else(|_| Vec::new(), |bound| bound.columns);
     let of = |at: usize| types.get(at).map_or(DataType::Unknown, |column| column.data_type);
     view.columns.iter().enumerate().map(|(at, name)| (name.as_str(), of(at))).collect()
@@ -402,7 +403,7 @@ pub(super) fn view_definitions(
 /// A view's query between PostgreSQL's blank and semicolon; one that no longer fits what it reads as it
 /// is stored.
 fn view_text(view: &View, database: &str, catalog: &Catalog, visible: &Visible<'_>) -> String {
-    let text = sql::shown_view(view, database, catalog, visible);
+    let text = sql::shown_view(view, database, catalog, visible, &Outlines);
     let text = text.unwrap_or_else(|_| view.text.clone());
     format!(" {};", text.trim().trim_end_matches(';'))
 }

@@ -26,7 +26,7 @@ fn planned(text: &str) -> PlannedKind {
         let planned = plan(&statement, &catalog, &settings, &NoVirtualTables, &[]).unwrap();
         match planned.kind {
             PlannedKind::Ddl(ddl) => {
-                catalog = apply_ddl(&catalog, &ddl, &settings).unwrap().catalog
+                catalog = apply_ddl(&catalog, &ddl, &settings, &NoVirtualTables).unwrap().catalog
             }
             kind => return kind,
         }
