@@ -10,7 +10,7 @@ use super::build::{COUNTERS_ID, Definitions, databases, sequences};
 use super::privileges::{self, Privileges};
 use super::roles::{Actor, Roles};
 use super::stored::{
-    Access, Counters, DatabaseDefinition, Definition, SchemaDefinition, TableDefinition,
+    Access, Comments, Counters, DatabaseDefinition, Definition, SchemaDefinition, TableDefinition,
     ViewDefinition,
 };
 use super::{
@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 mod alter;
 mod column_type;
+mod comment;
 mod constraint;
 mod drop;
 mod drop_column;
@@ -163,6 +164,7 @@ pub fn apply_ddl(
         DdlStatement::Rename { kind, name, if_exists, to } => {
             draft.rename(*kind, name, *if_exists, to)?;
         }
+        DdlStatement::Comment(statement) => draft.comment(statement)?,
         DdlStatement::RenameSchema { database, name, to } => {
             draft.rename_schema(database, name, to)?;
         }
@@ -279,7 +281,10 @@ impl<'c> Draft<'c> {
         Ok(id)
     }
 
-    fn put(&mut self, id: ObjectId, definition: Definition) {
+    fn put(&mut self, id: ObjectId, mut definition: Definition) {
+        if let Definition::Table(table) = &mut definition {
+            table.forget_comments();
+        }
         self.definitions.insert(id, Arc::new(definition));
     }
 
@@ -435,7 +440,9 @@ impl<'c> Draft<'c> {
         }
         let id = self.next_id()?;
         let access = Access::owned_by(owner.0);
-        self.put(id, Definition::Database(DatabaseDefinition { name: name.to_owned(), access }));
+        let new =
+            DatabaseDefinition { name: name.to_owned(), access, comments: Comments::default() };
+        self.put(id, Definition::Database(new));
         self.put_schema(name, DEFAULT_SCHEMA, privileges::public_schema(owner))
     }
 
@@ -523,7 +530,8 @@ impl<'c> Draft<'c> {
     fn put_schema(&mut self, database: &str, name: &str, access: Access) -> Result<(), SqlError> {
         let id = self.next_id()?;
         let (database, name) = (database.to_owned(), name.to_owned());
-        self.put(id, Definition::Schema(SchemaDefinition { database, name, access }));
+        let comments = Comments::default();
+        self.put(id, Definition::Schema(SchemaDefinition { database, name, access, comments }));
         Ok(())
     }
 
@@ -579,17 +587,26 @@ impl<'c> Draft<'c> {
                 format!("column \"{twice}\" specified more than once"),
             ));
         }
-        let (id, access) = match &replaced {
-            None => (self.next_id()?, self.own()),
+        let (id, access, comments) = match &replaced {
+            None => (self.next_id()?, self.own(), Comments::default()),
             Some((id, before)) => {
                 self.require_owner(*id)?;
                 check_replacement(*id, before, &columns, &depends_on)?;
-                (*id, before.access.clone())
+                (*id, before.access.clone(), before.comments.clone())
             }
         };
         let depends_on = depends_on.into_iter().map(|id| id.0).collect();
-        let view =
-            ViewDefinition { database, schema, name, columns, text, path, depends_on, access };
+        let view = ViewDefinition {
+            database,
+            schema,
+            name,
+            columns,
+            text,
+            path,
+            depends_on,
+            access,
+            comments,
+        };
         self.put(id, Definition::View(view));
         Ok(())
     }

@@ -9,6 +9,7 @@
 
 mod build;
 pub mod change;
+mod comments;
 pub mod oids;
 pub mod postgres;
 pub mod privileges;
@@ -129,6 +130,7 @@ impl Catalog {
                 Arc::new(stored::Definition::Database(stored::DatabaseDefinition {
                     name: DEFAULT_DATABASE.to_owned(),
                     access: Access::default(),
+                    comments: stored::Comments::default(),
                 })),
             ),
             (
@@ -137,6 +139,7 @@ impl Catalog {
                     database: DEFAULT_DATABASE.to_owned(),
                     name: DEFAULT_SCHEMA.to_owned(),
                     access: privileges::public_schema(roles::SUPERUSER),
+                    comments: stored::Comments::default(),
                 })),
             ),
             (roles::SUPERUSER, Arc::new(stored::Definition::Role(roles::default_role()))),

@@ -5,7 +5,7 @@
 //! on the way to it that does too, has its privileges at once. A superuser is a member of all.
 
 use super::Catalog;
-use super::stored::{Definition, RoleDefinition};
+use super::stored::{Comments, Definition, RoleDefinition};
 use model::id::ObjectId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -181,5 +181,6 @@ pub(super) fn default_role() -> RoleDefinition {
         verifier: None,
         valid_until: None,
         member_of: Vec::new(),
+        comments: Comments::default(),
     }
 }

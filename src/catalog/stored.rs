@@ -4,9 +4,11 @@
 //! with a default.
 
 mod access;
+mod comments;
 mod role;
 
 pub use access::{Access, Grant};
+pub use comments::Comments;
 pub use role::{Membership, RoleDefinition, SaltSecret, StoredVerifier};
 
 use model::error::{SqlError, SqlState};
@@ -45,6 +47,9 @@ pub struct DatabaseDefinition {
     /// Owner and grants.
     #[serde(default)]
     pub access: Access,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "Comments::is_empty")]
+    pub comments: Comments,
 }
 
 /// A schema.
@@ -57,6 +62,9 @@ pub struct SchemaDefinition {
     /// Owner and grants.
     #[serde(default)]
     pub access: Access,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "Comments::is_empty")]
+    pub comments: Comments,
 }
 
 /// A table.
@@ -88,6 +96,9 @@ pub struct TableDefinition {
     /// Owner and grants.
     #[serde(default)]
     pub access: Access,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "Comments::is_empty")]
+    pub comments: Comments,
 }
 
 /// A column.
@@ -197,6 +208,9 @@ pub struct ViewDefinition {
     /// Owner and grants.
     #[serde(default)]
     pub access: Access,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "Comments::is_empty")]
+    pub comments: Comments,
 }
 
 /// A sequence.
@@ -231,6 +245,9 @@ pub struct SequenceDefinition {
     /// Owner and grants.
     #[serde(default)]
     pub access: Access,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "Comments::is_empty")]
+    pub comments: Comments,
 }
 
 impl Definition {

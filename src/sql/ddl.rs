@@ -17,6 +17,7 @@ use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint}
 pub(crate) use super::names::NAME_BYTES_MAX;
 
 mod alter;
+mod comment;
 mod like;
 pub mod privilege;
 pub mod role;
@@ -25,6 +26,8 @@ mod storage;
 
 pub(in crate::sql) use alter::{AlterAction, Alteration, Renaming, describe as describe_alter};
 pub use alter::{AlterStatement, AlteredKind, NewPlace};
+pub use comment::{CommentStatement, Commented, WrittenComment};
+pub(in crate::sql) use comment::{WrittenObject, describe as describe_comment};
 pub use like::{Aspects, NewLike, TableLikeStatement};
 pub(in crate::sql) use like::{LikeClause, describe as describe_like};
 pub(in crate::sql) use sequence::{
@@ -136,6 +139,8 @@ pub enum DdlStatement {
         /// What it is called from now on.
         to: NewPlace,
     },
+    /// `COMMENT ON`
+    Comment(CommentStatement),
     /// `ALTER SCHEMA ... RENAME TO`
     RenameSchema {
         /// The database.
@@ -399,6 +404,7 @@ impl DdlStatement {
             DdlStatement::AlterSequence { .. } => "ALTER SEQUENCE",
             DdlStatement::Rename { kind, .. } => kind.tag(),
             DdlStatement::RenameSchema { .. } => "ALTER SCHEMA",
+            DdlStatement::Comment(_) => "COMMENT",
             DdlStatement::DropSequences(_) => "DROP SEQUENCE",
             DdlStatement::Privileges { statement, .. } => statement.tag(),
         }

@@ -5,7 +5,7 @@ use super::copy::CopyStatement;
 use super::cursor::{CloseStatement, DeclareStatement, FetchStatement};
 use super::ddl::privilege::PrivilegeStatement;
 use super::ddl::role::RoleStatement;
-use super::ddl::{AlterStatement, SequenceStatement, TableLikeStatement};
+use super::ddl::{AlterStatement, SequenceStatement, TableLikeStatement, WrittenComment};
 use super::maintenance::MaintenanceStatement;
 use super::names::fold;
 use super::positions::Lines;
@@ -20,6 +20,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 mod alter;
+mod comment;
 mod copy;
 mod cursor;
 mod database;
@@ -68,6 +69,8 @@ pub enum Syntax {
     Maintenance(Box<MaintenanceStatement>),
     /// `CREATE SEQUENCE`, `ALTER SEQUENCE`, likewise.
     Sequence(Box<SequenceStatement>),
+    /// `COMMENT ON`, too.
+    Comment(Box<WrittenComment>),
     /// `ALTER TABLE` and what else renames and moves, too.
     Alter(Box<AlterStatement>),
     /// `CREATE TABLE` with `LIKE`, too.
@@ -188,6 +191,8 @@ fn parse_all(
         } else if let Some(statement) = maintenance::statement(parser)? {
             Syntax::Maintenance(Box::new(statement))
         } else if let Some(syntax) = access_control(parser)? {
+            syntax
+        } else if let Some(syntax) = comment::statement(parser)? {
             syntax
         } else if let Some(statement) = alter::statement(parser)? {
             Syntax::Alter(Box::new(statement))

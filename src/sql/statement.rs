@@ -246,6 +246,10 @@ fn plan_with(
         Syntax::Standard(statement) => bind_statement(binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
         Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
+        Syntax::Comment(statement) => {
+            let comment = ddl::describe_comment(statement, settings)?;
+            (PlannedKind::Ddl(DdlStatement::Comment(comment)), Vec::new())
+        }
         Syntax::Alter(statement) => {
             (PlannedKind::Ddl(ddl::describe_alter(statement, settings)?), Vec::new())
         }

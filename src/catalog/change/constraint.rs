@@ -241,12 +241,11 @@ impl Draft<'_> {
         let unique = unique.map(|index| &mut index.name);
         let mut names = checks.chain(keys).chain(unique).chain(&mut table.primary_key_name);
         match names.find(|name| *name == from) {
-            Some(name) => {
-                to.clone_into(name);
-                Ok(())
-            }
-            None => Err(no_constraint(table, from)),
+            Some(name) => to.clone_into(name),
+            None => return Err(no_constraint(table, from)),
         }
+        table.comments.rename(from, to);
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::sql::ddl::{
 use crate::sql::type_named;
 use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
+use std::collections::BTreeMap;
 
 /// A plain index to make: its columns by name, descending or not, and whether it is unique.
 pub(super) struct CopiedIndex {
@@ -26,6 +27,14 @@ pub(super) struct Copied {
     /// Checks and keys; keys have no names yet.
     pub(super) constraints: Vec<NewConstraint>,
     pub(super) indexes: Vec<CopiedIndex>,
+    pub(super) comments: CopiedComments,
+}
+
+/// What is said of columns and checks, by their names.
+#[derive(Default)]
+pub(super) struct CopiedComments {
+    pub(super) columns: Vec<(String, String)>,
+    pub(super) constraints: BTreeMap<String, String>,
 }
 
 impl Draft<'_> {
@@ -61,6 +70,9 @@ impl Draft<'_> {
                 }
                 if like.including.indexes {
                     keys_of(source, copied);
+                }
+                if like.including.comments {
+                    comments_of(source, like.including, &mut copied.comments);
                 }
                 let visible = source.columns.iter().filter(|column| !column.hidden);
                 visible.map(|column| self.column_like(column, like.including)).collect()
@@ -128,6 +140,18 @@ fn checks_of(source: &TableDefinition) -> impl Iterator<Item = NewConstraint> {
         let kind = NewConstraintKind::Check { text: check.text.clone(), column: None };
         NewConstraint { name: Some(check.name.clone()), kind }
     })
+}
+
+fn comments_of(source: &TableDefinition, including: Aspects, copied: &mut CopiedComments) {
+    let columns = source.comments.columns.iter();
+    copied.columns.extend(
+        columns.map(|(&ordinal, text)| (source.columns[ordinal].name.clone(), text.clone())),
+    );
+    if including.constraints {
+        let named = source.comments.constraints.iter();
+        let checks = named.filter(|(name, _)| source.checks.iter().any(|c| c.name == **name));
+        copied.constraints.extend(checks.map(|(name, text)| (name.clone(), text.clone())));
+    }
 }
 
 /// Keys and indexes, whose names are chosen anew.

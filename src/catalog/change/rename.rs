@@ -99,6 +99,7 @@ impl Draft<'_> {
         if let Some(known) = names.find(|known| **known == name.name) {
             to.clone_into(known);
         }
+        table.comments.rename(&name.name, to);
         self.put(id, Definition::Table(table));
         Ok(true)
     }

@@ -2,7 +2,7 @@
 
 use super::Draft;
 use crate::catalog::roles::{self, Role, Roles, SALT_SECRET};
-use crate::catalog::stored::{Definition, Membership, RoleDefinition};
+use crate::catalog::stored::{Comments, Definition, Membership, RoleDefinition};
 use crate::sql::check_new_name;
 use crate::sql::ddl::missing;
 use crate::sql::ddl::role::{
@@ -101,6 +101,7 @@ impl Draft<'_> {
             verifier: None,
             valid_until: None,
             member_of: Vec::new(),
+            comments: Comments::default(),
         };
         self.set_options(&mut role, options)?;
         let id = self.next_id()?;

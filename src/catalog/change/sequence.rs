@@ -4,7 +4,8 @@ use super::{DdlWork, Draft, QualifiedName, wrong_kind};
 use crate::catalog::oids;
 use crate::catalog::sequence::bounds_of;
 use crate::catalog::stored::{
-    Access, ColumnDefinition, Definition, IdentityDefinition, SequenceDefinition, TableDefinition,
+    Access, ColumnDefinition, Comments, Definition, IdentityDefinition, SequenceDefinition,
+    TableDefinition,
 };
 use crate::sql::ddl::{
     DropRelations, NewSequence, RelationName, SequenceOptions, missing, relation_in_text,
@@ -432,6 +433,7 @@ fn new_sequence(name: &QualifiedName, data_type: DataType) -> SequenceDefinition
         first: None,
         owned_by: None,
         access: Access::default(),
+        comments: Comments::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `CREATE TABLE`.
 
 use super::{Draft, first_twice};
-use crate::catalog::stored::{ColumnDefinition, Definition, TableDefinition};
+use crate::catalog::stored::{ColumnDefinition, Comments, Definition, TableDefinition};
 use crate::sql::ddl::{NewColumn, NewConstraint, NewConstraintKind, NewTable};
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
@@ -34,6 +34,7 @@ impl Draft<'_> {
             checks: Vec::new(),
             foreign_keys: Vec::new(),
             access: self.own(),
+            comments: Comments::default(),
         };
         for column in &new.columns {
             let default = self.stored_default(&name.database, column.default.as_ref())?;
@@ -72,6 +73,11 @@ impl Draft<'_> {
             self.add_copied_index(id, &mut table, index)?;
             self.put(id, Definition::Table(table.clone()));
         }
+        for (column, text) in &copied.comments.columns {
+            table.comments.columns.insert(ordinal(&table, column)?, text.clone());
+        }
+        table.comments.constraints.clone_from(&copied.comments.constraints);
+        self.put(id, Definition::Table(table.clone()));
         for constraint in references {
             self.add_constraint(id, &mut table, constraint)?;
             self.put(id, Definition::Table(table.clone()));

@@ -1,5 +1,6 @@
 //! Roles, stored.
 
+use super::Comments;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -41,6 +42,9 @@ pub struct RoleDefinition {
     /// The roles it is a member of.
     #[serde(default)]
     pub member_of: Vec<Membership>,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "Comments::is_empty")]
+    pub comments: Comments,
 }
 
 /// A role's membership in another.

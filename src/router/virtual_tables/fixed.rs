@@ -1,7 +1,7 @@
 //! What is the same in every database, or the same everywhere: schemas, databases, types, access methods, collations.
 
 use super::shape::{Rows, Shape, class_oid, number};
-use super::{access, procedures, relations};
+use super::{access, comments, procedures, relations};
 use crate::catalog::{Catalog, SYSTEM_SCHEMA, oids};
 use crate::sql::VirtualTable;
 use model::types::{DataType, oid};
@@ -38,12 +38,29 @@ pub(super) fn table(
             }
         }
         "pg_description" => {
+            for said in comments::of_database(catalog, database) {
+                rows.push([
+                    ("objoid", number(said.object)),
+                    ("classoid", number(class_oid(said.class))),
+                    ("objsubid", Value::Int(said.part)),
+                    ("description", Value::text(said.text)),
+                ]);
+            }
             for (catalog, object, words) in procedures::descriptions() {
                 rows.push([
                     ("objoid", number(object)),
                     ("classoid", number(class_oid(catalog))),
                     ("objsubid", Value::Int(0)),
                     ("description", Value::text(words)),
+                ]);
+            }
+        }
+        "pg_shdescription" => {
+            for said in comments::shared(catalog) {
+                rows.push([
+                    ("objoid", number(said.object)),
+                    ("classoid", number(class_oid(said.class))),
+                    ("description", Value::text(said.text)),
                 ]);
             }
         }

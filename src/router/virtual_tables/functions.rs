@@ -2,7 +2,7 @@
 
 use super::relations::{all_indexes, view_definitions};
 use super::shape::{self, number};
-use super::{constraints, procedures};
+use super::{comments, constraints, procedures};
 use crate::catalog::postgres;
 use crate::catalog::{Catalog, Relation, Visible, oids};
 use crate::sql::{CatalogFunction, SessionSettings};
@@ -167,6 +167,26 @@ fn answers(
             for (catalog, object, words) in procedures::descriptions() {
                 let key = [number(object), Value::text(catalog)];
                 table.insert(&key[..arguments], Value::text(words));
+            }
+            for said in comments::of_database(catalog, database) {
+                if said.part == 0 {
+                    let key = [number(said.object), Value::text(said.class)];
+                    table.insert(&key[..arguments], Value::text(said.text));
+                }
+            }
+        }
+        "shobj_description" => {
+            for said in comments::shared(catalog) {
+                let key = [number(said.object), Value::text(said.class)];
+                table.insert(&key, Value::text(said.text));
+            }
+        }
+        "col_description" => {
+            for said in comments::of_database(catalog, database) {
+                if said.part != 0 {
+                    let key = [number(said.object), Value::Int(said.part)];
+                    table.insert(&key, Value::text(said.text));
+                }
             }
         }
         "pg_relation_is_publishable" => {

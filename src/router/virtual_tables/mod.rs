@@ -23,6 +23,7 @@
 //! and its like) are in `functions.rs`.
 
 mod access;
+mod comments;
 mod constraints;
 mod fixed;
 mod functions;

@@ -42,6 +42,8 @@ pub struct Aspects {
     pub identity: bool,
     /// Indexes, and keys that have them.
     pub indexes: bool,
+    /// What is said of them, and of what comes with its name.
+    pub comments: bool,
 }
 
 impl Aspects {
@@ -52,13 +54,15 @@ impl Aspects {
             "constraints" => self.constraints = includes,
             "identity" => self.identity = includes,
             "indexes" => self.indexes = includes,
-            "comments" | "compression" | "generated" | "statistics" | "storage" => {}
+            "comments" => self.comments = includes,
+            "compression" | "generated" | "statistics" | "storage" => {}
             "all" => {
                 *self = Aspects {
                     defaults: includes,
                     constraints: includes,
                     identity: includes,
                     indexes: includes,
+                    comments: includes,
                 };
             }
             _ => return false,
