@@ -19,6 +19,7 @@ mod jsonb_change;
 mod make_interval;
 mod math;
 mod names;
+mod number_format;
 mod regex;
 mod registry;
 mod sequence;

@@ -2,7 +2,7 @@
 
 use super::{
     Function, Signature, backend, date, date_precision, format, json_access, jsonb, jsonb_change,
-    make_interval, math, names, regex, sequence, string, system, zone,
+    make_interval, math, names, number_format, regex, sequence, string, system, zone,
 };
 use crate::exec::operators::is_implicit_cast;
 use model::error::{SqlError, SqlState};
@@ -28,6 +28,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         make_interval::FUNCTIONS,
         format::FUNCTIONS,
         names::FUNCTIONS,
+        number_format::FUNCTIONS,
         regex::FUNCTIONS,
         json_access::FUNCTIONS,
         jsonb::FUNCTIONS,
