@@ -233,7 +233,10 @@ impl Conversation {
         let declared: Vec<DataType> =
             parse.types.iter().map(|oid| declared(*oid)).collect::<Result<_, _>>()?;
         let session = &mut self.greeted.session;
-        session.prepare(Name::Text(&parse.name), &parse.text, &declared).await?;
+        let described = session.prepare(Name::Text(&parse.name), &parse.text, &declared).await?;
+        for warning in &described.warnings {
+            self.queue(|out| backend::report(out, Severity::Warning, warning));
+        }
         self.queue(backend::parse_complete);
         Ok(())
     }

@@ -248,6 +248,9 @@ async fn answer(
             let number = prepare.statement;
             let described =
                 session.prepare(Name::Number(number), &prepare.text, &prepare.parameters).await?;
+            for warning in described.warnings {
+                answer.notice(Weight::Warning, session.standing(), warning);
+            }
             let prepared = Prepared {
                 statement: number,
                 parameters: described.parameters,

@@ -166,6 +166,7 @@ mod tests {
             path: SearchPath::default(),
             tables: Vec::new(),
             cacheable,
+            warnings: Vec::new(),
             views_node: false,
             sequences: crate::sql::SequenceUse::None,
             session_values: Vec::new(),

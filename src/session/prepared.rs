@@ -151,6 +151,8 @@ pub struct Described {
     /// For a statement that touches the rows of one partition: the parameters that are the
     /// partition columns, in their order.
     pub routing: Vec<u16>,
+    /// What the client is told of how the statement is written.
+    pub warnings: Vec<SqlError>,
 }
 
 impl Session {
@@ -191,9 +193,15 @@ impl Session {
             parameters: planned.parameters.clone(),
             columns: planned.columns.clone(),
             routing: routing(&planned),
+            warnings: self.wanted(&planned.warnings),
         };
         self.keep_prepared(name, text, planned)?;
         Ok(described)
+    }
+
+    /// Those of the warnings that the client wants to hear.
+    fn wanted(&self, warnings: &[SqlError]) -> Vec<SqlError> {
+        if self.settings.wants(super::Weight::Warning) { warnings.to_vec() } else { Vec::new() }
     }
 
     /// Keeps a planned statement under a name.

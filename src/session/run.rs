@@ -135,6 +135,7 @@ impl Session {
             if !more {
                 self.host.plans.keep(self.key(text, &[]), &planned);
             }
+            self.tell_all(planned.warnings.clone(), client);
             describe(&planned, client);
             let source = Source::Parsed(parsed);
             let parameters = nothing.clone();
@@ -160,6 +161,7 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
+        self.tell_all(planned.warnings.clone(), client);
         describe(&planned, client);
         let (source, nothing) = (Source::Text(text), Arc::from([]));
         let done = self.statement(source, planned, nothing, false, client, interrupts).await?;

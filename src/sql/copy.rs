@@ -173,6 +173,7 @@ impl Binder<'_> {
             path: self.settings.path.clone(),
             tables: self.tables(),
             cacheable: false,
+            warnings: Vec::new(),
             views_node: self.views_node.get(),
             sequences: self.sequence_use(),
             session_values: self.session_values.borrow().clone(),

@@ -24,6 +24,7 @@ mod comment;
 mod copy;
 mod cursor;
 mod database;
+mod digits;
 mod grant;
 mod identity;
 mod maintenance;
@@ -56,6 +57,8 @@ pub struct ParsedStatement {
     pub lines: Lines,
     /// The clause of that name in an `INSERT`, which the tree does not show.
     pub overriding: Option<Overriding>,
+    /// What the client is told of how it is written.
+    pub warnings: Vec<SqlError>,
 }
 
 /// A statement's tree.
@@ -159,19 +162,28 @@ impl ParsedStatement {
 /// Parses statements separated by semicolons; empty ones are left out.
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     let mut tokens = tokens(text)?;
-    let overriding = rewrite::take_overriding(&mut tokens);
+    let mut notes = Notes {
+        overriding: rewrite::take_overriding(&mut tokens),
+        warnings: digits::reduced(&tokens),
+    };
     rewrite::expand_set_schema(&mut tokens);
     rewrite::expand_table_commands(&mut tokens);
     rewrite::order_identity_options(&mut tokens);
     let whole = Text { text, lines: Lines::of(text) };
-    let statements = parse_all(&mut parser(tokens), &whole, &overriding);
+    let statements = parse_all(&mut parser(tokens), &whole, &mut notes);
     statements.map_err(|error| syntax_error(error, text))
+}
+
+/// What the tokens say that the tree does not show.
+struct Notes {
+    overriding: Vec<(Location, Overriding)>,
+    warnings: Vec<(Location, SqlError)>,
 }
 
 fn parse_all(
     parser: &mut Parser<'_>,
     text: &Text<'_>,
-    overriding: &[(Location, Overriding)],
+    notes: &mut Notes,
 ) -> Result<Vec<ParsedStatement>, ParserError> {
     let mut statements = Vec::new();
     loop {
@@ -219,11 +231,16 @@ fn parse_all(
         };
         let (begin, end) = (next.span.start, parser.peek_token());
         let within = |at: Location| at > begin && (end.token == Token::EOF || at < end.span.start);
-        let overriding = overriding.iter().find(|(at, _)| within(*at)).map(|(_, clause)| *clause);
+        let overriding = notes.overriding.iter().find(|(at, _)| within(*at));
+        let overriding = overriding.map(|(_, clause)| *clause);
         if overriding.is_some() && !may_override(&syntax) {
             return parser.expected("OVERRIDING in an INSERT only", next);
         }
-        statements.push(ParsedStatement { syntax, lines: text.lines.clone(), overriding });
+        let warnings = notes.warnings.extract_if(.., |(at, _)| *at == begin || within(*at));
+        let warnings =
+            warnings.map(|(at, warning)| with_position(warning, text.lines.position(at)));
+        let (warnings, lines) = (warnings.collect(), text.lines.clone());
+        statements.push(ParsedStatement { syntax, lines, overriding, warnings });
     }
 }
 

@@ -76,6 +76,7 @@ impl Binder<'_> {
             path: settings.path.clone(),
             tables: binder.tables(),
             cacheable: !binder.uncacheable.get(),
+            warnings: Vec::new(),
             views_node: binder.views_node.get(),
             sequences: binder.sequence_use(),
             session_values: Vec::new(),

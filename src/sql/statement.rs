@@ -44,6 +44,8 @@ pub struct Planned {
     pub tables: Vec<ObjectId>,
     /// Whether the same text may use it again while the catalog is the same.
     pub cacheable: bool,
+    /// What the client is told of how it is written.
+    pub warnings: Vec<SqlError>,
     /// It asks for the sessions of the node, whose rows are there only in a plan that was made with
     /// a view of them.
     pub views_node: bool,
@@ -297,6 +299,7 @@ fn plan_with(
         path: settings.path.clone(),
         tables: binder.tables(),
         cacheable: !binder.uncacheable.get(),
+        warnings: statement.warnings.clone(),
         views_node: binder.views_node.get(),
         sequences: binder.sequence_use(),
         session_values: binder.session_values.borrow().clone(),
@@ -355,6 +358,7 @@ pub(super) fn bind_statement(
                 path: settings.path.clone(),
                 tables: binder.tables(),
                 cacheable: false,
+                warnings: Vec::new(),
                 views_node: binder.views_node.get(),
                 sequences: binder.sequence_use(),
                 session_values: binder.session_values.borrow().clone(),
@@ -543,6 +547,7 @@ impl Planned {
             path: settings.path.clone(),
             tables: Vec::new(),
             cacheable: true,
+            warnings: Vec::new(),
             views_node: false,
             sequences: SequenceUse::None,
             session_values: Vec::new(),

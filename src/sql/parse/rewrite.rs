@@ -47,7 +47,7 @@ fn overriding(tokens: &[TokenWithSpan], at: usize) -> Option<(usize, Overriding)
     is_word(&tokens[end], "value").then_some((end, clause))
 }
 
-fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
+pub(super) fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
     match &token.token {
         Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
         _ => false,
@@ -195,7 +195,8 @@ fn word(tokens: &[TokenWithSpan], at: usize) -> Option<Keyword> {
 }
 
 /// The next token that is no blank.
-fn behind(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+/// The next token that is no blank.
+pub(super) fn behind(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
     let blank = |token: &TokenWithSpan| matches!(token.token, Token::Whitespace(_));
     tokens.iter().skip(at + 1).position(|token| !blank(token)).map(|skipped| at + 1 + skipped)
 }

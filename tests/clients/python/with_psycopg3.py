@@ -76,6 +76,36 @@ class Types(Connected):
                     for row in self.rows(f"SELECT v FROM {table}", binary=binary):
                         self.assertSame(row[0], held, data_type)
 
+    def test_too_many_digits(self):
+        told = []
+        self.connection.add_notice_handler(
+            lambda diag: told.append((diag.severity, diag.sqlstate, diag.message_primary, diag.statement_position))
+        )
+        for prepare in (False, True):
+            for data_type, shown in [
+                ("timestamp(7)", "TIMESTAMP(7)"),
+                ("timestamptz(8)", "TIMESTAMP(8) WITH TIME ZONE"),
+                ("time(9) with time zone", "TIME(9) WITH TIME ZONE"),
+                ("interval day to second(10)", "INTERVAL(10)"),
+                ("interval(11)", "INTERVAL(11)"),
+            ]:
+                told.clear()
+                cursor = self.connection.execute(f"SELECT NULL::{data_type}", prepare=prepare)
+                text = f"{shown} precision reduced to maximum allowed, 6"
+                self.assertEqual(told, [("WARNING", "22023", text, "14")])
+                self.assertEqual(cursor.description[0].precision, 6)
+                # Once, not whenever it is executed.
+                self.connection.execute(f"SELECT NULL::{data_type}", prepare=prepare)
+                self.assertEqual(len(told), 1 if prepare else 2)
+        told.clear()
+        self.fresh("p3_digits", "a timestamp(7), b time(3)")
+        self.assertEqual({text for _, _, text, _ in told if "exist" not in text},
+                         {"TIMESTAMP(7) precision reduced to maximum allowed, 6"})
+        self.connection.execute("SET client_min_messages = error")
+        told.clear()
+        self.connection.execute("SELECT NULL::time(7)")
+        self.assertEqual(told, [])
+
     def test_infinite_numbers(self):
         # Other drivers here do not send them.
         self.there_and_back("infinite", "numeric", [D("Infinity"), D("-Infinity")])
