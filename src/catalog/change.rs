@@ -30,6 +30,7 @@ mod alter;
 mod column_type;
 mod comment;
 mod constraint;
+mod dependents;
 mod drop;
 mod drop_column;
 mod index;
@@ -58,7 +59,7 @@ pub struct CatalogChange {
     pub work: Vec<DdlWork>,
     /// What the client is told, e.g. that a relation exists and was skipped.
     pub notices: Vec<String>,
-    /// What it is warned of.
+    /// What it is warned of, and told with a detail.
     pub warnings: Vec<SqlError>,
 }
 
@@ -140,8 +141,8 @@ pub fn apply_ddl(
         DdlStatement::CreateSchema { database, name, owner, if_not_exists } => {
             draft.create_schema(database, name.as_deref(), owner.as_ref(), *if_not_exists)?;
         }
-        DdlStatement::DropSchema { database, name, if_exists, cascade } => {
-            draft.drop_schema(database, name, *if_exists, *cascade)?;
+        DdlStatement::DropSchemas { database, names, if_exists, cascade } => {
+            draft.drop_schemas(database, names, *if_exists, *cascade)?;
         }
         DdlStatement::CreateTable(new) => draft.create_table(new)?,
         DdlStatement::DropTables(drop) => draft.drop_tables(drop)?,
@@ -214,6 +215,8 @@ struct Draft<'c> {
     dropped: Vec<ObjectId>,
     notices: Vec<String>,
     warnings: Vec<SqlError>,
+    /// What went with what was dropped.
+    cascaded: Vec<String>,
 }
 
 impl<'c> Draft<'c> {
@@ -234,10 +237,13 @@ impl<'c> Draft<'c> {
             dropped: Vec::new(),
             notices: Vec::new(),
             warnings: Vec::new(),
+            cascaded: Vec::new(),
         }
     }
 
     fn finish(mut self) -> Result<CatalogChange, SqlError> {
+        let told = self.told_of_cascade();
+        self.warnings.splice(0..0, told);
         let mut deletes: Vec<ObjectId> = self.before.definitions.keys().copied().collect();
         deletes.retain(|id| !self.definitions.contains_key(id));
         let mut upserts = Vec::new();

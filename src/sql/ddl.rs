@@ -68,11 +68,11 @@ pub enum DdlStatement {
         if_not_exists: bool,
     },
     /// `DROP SCHEMA`
-    DropSchema {
+    DropSchemas {
         /// The database.
         database: String,
-        /// Its name.
-        name: String,
+        /// Their names.
+        names: Vec<String>,
         /// Do nothing where there is none.
         if_exists: bool,
         /// With all that is in it.
@@ -390,7 +390,7 @@ impl DdlStatement {
             DdlStatement::CreateDatabase { .. } => "CREATE DATABASE",
             DdlStatement::DropDatabase { .. } => "DROP DATABASE",
             DdlStatement::CreateSchema { .. } => "CREATE SCHEMA",
-            DdlStatement::DropSchema { .. } => "DROP SCHEMA",
+            DdlStatement::DropSchemas { .. } => "DROP SCHEMA",
             DdlStatement::CreateTable(_) => "CREATE TABLE",
             DdlStatement::DropTables(_) => "DROP TABLE",
             DdlStatement::DropViews(_) => "DROP VIEW",
@@ -484,9 +484,9 @@ fn drop_statement(
         ObjectType::Index => DdlStatement::DropIndexes(relations()?),
         ObjectType::Sequence => DdlStatement::DropSequences(relations()?),
         ObjectType::Database => DdlStatement::DropDatabase { name: single()?, if_exists },
-        ObjectType::Schema => DdlStatement::DropSchema {
+        ObjectType::Schema => DdlStatement::DropSchemas {
             database: settings.database.clone(),
-            name: single()?,
+            names: names.iter().map(single_name).collect::<Result<_, _>>()?,
             if_exists,
             cascade,
         },

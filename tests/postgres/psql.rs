@@ -77,6 +77,19 @@ fn psql_works_with_rows_as_at_home() {
     assert_same_lines(&printed, &expected);
 }
 
+/// What is expected was printed by PostgreSQL 15, to the letter.
+#[test]
+fn psql_is_told_of_definitions_and_of_what_goes() {
+    let data = tempfile::tempdir().expect("a data directory");
+    for (folder, script) in [("definitions", "definitions.sql"), ("dropping", "dropping.sql")] {
+        let server = crate::start(&data.path().join(folder), &["--cores", "2"]);
+        let Some(printed) = psql(&server, script) else { return };
+        let expected = beside(&format!("{folder}.expected"));
+        let expected = std::fs::read_to_string(expected).expect("what is expected");
+        assert_same_lines(&printed, &expected);
+    }
+}
+
 #[test]
 fn psql_loads_chinook() {
     let Some(script) = test_support::shared("data/chinook/chinook.sql") else {

@@ -1,5 +1,6 @@
 //! What goes, and what goes with it.
 
+use super::dependents::still_needed;
 use super::{Draft, wrong_kind};
 use crate::catalog::DEFAULT_SCHEMA;
 use crate::catalog::privileges::{Privileges, not_owner};
@@ -9,50 +10,63 @@ use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 
 impl Draft<'_> {
-    pub(super) fn drop_schema(
+    pub(super) fn drop_schemas(
         &mut self,
         database: &str,
-        name: &str,
+        names: &[String],
         if_exists: bool,
         cascade: bool,
     ) -> Result<(), SqlError> {
-        let Some(id) = self.schema_id(database, name) else {
-            return self.skip(if_exists, "schema", name);
-        };
-        self.require_owner(id)?;
-        if name == DEFAULT_SCHEMA {
-            return Err(SqlError::new(
-                SqlState::OBJECT_IN_USE,
-                format!("the schema \"{name}\" cannot be dropped"),
-            )
-            .hint("Drop what is in it instead."));
-        }
-        let inside = |definition: &Definition| match definition {
-            Definition::Table(table) => table.database == database && table.schema == name,
-            Definition::View(view) => view.database == database && view.schema == name,
-            Definition::Sequence(sequence) => {
-                sequence.database == database && sequence.schema == name
+        let mut schemas: Vec<(ObjectId, &String)> = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(id) = self.schema_id(database, name) else {
+                self.skip(if_exists, "schema", name)?;
+                continue;
+            };
+            self.require_owner(id)?;
+            if name == DEFAULT_SCHEMA {
+                return Err(SqlError::new(
+                    SqlState::OBJECT_IN_USE,
+                    format!("the schema \"{name}\" cannot be dropped"),
+                )
+                .hint("Drop what is in it instead."));
             }
-            _ => false,
-        };
-        let members: Vec<ObjectId> = self
-            .definitions
-            .iter()
-            .filter(|(_, definition)| inside(definition))
-            .map(|(&id, _)| id)
-            .collect();
-        if !members.is_empty() && !cascade {
-            return Err(SqlError::new(
-                SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-                format!("cannot drop schema {name} because other objects depend on it"),
-            )
-            .detail(format!("It holds {} relations.", members.len()))
-            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+            schemas.push((id, name));
         }
-        for member in members {
-            self.remove_relation(member, true)?;
+        let mut members = Vec::new();
+        let mut dependents = Vec::new();
+        for (_, name) in &schemas {
+            let inside = self.definitions.iter();
+            let inside = inside.filter(|(_, it)| it.place() == Some((database, name.as_str())));
+            let inside: Vec<ObjectId> = inside.map(|(&id, _)| id).collect();
+            for &id in &inside {
+                // What goes with a column is not told of.
+                let owned = match self.definitions.get(&id).map(AsRef::as_ref) {
+                    Some(Definition::Sequence(sequence)) => sequence.owned_by.is_some(),
+                    _ => false,
+                };
+                if !owned {
+                    dependents.push((self.described(id), format!("schema {name}")));
+                }
+            }
+            members.extend(inside);
         }
-        self.definitions.remove(&id);
+        dependents.extend(self.dependents(&members));
+        match cascade {
+            true => self.cascaded.extend(dependents.into_iter().map(|(dependent, _)| dependent)),
+            false => {
+                let message = match schemas.as_slice() {
+                    [(_, name)] => {
+                        format!("cannot drop schema {name} because other objects depend on it")
+                    }
+                    _ => "cannot drop desired object(s) because other objects depend on them"
+                        .to_owned(),
+                };
+                still_needed(message, dependents)?;
+            }
+        }
+        self.remove_relations(&members)?;
+        schemas.into_iter().for_each(|(id, _)| drop(self.definitions.remove(&id)));
         Ok(())
     }
 
@@ -119,30 +133,11 @@ impl Draft<'_> {
                 }
             }
         }
-        self.remove_relations(&ids, drop.cascade)
+        self.drop_relations(&ids, drop.cascade)
     }
 
-    /// Removes tables and views together: what refers to another of them does not keep it.
-    pub(super) fn remove_relations(
-        &mut self,
-        ids: &[ObjectId],
-        cascade: bool,
-    ) -> Result<(), SqlError> {
-        if !cascade {
-            self.require_unreferenced(ids)?;
-            for &id in ids {
-                let mut readers = self.views().filter(|(_, view)| view.depends_on.contains(&id.0));
-                if let Some((reader, _)) = readers.find(|(reader, _)| !ids.contains(reader)) {
-                    return Err(self.has_reader(id, reader));
-                }
-            }
-        }
-        for &id in ids {
-            self.drop_references_to(id);
-        }
-        let owned: Vec<ObjectId> =
-            ids.iter().flat_map(|&id| self.owned_sequences(id, None)).collect();
-        self.release_sequences(ids, &owned, "table", cascade)?;
+    /// Removes tables, views and sequences together, with what depends on them.
+    fn remove_relations(&mut self, ids: &[ObjectId]) -> Result<(), SqlError> {
         for &id in ids {
             if self.definitions.contains_key(&id) {
                 self.remove_relation(id, true)?;
@@ -151,25 +146,14 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn require_unreferenced(&self, ids: &[ObjectId]) -> Result<(), SqlError> {
-        for (child, table) in self.tables() {
-            let reference = table
-                .foreign_keys
-                .iter()
-                .find(|key| ids.contains(&ObjectId(key.parent)) && !ids.contains(&child));
-            let Some(key) = reference else { continue };
-            let parent = self.relation_name(ObjectId(key.parent));
-            return Err(SqlError::new(
-                SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-                format!("cannot drop table {parent} because other objects depend on it"),
-            )
-            .detail(format!(
-                "constraint {} on table {} depends on table {parent}",
-                key.name, table.name
-            ))
-            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
-        }
-        Ok(())
+    /// The same, where nothing else depends on them or `cascade` lets that go, too.
+    pub(super) fn drop_relations(
+        &mut self,
+        ids: &[ObjectId],
+        cascade: bool,
+    ) -> Result<(), SqlError> {
+        self.require_independent(ids, cascade)?;
+        self.remove_relations(ids)
     }
 
     /// Removes all foreign keys that point to a table.
@@ -236,13 +220,14 @@ impl Draft<'_> {
     }
 
     pub(super) fn drop_views(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
+        let mut ids = Vec::with_capacity(drop.names.len());
         for name in &drop.names {
             self.require_usage(name)?;
             match self.relation(name) {
                 None => self.skip(drop.if_exists, "view", &name.name)?,
                 Some((id, Definition::View(_))) => {
                     self.require_drop(id)?;
-                    self.remove_relation(id, drop.cascade)?;
+                    ids.push(id);
                 }
                 Some((_, Definition::Sequence(_))) => {
                     let error = wrong_kind(&name.name, "view");
@@ -255,7 +240,7 @@ impl Draft<'_> {
                 }
             }
         }
-        Ok(())
+        self.drop_relations(&ids, drop.cascade)
     }
 
     pub(super) fn drop_indexes(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
@@ -341,6 +326,8 @@ impl Draft<'_> {
             }
             for &child in &children {
                 self.require(child, Privileges::TRUNCATE)?;
+                let told = format!("truncate cascades to table \"{}\"", self.relation_name(child));
+                self.notices.push(told);
             }
             ids.extend(children);
             at += 1;

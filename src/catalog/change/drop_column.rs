@@ -70,7 +70,7 @@ impl Draft<'_> {
                     return Err(needed(name, table, dependent)
                         .hint("Use DROP ... CASCADE to drop the dependent objects too."));
                 }
-                self.notices.push(format!("drop cascades to {constraint}"));
+                self.cascaded.push(constraint);
             }
             definition.foreign_keys.retain(|key| !refers(key, id, at));
             self.put(child, Definition::Table(definition));

@@ -203,15 +203,14 @@ impl Draft<'_> {
             };
             let (schemas, relations): (Vec<ObjectId>, Vec<ObjectId>) =
                 owned.into_iter().partition(is_schema);
-            self.remove_relations(&relations, cascade)?;
-            for id in schemas {
-                if let Some(Definition::Schema(schema)) =
-                    self.definitions.get(&id).map(AsRef::as_ref)
-                {
-                    let name = schema.name.clone();
-                    self.drop_schema(database, &name, false, cascade)?;
-                }
-            }
+            self.drop_relations(&relations, cascade)?;
+            let names =
+                schemas.iter().filter_map(|id| match self.definitions.get(id).map(AsRef::as_ref) {
+                    Some(Definition::Schema(schema)) => Some(schema.name.clone()),
+                    _ => None,
+                });
+            let names: Vec<String> = names.collect();
+            self.drop_schemas(database, &names, false, cascade)?;
             // Databases belong to none of them.
             self.revoke_everything(role, |definition| {
                 matches!(definition, Definition::Database(_)) || definition.is_in(database)

@@ -88,6 +88,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn drop_sequences(&mut self, drop: &DropRelations) -> Result<(), SqlError> {
+        let mut ids = Vec::with_capacity(drop.names.len());
         for name in &drop.names {
             self.require_usage(name)?;
             match self.relation(name) {
@@ -107,7 +108,7 @@ impl Draft<'_> {
                             column.name, table.name
                         )));
                     }
-                    self.remove_relation(id, drop.cascade)?;
+                    ids.push(id);
                 }
                 Some((_, Definition::View(_))) => {
                     let error = wrong_kind(&name.name, "sequence");
@@ -119,7 +120,7 @@ impl Draft<'_> {
                 }
             }
         }
-        Ok(())
+        self.drop_relations(&ids, drop.cascade)
     }
 
     fn sequence(&self, name: &RelationName) -> Result<(ObjectId, &SequenceDefinition), SqlError> {
@@ -318,7 +319,7 @@ impl Draft<'_> {
     }
 
     /// The columns whose defaults call a sequence: tables and ordinals.
-    fn defaults_on(&self, sequence: ObjectId) -> Vec<(ObjectId, usize)> {
+    pub(super) fn defaults_on(&self, sequence: ObjectId) -> Vec<(ObjectId, usize)> {
         let oid = oids::object(sequence);
         let calls = |column: &ColumnDefinition| {
             column.default.as_ref().is_some_and(|text| sequence_oids_in(text).contains(&oid))

@@ -4,6 +4,7 @@
 //!   places noted;
 //! * `SET SCHEMA 'name'` becomes `SET search_path TO 'name'`;
 //! * `TABLE name`, where a query may stand, becomes `SELECT * FROM name`;
+//! * `CONCURRENTLY` of a `DROP INDEX` goes, which takes no longer than a moment;
 //! * the options of `AS IDENTITY (...)` are put into the one order in which the parser reads them.
 
 use sqlparser::keywords::Keyword;
@@ -86,6 +87,22 @@ pub(super) fn expand_set_schema(tokens: &mut Vec<TokenWithSpan>) {
 fn begins_statement(tokens: &[TokenWithSpan], at: usize) -> bool {
     let before = tokens[..at].iter().rfind(|t| !matches!(t.token, Token::Whitespace(_)));
     before.is_none_or(|before| before.token == Token::SemiColon)
+}
+
+/// Takes `CONCURRENTLY` out of `DROP INDEX CONCURRENTLY`.
+pub(super) fn take_concurrently(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        if word(tokens, at) == Some(Keyword::DROP)
+            && let Some(index) = behind(tokens, at)
+            && word(tokens, index) == Some(Keyword::INDEX)
+            && let Some(concurrently) = behind(tokens, index)
+            && is_word(&tokens[concurrently], "concurrently")
+        {
+            tokens.remove(concurrently);
+        }
+        at += 1;
+    }
 }
 
 /// Writes out what `TABLE name` stands for.
