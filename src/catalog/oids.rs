@@ -24,6 +24,8 @@ pub const INFORMATION_SCHEMA: u32 = 12_900;
 pub const PUBLIC: u32 = 2200;
 /// The schema of PhantomDB's own tables.
 pub const PHANTOM: u32 = 12_901;
+/// The extension that stands for it where PostgreSQL's tools ask what is part of what.
+pub const EXTENSION: u32 = 12_902;
 /// The user that exists from the start.
 pub const SUPERUSER: u32 = 10;
 

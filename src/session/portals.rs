@@ -21,7 +21,7 @@ use super::prepared::{Name, PreparedText, fitted};
 use super::reading::Reading;
 use super::run::{Source, guarded, now_micros};
 use super::{Client, Interrupts, Session, Weight};
-use crate::router::{RowSink, Snapshot, Statement};
+use crate::router::{OpenQuery, RowSink, Snapshot, Statement};
 use crate::sql::{OutputColumn, Planned, PlannedKind};
 use futures::future::{LocalBoxFuture, ready};
 use model::batch::Batch;
@@ -388,6 +388,17 @@ impl Session {
         goes_back: bool,
         snapshot: Option<Timestamp>,
     ) -> Result<(Reading, Option<Mark>), SqlError> {
+        let (query, mark) = self.open_rows(planned, parameters, snapshot)?;
+        Ok((Reading::of_query(query, goes_back, self.host.router.reserve()), mark))
+    }
+
+    /// The same, for one who reads all of it at once.
+    pub(super) fn open_rows(
+        &mut self,
+        planned: &Planned,
+        parameters: Arc<[Value]>,
+        snapshot: Option<Timestamp>,
+    ) -> Result<(OpenQuery, Option<Mark>), SqlError> {
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (transaction, now) = match &mut self.open {
             Some(open) => {
@@ -408,10 +419,8 @@ impl Session {
             presence,
             backends,
         };
-        let router = &self.host.router;
-        let query = router.open_query(&statement, transaction)?;
-        let reading = Reading::of_query(query, goes_back, router.reserve());
-        Ok((reading, transaction.map(|(_, mark)| mark)))
+        let query = self.host.router.open_query(&statement, transaction)?;
+        Ok((query, transaction.map(|(_, mark)| mark)))
     }
 
     /// Opens a query that was bound by the protocol and is fetched from by SQL.

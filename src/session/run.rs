@@ -72,6 +72,7 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Declare(declare) if !declare.hold => {
             Step::InTransaction { name: "DECLARE CURSOR", more }
         }
+        PlannedKind::LockTables => Step::InTransaction { name: "LOCK TABLE", more },
         // Its rows come in pieces, which are one transaction.
         PlannedKind::CopyIn(_) => Step::Work { more: true },
         _ => Step::Work { more },
@@ -375,11 +376,15 @@ impl Session {
                 }
                 Ok(Done::tagged(&planned.tag(0)))
             }
-            PlannedKind::SetConfig(calls) => {
-                let values = self.set_config(calls, &parameters)?;
-                let types = vec![DataType::Text; values.len()];
-                client.rows(Batch::from_rows(&types, &[values])).await?;
-                Ok(Done { rows: 1, tag: planned.tag(1) })
+            PlannedKind::SetConfig(_) => {
+                let (planned, _pass) = self.admit(source, planned).await?;
+                let rows = self.set_configs(&planned, parameters, client).await?;
+                Ok(Done { rows, tag: planned.tag(rows) })
+            }
+            // The transaction stays inside the gates of the tables.
+            PlannedKind::LockTables => {
+                let (planned, _pass) = self.admit(source, planned).await?;
+                Ok(Done::tagged(&planned.tag(0)))
             }
             PlannedKind::Unlisten => Ok(Done::tagged(&planned.tag(0))),
             PlannedKind::Prepare(plan) => {

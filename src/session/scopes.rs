@@ -5,14 +5,15 @@
 
 use super::block::Warning;
 use super::identity::SettingChange;
-use super::run::now_micros;
 use super::settings::{is_of_transaction, of_transaction};
 use super::{Client, Open, Session, Settings};
 use crate::router::Snapshot;
-use crate::sql::{Planned, PlannedKind, SetConfigCall, SetStatement, unsupported_isolation};
+use crate::sql::{Planned, PlannedKind, SET_CONFIG_ARGUMENTS, SetStatement, unsupported_isolation};
+use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::id::CatalogVersion;
 use model::time::Timestamp;
+use model::types::DataType;
 use model::value::Value;
 use std::sync::Arc;
 
@@ -74,51 +75,70 @@ impl Session {
         modes.iter().try_for_each(|mode| self.change_setting(mode, client))
     }
 
-    /// `set_config`: the values that the settings have then. Without a value it is the default.
+    /// `SELECT set_config(...)`: of each row the values that the settings have then. Without a value
+    /// it is the default. How many rows there were.
     ///
     /// # Errors
-    /// 22004 for no name, and those of [`Session::change_setting`].
-    pub(super) fn set_config(
+    /// 22004 for no name, and those of [`Session::change_setting`] and of the query.
+    pub(super) async fn set_configs(
         &mut self,
-        calls: &[SetConfigCall],
-        parameters: &Arc<[Value]>,
-    ) -> Result<Vec<Value>, SqlError> {
-        let mut values = Vec::with_capacity(calls.len());
-        for SetConfigCall { arguments } in calls {
-            let (router, now) = (&self.host.router, now_micros());
-            let given = router.constants(arguments, parameters.clone(), now, &self.identity)?;
-            let text = |value: &Value| match value {
-                Value::Text(text) => Some(text.to_string()),
-                _ => None,
-            };
-            let Some(name) = text(&given[0]) else {
-                return Err(SqlError::new(
-                    SqlState::NULL_VALUE_NOT_ALLOWED,
-                    "SET requires parameter name",
-                ));
-            };
-            let (name, value) = (name.to_lowercase(), text(&given[1]));
-            let local = matches!(given[2], Value::Bool(true));
-            self.check_sets(&[SetStatement { name: name.clone(), value: value.clone(), local }])?;
-            let is_gone = self.open.is_none() && (local || is_of_transaction(&name));
-            let shown = match is_gone {
-                true => {
-                    let mut changed = self.settings.clone();
-                    let change = self.setting_change(&name, value.as_deref())?;
-                    change.apply(&mut changed)?;
-                    match change {
-                        SettingChange::Value(..) => changed.show(&name)?,
-                        _ => value.unwrap_or_default(),
-                    }
-                }
-                false => {
-                    self.scope_setting(&name, value.as_deref(), local)?;
-                    self.shown(&name)?
-                }
-            };
-            values.push(Value::text(shown.as_str()));
+        planned: &Planned,
+        parameters: Arc<[Value]>,
+        client: &mut dyn Client,
+    ) -> Result<u64, SqlError> {
+        let PlannedKind::SetConfig(query) = &planned.kind else {
+            return Err(SqlError::internal("set_config is planned again as something else"));
+        };
+        let kind = PlannedKind::Query(query.clone());
+        let calls = Planned { kind, ..planned.clone() };
+        let (mut query, _) = self.open_rows(&calls, parameters, self.snapshot())?;
+        let types = vec![DataType::Text; planned.columns.len()];
+        let mut count = 0;
+        while let Some(batch) = query.next().await? {
+            let mut rows = Vec::with_capacity(batch.rows());
+            for row in 0..batch.rows() {
+                let values = batch.row(row);
+                let shown = values.chunks(SET_CONFIG_ARGUMENTS).map(|call| self.set_config(call));
+                rows.push(shown.collect::<Result<Vec<Value>, _>>()?);
+            }
+            count += rows.len() as u64;
+            client.rows(Batch::from_rows(&types, &rows)).await?;
         }
-        Ok(values)
+        Ok(count)
+    }
+
+    /// One call: name, value, and whether the change ends with the transaction.
+    fn set_config(&mut self, arguments: &[Value]) -> Result<Value, SqlError> {
+        let text = |at: usize| match arguments.get(at) {
+            Some(Value::Text(text)) => Some(text.to_string()),
+            _ => None,
+        };
+        let Some(name) = text(0) else {
+            return Err(SqlError::new(
+                SqlState::NULL_VALUE_NOT_ALLOWED,
+                "SET requires parameter name",
+            ));
+        };
+        let (name, value) = (name.to_lowercase(), text(1));
+        let local = matches!(arguments.get(2), Some(Value::Bool(true)));
+        self.check_sets(&[SetStatement { name: name.clone(), value: value.clone(), local }])?;
+        let is_gone = self.open.is_none() && (local || is_of_transaction(&name));
+        let shown = match is_gone {
+            true => {
+                let mut changed = self.settings.clone();
+                let change = self.setting_change(&name, value.as_deref())?;
+                change.apply(&mut changed)?;
+                match change {
+                    SettingChange::Value(..) => changed.show(&name)?,
+                    _ => value.unwrap_or_default(),
+                }
+            }
+            false => {
+                self.scope_setting(&name, value.as_deref(), local)?;
+                self.shown(&name)?
+            }
+        };
+        Ok(Value::text(shown.as_str()))
     }
 
     fn keep_setting(

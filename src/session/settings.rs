@@ -52,9 +52,15 @@ const fn row(name: &'static str, default: &'static str, takes: Takes, help: &'st
 }
 
 /// In the order of `SHOW ALL`.
-const ROWS: [Row; 26] = [
+const ROWS: [Row; 33] = [
     row("application_name", "", Takes::Text, "What the client calls itself."),
     row("bytea_output", "hex", Takes::Only(&["hex"]), "Format of bytea in text."),
+    row(
+        "check_function_bodies",
+        "on",
+        Takes::Bool,
+        "Whether functions are checked as they are made; none can be.",
+    ),
     row("client_encoding", "UTF8", Takes::Utf8, "Encoding of text on the wire."),
     row(
         "client_min_messages",
@@ -78,6 +84,12 @@ const ROWS: [Row; 26] = [
         "What PostgreSQL would keep tables in.",
     ),
     row(
+        "default_tablespace",
+        "",
+        Takes::Only(&["", "pg_default"]),
+        "Where new tables lie: in the data folder.",
+    ),
+    row(
         "default_transaction_deferrable",
         "off",
         Takes::Bool,
@@ -91,11 +103,29 @@ const ROWS: [Row; 26] = [
     ),
     row("default_transaction_read_only", "off", Takes::Bool, "Whether new transactions only read."),
     row("extra_float_digits", "1", Takes::OneOf(&["0", "1", "2", "3"]), "Floats are exact anyway."),
+    row(
+        "idle_in_transaction_session_timeout",
+        "0",
+        Takes::Only(&["0", "0ms", "0s"]),
+        "Sessions that wait in a transaction for so long would end; none does.",
+    ),
     row("integer_datetimes", "on", Takes::Nothing, "Times are integers."),
     row("intervalstyle", "postgres", Takes::Only(&["postgres"]), "Format of intervals in text."),
     row("lc_collate", "C", Takes::Nothing, "Order of text."),
     row("lc_ctype", "C", Takes::Nothing, "Classes of characters."),
+    row(
+        "lock_timeout",
+        "0",
+        Takes::Only(&["0", "0ms", "0s"]),
+        "Statements that wait for a lock for so long would fail; see the node's own limit.",
+    ),
     row("max_identifier_length", "63", Takes::Nothing, "Most bytes of a name."),
+    row(
+        "row_security",
+        "on",
+        Takes::OneOf(&["on", "off"]),
+        "Whether policies on rows apply; there are none.",
+    ),
     row(
         "search_path",
         SearchPath::DEFAULT,
@@ -118,6 +148,12 @@ const ROWS: [Row; 26] = [
         "Statements that take longer are cancelled; 0 is for ever.",
     ),
     row(
+        "synchronize_seqscans",
+        "off",
+        Takes::Only(&["off", "false", "no", "0"]),
+        "Whether readers of whole tables share their way; they do not.",
+    ),
+    row(
         "timezone",
         "UTC",
         Takes::Only(&["UTC", "Etc/UTC", "GMT", "+00:00", "0"]),
@@ -136,6 +172,12 @@ const ROWS: [Row; 26] = [
         "Isolation of the current transaction.",
     ),
     row("transaction_read_only", "off", Takes::Bool, "Whether the current transaction only reads."),
+    row(
+        "xmloption",
+        "content",
+        Takes::OneOf(&["content", "document"]),
+        "How XML is read; there is no such type.",
+    ),
     row("phantomdb_version", env!("CARGO_PKG_VERSION"), Takes::Nothing, "Version of this server."),
 ];
 

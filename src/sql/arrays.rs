@@ -61,6 +61,12 @@ impl Binder<'_> {
             return self.bind_jsonb_subscripts(array, chain, scope, slots);
         }
         let Some(element) = data_type.element() else {
+            if let (DataType::Name, [AccessExpr::Subscript(Subscript::Index { index })]) =
+                (data_type, chain)
+            {
+                let index = self.subscript(index, scope, slots)?;
+                return self.call("name byte", vec![array, index]);
+            }
             return Err(SqlError::new(
                 SqlState::DATATYPE_MISMATCH,
                 format!(

@@ -44,6 +44,9 @@ pub struct Binder<'a> {
     inside_view: Cell<bool>,
     /// In which schemas names without one are sought; inside of a view those of the view.
     pub(super) path: RefCell<Rc<ActivePath>>,
+    /// Types of the columns that literals and parameters of the next query become, if it is a plain
+    /// `SELECT`: those of the table that its rows go into.
+    pub(super) wanted_types: RefCell<Vec<DataType>>,
     /// Whether what is bound is a default or a check, which every session runs.
     pub(super) stored: Cell<bool>,
     /// The relations that the text names, where they are asked for.
@@ -117,6 +120,7 @@ impl<'a> Binder<'a> {
             checked_as: Cell::new(settings.actor.role),
             inside_view: Cell::new(false),
             path: RefCell::new(Rc::new(path)),
+            wanted_types: RefCell::default(),
             stored: Cell::new(false),
             named_relations: RefCell::default(),
             ctes: RefCell::default(),

@@ -94,7 +94,7 @@ impl Binder<'_> {
     }
 
     /// `current_schema`: where what has no schema is made.
-    pub(super) fn current_schema(&self) -> Result<Expression, SqlError> {
+    fn current_schema(&self) -> Result<Expression, SqlError> {
         self.refuse_in_stored("current_schema")?;
         let schema = self.path.borrow().creation().map(str::to_owned);
         Ok(Expression::Literal(Value::from(schema), DataType::Name))

@@ -5,6 +5,7 @@
 //! possible is decided by [`crate::catalog::change`], which knows the catalog.
 
 use super::SessionSettings;
+use super::expression::unnested;
 use super::names::{check_new, fold, relation_name, single_name};
 use super::types::data_type;
 use crate::catalog::stored::Action;
@@ -626,7 +627,7 @@ fn new_column(
             ColumnOption::PrimaryKey(_) => NewConstraintKind::PrimaryKey(vec![name.clone()]),
             ColumnOption::Unique(_) => NewConstraintKind::Unique(vec![name.clone()]),
             ColumnOption::Check(check) => {
-                let text = check.expr.to_string();
+                let text = unnested(&check.expr).to_string();
                 NewConstraintKind::Check { text, column: Some(name.clone()) }
             }
             ColumnOption::ForeignKey(key) => foreign_key(key, vec![name.clone()], settings)?,
@@ -658,7 +659,7 @@ fn table_constraint(
             (&key.name, NewConstraintKind::Unique(plain_columns(&key.columns)?))
         }
         TableConstraint::Check(check) => {
-            let text = check.expr.to_string();
+            let text = unnested(&check.expr).to_string();
             (&check.name, NewConstraintKind::Check { text, column: None })
         }
         TableConstraint::ForeignKey(key) => {

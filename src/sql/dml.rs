@@ -204,6 +204,8 @@ impl Binder<'_> {
         {
             return self.bind_insert_values(table, targets, named, values);
         }
+        let wanted = targets.iter().map(|&ordinal| table.columns[ordinal].data_type);
+        self.wanted_types.replace(wanted.collect());
         let BoundQuery { plan, columns } = self.bind_query(query, None)?;
         let targets = targets_of(targets, named, columns.len())?;
         let mut values = Vec::with_capacity(targets.len());
@@ -551,7 +553,7 @@ impl Binder<'_> {
         let source = rename(table_source(table), Some(name), None)?;
         let scope = Scope { columns: source.columns, parent: None };
         let mut slots = plain_slots("RETURNING");
-        let items = self.bind_items(items, &scope, &mut slots)?;
+        let items = self.bind_items(items, &[], &scope, &mut slots)?;
         refuse_sequences(items.iter().map(|(_, value)| value), "RETURNING")?;
         let columns = items
             .iter()

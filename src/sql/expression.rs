@@ -37,18 +37,8 @@ impl Binder<'_> {
         slots: &mut Slots,
     ) -> Result<Expression, SqlError> {
         match expression {
-            // Functions that are called without parentheses, which the parser does not know.
-            Expr::Identifier(name)
-                if name.quote_style.is_none()
-                    && name.value.eq_ignore_ascii_case("current_role") =>
-            {
-                self.call("current_role", Vec::new())
-            }
-            Expr::Identifier(name)
-                if name.quote_style.is_none()
-                    && name.value.eq_ignore_ascii_case("current_schema") =>
-            {
-                self.current_schema()
+            Expr::Identifier(name) if let Some(function) = called_bare(name) => {
+                self.call(function, Vec::new())
             }
             Expr::Identifier(name) => {
                 check_not_reserved(name)?;
@@ -632,11 +622,19 @@ fn quantifiable(operator: &ast::BinaryOperator) -> Result<BinaryOperator, SqlErr
         .ok_or_else(|| SqlError::unsupported(format!("the operator {operator} before ANY or ALL")))
 }
 
-fn unnested(mut expression: &Expr) -> &Expr {
+/// An expression without the parentheses around it.
+pub(super) fn unnested(mut expression: &Expr) -> &Expr {
     while let Expr::Nested(inner) = expression {
         expression = inner;
     }
     expression
+}
+
+/// A function that is called without parentheses, which the parser does not know.
+fn called_bare(name: &ast::Ident) -> Option<&'static str> {
+    let called = |function: &&str| name.value.eq_ignore_ascii_case(function);
+    let known = ["current_role", "current_schema"];
+    known.into_iter().find(called).filter(|_| name.quote_style.is_none())
 }
 
 /// Strings compare by their bytes: only the collations that say so exist.

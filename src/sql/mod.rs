@@ -37,6 +37,7 @@ mod functions;
 mod grouping;
 mod jsonb;
 mod key_order;
+mod lock;
 pub mod logical;
 mod maintenance;
 mod names;
@@ -82,7 +83,7 @@ pub use query::BoundQuery;
 pub use reg::{NamedObject, catalog_objects};
 pub(crate) use renaming::{Renamed, renamed_in};
 pub(crate) use sequence_text::{oids_in as sequence_oids_in, with_oids as with_sequence_oids};
-pub use set_config::SetConfigCall;
+pub use set_config::SET_CONFIG_ARGUMENTS;
 pub use statement::{
     Discard, Planned, PlannedKind, PointRead, QueryPlan, SequenceUse, SessionValue, SetStatement,
     plan,

@@ -30,10 +30,14 @@ impl Binder<'_> {
         outer: Option<&Scope<'_>>,
     ) -> Result<BoundQuery, SqlError> {
         refuse_clauses(query)?;
+        let wanted = self.wanted_types.take();
         let ctes = self.ctes.borrow().len();
         let bound = self.nested(|| {
             if let Some(with) = &query.with {
                 self.bind_with(with, outer)?;
+            }
+            if matches!(*query.body, SetExpr::Select(_)) {
+                self.wanted_types.replace(wanted);
             }
             self.bind_body(query, outer)
         });

@@ -47,11 +47,12 @@ impl Binder<'_> {
         outer: Option<&Scope<'_>>,
     ) -> Result<BoundQuery, SqlError> {
         refuse_clauses(select)?;
+        let wanted = self.wanted_types.take();
         let Source { plan, columns } = self.bind_from(&select.from, outer)?;
         let scope = Scope { columns, parent: outer };
         let mut plan = self.bind_where(plan, select.selection.as_ref(), &scope)?;
         let mut slots = Slots { takes_sets: true, ..Slots::default() };
-        let items = self.bind_items(&select.projection, &scope, &mut slots)?;
+        let items = self.bind_items(&select.projection, &wanted, &scope, &mut slots)?;
         slots.takes_sets = false;
         let groups = self.bind_groups(&select.group_by, &items, &select.projection, &scope)?;
         let having = match &select.having {
@@ -102,23 +103,29 @@ impl Binder<'_> {
         Ok(plan.filter(condition))
     }
 
-    /// The select list: names and expressions, `*` spelled out.
+    /// The select list: names and expressions, `*` spelled out. What nothing else gives a type has the
+    /// one that is wanted in its place, and otherwise is text.
     pub(super) fn bind_items(
         &self,
         items: &[SelectItem],
+        wanted: &[DataType],
         scope: &Scope<'_>,
         slots: &mut Slots,
     ) -> Result<Vec<(String, Expression)>, SqlError> {
         let mut bound = Vec::with_capacity(items.len());
+        let decided = |value: Expression, at: usize| match wanted.get(at) {
+            Some(&wanted) if value.data_type() == DataType::Unknown => self.decide(value, wanted),
+            _ => self.decided(value),
+        };
         for item in items {
             match item {
                 SelectItem::UnnamedExpr(expression) => {
                     let value = self.bind(expression, scope, slots)?;
-                    bound.push((output_name(expression), self.decided(value)));
+                    bound.push((output_name(expression), decided(value, bound.len())));
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
                     let value = self.bind(expr, scope, slots)?;
-                    bound.push((fold(alias), self.decided(value)));
+                    bound.push((fold(alias), decided(value, bound.len())));
                 }
                 SelectItem::Wildcard(options) => {
                     refuse_wildcard_options(options)?;

@@ -1,74 +1,65 @@
 //! `SELECT set_config(name, value, is_local)`: `SET` as a query, which drivers and dumps send.
 //!
-//! The settings are the session's, and expressions know no session. So a query that is nothing but
-//! calls of it becomes a statement of its own; anywhere else there is no such function.
+//! The settings are the session's, and expressions know no session. So a query whose columns are all
+//! calls of it becomes a query of their arguments, and the session does with each row what it says;
+//! anywhere else there is no such function.
 
 use super::OutputColumn;
 use super::binder::{Binder, Coercion};
 use super::expression::call_name;
 use super::names::fold;
+use super::physical::physical;
+use super::query::BoundQuery;
 use super::rules;
-use super::scope::Scope;
-use super::slots::{Refusals, Slots};
-use super::statement::PlannedKind;
+use super::statement::{PlannedKind, query_plan};
 use model::error::SqlError;
 use model::expression::Expression;
 use model::types::DataType;
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SelectItem};
 
-/// One call: expressions without columns for the name, the value and whether the change ends with
-/// the transaction.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SetConfigCall {
-    /// text, text, boolean
-    pub arguments: [Expression; 3],
-}
+/// How many columns are the arguments of one call: text, text, boolean.
+pub const SET_CONFIG_ARGUMENTS: usize = 3;
+const TYPES: [DataType; SET_CONFIG_ARGUMENTS] = [DataType::Text, DataType::Text, DataType::Bool];
 
 impl Binder<'_> {
-    /// The calls and their columns; `None` where the query is anything else.
+    /// The query of the arguments, and the columns of the calls; `None` where the query is another.
     pub(super) fn bind_set_config(
         &self,
         query: &ast::Query,
     ) -> Result<Option<(PlannedKind, Vec<OutputColumn>)>, SqlError> {
-        let Some(written) = calls(query) else { return Ok(None) };
+        let Some(calls) = calls(query) else { return Ok(None) };
         self.uncacheable.set(true);
-        let clause = "the arguments of set_config";
-        let refusals =
-            Refusals { aggregates: Some(clause), windows: Some(clause), subqueries: Some(clause) };
-        let mut slots = Slots::refusing(refusals);
-        let (mut bound, mut columns) = (Vec::new(), Vec::new());
-        for (name, arguments) in written {
-            let types = [DataType::Text, DataType::Text, DataType::Bool];
-            let mut one = |at: usize| {
-                let argument = self.bind(arguments[at], &Scope::default(), &mut slots)?;
-                let mut argument = self.coerce(argument, types[at], Coercion::Implicit)?;
-                rules::fold(&mut argument);
-                Ok::<_, SqlError>(argument)
-            };
-            bound.push(SetConfigCall { arguments: [one(0)?, one(1)?, one(2)?] });
-            columns.push(OutputColumn { name, data_type: DataType::Text });
+        let arguments = calls.iter().flat_map(|(_, arguments)| arguments);
+        let arguments = arguments.map(|argument| SelectItem::UnnamedExpr((*argument).clone()));
+        let arguments: Vec<SelectItem> = arguments.collect();
+        self.wanted_types.replace(calls.iter().flat_map(|_| TYPES).collect());
+        let mut query_of_arguments = query.clone();
+        if let ast::SetExpr::Select(select) = &mut *query_of_arguments.body {
+            select.projection = arguments;
         }
-        Ok(Some((PlannedKind::SetConfig(bound), columns)))
+        let BoundQuery { plan, columns } = self.bind_query(&query_of_arguments, None)?;
+        let given = columns.iter().zip(TYPES.iter().cycle()).enumerate();
+        let given = given.map(|(at, (column, &target))| {
+            self.coerce(Expression::column(at, column.data_type), target, Coercion::Implicit)
+        });
+        let plan = plan.project(given.collect::<Result<_, _>>()?);
+        let columns = calls.into_iter();
+        let columns = columns.map(|(name, _)| OutputColumn { name, data_type: DataType::Text });
+        let query = query_plan(physical(rules::optimize(plan)));
+        Ok(Some((PlannedKind::SetConfig(query), columns.collect())))
     }
 }
 
-/// The calls that the query consists of, each with the name of its column.
-fn calls(query: &ast::Query) -> Option<Vec<(String, [&Expr; 3])>> {
+/// The calls that the query's columns are, each with its name.
+fn calls(query: &ast::Query) -> Option<Vec<(String, [&Expr; SET_CONFIG_ARGUMENTS])>> {
     let ast::SetExpr::Select(select) = &*query.body else { return None };
-    let alone = select.from.is_empty()
-        && select.selection.is_none()
-        && select.having.is_none()
-        && select.distinct.is_none()
-        && query.with.is_none()
-        && query.order_by.is_none()
-        && query.limit_clause.is_none();
-    if !alone {
+    if select.distinct.is_some() || query.order_by.is_some() {
         return None;
     }
     select.projection.iter().map(call).collect()
 }
 
-fn call(item: &SelectItem) -> Option<(String, [&Expr; 3])> {
+fn call(item: &SelectItem) -> Option<(String, [&Expr; SET_CONFIG_ARGUMENTS])> {
     let (expression, name) = match item {
         SelectItem::UnnamedExpr(expression) => (expression, "set_config".to_owned()),
         SelectItem::ExprWithAlias { expr, alias } => (expr, fold(alias)),

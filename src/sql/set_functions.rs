@@ -16,6 +16,9 @@ use model::value::Value;
 use shards::exec::functions::{is_set_function, resolve_set};
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, TableAlias, TableFactor};
 
+/// The function that makes rows of options `name=value`.
+const OPTIONS: &str = "pg_options_to_table";
+
 /// A function in `FROM`.
 pub(super) struct TableCall<'q> {
     name: String,
@@ -132,6 +135,13 @@ impl Binder<'_> {
             let each = arguments.into_iter().map(|array| self.set_call("unnest", vec![array]));
             return each.collect();
         }
+        if call.name == OPTIONS && arguments.len() == 1 {
+            let parts = ["option names", "option values"].map(|part| {
+                let part = self.call(part, arguments.clone())?;
+                self.set_call("unnest", vec![part])
+            });
+            return parts.into_iter().collect();
+        }
         if is_set_function(&call.name) {
             return Ok(vec![self.set_call(&call.name, arguments)?]);
         }
@@ -201,6 +211,9 @@ fn output_columns(call: &TableCall<'_>, calls: &[SetCall]) -> Result<Vec<ScopeCo
     let first = if calls.len() == 1 { relation.clone() } else { call.name.clone() };
     let mut columns: Vec<(String, DataType)> =
         calls.iter().map(|call| (first.clone(), call.data_type)).collect();
+    if let ([name, value], OPTIONS) = (columns.as_mut_slice(), call.name.as_str()) {
+        (name.0, value.0) = ("option_name".to_owned(), "option_value".to_owned());
+    }
     columns.extend(call.ordinality.then(|| ("ordinality".to_owned(), DataType::Int8)));
     let names = call.alias.map_or(&[][..], |alias| &alias.columns);
     if names.len() > columns.len() {

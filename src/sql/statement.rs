@@ -12,7 +12,6 @@ use super::physical::physical;
 use super::prepared::{ExecutePlan, PreparePlan};
 use super::query::BoundQuery;
 use super::rules;
-use super::set_config::SetConfigCall;
 use super::table_as::TableAsPlan;
 use super::transaction;
 use super::{OutputColumn, SessionSettings, VirtualTables};
@@ -139,8 +138,10 @@ pub enum PlannedKind {
     Discard(Discard),
     /// `UNLISTEN`, which nothing is to be done for: nobody listens.
     Unlisten,
-    /// `SELECT set_config(...)`
-    SetConfig(Vec<SetConfigCall>),
+    /// `LOCK TABLE`: no change of the schema takes place in its tables until the transaction ends.
+    LockTables,
+    /// `SELECT set_config(...)`: a query of the arguments of all calls.
+    SetConfig(QueryPlan),
     /// `SHOW`
     Show {
         /// The setting, or `all`.
@@ -403,6 +404,7 @@ pub(super) fn bind_statement(
         Statement::CreateTable(create) if create.query.is_some() => {
             without_rows(binder.bind_create_table_as(create, settings)?)
         }
+        Statement::Lock(lock) => without_rows(binder.bind_lock(lock)?),
         Statement::UNLISTEN { .. } => without_rows(PlannedKind::Unlisten),
         Statement::LISTEN { .. } => Err(no_notifications("LISTEN")),
         Statement::NOTIFY { .. } => Err(no_notifications("NOTIFY")),
@@ -593,6 +595,7 @@ impl Planned {
             PlannedKind::TableAs(plan) => plan.tag(rows),
             PlannedKind::Begin(_) => "BEGIN".to_owned(),
             PlannedKind::SetTransaction(_) => "SET".to_owned(),
+            PlannedKind::LockTables => "LOCK TABLE".to_owned(),
             PlannedKind::Unlisten => "UNLISTEN".to_owned(),
             PlannedKind::Commit => "COMMIT".to_owned(),
             PlannedKind::Rollback | PlannedKind::RollbackTo(_) => "ROLLBACK".to_owned(),

@@ -17,6 +17,7 @@ mod authentication;
 mod bounds;
 mod cursors;
 mod deadlocks;
+mod dump;
 mod leftovers;
 mod pgbench;
 mod privileges;

@@ -2,7 +2,7 @@
 //!
 //! The expected text is PostgreSQL 15's but for this: a check and a view print as they were
 //! written, the schema `phantom` and only one database are there, `public` belongs to the user,
-//! and no language is an extension.
+//! and the extension is that schema, not a language.
 
 use crate::tools;
 use std::path::{Path, PathBuf};

@@ -182,9 +182,22 @@ impl Draft<'_> {
     ) -> Result<(), SqlError> {
         let column = &table.columns[ordinal];
         let data_type = type_named(&column.data_type)?;
-        let name = self.free_name(table, std::slice::from_ref(&column.name), "seq");
-        let qualified =
-            QualifiedName { database: table.database.clone(), schema: table.schema.clone(), name };
+        let named = match wanted {
+            NewSequence::Identity { options, .. } => options.name.as_ref(),
+            NewSequence::Serial => None,
+        };
+        let qualified = match named {
+            Some(name) => {
+                let place = self.place(name)?;
+                self.require_free(&place)?;
+                place
+            }
+            None => QualifiedName {
+                database: table.database.clone(),
+                schema: table.schema.clone(),
+                name: self.free_name(table, std::slice::from_ref(&column.name), "seq"),
+            },
+        };
         let mut sequence = new_sequence(&qualified, data_type);
         sequence.access = Access::owned_by(table.access.owner);
         sequence.owned_by = Some((id.0, ordinal));

@@ -27,6 +27,36 @@ pub(super) fn acl(catalog: &Catalog, id: ObjectId) -> Value {
     })
 }
 
+/// Kinds of objects by the letters of `acldefault`: what everyone may with a new one, and its owner.
+const DEFAULTS: [(&str, &str, &str); 13] = [
+    ("c", "", ""),
+    ("r", "", "arwdDxt"),
+    ("s", "", "rwU"),
+    ("d", "Tc", "CTc"),
+    ("f", "X", "X"),
+    ("l", "U", "U"),
+    ("L", "", "rw"),
+    ("n", "", "UC"),
+    ("t", "", "C"),
+    ("F", "", "U"),
+    ("S", "", "U"),
+    ("T", "U", "U"),
+    ("p", "", "sA"),
+];
+
+/// The answers of `acldefault(kind, owner)`: kind, role, and the grants of a new object.
+pub(super) fn defaults(catalog: &Catalog) -> impl Iterator<Item = ([Value; 2], Value)> + '_ {
+    catalog.roles().iter().flat_map(|role| {
+        let (oid, owner) = (number(oids::object(role.id)), quoted(role.name()));
+        DEFAULTS.iter().map(move |(kind, everyone, own)| {
+            let granted = [("", *everyone), (&owner, *own)];
+            let granted = granted.iter().filter(|(_, privileges)| !privileges.is_empty());
+            let items = granted.map(|(name, may)| Value::text(format!("{name}={may}/{owner}")));
+            ([Value::text(*kind), oid.clone()], Value::array(items.collect()))
+        })
+    })
+}
+
 fn item(catalog: &Catalog, grant: &Grant) -> String {
     let name = |role: u32| match ObjectId(role) {
         PUBLIC => String::new(),

@@ -2,13 +2,13 @@
 
 use super::relations::{all_indexes, view_definitions};
 use super::shape::{self, number};
-use super::{comments, constraints, procedures};
+use super::{access, comments, constraints, procedures};
 use crate::catalog::postgres;
 use crate::catalog::{Catalog, Relation, Visible, oids};
 use crate::sql::{CatalogFunction, SessionSettings};
 use model::lookup::{LookupTable, Missing};
 use model::types::DataType::{self, Bool, Int4, Int8, Name, Oid, Text};
-use model::types::{RegKind, oid};
+use model::types::{ElementType, RegKind, oid};
 use model::value::Value;
 use shards::exec::operators::is_implicit_cast;
 
@@ -108,6 +108,8 @@ fn signature(name: &str, arguments: usize) -> Option<(Vec<DataType>, DataType)> 
         (name, 2) if PRIVILEGES.contains(&name) => (&[Text, Text], Bool),
         (name, 3) if PRIVILEGES.contains(&name) => (&[Text, Text, Text], Bool),
         ("pg_get_userbyid", 1) => (&[Oid], Name),
+        // Access lists are texts here.
+        ("acldefault", 2) => (&[DataType::InternalChar, Oid], DataType::Array(ElementType::Text)),
         ("pg_relation_is_publishable", 1) => (&[CLASS], Bool),
         ("pg_relation_size", 2) => (&[CLASS, Text], Int8),
         // A database by its name or its oid.
@@ -139,6 +141,11 @@ fn answers(
         "pg_get_userbyid" => {
             for role in catalog.roles().iter() {
                 table.insert(&[shape::number(oids::object(role.id))], Value::text(role.name()));
+            }
+        }
+        "acldefault" => {
+            for (key, items) in access::defaults(catalog) {
+                table.insert(&key, items);
             }
         }
         "pg_table_is_visible" => visible_relations(table, catalog, database, &visible()),

@@ -6,7 +6,8 @@
 //!  pg_catalog          every table and view of PostgreSQL 15        pg_catalog.columns
 //!                        pg_class, pg_attribute, pg_index, ...      relations.rs
 //!                        pg_constraint                              constraints.rs
-//!                        pg_sequence, pg_depend, ...                sequences.rs
+//!                        pg_sequence, pg_sequences                  sequences.rs
+//!                        pg_depend                                  dependencies.rs
 //!                        pg_type, pg_namespace, ...                 fixed.rs
 //!                        pg_roles, pg_auth_members, ...             roles.rs
 //!                        pg_proc, pg_aggregate                      procedures.rs
@@ -25,6 +26,7 @@
 mod access;
 mod comments;
 mod constraints;
+mod dependencies;
 mod fixed;
 mod functions;
 mod information_schema;
@@ -174,8 +176,10 @@ fn pg_table(
     settings: &SessionSettings,
 ) -> VirtualTable {
     let database = settings.database.as_str();
-    if shape.name == "pg_constraint" {
-        return constraints::table(shape, catalog, database);
+    match shape.name {
+        "pg_constraint" => return constraints::table(shape, catalog, database),
+        "pg_depend" => return dependencies::table(shape, catalog, database),
+        _ => {}
     }
     relations::table(shape, catalog, settings)
         .or_else(|| sequences::table(shape, catalog, database))

@@ -380,7 +380,7 @@ fn indexes(rows: &mut Rows, catalog: &Catalog, database: &str) {
     }
 }
 
-fn all_views<'a>(
+pub(super) fn all_views<'a>(
     catalog: &'a Catalog,
     database: &str,
 ) -> impl Iterator<Item = (&'a str, &'a View)> {

@@ -1,9 +1,8 @@
-//! Sequences and what depends on them: `pg_sequence`, `pg_sequences`, `pg_depend`,
+//! Sequences: `pg_sequence`, `pg_sequences`,
 //! `information_schema.sequences`, and the identity of columns.
 
-use super::relations::default_of;
+use super::access;
 use super::shape::{Rows, Shape, number};
-use super::{access, attribute_number, real_tables};
 use crate::catalog::{Catalog, Relation, Sequence, Visible, oids};
 use crate::sql::VirtualTable;
 use model::expression::Expression;
@@ -13,9 +12,6 @@ use model::types::{DataType, RegKind, oid};
 use model::value::Value;
 use shards::exec::functions::quote_identifier;
 use std::sync::Arc;
-
-const PG_CLASS: u32 = 1259;
-const PG_ATTRDEF: u32 = 2604;
 
 /// The table of that name in `pg_catalog`, where it is about sequences.
 pub(super) fn table(
@@ -27,14 +23,13 @@ pub(super) fn table(
     match shape.name {
         "pg_sequence" => definitions(&mut rows, catalog, database),
         "pg_sequences" => listed(&mut rows, catalog, database),
-        "pg_depend" => dependencies(&mut rows, catalog, database),
         _ => return None,
     }
     Some(rows.done())
 }
 
 /// All sequences of a database with their schemas.
-fn all<'c>(
+pub(super) fn all<'c>(
     catalog: &'c Catalog,
     database: &str,
 ) -> impl Iterator<Item = (&'c str, &'c Arc<Sequence>)> {
@@ -79,41 +74,11 @@ fn listed(rows: &mut Rows, catalog: &Catalog, database: &str) {
     }
 }
 
-fn dependencies(rows: &mut Rows, catalog: &Catalog, database: &str) {
-    let mut push = |class: u32, object: u32, on: u32, column: i64, kind: &'static str| {
-        rows.push([
-            ("classid", number(class)),
-            ("objid", number(object)),
-            ("objsubid", Value::Int(0)),
-            ("refclassid", number(PG_CLASS)),
-            ("refobjid", number(on)),
-            ("refobjsubid", Value::Int(column)),
-            ("deptype", Value::text(kind)),
-        ]);
-    };
-    for (_, sequence) in all(catalog, database) {
-        let Some((table, ordinal)) = owner(catalog, sequence) else { continue };
-        // An identity column has its sequence inside of it.
-        let kind = if table.columns[ordinal].identity.is_some() { "i" } else { "a" };
-        let column = attribute_number(table, ordinal);
-        push(PG_CLASS, sequence.oid(), oids::object(table.id), column, kind);
-    }
-    for (_, table) in real_tables(catalog, database) {
-        for ordinal in table.visible() {
-            let column = &table.columns[ordinal];
-            let Some(default) = default_of(column) else { continue };
-            let object = oids::part(table.id, &column.name);
-            let number = attribute_number(table, ordinal);
-            push(PG_ATTRDEF, object, oids::object(table.id), number, "a");
-            for sequence in called(catalog, default) {
-                push(PG_ATTRDEF, object, sequence.oid(), 0, "n");
-            }
-        }
-    }
-}
-
 /// The table and column that a sequence goes with.
-fn owner<'c>(catalog: &'c Catalog, sequence: &Sequence) -> Option<(&'c Arc<Table>, usize)> {
+pub(super) fn owner<'c>(
+    catalog: &'c Catalog,
+    sequence: &Sequence,
+) -> Option<(&'c Arc<Table>, usize)> {
     let (table, ordinal) = sequence.owned_by?;
     catalog.table(table).map(|table| (table, ordinal))
 }
@@ -128,7 +93,7 @@ fn named<'c>(catalog: &'c Catalog, expression: &Expression) -> Option<&'c Arc<Se
 }
 
 /// The sequences that an expression calls.
-fn called<'c>(catalog: &'c Catalog, expression: &Expression) -> Vec<&'c Arc<Sequence>> {
+pub(super) fn called<'c>(catalog: &'c Catalog, expression: &Expression) -> Vec<&'c Arc<Sequence>> {
     let mut found: Vec<_> = named(catalog, expression).into_iter().collect();
     expression.for_each_child(|child| found.extend(called(catalog, child)));
     found

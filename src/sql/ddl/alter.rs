@@ -3,7 +3,7 @@
 use super::sequence::{IdentityChange, identity_change};
 use super::storage::check_parameters;
 use super::{
-    AlterOperation, DdlStatement, NewSequence, SessionSettings, new_column, new_name, qualified,
+    AlterOperation, DdlStatement, SessionSettings, new_column, new_name, qualified,
     table_constraint,
 };
 use crate::sql::names::fold;
@@ -174,7 +174,7 @@ fn operation(
             out.push(AlterOperation::RenameConstraint { from: fold(old_name), to });
         }
         Operation::AlterColumn { column_name, op } => {
-            out.push(alter_column(fold(column_name), op, settings)?);
+            out.push(alter_column(fold(column_name), op)?);
         }
         other => return Err(SqlError::unsupported(format!("ALTER TABLE ... {other}"))),
     }
@@ -184,18 +184,8 @@ fn operation(
 fn alter_column(
     column: String,
     operation: &AlterColumnOperation,
-    settings: &SessionSettings,
 ) -> Result<AlterOperation, SqlError> {
     Ok(match operation {
-        AlterColumnOperation::AddGenerated {
-            generated_as: Some(generated_as),
-            sequence_options: options,
-        } => match super::sequence::identity(*generated_as, options.as_deref(), settings)? {
-            NewSequence::Identity { always, options } => {
-                AlterOperation::AddIdentity { column, always, options }
-            }
-            NewSequence::Serial => return Err(SqlError::internal("an identity that is none")),
-        },
         AlterColumnOperation::SetNotNull => AlterOperation::SetNullable { column, nullable: false },
         AlterColumnOperation::DropNotNull => AlterOperation::SetNullable { column, nullable: true },
         AlterColumnOperation::SetDefault { value } => {

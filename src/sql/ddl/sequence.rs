@@ -27,6 +27,7 @@ pub(in crate::sql) enum SequenceVerb {
 /// What is done with an identity column.
 #[derive(Debug, Clone)]
 pub(in crate::sql) enum IdentityChange {
+    Add { column: Ident, always: bool, options: Vec<WrittenOption> },
     Set { column: Ident, always: Option<bool>, options: Vec<WrittenOption> },
     Drop { column: Ident, if_exists: bool },
 }
@@ -45,6 +46,8 @@ pub(in crate::sql) enum WrittenOption {
     Cycle(bool),
     /// None: `OWNED BY NONE`.
     OwnedBy(Option<ObjectName>),
+    /// `SEQUENCE NAME`, of the sequence of an identity column.
+    Name(ObjectName),
 }
 
 /// Options of a sequence: those that are given.
@@ -68,6 +71,8 @@ pub struct SequenceOptions {
     pub cycle: Option<bool>,
     /// `OWNED BY` a table's column, or none.
     pub owned_by: Option<Option<(RelationName, String)>>,
+    /// `SEQUENCE NAME`: what a column's own is called.
+    pub name: Option<RelationName>,
 }
 
 /// What fills a column from a sequence of its own.
@@ -98,7 +103,7 @@ pub(in crate::sql) fn describe(
     settings: &SessionSettings,
 ) -> Result<DdlStatement, SqlError> {
     let name = qualified(&statement.name, settings)?;
-    let options = options(&statement.options, settings)?;
+    let options = nameless(options(&statement.options, settings)?)?;
     Ok(match &statement.verb {
         SequenceVerb::Create { temporary: true, .. } => {
             return Err(SqlError::unsupported("a temporary sequence"));
@@ -120,6 +125,11 @@ pub(super) fn identity_change(
 ) -> Result<AlterOperation, SqlError> {
     Ok(match change {
         IdentityChange::Set { column, always, options: written } => AlterOperation::SetIdentity {
+            column: fold(column),
+            always: *always,
+            options: Box::new(nameless(options(written, settings)?)?),
+        },
+        IdentityChange::Add { column, always, options: written } => AlterOperation::AddIdentity {
             column: fold(column),
             always: *always,
             options: Box::new(options(written, settings)?),
@@ -150,12 +160,27 @@ pub(super) fn options(
                 let owner = column.as_ref().map(|column| owner(column, settings)).transpose()?;
                 options.owned_by.replace(owner).is_none()
             }
+            WrittenOption::Name(name) => {
+                let name = qualified(name, settings)?;
+                new_name(name.name.clone())?;
+                options.name.replace(name).is_none()
+            }
         };
         if !fresh {
             return Err(SqlError::new(SqlState::SYNTAX_ERROR, "conflicting or redundant options"));
         }
     }
     Ok(options)
+}
+
+/// Options of a sequence that has its name elsewhere.
+fn nameless(options: SequenceOptions) -> Result<SequenceOptions, SqlError> {
+    match options.name {
+        None => Ok(options),
+        Some(_) => {
+            Err(SqlError::new(SqlState::SYNTAX_ERROR, "invalid sequence option SEQUENCE NAME"))
+        }
+    }
 }
 
 /// `[schema.]table.column`

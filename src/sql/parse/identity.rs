@@ -5,6 +5,7 @@ use super::words::{Parsed, accept, at};
 use crate::sql::ddl::{IdentityChange, WrittenOption};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
 
 /// `ALTER [COLUMN] name` and what is done with its identity. An error is that it is something else.
 pub(super) fn change(parser: &mut Parser<'_>) -> Parsed<IdentityChange> {
@@ -13,6 +14,19 @@ pub(super) fn change(parser: &mut Parser<'_>) -> Parsed<IdentityChange> {
     let column = parser.parse_identifier()?;
     if accept(parser, &["drop", "identity"]) {
         return Ok(IdentityChange::Drop { column, if_exists: accept(parser, &["if", "exists"]) });
+    }
+    if accept(parser, &["add", "generated"]) {
+        let always = accept(parser, &["always"]);
+        if !always && !accept(parser, &["by", "default"]) {
+            return parser.expected("ALWAYS or BY DEFAULT", parser.peek_token());
+        }
+        parser.expect_keywords(&[Keyword::AS, Keyword::IDENTITY])?;
+        let mut options = Vec::new();
+        if parser.consume_token(&Token::LParen) {
+            options = sequence::options(parser)?;
+            parser.expect_token(&Token::RParen)?;
+        }
+        return Ok(IdentityChange::Add { column, always, options });
     }
     let (mut always, mut options) = (None, Vec::new());
     loop {

@@ -1,6 +1,7 @@
 //! The grammar of `CREATE SEQUENCE` and `ALTER SEQUENCE`: options in any order, as PostgreSQL takes
 //! them.
 
+use super::words::accept;
 use crate::sql::ddl::{SequenceStatement, SequenceVerb, WrittenOption};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -39,7 +40,7 @@ fn create(parser: &mut Parser<'_>) -> Option<bool> {
 }
 
 /// All options up to what is none.
-fn options(parser: &mut Parser<'_>) -> Parsed<Vec<WrittenOption>> {
+pub(super) fn options(parser: &mut Parser<'_>) -> Parsed<Vec<WrittenOption>> {
     let mut options = Vec::new();
     while let Some(option) = option(parser)? {
         options.push(option);
@@ -61,6 +62,9 @@ pub(super) fn option(parser: &mut Parser<'_>) -> Parsed<Option<WrittenOption>> {
         Keyword::CYCLE,
         Keyword::OWNED,
     ];
+    if accept(parser, &["sequence", "name"]) {
+        return Ok(Some(WrittenOption::Name(parser.parse_object_name(false)?)));
+    }
     let Some(first) = parser.parse_one_of_keywords(&FIRST) else { return Ok(None) };
     Ok(Some(match first {
         Keyword::AS => WrittenOption::Type(parser.parse_data_type()?),

@@ -1,6 +1,6 @@
 //! Identifiers: how they are quoted, and how a qualified name is read.
 
-use super::Function;
+use super::{Call, Function};
 use model::error::{SqlError, SqlState};
 use model::types::DataType::{self, Bool, Text};
 use model::types::ElementType;
@@ -9,7 +9,11 @@ use model::value::Value;
 
 const TEXTS: DataType = DataType::Array(ElementType::Text);
 
-/// Those with a space in their name cannot be called: the binder puts them before lookups.
+/// Longest `name` in bytes, with the zero behind it.
+const NAME_BYTES: i64 = 64;
+
+/// Those with a space in their name cannot be called: the binder puts them before lookups, and makes
+/// `name[index]` and `pg_options_to_table` of them.
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("quote_ident", &[Text], Text, |c| Ok(Value::text(quote_identifier(c.text(0)?)))),
     Function::new("parse_ident", &[Text], TEXTS, |c| {
@@ -30,7 +34,36 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("operator name", &[Text], TEXTS, |c| Ok(operator_name(c.text(0)?))),
     Function::new("function signature", &[Text], TEXTS, |c| signature(c.text(0)?, false)),
     Function::new("operator signature", &[Text], TEXTS, |c| signature(c.text(0)?, true)),
+    // A name is an array of 64 characters of a byte each, from 0.
+    Function::new("name byte", &[DataType::Name, DataType::Int8], DataType::InternalChar, |c| {
+        let index = c.int(1)?;
+        if !(0..NAME_BYTES).contains(&index) {
+            return Ok(Value::Null);
+        }
+        let byte = c.text(0)?.as_bytes().get(usize::try_from(index).unwrap_or(usize::MAX)).copied();
+        Ok(Value::text(byte.filter(u8::is_ascii).map_or(String::new(), |b| char::from(b).into())))
+    }),
+    Function::new("option names", &[TEXTS], TEXTS, |c| options(c, |(name, _)| Value::text(name))),
+    Function::new("option values", &[TEXTS], TEXTS, |c| {
+        options(c, |(_, value)| value.map_or(Value::Null, Value::text))
+    }),
 ];
+
+/// What `part` takes of each `name=value` of an array.
+fn options(
+    call: &Call<'_>,
+    part: impl Fn((&str, Option<&str>)) -> Value,
+) -> Result<Value, SqlError> {
+    let Value::Array(options) = &call.values[0] else { return Ok(Value::Null) };
+    let one = |option: &Value| match option {
+        Value::Text(text) => part(match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        }),
+        _ => Value::Null,
+    };
+    Ok(Value::array(options.elements().iter().map(one).collect()))
+}
 
 fn not_an_identifier(text: &str) -> SqlError {
     SqlError::new(
