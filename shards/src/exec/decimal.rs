@@ -3,6 +3,7 @@
 //! away from zero. What comes of infinities and `NaN` stands in [`special`].
 
 mod special;
+mod transcendental;
 
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::{BigInt, Sign};
@@ -12,6 +13,7 @@ use model::types::NumericLimits;
 use std::borrow::Cow;
 
 pub use special::power as special_power;
+pub use transcendental::{exponential, logarithm, logarithm_for, power as real_power};
 
 /// Digits before the point that PostgreSQL's format holds.
 const WHOLE_DIGITS_MAX: u64 = 131_072;

@@ -116,6 +116,24 @@ pub fn power(a: &Numeric, b: &Numeric) -> Option<Result<Numeric, SqlError>> {
     Some(Ok(if sign_a < 0 && !is_even { Numeric::NEGATIVE_INFINITY } else { Numeric::INFINITY }))
 }
 
+/// `e` to the power of what has no digits.
+pub fn exponential(number: &Numeric) -> Numeric {
+    match number {
+        Numeric::Special(Special::NegativeInfinity) => Numeric::from(0),
+        other => other.clone(),
+    }
+}
+
+/// The logarithm of a number for a base where one of them has no digits; both are above zero.
+pub fn logarithm_for(base: &Numeric, number: &Numeric) -> Numeric {
+    match (base, number) {
+        _ if sign(base).is_none() || sign(number).is_none() => Numeric::NAN,
+        (Numeric::Special(_), Numeric::Special(_)) => Numeric::NAN,
+        (Numeric::Special(_), Finite(_)) => Numeric::from(0),
+        (Finite(_), _) => number.clone(),
+    }
+}
+
 pub fn to_f64(number: Special) -> f64 {
     match number {
         Special::NegativeInfinity => f64::NEG_INFINITY,

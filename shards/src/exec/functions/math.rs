@@ -61,6 +61,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::Float(number.sqrt()))
     }),
     float1("cbrt", |c| Ok(Value::Float(c.float(0)?.cbrt()))),
+    exact1("exp", |c| decimal::exponential(c.numeric(0)?).map(Value::Numeric)),
+    exact1("ln", |c| decimal::logarithm(c.numeric(0)?).map(Value::Numeric)),
+    exact1("log", |c| decimal_logarithm(c.numeric(0)?)),
+    exact1("log10", |c| decimal_logarithm(c.numeric(0)?)),
+    Function::new("log", &[EXACT, EXACT], EXACT, |c| {
+        decimal::logarithm_for(c.numeric(0)?, c.numeric(1)?).map(Value::Numeric)
+    }),
     float1("exp", |c| {
         let number = c.float(0)?;
         checked(number.exp(), number.is_finite())
@@ -134,6 +141,10 @@ fn greatest_divisor(a: i64, b: i64, data_type: DataType) -> Result<Value, SqlErr
         .ok_or_else(|| out_of_range(data_type))
 }
 
+fn decimal_logarithm(number: &Numeric) -> Result<Value, SqlError> {
+    decimal::logarithm_for(&Numeric::from(10), number).map(Value::Numeric)
+}
+
 fn logarithm_argument(number: f64) -> Result<f64, SqlError> {
     let message = if number == 0.0 {
         "cannot take logarithm of zero"
@@ -191,8 +202,10 @@ pub fn float_power(a: f64, b: f64) -> Result<f64, SqlError> {
     Ok(power)
 }
 
-/// As [`float_power`], exactly for whole exponents and to the precision of a double otherwise.
+/// As [`float_power`], exactly for whole exponents that are worth it, else with PostgreSQL's digits.
 pub fn numeric_power(a: &Numeric, b: &Numeric) -> Result<Numeric, SqlError> {
+    /// Digits behind the point of a power of zero.
+    const ZERO_SCALE: i64 = 16;
     if let Some(limit) = decimal::special_power(a, b) {
         return limit;
     }
@@ -203,8 +216,11 @@ pub fn numeric_power(a: &Numeric, b: &Numeric) -> Result<Numeric, SqlError> {
     if let Some(exact) = decimal::power(a, b) {
         return exact;
     }
-    let power = float_power(decimal::to_f64(a)?, decimal::to_f64(b)?)?;
-    let exact = decimal::from_float(power, 17)?;
-    let whole_digits = power.abs().log10().floor().max(0.0) as i64;
-    decimal::round(&exact, (16 - whole_digits).max(a.scale()).max(0))
+    let (Numeric::Finite(base), Numeric::Finite(exponent)) = (a, b) else {
+        return Err(SqlError::internal("a power of what has no digits"));
+    };
+    if *a == zero {
+        return decimal::round(&zero, ZERO_SCALE);
+    }
+    decimal::real_power(base, exponent)
 }
