@@ -220,7 +220,8 @@ pub(super) fn is_bound_call(name: &str, arguments: &[DataType]) -> bool {
         ("current_setting", [Text] | [Text, Bool])
         | ("set_config", [Text, Text, Bool])
         | ("pg_get_serial_sequence", [Text, Text])
-        | ("pg_partition_ancestors", [DataType::Reg(RegKind::Class)]) => true,
+        | ("pg_partition_ancestors" | "pg_partition_tree", [DataType::Reg(RegKind::Class)])
+        | ("pg_options_to_table", [DataType::Array(ElementType::Text)]) => true,
         (name, arguments) => is_privilege_call(name, arguments.len()),
     }
 }

@@ -4,6 +4,7 @@
 use super::binder::Binder;
 use super::expression::call_name;
 use super::scope::Scope;
+use super::set_functions::answers_rows;
 use super::slots::{Slots, WindowSlot};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
@@ -53,6 +54,9 @@ impl Binder<'_> {
                 SqlState::WRONG_OBJECT_TYPE,
                 format!("{} is not an aggregate function", call.name),
             ));
+        }
+        if answers_rows(&call.name) {
+            return Err(SqlError::unsupported(format!("{} outside of FROM", call.name)));
         }
         if functions::is_set_function(&call.name) {
             return self.bind_set_call(function, &call.arguments, scope, slots);

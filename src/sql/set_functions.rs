@@ -14,10 +14,8 @@ use model::plan::{SetCall, SetFunction};
 use model::types::{DataType, ElementType, RegKind};
 use model::value::Value;
 use shards::exec::functions::{is_set_function, resolve_set};
+use shards::exec::operators::is_implicit_cast;
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, TableAlias, TableFactor};
-
-/// The function that makes rows of options `name=value`.
-const OPTIONS: &str = "pg_options_to_table";
 
 /// A function in `FROM`.
 pub(super) struct TableCall<'q> {
@@ -64,6 +62,20 @@ pub(super) fn array_behind(name: &str) -> Option<&'static str> {
         "regexp_split_to_table" => "regexp_split_to_array",
         _ => return None,
     })
+}
+
+/// The columns of a function that answers rows of several.
+fn row_columns(name: &str) -> &'static [&'static str] {
+    match name {
+        "pg_options_to_table" => &["option_name", "option_value"],
+        "pg_partition_tree" => &["relid", "parentrelid", "isleaf", "level"],
+        _ => &[],
+    }
+}
+
+/// Whether a function of this name answers rows of several columns: it stands in `FROM` only.
+pub(super) fn answers_rows(name: &str) -> bool {
+    !row_columns(name).is_empty()
 }
 
 fn plain_arguments(arguments: &[FunctionArg]) -> Result<Vec<&Expr>, SqlError> {
@@ -122,6 +134,41 @@ impl Binder<'_> {
         Ok(SetCall { function, arguments, data_type })
     }
 
+    /// The calls that make the columns of a function with several.
+    fn row_calls(
+        &self,
+        name: &str,
+        arguments: Vec<Expression>,
+    ) -> Result<Option<Vec<SetCall>>, SqlError> {
+        let class = DataType::Reg(RegKind::Class);
+        let given: Vec<DataType> = arguments.iter().map(Expression::data_type).collect();
+        let arrays = match (name, given.as_slice()) {
+            ("pg_options_to_table", [_]) => ["option names", "option values"]
+                .into_iter()
+                .map(|array| self.call(array, arguments.clone()))
+                .collect::<Result<Vec<_>, _>>()?,
+            // No table has partitions that PostgreSQL would call so. What is answered reads the
+            // argument all the same: it may be a column of an item before.
+            ("pg_partition_tree", [relation]) if is_implicit_cast(*relation, class) => {
+                let none = |element| {
+                    let operand = Box::new(self.decided(arguments[0].clone()));
+                    let read = Expression::IsNull { operand, negated: false };
+                    let data_type = DataType::Array(element);
+                    let nothing = Expression::Literal(Value::Null, data_type);
+                    Expression::Case { branches: vec![(read, nothing)], otherwise: None, data_type }
+                };
+                let class = ElementType::Reg(RegKind::Class);
+                [class, class, ElementType::Bool, ElementType::Int4].map(none).into()
+            }
+            _ => return Ok(None),
+        };
+        arrays
+            .into_iter()
+            .map(|array| self.set_call("unnest", vec![array]))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
     /// The calls of a function in `FROM`, over the columns of `scope`.
     fn table_calls(
         &self,
@@ -135,12 +182,10 @@ impl Binder<'_> {
             let each = arguments.into_iter().map(|array| self.set_call("unnest", vec![array]));
             return each.collect();
         }
-        if call.name == OPTIONS && arguments.len() == 1 {
-            let parts = ["option names", "option values"].map(|part| {
-                let part = self.call(part, arguments.clone())?;
-                self.set_call("unnest", vec![part])
-            });
-            return parts.into_iter().collect();
+        if answers_rows(&call.name)
+            && let Some(calls) = self.row_calls(&call.name, arguments.clone())?
+        {
+            return Ok(calls);
         }
         if is_set_function(&call.name) {
             return Ok(vec![self.set_call(&call.name, arguments)?]);
@@ -211,8 +256,8 @@ fn output_columns(call: &TableCall<'_>, calls: &[SetCall]) -> Result<Vec<ScopeCo
     let first = if calls.len() == 1 { relation.clone() } else { call.name.clone() };
     let mut columns: Vec<(String, DataType)> =
         calls.iter().map(|call| (first.clone(), call.data_type)).collect();
-    if let ([name, value], OPTIONS) = (columns.as_mut_slice(), call.name.as_str()) {
-        (name.0, value.0) = ("option_name".to_owned(), "option_value".to_owned());
+    for (column, name) in columns.iter_mut().zip(row_columns(&call.name)) {
+        column.0 = (*name).to_owned();
     }
     columns.extend(call.ordinality.then(|| ("ordinality".to_owned(), DataType::Int8)));
     let names = call.alias.map_or(&[][..], |alias| &alias.columns);

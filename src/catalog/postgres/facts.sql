@@ -29,7 +29,8 @@ delete from taken
         or proname ~ '(send|_xml|_xmlschema|xml|multirange|range_subdiff|regr_.*|_validator|sortsupport|_accum|_accum_inv|_combine|_hash|_hash_extended|_replication_slot)$'
         or proname ~ '(xml|to_tsv|to_tsq|tsrange|tstz|ts_debug|ts_parse|ts_stat|ts_token)'
         or prorettype = 'record'::regtype and proretset and proname like 'pg\_%'
-        or proname in ('loread', 'lowrite', 'acldefault', 'amvalidate', 'pg_stat_file',
+            and proname not in ('pg_options_to_table', 'pg_partition_tree')
+        or proname in ('loread', 'lowrite', 'amvalidate', 'pg_stat_file',
             'pg_backup_stop', 'pg_sequence_parameters', 'pg_prepared_xact', 'pg_nextoid',
             'pg_stop_making_pinned_objects', 'pg_import_system_collations',
             'pg_extension_config_dump', 'satisfies_hash_partition');

@@ -39,7 +39,7 @@ pub struct Function {
     pub language: &'static str,
     /// What is given to it and, of some, what it gives back.
     pub arguments: Vec<Argument>,
-    /// The oid of the result's type; that of `text` where the type does not exist here.
+    /// The oid of the result's type; that of `text` or its arrays where the type does not exist here.
     pub result: u32,
     /// `prosrc`; of a function in SQL its body.
     pub source: String,
@@ -313,7 +313,10 @@ fn read_function(line: &'static str) -> Option<Function> {
         rows: estimate(rows),
         language,
         arguments: arguments.map(read_argument).collect::<Option<_>>()?,
-        result: type_oid(result).unwrap_or_else(|| oid::oid(DataType::Text)),
+        result: type_oid(result).unwrap_or_else(|| match result.starts_with('_') {
+            true => oid::array_oid(DataType::Text),
+            false => oid::oid(DataType::Text),
+        }),
         source: source.replace("\\n", "\n"),
         description,
     })

@@ -64,13 +64,18 @@ select amproclefttype::regtype, amprocrighttype::regtype, amproc from pg_amproc 
 \dx nothing
 \dy
 \des
-\dew
-\deu
-\det
+\des+
+\dew+
+\deu+
+\det+
 \dRp
-\dRs
+\dRs+
 \dX
-\dD
+\dD+
+\dO+
+\dy+
+\dP+
+\dT+ void
 \dconfig nothing
 \dd
 \dl

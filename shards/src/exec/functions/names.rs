@@ -56,13 +56,16 @@ fn options(
 ) -> Result<Value, SqlError> {
     let Value::Array(options) = &call.values[0] else { return Ok(Value::Null) };
     let one = |option: &Value| match option {
-        Value::Text(text) => part(match text.split_once('=') {
+        Value::Text(text) => Ok(part(match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
-        }),
-        _ => Value::Null,
+        })),
+        _ => Err(SqlError::new(
+            SqlState::NULL_VALUE_NOT_ALLOWED,
+            "null array element not allowed in this context",
+        )),
     };
-    Ok(Value::array(options.elements().iter().map(one).collect()))
+    options.elements().iter().map(one).collect::<Result<_, _>>().map(Value::array)
 }
 
 fn not_an_identifier(text: &str) -> SqlError {

@@ -1,8 +1,9 @@
 //! Functions about the session and the server, and identifiers.
 
 use super::Function;
-use crate::exec::cast;
+use crate::exec::{cast, decimal};
 use model::error::{SqlError, SqlState};
+use model::numeric::Numeric;
 use model::types::DataType::{self, Bool, Int4, Int8, Text, Uuid};
 use model::types::oid;
 use model::value::Value;
@@ -11,10 +12,13 @@ use model::value::Value;
 const ENCODING: &str = "UTF8";
 const ENCODING_NUMBER: i64 = 6;
 
+/// Units of sizes, each 1,024 of the one before it, the first one of bytes.
+const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+/// What is shown in the next unit.
+const BYTES_MAX: u64 = 10 * 1024;
+
 /// A number of bytes in the greatest unit that leaves four or five digits, as PostgreSQL rounds it.
 fn pretty_size(bytes: i64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    const BYTES_MAX: u64 = 10 * 1024;
     if bytes.unsigned_abs() < BYTES_MAX {
         return format!("{bytes} bytes");
     }
@@ -25,6 +29,23 @@ fn pretty_size(bytes: i64) -> String {
             return format!("{} {unit}", (twice + twice.signum()) / 2);
         }
         twice /= 1024;
+    }
+    unreachable!("the last unit takes every size")
+}
+
+/// The same of a `numeric`, which may be no whole number and of any size.
+fn pretty_numeric(bytes: &Numeric) -> Result<String, SqlError> {
+    let whole = |number: u64| Numeric::from(number as i64);
+    if decimal::absolute(bytes) < whole(BYTES_MAX) {
+        return Ok(format!("{bytes} bytes"));
+    }
+    let mut twice = decimal::whole_quotient(bytes, &whole(512))?;
+    for unit in UNITS {
+        if decimal::absolute(&twice) < whole(2 * BYTES_MAX - 1) || unit == "PB" {
+            let rounded = decimal::add(&twice, &decimal::sign(&twice))?;
+            return Ok(format!("{} {unit}", decimal::whole_quotient(&rounded, &whole(2))?));
+        }
+        twice = decimal::whole_quotient(&twice, &whole(1024))?;
     }
     unreachable!("the last unit takes every size")
 }
@@ -108,6 +129,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("getdatabaseencoding", &[], DataType::Name, |_| Ok(Value::text(ENCODING)))
         .stable(),
     Function::new("pg_size_pretty", &[Int8], Text, |c| Ok(Value::text(pretty_size(c.int(0)?)))),
+    Function::new("pg_size_pretty", &[DataType::Numeric(None)], Text, |c| {
+        pretty_numeric(c.numeric(0)?).map(Value::text)
+    }),
     Function::new("format_type", &[DataType::Oid, Int4], Text, |c| {
         Ok(Value::text(type_name(c.int(0)?, c.int(1)?)))
     }),
