@@ -144,6 +144,9 @@ pub fn apply_ddl(
         DdlStatement::DropSchemas { database, names, if_exists, cascade } => {
             draft.drop_schemas(database, names, *if_exists, *cascade)?;
         }
+        DdlStatement::DropAbsent { kind, names, if_exists, .. } => {
+            names.iter().try_for_each(|name| draft.skip(*if_exists, kind, name))?;
+        }
         DdlStatement::CreateTable(new) => draft.create_table(new)?,
         DdlStatement::DropTables(drop) => draft.drop_tables(drop)?,
         DdlStatement::DropViews(drop) => draft.drop_views(drop)?,

@@ -5,7 +5,7 @@
 //! possible is decided by [`crate::catalog::change`], which knows the catalog.
 
 use super::SessionSettings;
-use super::expression::unnested;
+use super::expression::{check_collation, unnested};
 use super::names::{check_new, fold, relation_name, single_name};
 use super::types::data_type;
 use crate::catalog::stored::Action;
@@ -13,12 +13,14 @@ use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 use model::types::DataType;
 use role::RoleName;
-use sqlparser::ast::{self, ColumnOption, ObjectType, Statement, TableConstraint};
+use sqlparser::ast::{self, ColumnOption, Statement, TableConstraint};
 
 pub(crate) use super::names::NAME_BYTES_MAX;
 
 mod alter;
 mod comment;
+mod drop;
+mod index;
 mod like;
 pub mod privilege;
 pub mod role;
@@ -78,6 +80,17 @@ pub enum DdlStatement {
         if_exists: bool,
         /// With all that is in it.
         cascade: bool,
+    },
+    /// `DROP` of what there is none of, such as types that users make.
+    DropAbsent {
+        /// The word for it.
+        kind: &'static str,
+        /// The command tag.
+        tag: &'static str,
+        /// Their names.
+        names: Vec<String>,
+        /// Do nothing where there is none.
+        if_exists: bool,
     },
     /// `CREATE TABLE`
     CreateTable(NewTable),
@@ -392,6 +405,7 @@ impl DdlStatement {
             DdlStatement::DropDatabase { .. } => "DROP DATABASE",
             DdlStatement::CreateSchema { .. } => "CREATE SCHEMA",
             DdlStatement::DropSchemas { .. } => "DROP SCHEMA",
+            DdlStatement::DropAbsent { tag, .. } => tag,
             DdlStatement::CreateTable(_) => "CREATE TABLE",
             DdlStatement::DropTables(_) => "DROP TABLE",
             DdlStatement::DropViews(_) => "DROP VIEW",
@@ -419,11 +433,22 @@ pub fn describe(
 ) -> Result<DdlStatement, SqlError> {
     Ok(match statement {
         Statement::CreateTable(create) => DdlStatement::CreateTable(new_table(create, settings)?),
-        Statement::CreateIndex(create) => DdlStatement::CreateIndex(new_index(create, settings)?),
+        Statement::CreateIndex(create) => {
+            DdlStatement::CreateIndex(index::new_index(create, settings)?)
+        }
         Statement::CreateView(create) => DdlStatement::CreateView(new_view(create, settings)?),
         Statement::Drop { object_type, if_exists, names, cascade, .. } => {
-            drop_statement(object_type, names, *if_exists, *cascade, settings)?
+            drop::drop_statement(object_type, names, *if_exists, *cascade, settings)?
         }
+        Statement::DropDomain(domain) => {
+            drop::absent("type", "DROP DOMAIN", [&domain.name].into_iter(), domain.if_exists)?
+        }
+        Statement::DropExtension(extension) => DdlStatement::DropAbsent {
+            kind: "extension",
+            tag: "DROP EXTENSION",
+            names: extension.names.iter().map(fold).collect(),
+            if_exists: extension.if_exists,
+        },
         Statement::CreateSchema { schema_name, if_not_exists, .. } => {
             let (name, owner) = match schema_name {
                 ast::SchemaName::Simple(name) => (Some(name), None),
@@ -461,37 +486,6 @@ pub fn describe(
             let words: Vec<&str> = text.split_whitespace().take(WORDS_SHOWN).collect();
             return Err(SqlError::unsupported(format!("the statement {}", words.join(" "))));
         }
-    })
-}
-
-fn drop_statement(
-    object: &ObjectType,
-    names: &[ast::ObjectName],
-    if_exists: bool,
-    cascade: bool,
-    settings: &SessionSettings,
-) -> Result<DdlStatement, SqlError> {
-    let relations = || -> Result<DropRelations, SqlError> {
-        let names = names.iter().map(|name| qualified(name, settings));
-        Ok(DropRelations { names: names.collect::<Result<_, _>>()?, if_exists, cascade })
-    };
-    let single = || match names {
-        [name] => single_name(name),
-        _ => Err(SqlError::unsupported(format!("DROP {object} of several at once"))),
-    };
-    Ok(match object {
-        ObjectType::Table => DdlStatement::DropTables(relations()?),
-        ObjectType::View => DdlStatement::DropViews(relations()?),
-        ObjectType::Index => DdlStatement::DropIndexes(relations()?),
-        ObjectType::Sequence => DdlStatement::DropSequences(relations()?),
-        ObjectType::Database => DdlStatement::DropDatabase { name: single()?, if_exists },
-        ObjectType::Schema => DdlStatement::DropSchemas {
-            database: settings.database.clone(),
-            names: names.iter().map(single_name).collect::<Result<_, _>>()?,
-            if_exists,
-            cascade,
-        },
-        other => return Err(SqlError::unsupported(format!("DROP {other}"))),
     })
 }
 
@@ -635,6 +629,15 @@ fn new_column(
                 return Err(SqlError::unsupported("a generated column")
                     .hint("Give the column's values in INSERT, or a DEFAULT."));
             }
+            ColumnOption::Collation(collation) => {
+                check_collation(collation)?;
+                if !column.data_type.is_text() {
+                    let message =
+                        format!("collations are not supported by type {}", column.data_type);
+                    return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+                }
+                continue;
+            }
             other => return Err(SqlError::unsupported(format!("the column option {other}"))),
         };
         let name = option.name.as_ref().map(|name| new_name(fold(name))).transpose()?;
@@ -649,14 +652,14 @@ fn table_constraint(
 ) -> Result<NewConstraint, SqlError> {
     let (name, kind) = match constraint {
         TableConstraint::PrimaryKey(key) => {
-            let columns = plain_columns(&key.columns)?;
+            let columns = index::plain_columns(&key.columns)?;
             (&key.name, NewConstraintKind::PrimaryKey(columns))
         }
         TableConstraint::Unique(key) => {
             if key.nulls_distinct == ast::NullsDistinctOption::NotDistinct {
                 return Err(SqlError::unsupported("UNIQUE NULLS NOT DISTINCT"));
             }
-            (&key.name, NewConstraintKind::Unique(plain_columns(&key.columns)?))
+            (&key.name, NewConstraintKind::Unique(index::plain_columns(&key.columns)?))
         }
         TableConstraint::Check(check) => {
             let text = unnested(&check.expr).to_string();
@@ -704,53 +707,6 @@ fn action(action: Option<&ast::ReferentialAction>) -> Action {
     }
 }
 
-/// Columns of a key: names without an order.
-fn plain_columns(columns: &[ast::IndexColumn]) -> Result<Vec<String>, SqlError> {
-    let columns = columns.iter().map(index_column);
-    columns.map(|column| column.map(|(name, _)| name)).collect()
-}
-
-fn index_column(column: &ast::IndexColumn) -> Result<(String, bool), SqlError> {
-    let ast::Expr::Identifier(name) = &column.column.expr else {
-        return Err(SqlError::unsupported("an index on an expression"));
-    };
-    let key = super::functions::sort_key(
-        model::expression::Expression::column(0, DataType::Bool),
-        &column.column.options,
-    )?;
-    if key.nulls_first != key.descending {
-        return Err(SqlError::unsupported("NULLS FIRST or LAST against the index's order"));
-    }
-    Ok((fold(name), key.descending))
-}
-
-fn new_index(create: &ast::CreateIndex, settings: &SessionSettings) -> Result<NewIndex, SqlError> {
-    let refused = [
-        (create.predicate.is_some(), "a partial index"),
-        (!create.include.is_empty(), "INCLUDE"),
-        (create.nulls_distinct == Some(false), "NULLS NOT DISTINCT"),
-        (!create.with.is_empty(), "an option of an index"),
-    ];
-    if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
-        return Err(SqlError::unsupported(what));
-    }
-    if !matches!(create.using, None | Some(ast::IndexType::BTree)) {
-        return Err(SqlError::unsupported("an index that is no B-tree"));
-    }
-    // An index lives in its table's schema, whatever is written.
-    let name = match &create.name {
-        Some(name) => Some(new_name(relation_name(name)?.1)?),
-        None => None,
-    };
-    Ok(NewIndex {
-        name,
-        table: qualified(&create.table_name, settings)?,
-        columns: create.columns.iter().map(index_column).collect::<Result<_, _>>()?,
-        unique: create.unique,
-        if_not_exists: create.if_not_exists,
-    })
-}
-
 fn new_view(create: &ast::CreateView, settings: &SessionSettings) -> Result<NewView, SqlError> {
     if create.materialized || create.temporary {
         return Err(SqlError::unsupported("a materialized or temporary view"));
@@ -772,7 +728,7 @@ pub(crate) fn missing(kind: &str, name: &str) -> SqlError {
     let state = match kind {
         "database" => SqlState::INVALID_CATALOG_NAME,
         "schema" => SqlState::INVALID_SCHEMA_NAME,
-        "constraint" | "index" | "role" => SqlState::UNDEFINED_OBJECT,
+        "constraint" | "index" | "role" | "type" | "extension" => SqlState::UNDEFINED_OBJECT,
         "column" => SqlState::UNDEFINED_COLUMN,
         _ => SqlState::UNDEFINED_TABLE,
     };

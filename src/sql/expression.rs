@@ -638,7 +638,7 @@ fn called_bare(name: &ast::Ident) -> Option<&'static str> {
 }
 
 /// Strings compare by their bytes: only the collations that say so exist.
-fn check_collation(name: &ast::ObjectName) -> Result<(), SqlError> {
+pub(super) fn check_collation(name: &ast::ObjectName) -> Result<(), SqlError> {
     let (schema, collation) = crate::sql::names::relation_name(name)?;
     let known = schema.is_none_or(|schema| schema == "pg_catalog")
         && matches!(collation.as_str(), "C" | "POSIX" | "default" | "ucs_basic");

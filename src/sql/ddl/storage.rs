@@ -2,7 +2,7 @@
 
 use crate::sql::names::fold;
 use model::error::{SqlError, SqlState};
-use sqlparser::ast::{CreateTableOptions, SqlOption};
+use sqlparser::ast::{CreateTableOptions, Expr, SqlOption};
 
 /// Parameters that tables of PostgreSQL 15 have, besides `fillfactor` and those of autovacuum.
 const KNOWN: [&str; 6] = [
@@ -28,23 +28,43 @@ pub(super) fn check_parameters(options: &[SqlOption]) -> Result<(), SqlError> {
     options.iter().try_for_each(check_one)
 }
 
+/// The same of an index: PostgreSQL's B-trees have two.
+pub(super) fn check_of_index(options: &[Expr]) -> Result<(), SqlError> {
+    for option in options {
+        let named = match option {
+            Expr::BinaryOp { left, right, .. } => (left.as_ref(), Some(right.to_string())),
+            other => (other, None),
+        };
+        let (Expr::Identifier(key), value) = named else {
+            return Err(SqlError::unsupported(format!("the storage parameter {option}")));
+        };
+        match (fold(key).as_str(), value) {
+            ("deduplicate_items", _) => {}
+            ("fillfactor", Some(value)) => check_fillfactor(&value)?,
+            (name, _) => return Err(invalid(format!("unrecognized parameter \"{name}\""))),
+        }
+    }
+    Ok(())
+}
+
+fn check_fillfactor(value: &str) -> Result<(), SqlError> {
+    match value.trim_matches('\'').parse::<u32>() {
+        Ok(10..=100) => Ok(()),
+        Ok(_) => {
+            let message = format!("value {value} out of bounds for option \"fillfactor\"");
+            Err(invalid(message).detail("Valid values are between \"10\" and \"100\"."))
+        }
+        Err(_) => Err(invalid(format!("invalid value for integer option \"fillfactor\": {value}"))),
+    }
+}
+
 fn check_one(option: &SqlOption) -> Result<(), SqlError> {
     let SqlOption::KeyValue { key, value } = option else {
         return Err(SqlError::unsupported(format!("the storage parameter {option}")));
     };
     let name = fold(key);
     if name == "fillfactor" {
-        let value = value.to_string();
-        return match value.trim_matches('\'').parse::<u32>() {
-            Ok(10..=100) => Ok(()),
-            Ok(_) => {
-                let message = format!("value {value} out of bounds for option \"fillfactor\"");
-                Err(invalid(message).detail("Valid values are between \"10\" and \"100\"."))
-            }
-            Err(_) => {
-                Err(invalid(format!("invalid value for integer option \"fillfactor\": {value}")))
-            }
-        };
+        return check_fillfactor(&value.to_string());
     }
     match KNOWN.contains(&name.as_str()) || name.starts_with("autovacuum_") {
         true => Ok(()),
