@@ -167,6 +167,7 @@ pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
         warnings: digits::reduced(&tokens),
     };
     rewrite::expand_set_schema(&mut tokens);
+    rewrite::expand_quantified_operators(&mut tokens);
     rewrite::take_concurrently(&mut tokens);
     rewrite::expand_table_commands(&mut tokens);
     rewrite::order_identity_options(&mut tokens);

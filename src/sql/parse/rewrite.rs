@@ -5,6 +5,7 @@
 //! * `SET SCHEMA 'name'` becomes `SET search_path TO 'name'`;
 //! * `TABLE name`, where a query may stand, becomes `SELECT * FROM name`;
 //! * `CONCURRENTLY` of a `DROP INDEX` goes, which takes no longer than a moment;
+//! * `OPERATOR(pg_catalog.=)` before `ANY`, `ALL` and `SOME` becomes `=`;
 //! * the options of `AS IDENTITY (...)` are put into the one order in which the parser reads them.
 
 use sqlparser::keywords::Keyword;
@@ -53,6 +54,37 @@ pub(super) fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
         Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
         _ => false,
     }
+}
+
+/// Writes the operator alone where `OPERATOR(pg_catalog.=)` stands before `ANY`, `ALL` or `SOME`.
+pub(super) fn expand_quantified_operators(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_word(&tokens[at], "operator")
+            && let Some((operator, end)) = quantified_operator(tokens, at)
+        {
+            let operator = tokens[operator].clone();
+            tokens.splice(at..=end, [operator]);
+        }
+        at += 1;
+    }
+}
+
+/// Where the operator stands that is written out at a token, and the closing parenthesis.
+fn quantified_operator(tokens: &[TokenWithSpan], at: usize) -> Option<(usize, usize)> {
+    let open = behind(tokens, at).filter(|&open| tokens[open].token == Token::LParen)?;
+    let first = behind(tokens, open)?;
+    let operator = match is_word(&tokens[first], "pg_catalog") {
+        true => {
+            let period = behind(tokens, first).filter(|&at| tokens[at].token == Token::Period)?;
+            behind(tokens, period)?
+        }
+        false => first,
+    };
+    let end = behind(tokens, operator).filter(|&end| tokens[end].token == Token::RParen)?;
+    let quantifier = &tokens[behind(tokens, end)?];
+    let quantified = ["any", "all", "some"].iter().any(|word| is_word(quantifier, word));
+    quantified.then_some((operator, end))
 }
 
 /// Writes out what `SET SCHEMA 'name'` stands for.
