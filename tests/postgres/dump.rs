@@ -87,6 +87,13 @@ fn a_dump_makes_the_database_again() {
     run("pg_restore", &server, folder, &["-d", "custom", "-j", "2", &at("archive")]);
     let custom = dump(&server, folder, "custom").expect("it is installed");
     assert_same(&first, &custom);
+
+    // A dump may create its database, too.
+    run("pg_dump", &server, folder, &["-C", "-f", &at("create.sql"), "first"]);
+    psql(&server, folder, "phantom", &["-c", "DROP DATABASE first"]);
+    psql(&server, folder, "phantom", &["-f", &at("create.sql")]);
+    let created = dump(&server, folder, "first").expect("it is installed");
+    assert_same(&first, &created);
 }
 
 /// Rows of a table without a key come in no order.

@@ -17,6 +17,60 @@ pub struct NewDatabase {
     pub if_not_exists: bool,
 }
 
+/// An option of which every database is the same: dumps write it out.
+struct Fixed {
+    words: &'static [&'static str],
+    /// The values that it is, in lower case.
+    takes: &'static [&'static str],
+    refused: &'static str,
+}
+
+const FIXED: [Fixed; 10] = [
+    Fixed {
+        words: &["encoding"],
+        takes: &["utf8", "utf-8", "unicode", "6", "default"],
+        refused: "an encoding other than UTF8",
+    },
+    Fixed {
+        words: &["template"],
+        takes: &["template0", "template1", "default"],
+        refused: "a template of a database",
+    },
+    fixed_locale(&["locale"]),
+    fixed_locale(&["lc_collate"]),
+    fixed_locale(&["lc_ctype"]),
+    Fixed {
+        words: &["locale_provider"],
+        takes: &["libc"],
+        refused: "a provider of locales other than libc",
+    },
+    Fixed {
+        words: &["tablespace"],
+        takes: &["pg_default", "default"],
+        refused: "a tablespace of a database",
+    },
+    Fixed {
+        words: &["allow_connections"],
+        takes: &["true", "on", "1", "default"],
+        refused: "a database without connections",
+    },
+    Fixed {
+        words: &["connection", "limit"],
+        takes: &["-1", "default"],
+        refused: "a limit of connections to a database",
+    },
+    Fixed {
+        words: &["is_template"],
+        takes: &["false", "off", "0", "default"],
+        refused: "a database as a template",
+    },
+];
+
+const fn fixed_locale(words: &'static [&'static str]) -> Fixed {
+    let takes = &["c", "posix", "default"];
+    Fixed { words, takes, refused: "a locale other than C" }
+}
+
 /// A `CREATE DATABASE`; `None`, and nothing read, where the statement is another.
 pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<Syntax>> {
     if !accept(parser, &["create", "database"]) {
@@ -33,23 +87,29 @@ pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<Syntax>> {
                 true => None,
                 false => Some(role(parser)?),
             };
-        } else if accept(parser, &["encoding"]) {
+        } else if let Some(option) = FIXED.iter().find(|option| accept(parser, option.words)) {
             skip_equals(parser);
-            let encoding = parser.parse_literal_string()?;
-            if !matches!(encoding.to_lowercase().as_str(), "utf8" | "utf-8" | "unicode") {
-                return Ok(Some(rest(parser, "an encoding other than UTF8")));
-            }
-        } else if accept(parser, &["template"]) {
-            skip_equals(parser);
-            let template = role_name(parser)?;
-            if !matches!(template.as_str(), "template0" | "template1" | "default") {
-                return Ok(Some(rest(parser, "a template of a database")));
+            let value = value(parser)?;
+            if !option.takes.contains(&value.as_str()) {
+                return Ok(Some(rest(parser, option.refused)));
             }
         } else {
             return Ok(Some(rest(parser, "an option of CREATE DATABASE")));
         }
     }
     Ok(Some(Syntax::CreateDatabase(Box::new(NewDatabase { name, owner, if_not_exists }))))
+}
+
+/// An option's value, in lower case.
+fn value(parser: &mut Parser<'_>) -> Parsed<String> {
+    let minus = if parser.consume_token(&Token::Minus) { "-" } else { "" };
+    let next = parser.next_token();
+    Ok(match &next.token {
+        Token::Word(word) => word.value.to_lowercase(),
+        Token::SingleQuotedString(text) => text.to_lowercase(),
+        Token::Number(digits, _) => format!("{minus}{digits}"),
+        _ => return parser.expected("the value of an option", next),
+    })
 }
 
 /// An option's value may have an equals sign before it.
