@@ -2,7 +2,7 @@
 
 use super::relations::{all_indexes, view_definitions};
 use super::shape::{self, number};
-use super::{access, comments, constraints, procedures};
+use super::{access, comments, constraints, objects, procedures};
 use crate::catalog::postgres;
 use crate::catalog::{Catalog, Relation, Visible, oids};
 use crate::sql::{CatalogFunction, SessionSettings};
@@ -121,6 +121,7 @@ fn signature(name: &str, arguments: usize) -> Option<(Vec<DataType>, DataType)> 
         }
         ("obj_description" | "shobj_description", 2) => (&[Oid, Name], Text),
         ("col_description", 2) => (&[Oid, Int4], Text),
+        ("pg_describe_object", 3) => (&[Oid, Oid, Int4], Text),
         ("pg_index_column_has_property", 3) => (&[Oid, Int4, Text], Bool),
         _ => return None,
     };
@@ -188,6 +189,7 @@ fn answers(
                 table.insert(&key, Value::text(said.text));
             }
         }
+        "pg_describe_object" => objects::describe(table, catalog, database, &visible()),
         "col_description" => {
             for said in comments::of_database(catalog, database) {
                 if said.part != 0 {

@@ -30,6 +30,7 @@ mod dependencies;
 mod fixed;
 mod functions;
 mod information_schema;
+mod objects;
 mod operators;
 mod outlines;
 mod phantom;
