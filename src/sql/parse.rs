@@ -170,6 +170,7 @@ pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     rewrite::expand_quantified_operators(&mut tokens);
     rewrite::take_concurrently(&mut tokens);
     rewrite::expand_table_commands(&mut tokens);
+    rewrite::turn_interval_literals(&mut tokens);
     rewrite::order_identity_options(&mut tokens);
     let whole = Text { text, lines: Lines::of(text) };
     let statements = parse_all(&mut parser(tokens), &whole, &mut notes);

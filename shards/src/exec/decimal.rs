@@ -292,6 +292,17 @@ pub fn power(base: &Numeric, exponent: &Numeric) -> Option<Result<Numeric, SqlEr
     Some(round(&exact, shown))
 }
 
+/// Without the zeros at the end of what is behind the point.
+pub fn trim(number: &Numeric) -> Numeric {
+    let Finite(number) = number else { return number.clone() };
+    let (digits, scale) = number.normalized().into_bigint_and_exponent();
+    if scale >= 0 {
+        Numeric::new(digits, scale)
+    } else {
+        Numeric::new(digits * power_of_ten(-scale), 0)
+    }
+}
+
 /// Rounded to a 64-bit integer, half away from zero; `None` where it does not fit.
 pub fn to_i64(number: &Numeric) -> Option<i64> {
     let Finite(number) = number else { return None };

@@ -6,6 +6,7 @@
 //! * `TABLE name`, where a query may stand, becomes `SELECT * FROM name`;
 //! * `CONCURRENTLY` of a `DROP INDEX` goes, which takes no longer than a moment;
 //! * `OPERATOR(pg_catalog.=)` before `ANY`, `ALL` and `SOME` becomes `=`;
+//! * `INTERVAL(3) 'text'` becomes `'text'::INTERVAL(3)`: the parser reads it and forgets the digits;
 //! * the options of `AS IDENTITY (...)` are put into the one order in which the parser reads them.
 
 use sqlparser::keywords::Keyword;
@@ -85,6 +86,29 @@ fn quantified_operator(tokens: &[TokenWithSpan], at: usize) -> Option<(usize, us
     let quantifier = &tokens[behind(tokens, end)?];
     let quantified = ["any", "all", "some"].iter().any(|word| is_word(quantifier, word));
     quantified.then_some((operator, end))
+}
+
+/// Puts the literal of an interval with digits before its type.
+pub(super) fn turn_interval_literals(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_word(&tokens[at], "interval")
+            && let Some(open) = behind(tokens, at)
+            && tokens[open].token == Token::LParen
+            && let Some(number) = behind(tokens, open)
+            && matches!(tokens[number].token, Token::Number(..))
+            && let Some(close) = behind(tokens, number)
+            && tokens[close].token == Token::RParen
+            && let Some(literal) = behind(tokens, close)
+            && matches!(tokens[literal].token, Token::SingleQuotedString(_))
+        {
+            let text = tokens.remove(literal);
+            let colons = TokenWithSpan { token: Token::DoubleColon, span: tokens[at].span };
+            tokens.splice(at..at, [text, colons]);
+            at = literal;
+        }
+        at += 1;
+    }
 }
 
 /// Writes out what `SET SCHEMA 'name'` stands for.

@@ -76,6 +76,32 @@ class Types(Connected):
                     for row in self.rows(f"SELECT v FROM {table}", binary=binary):
                         self.assertSame(row[0], held, data_type)
 
+    def test_copy_of_numbers_and_times(self):
+        columns = "id int PRIMARY KEY, n numeric, p numeric(6,2), z timetz, t timestamp(1), i interval year to month"
+        written = [
+            "1\tNaN\tNaN\t12:00:00.5+02\t2024-01-01 00:00:00.2\t1 year 6 mons",
+            "2\tInfinity\t1.50\t24:00:00-15:59\tinfinity\t-3 mons",
+            "3\t-Infinity\t-1.50\t00:00:00+05:30:01\t-infinity\t00:00:00",
+        ]
+        for options in ("", "WITH (FORMAT csv, DELIMITER E'\\t')", "WITH (FORMAT binary)"):
+            with self.subTest(options):
+                self.fresh("p3_first", columns)
+                self.fresh("p3_second", columns)
+                with self.connection.cursor().copy("COPY p3_first FROM STDIN") as copy:
+                    copy.write("\n".join(written) + "\n")
+                with self.connection.cursor().copy(f"COPY p3_first TO STDOUT {options}") as copy:
+                    data = b"".join(bytes(block) for block in copy)
+                with self.connection.cursor().copy(f"COPY p3_second FROM STDIN {options}") as copy:
+                    copy.write(data)
+                with self.connection.cursor().copy("COPY p3_second TO STDOUT") as copy:
+                    got = b"".join(bytes(block) for block in copy).decode().splitlines()
+                self.assertEqual(sorted(got), written)
+        for line, state in [("4\t1\tInfinity\t\\N\t\\N\t\\N", "22003"), ("4\t1\t1\t1:00+16\t\\N\t\\N", "22009")]:
+            with self.assertRaises(psycopg.DataError) as caught:
+                with self.connection.cursor().copy("COPY p3_first FROM STDIN") as copy:
+                    copy.write(line + "\n")
+            self.assertEqual(caught.exception.sqlstate, state)
+
     def test_too_many_digits(self):
         told = []
         self.connection.add_notice_handler(

@@ -54,7 +54,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("age", &[TimestampTz], Span, |c| age(today(c), moment(c, 0)?)).stable(),
     Function::new("make_date", &[Int4, Int4, Int4], Date, make_date),
     Function::new("to_timestamp", &[Float8], TimestampTz, |c| {
-        let micros = (c.float(0)? * 1e6).round_ties_even();
+        let seconds = c.float(0)?;
+        if seconds.is_nan() {
+            return Err(SqlError::new(
+                SqlState::DATETIME_FIELD_OVERFLOW,
+                "timestamp cannot be NaN",
+            ));
+        }
+        if seconds.is_infinite() {
+            return Ok(Value::Timestamp(match seconds > 0.0 {
+                true => moment::TIMESTAMP_INFINITY,
+                false => moment::TIMESTAMP_MINUS_INFINITY,
+            }));
+        }
+        let micros = (seconds * 1e6).round_ties_even();
         if !(-2e17..=9e18).contains(&micros) {
             return Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range"));
         }

@@ -49,6 +49,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let number = c.float(0)?;
         Ok(Value::Float(if number == 0.0 || number.is_nan() { number } else { number.signum() }))
     }),
+    Function::new("scale", &[EXACT], Int4, |c| Ok(of_finite(c.numeric(0)?, Numeric::scale))),
+    Function::new("min_scale", &[EXACT], Int4, |c| {
+        Ok(of_finite(c.numeric(0)?, |number| decimal::trim(number).scale()))
+    }),
+    exact1("trim_scale", |c| Ok(Value::Numeric(decimal::trim(c.numeric(0)?)))),
     exact1("sqrt", |c| decimal::square_root(c.numeric(0)?).map(Value::Numeric)),
     float1("sqrt", |c| {
         let number = c.float(0)?;
@@ -139,6 +144,14 @@ fn greatest_divisor(a: i64, b: i64, data_type: DataType) -> Result<Value, SqlErr
         .filter(|divisor| *divisor <= high)
         .map(Value::Int)
         .ok_or_else(|| out_of_range(data_type))
+}
+
+/// What a number's digits say; nothing of what has none.
+fn of_finite(number: &Numeric, say: impl Fn(&Numeric) -> i64) -> Value {
+    match number {
+        Numeric::Finite(_) => Value::Int(say(number)),
+        Numeric::Special(_) => Value::Null,
+    }
 }
 
 fn decimal_logarithm(number: &Numeric) -> Result<Value, SqlError> {

@@ -144,6 +144,13 @@ fn read_verbose(lower: &str, fields: IntervalFields) -> Option<Sum> {
             continue;
         }
         if let Some(amount) = pending {
+            // Before the hours that are the last field stand the days.
+            let of_hours = matches!(fields, IntervalFields::Hour | IntervalFields::DayToHour);
+            if let Some(hours) = plain_number(word).filter(|_| of_hours) {
+                sum.add(amount, Unit::Days(1))?;
+                pending = Some(hours);
+                continue;
+            }
             if let Some(unit) = unit_of(word) {
                 sum.add(amount, unit)?;
                 pending = None;
