@@ -442,6 +442,54 @@ async fn write_one(engine: &Engine, number: u64) -> Result<Timestamp, SqlError> 
     commit(engine, id, 1).await
 }
 
+/// Behind a decision that is on its way into the log an abort is, which the decision overrules: who
+/// waits for the abort to be carried out goes on with the decision.
+#[test]
+fn an_abort_that_a_decision_overrules_keeps_nobody_waiting() {
+    with_disk(31, |engine, sim| {
+        Box::pin(async move {
+            let id = txn(&engine);
+            let (anchor, other) = (PartitionId(1), PartitionId(2));
+            for (partition, key) in [(1, "....a"), (2, "....b")] {
+                stage(&engine, id, partition, vec![put(key, "1")]).await.unwrap();
+            }
+            for partition in [other, anchor] {
+                engine.call(partition, RequestBody::Prepare { txn: id, anchor }).await.unwrap();
+            }
+            let commit = engine.now();
+            let outcome = Outcome::Committed(commit);
+            let participants = vec![anchor, other];
+            // One after the other, all before the log has written the first.
+            sim.disk(1).stall(Operations::ALL, Duration::from_millis(50));
+            let mut asked = Vec::new();
+            for body in [
+                RequestBody::Decide { txn: id, commit, participants },
+                RequestBody::Resolve { txn: id },
+                RequestBody::Finish { txn: id, outcome },
+            ] {
+                let engine = engine.clone();
+                let call = async move { engine.call(anchor, body).await };
+                asked.push(runtime::task::spawn("request", call));
+                runtime::time::sleep(Duration::from_millis(1)).await;
+            }
+            let all = futures::future::join_all(asked);
+            // Before the resolver looks again, which would set them free.
+            let limit = Duration::from_millis(200);
+            let answers = runtime::time::timeout(limit, all).await.unwrap();
+            let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+            for answer in &answers[..2] {
+                let answer = answer.as_ref().unwrap();
+                assert!(
+                    matches!(answer, Response::Decided(known) if *known == outcome),
+                    "{answer:?}"
+                );
+            }
+            assert!(answers[2].is_ok(), "{answers:?}");
+            assert_eq!(get(&engine, 1, "....a").await.as_deref(), Some(&b"1"[..]));
+        })
+    });
+}
+
 #[test]
 fn a_full_disk_fails_writes_while_reads_go_on_and_writes_resume() {
     with_disk(6, |engine, sim| {

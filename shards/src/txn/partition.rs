@@ -132,7 +132,10 @@ impl Partition {
                 self.tree.apply_at(index, Timestamp::ZERO, &[]);
                 self.end(txn);
             }
-            Finish::Nothing => self.tree.apply_at(index, Timestamp::ZERO, &[]),
+            Finish::Nothing => {
+                self.tree.apply_at(index, Timestamp::ZERO, &[]);
+                self.wake_waiting(txn);
+            }
         }
     }
 
@@ -189,7 +192,10 @@ impl Partition {
             }
             // Whoever writes the parts gives the transaction up.
             Command::Stage { .. } => {}
-            Command::Finish { txn, .. } => self.states.borrow_mut().finish_refused(txn),
+            Command::Finish { txn, .. } => {
+                self.states.borrow_mut().finish_refused(txn);
+                self.wake_waiting(txn);
+            }
             Command::Decide { .. } | Command::Forget { .. } => {}
         }
     }
@@ -211,6 +217,12 @@ impl Partition {
 
     pub(super) fn wake_ended(&self, txn: TxnId) {
         self.context.unlock(self.id, txn);
+        self.wake_waiting(txn);
+    }
+
+    /// Who waits for a transaction looks at it again: an outcome that was under way did not come
+    /// about, and it is still prepared.
+    fn wake_waiting(&self, txn: TxnId) {
         if let Some(notify) = self.ended.borrow_mut().remove(&txn) {
             notify.notify_all();
         }
