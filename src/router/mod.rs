@@ -124,6 +124,8 @@ struct Inner {
     /// On core 0: the right to change the schema.
     schema_turn: runtime::sync::Semaphore,
     schema_permit: RefCell<Option<runtime::sync::Permit>>,
+    /// There is no further change of the schema. On core 0.
+    schema_in_doubt: Cell<bool>,
 }
 
 impl Router {
@@ -147,6 +149,7 @@ impl Router {
                 counters: Counters::default(),
                 schema_turn: runtime::sync::Semaphore::new(1),
                 schema_permit: RefCell::default(),
+                schema_in_doubt: Cell::default(),
             }),
         }
     }

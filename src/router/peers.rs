@@ -44,8 +44,12 @@ pub enum RouterMessage {
 pub enum Call {
     /// To core 0: wait for the right to change the schema. One change at a time in a node.
     BeginChange,
-    /// To core 0: give the right back.
-    EndChange,
+    /// To core 0: give the right back. `in_doubt`: what has become of the change is not known, so that
+    /// there is none until the node has read its catalog again.
+    EndChange {
+        /// Whether.
+        in_doubt: bool,
+    },
     /// Close the gates of these tables and wait until nobody is inside.
     CloseGates(Arc<[ObjectId]>),
     /// Open them.

@@ -46,6 +46,11 @@ use std::sync::Arc;
 /// Core that keeps the turn.
 const TURN_CORE: CoreId = CoreId(0);
 
+/// Whether a change that has failed may be there all the same.
+fn is_in_doubt(error: &SqlError) -> bool {
+    error.state() == SqlState::STATEMENT_COMPLETION_UNKNOWN
+}
+
 /// What the client is told and warned of.
 fn told(notices: Vec<String>, warnings: Vec<SqlError>) -> Vec<SqlError> {
     let notice = |text| SqlError::new(SqlState::SUCCESSFUL_COMPLETION, text);
@@ -87,7 +92,8 @@ impl Router {
         let peers = self.peers();
         peers.call(TURN_CORE, Call::BeginChange).await?;
         let result = work.await;
-        let ended = peers.call(TURN_CORE, Call::EndChange).await;
+        let in_doubt = result.as_ref().is_err_and(is_in_doubt);
+        let ended = peers.call(TURN_CORE, Call::EndChange { in_doubt }).await;
         let done = result?;
         ended.map(|_| done)
     }
@@ -108,6 +114,11 @@ impl Router {
             Ok(_) => self.make(&before, change, settings).await,
             Err(error) => Err(error),
         };
+        if result.as_ref().is_err_and(is_in_doubt) {
+            // Nobody comes into the tables: what is written by the old schema, as rows without the
+            // entries of an index that may be there, would not fit the new one.
+            return result;
+        }
         let opened = self.peers().call_all(Call::OpenGates(touched)).await;
         let notices = result?;
         opened.map(|_| notices)
@@ -402,9 +413,24 @@ impl Router {
             Call::BeginChange => {
                 let permit = inner.schema_turn.acquire(1).await;
                 let permit = permit.map_err(|_closed| SqlError::internal("no schema turn"))?;
+                if inner.schema_in_doubt.get() {
+                    return Err(SqlError::new(
+                        SqlState::CANNOT_CONNECT_NOW,
+                        "it is not known what has become of an earlier change of the schema",
+                    )
+                    .hint("The node knows when it has been restarted."));
+                }
                 inner.schema_permit.replace(Some(permit));
             }
-            Call::EndChange => drop(inner.schema_permit.take()),
+            Call::EndChange { in_doubt } => {
+                if in_doubt {
+                    inner.schema_in_doubt.set(true);
+                    log::error!(
+                        "it is not known what has become of a change of the schema: there is none,                          and nobody comes into its tables, until the node is restarted"
+                    );
+                }
+                drop(inner.schema_permit.take());
+            }
             Call::CloseGates(tables) => {
                 let limit = inner.options.schema_lock_timeout;
                 let closed = runtime::time::timeout(limit, inner.gates.close(&tables)).await;
