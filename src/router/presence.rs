@@ -10,12 +10,14 @@ use super::peers::{Answer, Call, CancelKey};
 use model::error::SqlError;
 use model::id::{ObjectId, TxnId};
 use runtime::sync::{Event, Notify};
+use runtime::time::{self, Instant};
 use shards::core::LockReport;
 use shards::exec::backends::Signal;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes of a statement's text that are shown, as of PostgreSQL's `track_activity_query_size`.
 const QUERY_BYTES_MAX: usize = 1024;
@@ -62,18 +64,39 @@ pub struct Backend {
     pub transaction: Option<(TxnId, i64)>,
 }
 
+/// How long a session waits for its client; `None` is for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Patience {
+    /// `idle_session_timeout`
+    pub idle: Option<Duration>,
+    /// `idle_in_transaction_session_timeout`
+    pub in_transaction: Option<Duration>,
+}
+
 /// One session's place in the router of its core.
 pub struct Presence {
     key: CancelKey,
     cancelled: Notify,
     ended: Event,
     shown: RefCell<Backend>,
+    patience: Cell<Patience>,
+    patience_changed: Notify,
+    /// Since when it waits for its client; kept while its patience has an end.
+    rests_since: Cell<Instant>,
 }
 
 impl Presence {
     /// Of a session that begins, as it is shown.
     pub fn new(key: CancelKey, shown: Backend) -> Presence {
-        Presence { key, cancelled: Notify::new(), ended: Event::new(), shown: RefCell::new(shown) }
+        Presence {
+            key,
+            cancelled: Notify::new(),
+            ended: Event::new(),
+            shown: RefCell::new(shown),
+            patience: Cell::default(),
+            patience_changed: Notify::new(),
+            rests_since: Cell::new(time::now()),
+        }
     }
 
     /// What a client must know to cancel the session from another connection.
@@ -115,6 +138,41 @@ impl Presence {
         if activity == Activity::Idle {
             shown.transaction = None;
         }
+        if self.patience.get() != Patience::default() {
+            self.rests_since.set(time::now());
+        }
+    }
+
+    /// How long the session waits for its client from now on.
+    pub fn set_patience(&self, patience: Patience) {
+        if self.patience.replace(patience) != patience {
+            self.rests_since.set(time::now());
+            self.patience_changed.notify_all();
+        }
+    }
+
+    /// Told when [`Presence::patience_left`] may be shorter than it was, or there again.
+    pub fn patience_changed(&self) -> &Notify {
+        &self.patience_changed
+    }
+
+    /// How long the session may still wait, or run before it is worth while to look again; `None`
+    /// while it waits for ever whatever it does.
+    pub fn patience_left(&self) -> Option<Duration> {
+        let Patience { idle, in_transaction } = self.patience.get();
+        let shortest = idle.into_iter().chain(in_transaction).min()?;
+        let limit = match self.shown.borrow().activity {
+            Activity::Idle => idle,
+            Activity::InTransaction | Activity::Aborted => in_transaction,
+            Activity::Active => None,
+        };
+        let waited = self.rests_since.get().elapsed();
+        Some(limit.map_or(shortest, |limit| limit.saturating_sub(waited)))
+    }
+
+    /// Whether it waits with a transaction open.
+    pub fn in_transaction(&self) -> bool {
+        matches!(self.shown.borrow().activity, Activity::InTransaction | Activity::Aborted)
     }
 
     /// The session is called otherwise.

@@ -110,6 +110,7 @@ impl Session {
         self.settings_changes += 1;
         self.scope.values = self.settings.values();
         self.scope.path = self.settings.search_path().clone();
+        self.presence.set_patience(self.settings.patience());
         self.presence.set_application(self.settings.application_name());
         let session = self.settings.authorization.as_ref().unwrap_or(&self.user);
         let current = self.settings.role.as_ref().unwrap_or(session);

@@ -51,6 +51,7 @@ mod cursors;
 mod execute;
 mod explain;
 mod identity;
+mod idle;
 pub mod native;
 mod planner;
 mod plans;
@@ -246,15 +247,17 @@ impl Host {
         self.draining.wait().await;
     }
 
-    /// Waits until a session is to end where it is, because the node closes its sessions or somebody
-    /// ends this one, for the error it ends with.
+    /// Waits until a session is to end where it is, because the node closes its sessions, somebody
+    /// ends this one or its client says nothing for too long, for the error it ends with.
     pub fn end_of(&self, session: &Session) -> impl Future<Output = SqlError> + use<'_> {
         let presence = session.presence.clone();
         async move {
             let (closing, ended) = (pin!(self.closing.wait()), pin!(presence.ended().wait()));
-            match select(closing, ended).await {
-                Either::Left(_) => shutting_down(),
-                Either::Right(_) => terminated(),
+            let idle = pin!(idle::too_long(presence.clone()));
+            match select(select(closing, ended), idle).await {
+                Either::Left((Either::Left(_), _)) => shutting_down(),
+                Either::Left((Either::Right(_), _)) => terminated(),
+                Either::Right((why, _)) => why,
             }
         }
     }

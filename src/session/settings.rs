@@ -8,6 +8,7 @@
 use super::Weight;
 use super::identity::Identity;
 use crate::catalog::SearchPath;
+use crate::router::presence::Patience;
 use crate::sql::{SettingValues, unsupported_isolation};
 use model::error::{SqlError, SqlState};
 use std::sync::LazyLock;
@@ -52,7 +53,7 @@ const fn row(name: &'static str, default: &'static str, takes: Takes, help: &'st
 }
 
 /// In the order of `SHOW ALL`.
-const ROWS: [Row; 33] = [
+const ROWS: [Row; 34] = [
     row("application_name", "", Takes::Text, "What the client calls itself."),
     row("bytea_output", "hex", Takes::Only(&["hex"]), "Format of bytea in text."),
     row(
@@ -106,8 +107,14 @@ const ROWS: [Row; 33] = [
     row(
         "idle_in_transaction_session_timeout",
         "0",
-        Takes::Only(&["0", "0ms", "0s"]),
-        "Sessions that wait in a transaction for so long would end; none does.",
+        Takes::Duration,
+        "Sessions that wait for their client in a transaction for so long end; 0 is for ever.",
+    ),
+    row(
+        "idle_session_timeout",
+        "0",
+        Takes::Duration,
+        "Sessions that wait for their client outside of one for so long end; 0 is for ever.",
     ),
     row("integer_datetimes", "on", Takes::Nothing, "Times are integers."),
     row("intervalstyle", "postgres", Takes::Only(&["postgres"]), "Format of intervals in text."),
@@ -226,6 +233,7 @@ pub(super) fn of_transaction(default: &str) -> Option<&'static str> {
 pub struct Settings {
     changed: Vec<(usize, String)>,
     statement_timeout: Option<Duration>,
+    patience: Patience,
     read_only: bool,
     one_snapshot: bool,
     search_path: SearchPath,
@@ -247,10 +255,6 @@ impl Settings {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
         let index = find(name)?;
         let value = check(&ROWS[index], value)?;
-        if ROWS[index].name == "statement_timeout" {
-            let timeout = parse_duration(&value).unwrap_or_default();
-            self.statement_timeout = (!timeout.is_zero()).then_some(timeout);
-        }
         self.changed.retain(|(changed, _)| *changed != index);
         self.changed.push((index, value));
         self.note();
@@ -266,15 +270,11 @@ impl Settings {
             // What the transaction at hand is, it stays; and, as in PostgreSQL, the session goes on
             // as whom it acts.
             self.changed.retain(|(changed, _)| is_of_transaction(ROWS[*changed].name));
-            self.statement_timeout = None;
             self.note();
             return Ok(());
         }
         let index = find(name)?;
         self.changed.retain(|(changed, _)| *changed != index);
-        if ROWS[index].name == "statement_timeout" {
-            self.statement_timeout = None;
-        }
         self.note();
         Ok(())
     }
@@ -284,10 +284,26 @@ impl Settings {
         self.read_only = self.show("transaction_read_only").is_ok_and(|value| value == "on");
         let level = self.show("transaction_isolation");
         self.one_snapshot = level.is_ok_and(|level| !level.starts_with("read "));
+        self.statement_timeout = self.duration("statement_timeout");
+        self.patience = Patience {
+            idle: self.duration("idle_session_timeout"),
+            in_transaction: self.duration("idle_in_transaction_session_timeout"),
+        };
         let path = find("search_path").map_or("", |row| self.value(row));
         if path != self.search_path.text() {
             self.search_path = SearchPath::parse(path).unwrap_or_default();
         }
+    }
+
+    /// A length of time; 0 is none.
+    fn duration(&self, name: &str) -> Option<Duration> {
+        let value = find(name).map_or("", |row| self.value(row));
+        parse_duration(value).filter(|duration| !duration.is_zero())
+    }
+
+    /// How long the session waits for its client.
+    pub(super) fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// Where names without a schema are sought.

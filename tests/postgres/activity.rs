@@ -151,3 +151,41 @@ fn who_has_no_right_to_it_sees_little_and_ends_nobody() {
         );
     });
 }
+
+/// The error that a session is ended with while it says nothing.
+fn farewell(speaker: &mut Speaker) -> Option<String> {
+    let state = speaker.receive().and_then(|message| message.field('C'));
+    assert_eq!(speaker.receive(), None, "the connection ends with it");
+    state
+}
+
+#[test]
+fn sessions_that_say_nothing_for_too_long_end() {
+    with_server(|server| {
+        let mut watcher = Speaker::connect(server);
+        let mut patient = Speaker::connect(server);
+        let mut failed = Speaker::connect(server);
+        let mut idle = Speaker::connect(server);
+        // It holds a lock, which goes with it; the time begins anew with each statement.
+        patient.query("SET idle_in_transaction_session_timeout = '400ms'");
+        patient.query("BEGIN; UPDATE held SET v = 5");
+        for _ in 0..4 {
+            sleep(Duration::from_millis(200));
+            assert_eq!(patient.query("SELECT 1"), "1;");
+        }
+        failed.query("SET idle_in_transaction_session_timeout = 300");
+        failed.query("BEGIN; SELECT 1/0");
+        idle.query("SET idle_session_timeout = '300ms'");
+        assert_eq!(farewell(&mut failed).as_deref(), Some("25P03"));
+        assert_eq!(farewell(&mut idle).as_deref(), Some("57P05"));
+        assert_eq!(farewell(&mut patient).as_deref(), Some("25P03"));
+        assert_eq!(watcher.query("UPDATE held SET v = v + 1; SELECT v FROM held"), "1;");
+        // A statement may take longer, and outside of a block, or without a limit, nothing ends.
+        watcher.query("SET idle_in_transaction_session_timeout = '200ms'");
+        assert_eq!(watcher.query("BEGIN; SELECT 1 FROM pg_sleep(0.6); COMMIT"), "1;");
+        sleep(Duration::from_millis(500));
+        assert_eq!(watcher.query("RESET idle_in_transaction_session_timeout; BEGIN"), "");
+        sleep(Duration::from_millis(500));
+        assert_eq!(watcher.query("COMMIT; SHOW idle_session_timeout"), "0;");
+    });
+}

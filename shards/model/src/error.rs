@@ -95,6 +95,8 @@ states! {
     READ_ONLY_SQL_TRANSACTION = b"25006";
     /// invalid_savepoint_specification
     INVALID_SAVEPOINT_SPECIFICATION = b"3B001";
+    /// idle_in_transaction_session_timeout
+    IDLE_IN_TRANSACTION_SESSION_TIMEOUT = b"25P03";
     /// in_failed_sql_transaction
     IN_FAILED_SQL_TRANSACTION = b"25P02";
     /// invalid_sql_statement_name
@@ -211,6 +213,8 @@ states! {
     ADMIN_SHUTDOWN = b"57P01";
     /// cannot_connect_now
     CANNOT_CONNECT_NOW = b"57P03";
+    /// idle_session_timeout
+    IDLE_SESSION_TIMEOUT = b"57P05";
     /// io_error
     IO_ERROR = b"58030";
     /// internal_error
