@@ -39,6 +39,8 @@ mod machine;
 pub mod oracle;
 mod report;
 mod run;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 pub use report::{Report, Verdict};
