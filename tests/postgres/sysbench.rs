@@ -11,6 +11,8 @@ const THREADS: &str = "--threads=64";
 const GROWTH_MAX: u64 = 32 << 20;
 /// One transaction of so many may be ended for another.
 const ENDED_PART: u64 = 500;
+/// And so many whatever they are a part of: a slice in a debug build has some hundred transactions.
+const ENDED_FEW: u64 = 2;
 const MEMORY: &str = "256MiB";
 const MEMORY_BYTES: u64 = 256 << 20;
 
@@ -56,7 +58,7 @@ fn run_twice(server: &Server, script: &str, seconds: u64) {
         // Its transactions lock rows in any order: now and then two wait for each other, and the one
         // that is ended (40P01) is run again, with PostgreSQL as well.
         let ended = reported(&report, "ignored errors:");
-        let ended_max = reported(&report, "transactions:") / ENDED_PART;
+        let ended_max = ENDED_FEW + reported(&report, "transactions:") / ENDED_PART;
         assert!(ended <= ended_max, "{script}:\n{report}");
         assert_eq!(reported(&report, "reconnects:"), 0, "{script}:\n{report}");
         assert!(reported(&report, "transactions:") > 0, "{script}:\n{report}");
