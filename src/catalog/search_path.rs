@@ -119,7 +119,7 @@ impl ActivePath {
     }
 }
 
-/// Which objects a name alone means. The system's names and those of users hide one another not.
+/// Which objects a name alone means. The system's names and those of users do not hide one another.
 pub struct Visible<'c> {
     /// The first schema of the path in which there is a relation or index of a name.
     first: HashMap<&'c str, &'c str>,

@@ -1,8 +1,8 @@
 //! What `SET`, `SHOW` and `RESET` know.
 //!
 //! The list is short on purpose: what a statement's meaning depends on (`statement_timeout`), what
-//! clients say about themselves, and what drivers set as they connect although only one value
-//! makes sense here. Anything else is an error, so that no one believes in a setting that does
+//! clients say about themselves, and what drivers set as they connect and dumps before they restore
+//! although it makes no difference here. Anything else is an error, so that no one believes in a setting that does
 //! nothing.
 
 use super::Weight;

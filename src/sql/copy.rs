@@ -4,11 +4,11 @@ mod options;
 
 pub use options::{CopyFormat, CopyOptions, Header};
 
+use super::SessionSettings;
 use super::binder::Binder;
 use super::dml::{InsertPlan, InsertSource};
 use super::names::{fold, relation_name};
 use super::statement::{Planned, PlannedKind, bind_statement};
-use super::{OutputColumn, SessionSettings};
 use crate::catalog::Relation;
 use crate::catalog::privileges::Privileges;
 use model::error::{SqlError, SqlState};
@@ -161,24 +161,6 @@ impl Binder<'_> {
         let options = options::bind(&copy.options, false, &names)?;
         let inner = Box::new(self.inner(kind, columns));
         Ok(PlannedKind::CopyOut(CopyOut { inner, options }))
-    }
-
-    /// A plan inside of another.
-    pub(super) fn inner(&self, kind: PlannedKind, columns: Vec<OutputColumn>) -> Planned {
-        Planned {
-            parameters: Vec::new(),
-            columns,
-            catalog_version: self.catalog.version,
-            role: self.settings.actor.role,
-            path: self.settings.path.clone(),
-            tables: self.tables(),
-            cacheable: false,
-            warnings: Vec::new(),
-            views_node: self.views_node.get(),
-            sequences: self.sequence_use(),
-            session_values: self.session_values.borrow().clone(),
-            kind,
-        }
     }
 
     /// A table's columns as a query.

@@ -70,17 +70,8 @@ impl Binder<'_> {
         binder.check_privileges()?;
         let inner = Planned {
             parameters: binder.parameter_types(),
-            columns,
-            catalog_version: self.catalog.version,
-            role: settings.actor.role,
-            path: settings.path.clone(),
-            tables: binder.tables(),
             cacheable: !binder.uncacheable.get(),
-            warnings: Vec::new(),
-            views_node: binder.views_node.get(),
-            sequences: binder.sequence_use(),
-            session_values: Vec::new(),
-            kind,
+            ..binder.inner(kind, columns)
         };
         let (name, text) = (prepare.name.clone(), prepare.text.clone());
         Ok(PlannedKind::Prepare(Box::new(PreparePlan { name, text, inner })))

@@ -294,18 +294,30 @@ fn plan_with(
     binder.check_privileges()?;
     Ok(Planned {
         parameters: binder.parameter_types(),
-        columns,
-        catalog_version: binder.catalog.version,
-        role: settings.actor.role,
-        path: settings.path.clone(),
-        tables: binder.tables(),
         cacheable: !binder.uncacheable.get(),
         warnings: statement.warnings.clone(),
-        views_node: binder.views_node.get(),
-        sequences: binder.sequence_use(),
-        session_values: binder.session_values.borrow().clone(),
-        kind,
+        ..binder.inner(kind, columns)
     })
+}
+
+impl Binder<'_> {
+    /// A plan inside of another.
+    pub(super) fn inner(&self, kind: PlannedKind, columns: Vec<OutputColumn>) -> Planned {
+        Planned {
+            parameters: Vec::new(),
+            columns,
+            catalog_version: self.catalog.version,
+            role: self.settings.actor.role,
+            path: self.settings.path.clone(),
+            tables: self.tables(),
+            cacheable: false,
+            warnings: Vec::new(),
+            views_node: self.views_node.get(),
+            sequences: self.sequence_use(),
+            session_values: self.session_values.borrow().clone(),
+            kind,
+        }
+    }
 }
 
 pub(super) fn bind_statement(
@@ -351,20 +363,7 @@ pub(super) fn bind_statement(
             if *analyze && matches!(kind, PlannedKind::TableAs(_)) {
                 return Err(SqlError::unsupported("EXPLAIN ANALYZE of CREATE TABLE AS"));
             }
-            let inner = Box::new(Planned {
-                parameters: Vec::new(),
-                columns,
-                catalog_version: binder.catalog.version,
-                role: settings.actor.role,
-                path: settings.path.clone(),
-                tables: binder.tables(),
-                cacheable: false,
-                warnings: Vec::new(),
-                views_node: binder.views_node.get(),
-                sequences: binder.sequence_use(),
-                session_values: binder.session_values.borrow().clone(),
-                kind,
-            });
+            let inner = Box::new(binder.inner(kind, columns));
             let column = OutputColumn { name: "QUERY PLAN".to_owned(), data_type: DataType::Text };
             Ok((PlannedKind::Explain { inner, analyze: *analyze }, vec![column]))
         }

@@ -154,8 +154,8 @@ pub(crate) struct BoundView {
     pub(crate) text: String,
 }
 
-/// Binds a view's query, whose names without a schema are sought on `path`. `tables` need no rows. `actor` must be able to
-/// find what it names, and need not be able to read it.
+/// Binds a view's query, whose names without a schema are sought on `path`. `tables` need no rows.
+/// `actor` must be able to find what it names, and need not be able to read it.
 pub(crate) fn bind_view(
     text: &str,
     database: &str,

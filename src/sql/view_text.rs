@@ -10,6 +10,10 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// The text with a schema in front of every relation.
 pub(super) fn with_schemas(text: &str, named: &[NamedRelation]) -> Result<String, SqlError> {
+    if named.iter().all(|relation| relation.written) {
+        // A stored text, which is bound again to see what its columns are.
+        return Ok(text.to_owned());
+    }
     let mut tokens = tokens(text)?;
     for relation in named.iter().filter(|relation| !relation.written) {
         if let Some(at) = position(&tokens, relation) {
