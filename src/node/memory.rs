@@ -1,7 +1,8 @@
 //! How the node's memory budget is divided. The only place that does.
 //!
 //! ```text
-//!   --memory ─┬─ 1/8, at least 28 MiB: code, stacks, tasks, the allocator's slack
+//!   --memory ─┬─ 1/8, at least 20 MiB and 5 for each core: code, rings, stacks, tasks, the
+//!             │  allocator's slack
 //!             └─ the rest, in equal shares for the cores
 //!                  ├─ 5/8  engine: memtables, block cache, staged writes
 //!                  ├─ 2/8  statements: sorts, hash tables, results on their way
@@ -11,9 +12,11 @@
 //! Each part is a hard bound: at it writers wait, queries spill or are refused with 53200, and
 //! requests are refused.
 
-/// Least that is left to what is not counted, in bytes: what a node of two cores has resident when it
-/// has done nothing yet (17 MiB of them code).
-const RESERVE_MIN: u64 = 28 << 20;
+/// Bytes resident of the program itself once its statements have run: most of it code, of which a
+/// build that is not optimised has more.
+const PROGRAM: u64 = if cfg!(debug_assertions) { 30 << 20 } else { 20 << 20 };
+/// Bytes resident of a core that has done nothing yet: its rings, their buffers, its tasks.
+const IDLE_CORE: u64 = 5 << 20;
 /// The part of the budget that is left to what is not counted.
 const RESERVE_PART: u64 = 8;
 /// A core's share is handed out in so many parts.
@@ -46,7 +49,7 @@ pub struct CoreMemory {
 
 /// Divides `budget` bytes among `cores` cores.
 pub fn divide(budget: u64, cores: u16) -> CoreMemory {
-    let reserve = (budget / RESERVE_PART).max(RESERVE_MIN).min(budget / 2);
+    let reserve = (budget / RESERVE_PART).max(idle(cores)).min(budget / 4 * 3);
     let share = (budget - reserve) / u64::from(cores.max(1));
     let part = |parts: u64| share * parts / PARTS;
     let (engine, statements) = (part(ENGINE_PARTS), part(STATEMENT_PARTS));
@@ -62,6 +65,11 @@ pub fn divide(budget: u64, cores: u16) -> CoreMemory {
     }
 }
 
+/// Bytes resident of a node that holds nothing: the least that is left to what is not counted.
+fn idle(cores: u16) -> u64 {
+    PROGRAM + IDLE_CORE * u64::from(cores)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,8 +80,11 @@ mod tests {
             let core = divide(budget, cores);
             let all = core.engine + core.statements + core.requests + core.plans;
             let used = all as u64 * u64::from(cores);
-            assert!(used <= budget - RESERVE_MIN, "{cores} cores of {budget}: {core:?}");
-            assert!(used >= budget / 4, "{cores} cores of {budget}: {core:?}");
+            assert!(
+                used <= budget - idle(cores).min(budget / 4 * 3),
+                "{cores} cores of {budget}: {core:?}"
+            );
+            assert!(used >= budget / 4 - u64::from(cores), "{cores} cores of {budget}: {core:?}");
             assert!(core.engine > core.statements && core.plans > 0);
         }
     }

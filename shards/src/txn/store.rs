@@ -14,7 +14,7 @@ use model::time::Timestamp;
 use std::rc::Rc;
 
 /// A scan reads at most so many bytes at a time.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 
 /// Reads and writes of one fragment in one partition.
 pub(crate) struct TxnStore {
