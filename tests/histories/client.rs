@@ -52,13 +52,22 @@ impl std::str::FromStr for Isolation {
 }
 
 /// Refusals that a right transaction may meet: conflicts, waits, and a server that goes or comes.
-const EXPLAINED: [SqlState; 5] = [
+const EXPLAINED: [SqlState; 6] = [
+    SqlState::STATEMENT_COMPLETION_UNKNOWN,
     SqlState::SERIALIZATION_FAILURE,
     SqlState::DEADLOCK_DETECTED,
     SqlState::LOCK_NOT_AVAILABLE,
     SqlState::ADMIN_SHUTDOWN,
     SqlState::CANNOT_CONNECT_NOW,
 ];
+
+/// Whether a conflict, a wait or a kill explains a failure.
+pub fn is_explained(error: &Error) -> bool {
+    match error.state() {
+        Some(state) => EXPLAINED.contains(&state),
+        None => matches!(error, Error::Lost { .. }),
+    }
+}
 
 /// Makes the tables, where they are not there.
 pub fn create_tables(client: &mut Client) -> Result<(), Error> {
@@ -112,10 +121,7 @@ impl Session {
         let answer = self.client.outcome(sql, parameters);
         if let Err(error) = &answer {
             self.lost |= error.state().is_none();
-            if error.state().is_none_or(|state| {
-                !EXPLAINED.contains(&state) && state != SqlState::STATEMENT_COMPLETION_UNKNOWN
-            }) && !matches!(error, Error::Lost { .. })
-            {
+            if !is_explained(error) {
                 (self.on_odd)(format!("{sql}: {error}"));
             }
         }

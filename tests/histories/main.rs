@@ -16,6 +16,7 @@
 //!     -n 20000 -p 16 -c strict-serializable
 //! ```
 
+mod bank;
 mod client;
 mod histories;
 mod known;
