@@ -121,6 +121,7 @@ struct Inner {
     /// Those of this core, by process.
     sessions: RefCell<HashMap<u32, Rc<Presence>>>,
     counters: Counters,
+    searching: deadlocks::Searching,
     /// On core 0: the right to change the schema.
     schema_turn: runtime::sync::Semaphore,
     schema_permit: RefCell<Option<runtime::sync::Permit>>,
@@ -147,6 +148,7 @@ impl Router {
                 snapshots: RefCell::default(),
                 sessions: RefCell::default(),
                 counters: Counters::default(),
+                searching: deadlocks::Searching::default(),
                 schema_turn: runtime::sync::Semaphore::new(1),
                 schema_permit: RefCell::default(),
                 schema_in_doubt: Cell::default(),
@@ -198,9 +200,13 @@ impl Router {
             Call::Backends => Ok(Answer::Backends(self.backends_here())),
             Call::Locks => Ok(Answer::Locks(self.inner.engine.locks())),
             Call::Waits => Ok(Answer::Waits(self.inner.engine.waits())),
-            Call::Sacrifice(txn) => {
-                self.inner.engine.sacrifice(txn);
+            Call::SearchDeadlocks => {
+                self.want_search();
                 Ok(Answer::Done)
+            }
+            Call::SessionsOf(txns) => Ok(Answer::Backends(self.sessions_of(&txns))),
+            Call::Sacrifice(wait, error) => {
+                Ok(Answer::Count(u64::from(self.inner.engine.sacrifice(wait, error))))
             }
             Call::HoldSnapshot(number, at) => self.keep_snapshot(number, at).map(|()| Answer::Done),
             Call::ReleaseSnapshot(number) => {

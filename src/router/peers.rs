@@ -10,7 +10,7 @@ use model::id::{CoreId, ObjectId, TxnId};
 use model::time::Timestamp;
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
-use shards::core::{LockReport, Wait};
+use shards::core::{LockReport, Wait, WaitNumber};
 use shards::exec::backends::Signal;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -64,10 +64,14 @@ pub enum Call {
     Backends,
     /// Who locks what?
     Locks,
+    /// To core 0: look for transactions that wait for each other.
+    SearchDeadlocks,
     /// Who waits for whom?
     Waits,
-    /// Fail what this transaction waits for.
-    Sacrifice(TxnId),
+    /// Which sessions run these transactions?
+    SessionsOf(Arc<[TxnId]>),
+    /// Fail this request for a lock, if it still waits. Answered by how many that were.
+    Sacrifice(WaitNumber, SqlError),
     /// Keep this snapshot.
     HoldSnapshot(SnapshotNumber, Timestamp),
     /// Nobody reads it any more.

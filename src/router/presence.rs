@@ -13,7 +13,7 @@ use runtime::sync::{Event, Notify};
 use runtime::time::{self, Instant};
 use shards::core::LockReport;
 use shards::exec::backends::Signal;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// Bytes of a statement's text that are shown, as of PostgreSQL's `track_activity_query_size`.
 const QUERY_BYTES_MAX: usize = 1024;
+
+/// What a role sees of sessions of roles that it does not belong to, besides that they are there.
+pub const HIDDEN: &str = "<insufficient privilege>";
 
 /// What a session is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,6 +241,16 @@ impl Router {
     pub(super) fn backends_here(&self) -> Vec<Backend> {
         let sessions = self.inner.sessions.borrow();
         sessions.values().map(|presence| presence.shown.borrow().clone()).collect()
+    }
+
+    /// The sessions of this core that run some of these transactions.
+    pub(super) fn sessions_of(&self, txns: &[TxnId]) -> Vec<Backend> {
+        let sessions = self.inner.sessions.borrow();
+        let shown = sessions.values().map(|presence| presence.shown.borrow());
+        let is_asked_for = |backend: &Ref<'_, Backend>| {
+            backend.transaction.is_some_and(|(txn, _)| txns.contains(&txn))
+        };
+        shown.filter(is_asked_for).map(|backend| backend.clone()).collect()
     }
 
     /// Reaches a session of this core, if it is still there and `key` is absent or its own.

@@ -455,7 +455,9 @@ impl Router {
             | Call::Backends
             | Call::Locks
             | Call::Waits
-            | Call::Sacrifice(_)
+            | Call::SearchDeadlocks
+            | Call::SessionsOf(_)
+            | Call::Sacrifice(..)
             | Call::HoldSnapshot(..)
             | Call::ReleaseSnapshot(_)
             | Call::CountSessions

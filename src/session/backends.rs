@@ -12,7 +12,7 @@ use crate::catalog::roles::Roles;
 use crate::catalog::{Catalog, oids};
 use crate::router::Router;
 use crate::router::peers::{Call, core_of_process};
-use crate::router::presence::{Activity, Backend};
+use crate::router::presence::{Activity, Backend, HIDDEN};
 use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
 use model::value::Value;
@@ -20,9 +20,6 @@ use shards::core::{LockMode, LockReport};
 use shards::exec::backends::{Backends, Signal};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// What a role sees of sessions of roles that it does not belong to, besides that they are there.
-const HIDDEN: &str = "<insufficient privilege>";
 
 /// The sessions of the node and what they lock, when a statement began.
 pub(super) struct NodeView {

@@ -19,6 +19,10 @@
 //! A descending column has all its bytes inverted, tag included. The full layout with examples
 //! stands in `docs/formats/key.md`.
 
+mod read;
+
+pub use read::{describe, take_value};
+
 use crate::array::Array;
 use crate::id::ObjectId;
 use crate::json::Json;

@@ -30,6 +30,18 @@ pub fn to_text(value: &ValueRef<'_>, data_type: DataType) -> Option<String> {
     Some(out)
 }
 
+/// Values printed for errors are cut to so many bytes, as PostgreSQL does.
+const SHOWN_BYTES_MAX: usize = 64;
+
+/// A value as errors show it: cut where it is long, and `null`.
+pub fn shown(value: &Value, data_type: DataType) -> String {
+    let Some(text) = to_text(&value.as_ref(), data_type) else { return "null".to_owned() };
+    match text.floor_char_boundary(SHOWN_BYTES_MAX) {
+        end if end < text.len() => format!("{}...", &text[..end]),
+        _ => text,
+    }
+}
+
 fn write_text(out: &mut String, value: &ValueRef<'_>, data_type: DataType) -> fmt::Result {
     match value {
         ValueRef::Null => Ok(()),

@@ -8,11 +8,11 @@ use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
 use crate::log::LogStats;
 use crate::storage::{MemoryUse, StorageError};
-use crate::txn::{LockReport, Partition, PointLookup, SnapshotGuard, Wait};
+use crate::txn::{LockReport, Partition, PointLookup, SnapshotGuard, Wait, WaitNumber};
 use crate::wal::WalError;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, NodeId, PartitionId, TxnId};
+use model::id::{CoreId, NodeId, PartitionId};
 use model::placement::PlacementMap;
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
@@ -213,14 +213,15 @@ impl Engine {
         self.inner.parts.context.locks.borrow().waits()
     }
 
-    /// Waits until a lock is waited for so long that it may be in a circle over several cores.
+    /// Waits until a lock is waited for so long that it may be in a circle. Whoever calls this looks
+    /// at the waits of all cores afterwards.
     pub async fn long_wait(&self) {
-        self.inner.parts.context.long_waits.notified().await;
+        self.inner.parts.context.long_wait().await;
     }
 
-    /// Fails what a transaction waits for on this core with 40P01.
-    pub fn sacrifice(&self, txn: TxnId) {
-        self.inner.parts.context.sacrifice(txn);
+    /// Fails a request for a lock with an error, if it still waits. Returns whether it did.
+    pub fn sacrifice(&self, wait: WaitNumber, error: SqlError) -> bool {
+        self.inner.parts.context.sacrifice(wait, error)
     }
 
     /// Where the partitions are.

@@ -235,14 +235,14 @@ fn what_one_partition_commits_is_read_here_and_after_a_restart() {
 }
 
 #[test]
-fn a_taken_key_a_lock_and_a_deadlock_are_told_apart() {
+fn a_taken_key_a_lock_and_a_sacrifice_are_told_apart() {
     run(2, 1, |engine| {
         Box::pin(async move {
             let first = txn(&engine);
             stage(&engine, first, 1, vec![put("....a", "1")]).await.unwrap();
             let second = txn(&engine);
             stage(&engine, second, 1, vec![put("....b", "1")]).await.unwrap();
-            // Waits for the first, which then waits for it: the youngest, the second, ends.
+            // Waits for the first, which then waits for it: one is failed by who looks for circles.
             let waiting = {
                 let engine = engine.clone();
                 runtime::task::spawn("second", async move {
@@ -256,8 +256,18 @@ fn a_taken_key_a_lock_and_a_deadlock_are_told_apart() {
                     stage(&engine, first, 1, vec![put("....b", "2")]).await
                 })
             };
-            let error = waiting.await.unwrap().unwrap_err();
-            assert_eq!(error.state(), SqlState::DEADLOCK_DETECTED);
+            engine.long_wait().await;
+            let waits = engine.waits();
+            let told: Vec<_> =
+                waits.iter().map(|wait| (wait.txn, &wait.waits_for[..], &wait.key[..])).collect();
+            assert_eq!(
+                told,
+                [(second, &[first][..], &b"....a"[..]), (first, &[second][..], &b"....b"[..])]
+            );
+            let circle = SqlError::new(SqlState::DEADLOCK_DETECTED, "a circle");
+            assert!(engine.sacrifice(waits[0].number, circle.clone()));
+            assert!(!engine.sacrifice(waits[0].number, circle.clone()), "it waits no more");
+            assert_eq!(waiting.await.unwrap().unwrap_err(), circle);
             let body = RequestBody::Rollback { txn: second };
             engine.call(PartitionId(1), body).await.unwrap();
             other.await.unwrap().unwrap();

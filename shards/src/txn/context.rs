@@ -1,6 +1,7 @@
 //! What the partitions of a core share: clock, locks, snapshots, the log.
 
 use super::locks::{Acquired, LockMode, LockTable, Ticket};
+use super::long_waits::Looked;
 use super::snapshots::Snapshots;
 use crate::exec::memory::MemoryAccount;
 use crate::log::Log;
@@ -8,8 +9,8 @@ use bytes::Bytes;
 use model::error::{SqlError, SqlState};
 use model::id::{PartitionId, TxnId};
 use model::time::{HybridClock, Timestamp};
-use runtime::sync::{Closed, Notify, oneshot};
-use runtime::time::Elapsed;
+use runtime::sync::{Notify, oneshot};
+use runtime::time::{Elapsed, Instant};
 use runtime::{task, time};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -30,10 +31,6 @@ pub(crate) struct TxnOptions {
     pub(crate) statement_bytes_max: u64,
 }
 
-/// A lock that is waited for so long may be waited for in a circle; as PostgreSQL's
-/// `deadlock_timeout`.
-const DEADLOCK_AFTER: Duration = Duration::from_secs(1);
-
 /// Locks are ended so many at a time, between which other tasks run.
 const UNLOCK_KEYS: usize = 256;
 
@@ -50,20 +47,29 @@ pub(crate) struct CoreContext {
     /// What all running statements keep.
     pub(crate) memory: MemoryAccount,
     pub(crate) locks: RefCell<LockTable>,
-    waiting: RefCell<BTreeMap<Ticket, oneshot::Sender<Woken>>>,
+    pub(super) waiting: RefCell<BTreeMap<Ticket, Waiting>>,
     /// Set once while the core opens.
     pub(crate) log: OnceCell<Log>,
-    /// Told when a lock is waited for so long that it may be in a circle over several cores.
-    pub(crate) long_waits: Notify,
+    /// Told when somebody begins to wait for a lock.
+    pub(super) queued: Notify,
+    /// What those who look for circles have been told of.
+    pub(super) looked: Cell<Looked>,
     pub(crate) deadlocks: Cell<u64>,
     pub(crate) lock_timeouts: Cell<u64>,
 }
 
+/// A request for a lock that waits.
+pub(super) struct Waiting {
+    pub(super) woken: oneshot::Sender<Woken>,
+    pub(super) since: Instant,
+}
+
 /// Why a request for a lock stops waiting.
-#[derive(Debug, Clone, Copy)]
-enum Woken {
+pub(super) enum Woken {
+    /// It has the lock.
     Granted,
-    Deadlock,
+    /// It fails.
+    Failed(SqlError),
 }
 
 impl CoreContext {
@@ -81,7 +87,8 @@ impl CoreContext {
             locks: RefCell::default(),
             waiting: RefCell::default(),
             log: OnceCell::new(),
-            long_waits: Notify::new(),
+            queued: Notify::new(),
+            looked: Cell::default(),
             deadlocks: Cell::new(0),
             lock_timeouts: Cell::new(0),
         }
@@ -124,62 +131,22 @@ impl CoreContext {
         name: impl Fn() -> String,
     ) -> Result<(), SqlError> {
         let acquired = self.locks.borrow_mut().acquire(partition, txn, key, mode);
-        let Acquired::Queued { ticket, victim } = acquired else { return Ok(()) };
-        let (granted, answer) = oneshot::channel();
-        self.waiting.borrow_mut().insert(ticket, granted);
-        let _cancel = CancelWait { context: self, ticket };
-        if let Some(victim) = victim {
-            self.sacrifice(victim);
-        }
+        let Acquired::Queued(ticket) = acquired else { return Ok(()) };
         let since = time::now();
-        match self.granted(answer).await {
+        let (woken, answer) = oneshot::channel();
+        self.waiting.borrow_mut().insert(ticket, Waiting { woken, since });
+        self.queued.notify_one();
+        let _cancel = CancelWait { context: self, ticket };
+        match time::timeout(self.options.lock_timeout, answer).await {
             Ok(Ok(Woken::Granted)) => Ok(()),
-            Ok(Ok(Woken::Deadlock) | Err(_)) => Err(self.deadlock(ticket, &name())),
+            Ok(Ok(Woken::Failed(error))) => Err(error),
+            Ok(Err(_closed)) => Err(SqlError::internal("a request for a lock was forgotten")),
             Err(Elapsed) => {
                 self.lock_timeouts.set(self.lock_timeouts.get() + 1);
                 let blocker = self.locks.borrow().blocker(ticket);
                 Err(timed_out(&name(), blocker, since.elapsed()))
             }
         }
-    }
-
-    /// Waits for a lock. Long enough, and it may be part of a circle over several cores: those who
-    /// look for such are told, again and again while it lasts.
-    async fn granted(
-        &self,
-        mut answer: oneshot::Receiver<Woken>,
-    ) -> Result<Result<Woken, Closed>, Elapsed> {
-        let mut left = self.options.lock_timeout;
-        while left > DEADLOCK_AFTER {
-            match time::timeout(DEADLOCK_AFTER, &mut answer).await {
-                Err(Elapsed) => self.long_waits.notify_one(),
-                woken => return woken,
-            }
-            left -= DEADLOCK_AFTER;
-        }
-        time::timeout(left, answer).await
-    }
-
-    /// Fails everything a transaction waits for on this core.
-    pub(crate) fn sacrifice(&self, victim: TxnId) {
-        let tickets = self.locks.borrow().tickets_of(victim);
-        self.deadlocks.set(self.deadlocks.get() + u64::from(!tickets.is_empty()));
-        for ticket in tickets {
-            if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
-                let _ = waiting.send(Woken::Deadlock);
-            }
-        }
-    }
-
-    fn deadlock(&self, ticket: Ticket, name: &str) -> SqlError {
-        let blocker = self.locks.borrow().blocker(ticket);
-        let blocker = blocker.map_or_else(|| "another".to_owned(), |txn| txn.to_string());
-        SqlError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
-            .detail(format!(
-                "This transaction waited for {name}, held by transaction {blocker}, which waited \
-                 for this one; the youngest was chosen to end."
-            ))
-            .hint("Retry the transaction; lock rows in the same order everywhere.")
     }
 
     /// Ends a transaction's locks in a partition; behind the caller's back where there are many.
@@ -228,7 +195,7 @@ impl CoreContext {
             let waiting = self.waiting.borrow_mut().remove(&ticket);
             // One that has gone has its lock all the same, until its transaction ends.
             if let Some(waiting) = waiting {
-                let _ = waiting.send(Woken::Granted);
+                let _ = waiting.woken.send(Woken::Granted);
             }
         }
     }

@@ -3,14 +3,14 @@
 //!
 //! Locks are granted first come, first served: a request that could be granted waits all the same
 //! behind one that conflicts with it and came before. Only a holder of a shared lock that wants it
-//! exclusively goes to the front. A request that would close a cycle of waiting transactions names
-//! the youngest of them as the victim.
+//! exclusively goes to the front. Transactions that wait for each other in a circle are not looked
+//! for here: a table knows the part of a circle that lies on its core, and says who waits for whom.
 
 use bytes::Bytes;
 use model::id::{ObjectId, PartitionId, TxnId};
 use model::key::object_of;
 use model::placement::hash_of;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// A million locks are a few thousand in each.
 const LOCK_MAPS: u64 = 256;
@@ -36,11 +36,21 @@ impl LockMode {
     }
 }
 
-/// A transaction that waits on a core, and for whom.
+/// Names a request for a lock that waits, among all there ever were on its core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaitNumber(pub u64);
+
+/// A transaction that waits on a core, for what and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
+    /// The request.
+    pub number: WaitNumber,
     /// Who waits.
     pub txn: TxnId,
+    /// The key.
+    pub key: Bytes,
+    /// How it is to be locked.
+    pub mode: LockMode,
     /// Who stands in its way.
     pub waits_for: Vec<TxnId>,
 }
@@ -59,21 +69,15 @@ pub struct LockReport {
 }
 
 /// A request that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ticket(u64);
+pub(crate) type Ticket = WaitNumber;
 
 /// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acquired {
     /// Held, until the transaction ends.
     Granted,
-    /// Waiting.
-    Queued {
-        /// Names the request.
-        ticket: Ticket,
-        /// Where transactions now wait for each other in a circle: the youngest of them.
-        victim: Option<TxnId>,
-    },
+    /// Waiting; the ticket names the request.
+    Queued(Ticket),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -129,25 +133,27 @@ impl Lock {
         );
     }
 
-    /// Those in the way of a waiter by whom all others are reached: the ones ahead of it in the queue
-    /// up to the first that waits for all before it, and some of the holders, or all of them where
-    /// nobody is ahead.
-    fn nearest_blockers(&self, ticket: Ticket, out: &mut Vec<TxnId>) {
-        let Some(at) = self.queue.iter().position(|waiter| waiter.ticket == ticket) else { return };
-        let waiter = self.queue[at];
-        let is_in_the_way =
-            |txn: TxnId, mode: LockMode| txn != waiter.txn && waiter.mode.conflicts(mode);
-        for ahead in self.queue.iter().take(at).rev() {
-            if is_in_the_way(ahead.txn, ahead.mode) {
-                out.push(ahead.txn);
-                if ahead.mode == LockMode::Exclusive {
-                    break;
-                }
+    /// Appends who waits in the queue and who is in the way, of each those by whom all others are
+    /// reached: the ones ahead of it up to the first that waits for all before it, and some of the
+    /// holders, or all of them where nobody is ahead. Takes one walk along the queue.
+    fn waits(&self, key: &Bytes, out: &mut Vec<Wait>) {
+        // Those from the last one that wants the lock alone, up to where the walk has come.
+        let mut ahead: Vec<(TxnId, LockMode)> = Vec::new();
+        for waiter in &self.queue {
+            let &Waiter { ticket, txn, mode } = waiter;
+            let is_in_the_way =
+                |(other, held): &&(TxnId, LockMode)| *other != txn && mode.conflicts(*held);
+            let mut waits_for: Vec<TxnId> =
+                ahead.iter().rev().filter(is_in_the_way).map(|(other, _)| *other).collect();
+            let holders_max = if waits_for.is_empty() { usize::MAX } else { NEAREST_HOLDERS };
+            let holders = self.holders.iter().filter(is_in_the_way).take(holders_max);
+            waits_for.extend(holders.map(|(other, _)| *other));
+            out.push(Wait { number: ticket, txn, key: key.clone(), mode, waits_for });
+            if mode == LockMode::Exclusive {
+                ahead.clear();
             }
+            ahead.push((txn, mode));
         }
-        let holders_max = if out.is_empty() { usize::MAX } else { NEAREST_HOLDERS };
-        let holders = self.holders.iter().filter(|(txn, mode)| is_in_the_way(*txn, *mode));
-        out.extend(holders.take(holders_max).map(|(txn, _)| *txn));
     }
 }
 
@@ -188,8 +194,7 @@ impl Locks {
 pub(crate) struct LockTable {
     locks: Locks,
     held: HashMap<(PartitionId, TxnId), Vec<Bytes>>,
-    waiting: BTreeMap<Ticket, (LockKey, TxnId)>,
-    waits_of: HashMap<TxnId, Vec<Ticket>>,
+    waiting: BTreeMap<Ticket, LockKey>,
     last_ticket: u64,
     held_count: usize,
 }
@@ -219,15 +224,14 @@ impl LockTable {
             return Acquired::Granted;
         }
         self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
+        let ticket = WaitNumber(self.last_ticket);
         let waiter = Waiter { ticket, txn, mode };
         match upgrade {
             true => lock.queue.push_front(waiter),
             false => lock.queue.push_back(waiter),
         }
-        self.waiting.insert(ticket, (lock_key, txn));
-        self.waits_of.entry(txn).or_default().push(ticket);
-        Acquired::Queued { ticket, victim: self.deadlock(txn) }
+        self.waiting.insert(ticket, lock_key);
+        Acquired::Queued(ticket)
     }
 
     /// The keys that a transaction holds in a partition.
@@ -270,21 +274,16 @@ impl LockTable {
 
     /// Takes a request back. Appends the requests that are granted by that.
     pub(crate) fn cancel(&mut self, ticket: Ticket, granted: &mut Vec<Ticket>) {
-        let Some(lock_key) = self.forget_wait(ticket) else { return };
+        let Some(lock_key) = self.waiting.remove(&ticket) else { return };
         if let Some(lock) = self.locks.get_mut(&lock_key) {
             lock.queue.retain(|waiter| waiter.ticket != ticket);
         }
         self.grant(&lock_key, granted);
     }
 
-    /// The requests a transaction waits for.
-    pub(crate) fn tickets_of(&self, txn: TxnId) -> Vec<Ticket> {
-        self.waits_of.get(&txn).cloned().unwrap_or_default()
-    }
-
     /// Someone who stands in the way of a request.
     pub(crate) fn blocker(&self, ticket: Ticket) -> Option<TxnId> {
-        let (lock_key, _) = self.waiting.get(&ticket)?;
+        let lock_key = self.waiting.get(&ticket)?;
         let mut blockers = Vec::new();
         self.locks.get(lock_key)?.blockers(ticket, &mut blockers);
         blockers.first().copied()
@@ -312,13 +311,13 @@ impl LockTable {
             mode,
             waits_for: None,
         });
-        let waiting = self.waiting.iter().filter_map(|(&ticket, (lock_key, txn))| {
+        let waiting = self.waiting.iter().filter_map(|(&ticket, lock_key)| {
             let lock = self.locks.get(lock_key)?;
             let waiter = lock.queue.iter().find(|waiter| waiter.ticket == ticket)?;
             let mut waits_for = Vec::new();
             lock.blockers(ticket, &mut waits_for);
-            let object = object_of(&lock_key.key)?;
-            Some(LockReport { txn: *txn, object, mode: waiter.mode, waits_for: Some(waits_for) })
+            let (txn, object) = (waiter.txn, object_of(&lock_key.key)?);
+            Some(LockReport { txn, object, mode: waiter.mode, waits_for: Some(waits_for) })
         });
         held.chain(waiting).collect()
     }
@@ -326,29 +325,20 @@ impl LockTable {
     /// Who waits for whom: enough to find every circle of waiting transactions, and no more than a
     /// few for each that waits, however many stand in one queue.
     pub(crate) fn waits(&self) -> Vec<Wait> {
-        let waits = self.waiting.iter().filter_map(|(&ticket, (lock_key, txn))| {
-            let lock = self.locks.get(lock_key)?;
-            let mut waits_for = Vec::new();
-            lock.nearest_blockers(ticket, &mut waits_for);
-            Some(Wait { txn: *txn, waits_for })
-        });
-        waits.collect()
+        let mut seen = HashSet::new();
+        let queues = self.waiting.values().filter(|lock_key| seen.insert(*lock_key));
+        let mut waits = Vec::with_capacity(self.waiting.len());
+        for lock_key in queues {
+            if let Some(lock) = self.locks.get(lock_key) {
+                lock.waits(&lock_key.key, &mut waits);
+            }
+        }
+        waits
     }
 
     /// Requests that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
-    }
-
-    fn forget_wait(&mut self, ticket: Ticket) -> Option<LockKey> {
-        let (lock_key, txn) = self.waiting.remove(&ticket)?;
-        if let Some(tickets) = self.waits_of.get_mut(&txn) {
-            tickets.retain(|other| *other != ticket);
-            if tickets.is_empty() {
-                self.waits_of.remove(&txn);
-            }
-        }
-        Some(lock_key)
     }
 
     /// Grants what can be granted at the front of a key's queue.
@@ -370,40 +360,8 @@ impl LockTable {
                 held.push(lock_key.key.clone());
                 self.held_count += 1;
             }
-            self.forget_wait(next.ticket);
+            self.waiting.remove(&next.ticket);
             granted.push(next.ticket);
         }
-    }
-
-    fn blockers_of(&self, txn: TxnId) -> Vec<TxnId> {
-        let mut blockers = Vec::new();
-        for ticket in self.waits_of.get(&txn).into_iter().flatten() {
-            if let Some((lock_key, _)) = self.waiting.get(ticket)
-                && let Some(lock) = self.locks.get(lock_key)
-            {
-                lock.blockers(*ticket, &mut blockers);
-            }
-        }
-        blockers
-    }
-
-    /// The youngest transaction of a circle that `start` waits in, found depth first.
-    fn deadlock(&self, start: TxnId) -> Option<TxnId> {
-        let mut seen = std::collections::HashSet::from([start]);
-        let mut path = vec![(start, self.blockers_of(start))];
-        while let Some((_, blockers)) = path.last_mut() {
-            match blockers.pop() {
-                Some(next) if next == start => return path.iter().map(|(txn, _)| *txn).max(),
-                Some(next) => {
-                    if seen.insert(next) {
-                        path.push((next, self.blockers_of(next)));
-                    }
-                }
-                None => {
-                    path.pop();
-                }
-            }
-        }
-        None
     }
 }

@@ -26,10 +26,10 @@
 //! commit's, so a vote after `T` need not be waited for.
 //!
 //! **Locks** are per key, shared or exclusive, first come first served, one table a core
-//! ([`locks`]). Circles of waiting transactions on this core cost their youngest member (40P01);
-//! circles over several cores are found by the routers, who ask all cores when a lock has been waited
-//! for a while. What is in the way and no lock (an outcome, a schema change) ends by the lock timeout
-//! (55P03).
+//! ([`locks`]). Transactions that wait for each other in a circle cost the youngest of them (40P01):
+//! the routers find circles, on one core as on several, and ask all cores who waits for whom when a
+//! lock has been waited for a moment ([`long_waits`]). What is in the way and no lock (an outcome, a
+//! schema change) ends by the lock timeout (55P03).
 //!
 //! **Going back.** A transaction that may go back to a savepoint, or has a cursor open, names a
 //! *mark* with each change. What the first change of a key after a mark replaces is kept with it
@@ -54,6 +54,7 @@ mod access;
 mod context;
 mod fragment;
 mod locks;
+mod long_waits;
 mod partition;
 mod parts;
 mod requests;
@@ -66,6 +67,6 @@ mod tests;
 pub use access::PointLookup;
 pub(crate) use context::{CoreContext, TxnOptions};
 pub(crate) use fragment::FragmentRead;
-pub use locks::{LockMode, LockReport, Wait};
+pub use locks::{LockMode, LockReport, Wait, WaitNumber};
 pub(crate) use partition::{Needed, Partition};
 pub(crate) use snapshots::SnapshotGuard;

@@ -1,6 +1,6 @@
 //! The pure parts, as tables: locks, and what a partition's states answer.
 
-use super::locks::{Acquired, LockMode, LockReport, LockTable, Ticket, Wait};
+use super::locks::{Acquired, LockMode, LockReport, LockTable, Ticket, Wait, WaitNumber};
 use super::state::{Decision, Finish, Phase, Refusal, Returned, TxnStates, Vote};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
@@ -28,7 +28,7 @@ fn ask(table: &mut LockTable, age: u64, name: &'static str, mode: LockMode) -> A
 
 fn queued(acquired: Acquired) -> Ticket {
     match acquired {
-        Acquired::Queued { ticket, victim: None } => ticket,
+        Acquired::Queued(ticket) => ticket,
         other => panic!("{other:?}"),
     }
 }
@@ -91,18 +91,21 @@ fn who_waits_in_a_long_queue_names_those_next_to_it() {
     for (age, mode) in (2..).zip(modes) {
         queued(ask(&mut table, age, "a", mode));
     }
-    let wait = |age, waits_for: &[u64]| Wait {
+    let wait = |age: u64, mode, waits_for: &[u64]| Wait {
+        number: WaitNumber(age - 1),
         txn: txn(age),
+        key: key("a"),
+        mode,
         waits_for: waits_for.iter().map(|&age| txn(age)).collect(),
     };
     assert_eq!(
         table.waits(),
         [
-            wait(2, &[1]),
-            wait(3, &[2, 1]),
-            wait(4, &[3, 1]),
-            wait(5, &[3, 1]),
-            wait(6, &[5, 4, 3, 1]),
+            wait(2, Exclusive, &[1]),
+            wait(3, Exclusive, &[2, 1]),
+            wait(4, Shared, &[3, 1]),
+            wait(5, Shared, &[3, 1]),
+            wait(6, Exclusive, &[5, 4, 3, 1]),
         ]
     );
 }
@@ -129,27 +132,23 @@ fn a_request_taken_back_lets_the_next_one_pass() {
     assert_eq!(granted, [reader]);
 }
 
-#[test]
-fn the_youngest_of_a_circle_is_its_victim() {
-    let mut table = LockTable::default();
-    for (age, name) in [(1, "a"), (2, "b"), (3, "c")] {
-        ask(&mut table, age, name, Exclusive);
-    }
-    queued(ask(&mut table, 3, "a", Exclusive));
-    queued(ask(&mut table, 1, "b", Exclusive));
-    let closing = ask(&mut table, 2, "c", Exclusive);
-    assert!(matches!(closing, Acquired::Queued { victim: Some(victim), .. } if victim == txn(3)));
-    assert_eq!(table.tickets_of(txn(3)).len(), 1);
+fn waits_of(table: &LockTable) -> Vec<(TxnId, Vec<TxnId>)> {
+    table.waits().into_iter().map(|wait| (wait.txn, wait.waits_for)).collect()
 }
 
 #[test]
-fn two_readers_that_both_want_to_write_are_a_circle() {
+fn two_readers_that_both_want_to_write_wait_for_each_other() {
     let mut table = LockTable::default();
     ask(&mut table, 1, "a", Shared);
     ask(&mut table, 2, "a", Shared);
     queued(ask(&mut table, 1, "a", Exclusive));
-    let second = ask(&mut table, 2, "a", Exclusive);
-    assert!(matches!(second, Acquired::Queued { victim: Some(victim), .. } if victim == txn(2)));
+    // To the front, like the one before it.
+    let second = queued(ask(&mut table, 2, "a", Exclusive));
+    assert_eq!(waits_of(&table), [(txn(2), vec![txn(1)]), (txn(1), vec![txn(2), txn(2)])]);
+    let mut granted = Vec::new();
+    table.cancel(second, &mut granted);
+    assert_eq!(granted, []);
+    assert_eq!(release(&mut table, 2), [WaitNumber(1)]);
 }
 
 #[test]

@@ -2,24 +2,8 @@
 
 use model::error::{SqlError, SqlState};
 use model::schema::{ForeignKey, Table};
-use model::text;
-use model::types::DataType;
+use model::text::shown;
 use model::value::Value;
-
-/// Values printed for errors are cut to so many bytes, as PostgreSQL does.
-const SHOWN_BYTES_MAX: usize = 64;
-
-fn shown(value: &Value, data_type: DataType) -> String {
-    let Some(text) = text::to_text(&value.as_ref(), data_type) else { return "null".to_owned() };
-    if text.len() <= SHOWN_BYTES_MAX {
-        return text;
-    }
-    let mut end = SHOWN_BYTES_MAX;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}...", &text[..end])
-}
 
 /// `Failing row contains (1, null).`
 fn failing_row(table: &Table, row: &[Value]) -> String {

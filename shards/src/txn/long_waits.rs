@@ -1,0 +1,73 @@
+//! Waits that last, as those see them who look for transactions that wait for each other.
+//!
+//! The transactions of a circle may wait on several cores, so the routers look for circles, in what
+//! all cores say ([`CoreContext::waits`]). A core tells its router when to look. Most locks come
+//! soon and nobody need look; and a circle is closed by the wait that began last, so a wait that was
+//! looked at need not be looked at again, unless something was missed.
+
+use super::context::{CoreContext, Woken};
+use super::locks::WaitNumber;
+use model::error::SqlError;
+use runtime::time::{self, Instant};
+use std::ops::Bound;
+use std::time::Duration;
+
+/// A wait that lasts so long may be part of a circle.
+const LOOK_AFTER: Duration = Duration::from_millis(10);
+
+/// A wait that was looked at is looked at again after this.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked {
+    /// All waits up to this one.
+    last: WaitNumber,
+    at: Instant,
+}
+
+impl Default for Looked {
+    fn default() -> Looked {
+        Looked { last: WaitNumber(0), at: Instant::from_nanos(0) }
+    }
+}
+
+impl CoreContext {
+    /// Waits until somebody has waited long enough to be part of a circle. Whoever calls this looks
+    /// at all waits of now afterwards.
+    pub(crate) async fn long_wait(&self) {
+        loop {
+            if self.waiting.borrow().is_empty() {
+                self.queued.notified().await;
+            }
+            time::sleep(LOOK_AFTER).await;
+            if self.is_worth_a_look() {
+                return;
+            }
+        }
+    }
+
+    fn is_worth_a_look(&self) -> bool {
+        let waiting = self.waiting.borrow();
+        let looked = self.looked.get();
+        let behind = (Bound::Excluded(looked.last), Bound::Unbounded);
+        // They are in the order in which they began.
+        let first_of_all = waiting.values().next();
+        let first_new = waiting.range(behind).next().map(|(_, waiting)| waiting);
+        let is_new = first_new.is_some_and(|new| new.since.elapsed() >= LOOK_AFTER);
+        let is_old = first_of_all.is_some_and(|old| old.since.elapsed() >= LOOK_AGAIN_AFTER)
+            && looked.at.elapsed() >= LOOK_AGAIN_AFTER;
+        let Some((&last, _)) = waiting.last_key_value() else { return false };
+        if is_new || is_old {
+            self.looked.set(Looked { last: last.max(looked.last), at: time::now() });
+        }
+        is_new || is_old
+    }
+
+    /// Fails a request for a lock, if it still waits. Returns whether it did.
+    pub(crate) fn sacrifice(&self, wait: WaitNumber, error: SqlError) -> bool {
+        let Some(waiting) = self.waiting.borrow_mut().remove(&wait) else { return false };
+        self.deadlocks.set(self.deadlocks.get() + 1);
+        waiting.woken.send(Woken::Failed(error)).is_ok()
+    }
+}
