@@ -10,6 +10,7 @@
 mod build;
 pub mod change;
 mod comments;
+mod keys;
 pub mod oids;
 pub mod postgres;
 pub mod privileges;
@@ -25,7 +26,6 @@ pub use sequence::Sequence;
 pub use system::{FIRST_USER_OBJECT, objects_table, sequences_table};
 
 use model::id::{CatalogVersion, ObjectId};
-use model::key::object_of;
 use model::schema::{Index, Table};
 use roles::Roles;
 use std::collections::BTreeMap;
@@ -194,20 +194,6 @@ impl Catalog {
     pub fn table(&self, id: ObjectId) -> Option<&Arc<Table>> {
         self.all_relations().find_map(|(_, _, relation)| match relation {
             Relation::Table(table) if table.id == id => Some(table),
-            _ => None,
-        })
-    }
-
-    /// The table that a key of rows or of an index belongs to, wherever it is.
-    pub fn table_of_key(&self, key: &[u8]) -> Option<&Arc<Table>> {
-        let object = object_of(key)?;
-        self.all_relations().find_map(|(_, _, relation)| match relation {
-            Relation::Table(table)
-                if table.storage == object
-                    || table.indexes.iter().any(|index| index.id == object) =>
-            {
-                Some(table)
-            }
             _ => None,
         })
     }

@@ -199,6 +199,7 @@ impl Router {
             }
             Call::Backends => Ok(Answer::Backends(self.backends_here())),
             Call::Locks => Ok(Answer::Locks(self.inner.engine.locks())),
+            Call::Transactions => Ok(Answer::Transactions(self.inner.engine.transactions())),
             Call::Waits => Ok(Answer::Waits(self.inner.engine.waits())),
             Call::SearchDeadlocks => {
                 self.want_search();

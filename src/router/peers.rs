@@ -10,7 +10,7 @@ use model::id::{CoreId, ObjectId, TxnId};
 use model::time::Timestamp;
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
-use shards::core::{LockReport, Wait, WaitNumber};
+use shards::core::{LockReport, TxnReport, Wait, WaitNumber};
 use shards::exec::backends::Signal;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -66,6 +66,8 @@ pub enum Call {
     Locks,
     /// To core 0: look for transactions that wait for each other.
     SearchDeadlocks,
+    /// Which transactions are there?
+    Transactions,
     /// Who waits for whom?
     Waits,
     /// Which sessions run these transactions?
@@ -138,6 +140,8 @@ pub enum Answer {
     Backends(Vec<Backend>),
     /// Locks.
     Locks(Vec<LockReport>),
+    /// Transactions.
+    Transactions(Vec<TxnReport>),
     /// Transactions that wait.
     Waits(Vec<Wait>),
     /// What a sequence answers.

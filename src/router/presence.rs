@@ -11,7 +11,7 @@ use model::error::SqlError;
 use model::id::{ObjectId, TxnId};
 use runtime::sync::{Event, Notify};
 use runtime::time::{self, Instant};
-use shards::core::LockReport;
+use shards::core::{LockReport, TxnReport};
 use shards::exec::backends::Signal;
 use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
@@ -236,6 +236,24 @@ impl Router {
             }
         }
         Ok(locks)
+    }
+
+    /// What the transactions of the node have in its partitions; of each core the oldest
+    /// transactions.
+    ///
+    /// # Errors
+    /// A core is stopping.
+    pub async fn transactions(&self) -> Result<Vec<TxnReport>, SqlError> {
+        let answers = self.inner.peers.call_all(Call::Transactions).await?;
+        let mut transactions: Vec<TxnReport> = Vec::new();
+        for answer in answers {
+            match answer {
+                Answer::Transactions(mut those) => transactions.append(&mut those),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        transactions.sort_by_key(|report| (report.txn, report.partition));
+        Ok(transactions)
     }
 
     pub(super) fn backends_here(&self) -> Vec<Backend> {

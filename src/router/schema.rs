@@ -454,6 +454,7 @@ impl Router {
             | Call::Signal(..)
             | Call::Backends
             | Call::Locks
+            | Call::Transactions
             | Call::Waits
             | Call::SearchDeadlocks
             | Call::SessionsOf(_)

@@ -1,5 +1,5 @@
 //! The node's sessions as a statement of this one sees them: `pg_stat_activity`, `pg_locks`, and the
-//! functions that reach other sessions.
+//! functions that reach other sessions (`phantom.transactions` is in `transactions.rs`).
 //!
 //! They live on other cores. So a statement that asks for them is planned twice: the first plan says
 //! that it does, the session asks all cores as the statement begins, and the second plan holds their
@@ -9,14 +9,14 @@ use super::run::now_micros;
 use super::tables::NamedRow;
 use super::{Session, Standing};
 use crate::catalog::roles::Roles;
-use crate::catalog::{Catalog, oids};
+use crate::catalog::{Catalog, Relation, oids};
 use crate::router::Router;
 use crate::router::peers::{Call, core_of_process};
 use crate::router::presence::{Activity, Backend, HIDDEN};
 use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
 use model::value::Value;
-use shards::core::{LockMode, LockReport};
+use shards::core::{LockMode, LockReport, TxnReport};
 use shards::exec::backends::{Backends, Signal};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,11 +24,12 @@ use std::sync::Arc;
 /// The sessions of the node and what they lock, when a statement began.
 pub(super) struct NodeView {
     router: Router,
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     /// Who asks.
-    role: ObjectId,
-    backends: Vec<Backend>,
-    locks: Vec<LockReport>,
+    pub(super) role: ObjectId,
+    pub(super) backends: Vec<Backend>,
+    pub(super) locks: Vec<LockReport>,
+    pub(super) transactions: Vec<TxnReport>,
 }
 
 impl Session {
@@ -39,8 +40,9 @@ impl Session {
     pub(super) async fn node_view(&self) -> Result<Rc<NodeView>, SqlError> {
         let router = self.host.router.clone();
         let (backends, locks) = (router.backends().await?, router.locks().await?);
+        let transactions = router.transactions().await?;
         let (catalog, role) = (router.catalog(), self.scope.actor.role);
-        Ok(Rc::new(NodeView { router, catalog, role, backends, locks }))
+        Ok(Rc::new(NodeView { router, catalog, role, backends, locks, transactions }))
     }
 
     /// The sessions that the statement has asked for.
@@ -70,14 +72,14 @@ impl NodeView {
         self.roles().has_privileges_of(self.role, backend.role)
     }
 
-    fn holder(&self, txn: TxnId) -> Option<&Backend> {
+    pub(super) fn holder(&self, txn: TxnId) -> Option<&Backend> {
         let is_its = |backend: &&Backend| backend.transaction.is_some_and(|(id, _)| id == txn);
         self.backends.iter().find(is_its)
     }
 
     fn waits(&self, backend: &Backend) -> bool {
         let Some((txn, _)) = backend.transaction else { return false };
-        self.locks.iter().any(|lock| lock.txn == txn && lock.waits_for.is_some())
+        self.locks.iter().any(|lock| lock.txn == txn && lock.wait.is_some())
     }
 
     /// The rows of `pg_stat_activity`.
@@ -134,25 +136,44 @@ impl NodeView {
     /// The rows of `pg_locks`: the relations in which a transaction locks rows, and the rows that
     /// transactions wait for.
     pub(super) fn lock_rows(&self) -> Vec<NamedRow> {
-        self.locks.iter().map(|lock| self.lock_row(lock)).collect()
+        let now_micros = now_micros();
+        self.locks.iter().map(|lock| self.lock_row(lock, now_micros)).collect()
     }
 
-    fn lock_row(&self, lock: &LockReport) -> NamedRow {
+    /// The oid of the table or index whose keys carry an object's id.
+    fn oid_of(&self, object: ObjectId) -> u32 {
+        let replaced = |(_, _, relation): (_, _, &Relation)| match relation {
+            Relation::Table(table) if table.storage == object => Some(table.id),
+            _ => None,
+        };
+        // Nearly every table has its rows under its own id.
+        match self.catalog.table(object).is_some_and(|table| table.storage == object) {
+            true => oids::object(object),
+            false => {
+                oids::object(self.catalog.all_relations().find_map(replaced).unwrap_or(object))
+            }
+        }
+    }
+
+    fn lock_row(&self, lock: &LockReport, now_micros: i64) -> NamedRow {
         let holder = self.holder(lock.txn);
         let database = holder.and_then(|backend| self.catalog.database(&backend.database));
         let oid = |id: ObjectId| Value::Int(i64::from(oids::object(id)));
-        let waits = lock.waits_for.is_some();
+        let waits = lock.wait.is_some();
         let mode = match (lock.mode, waits) {
             (LockMode::Exclusive, false) => "RowExclusiveLock",
             (LockMode::Shared, false) => "RowShareLock",
             (LockMode::Exclusive, true) => "ExclusiveLock",
             (LockMode::Shared, true) => "ShareLock",
         };
-        let since = holder.filter(|_| waits).and_then(|backend| backend.query_micros);
+        let since = lock.wait.as_ref().map(|wait| {
+            let waited = i64::try_from(wait.waited.as_micros()).unwrap_or(i64::MAX);
+            now_micros.saturating_sub(waited)
+        });
         vec![
             ("locktype", Value::text(if waits { "tuple" } else { "relation" })),
             ("database", database.map_or(Value::Null, |database| oid(database.id))),
-            ("relation", oid(lock.object)),
+            ("relation", Value::Int(i64::from(self.oid_of(lock.object)))),
             ("virtualtransaction", Value::from(Some(lock.txn.to_string()))),
             ("pid", holder.map_or(Value::Null, |holder| Value::Int(i64::from(holder.process)))),
             ("mode", Value::text(mode)),
@@ -207,7 +228,7 @@ impl Backends for NodeView {
             return Vec::new();
         };
         let waits = self.locks.iter().filter(|lock| lock.txn == txn);
-        let blockers = waits.flat_map(|lock| lock.waits_for.iter().flatten());
+        let blockers = waits.filter_map(|lock| lock.wait.as_ref()).flat_map(|wait| &wait.waits_for);
         // A transaction whose session is gone is none that could be ended.
         let holders = blockers.filter_map(|blocker| self.holder(*blocker));
         let mut processes: Vec<u32> = holders.map(|backend| backend.process).collect();

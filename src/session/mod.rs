@@ -66,6 +66,7 @@ mod seats;
 mod settings;
 mod table_as;
 mod tables;
+mod transactions;
 
 pub use block::Standing;
 pub use portals::{Portal, Progress};

@@ -1,14 +1,17 @@
 //! Tables of what the session itself keeps: `pg_prepared_statements`, `pg_cursors`, and what it has
-//! asked the node's cores for: `pg_stat_activity`, `pg_locks`.
+//! asked the node's cores for: `pg_stat_activity`, `pg_locks`, `phantom.transactions`.
 //!
 //! They are made when a statement names them, by a knower of virtual tables that asks the session
 //! first and the node's after it.
 
 use super::Session;
+use super::backends::NodeView;
+use super::run::now_micros;
 use crate::catalog::Catalog;
 use crate::sql::{CatalogFunction, NamedObject, SessionSettings, VirtualTable, VirtualTables};
 use model::types::RegKind;
 use model::value::Value;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Tables by name, with the columns of their rows that have values.
@@ -17,10 +20,11 @@ type Kept = &'static str;
 pub(super) type NamedRow = Vec<(&'static str, Value)>;
 
 /// The tables that a session fills.
-const KEPT: [Kept; 4] = ["pg_prepared_statements", "pg_cursors", "pg_stat_activity", "pg_locks"];
+const KEPT: [Kept; 5] =
+    ["pg_prepared_statements", "pg_cursors", "pg_stat_activity", "pg_locks", "transactions"];
 
 /// Those of the tables whose rows are on all cores: without a view of the node they are empty.
-const OF_THE_NODE: [Kept; 2] = ["pg_stat_activity", "pg_locks"];
+const OF_THE_NODE: [Kept; 3] = ["pg_stat_activity", "pg_locks", "transactions"];
 
 /// The virtual tables as a session sees them.
 pub(super) struct SessionTables<'a> {
@@ -49,6 +53,10 @@ impl Session {
             "pg_cursors" => self.cursor_rows(),
             "pg_stat_activity" => self.view.as_ref().map_or_else(Vec::new, |view| view.activity()),
             "pg_locks" => self.view.as_ref().map_or_else(Vec::new, |view| view.lock_rows()),
+            "transactions" => {
+                let rows = |view: &Rc<NodeView>| view.transaction_rows(now_micros());
+                self.view.as_ref().map_or_else(Vec::new, rows)
+            }
             _ => Vec::new(),
         }
     }

@@ -29,6 +29,7 @@ mod sysbench;
 mod table_as;
 mod tls;
 mod tools;
+mod transactions;
 
 use std::path::Path;
 use test_support::{Server, ServerBuilder};

@@ -8,7 +8,9 @@ use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
 use crate::log::LogStats;
 use crate::storage::{MemoryUse, StorageError};
-use crate::txn::{LockReport, Partition, PointLookup, SnapshotGuard, Wait, WaitNumber};
+use crate::txn::{
+    LockReport, Partition, PointLookup, SnapshotGuard, TxnReport, Wait, WaitNumber, transactions,
+};
 use crate::wal::WalError;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
@@ -205,7 +207,13 @@ impl Engine {
 
     /// Who locks what on this core.
     pub fn locks(&self) -> Vec<LockReport> {
-        self.inner.parts.context.locks.borrow().report()
+        self.inner.parts.context.lock_reports()
+    }
+
+    /// The transactions that have something in this core's partitions, a line for each partition.
+    pub fn transactions(&self) -> Vec<TxnReport> {
+        let doubted = time::now() - self.inner.options.resolve_delay;
+        transactions(self.inner.parts.partitions.values(), doubted)
     }
 
     /// Who waits for whom on this core.

@@ -39,7 +39,9 @@ mod stream;
 mod tests;
 
 pub use crate::log::LogStats;
-pub use crate::txn::{LockMode, LockReport, PointLookup, Wait, WaitNumber};
+pub use crate::txn::{
+    LockMode, LockReport, PointLookup, ReportedWait, TxnReport, TxnState, Wait, WaitNumber,
+};
 pub use engine::{Engine, EngineStats, HeldSnapshot, OpenError};
 pub use layout::{DataDir, DataDirOptions, Identity};
 pub use message::{CoreMessage, RequestId};

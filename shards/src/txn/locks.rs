@@ -11,6 +11,7 @@ use model::id::{ObjectId, PartitionId, TxnId};
 use model::key::object_of;
 use model::placement::hash_of;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 /// A million locks are a few thousand in each.
 const LOCK_MAPS: u64 = 256;
@@ -64,8 +65,19 @@ pub struct LockReport {
     pub object: ObjectId,
     /// How.
     pub mode: LockMode,
-    /// Who stands in the way, where it waits for a key; `None` where it has its locks.
-    pub waits_for: Option<Vec<TxnId>>,
+    /// Where it waits for a key; `None` where it has its locks.
+    pub wait: Option<ReportedWait>,
+}
+
+/// A wait for a key, for people to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedWait {
+    /// The key.
+    pub key: Bytes,
+    /// All who stand in the way.
+    pub waits_for: Vec<TxnId>,
+    /// For how long it has waited.
+    pub waited: Duration,
 }
 
 /// A request that waits.
@@ -291,8 +303,8 @@ impl LockTable {
 
     /// Who holds and who waits for what, a line for each transaction, object and mode, and one for
     /// each request that waits. Of each transaction the first [`REPORTED_KEYS_MAX`] locks in a
-    /// partition are looked at.
-    pub(crate) fn report(&self) -> Vec<LockReport> {
+    /// partition are looked at. `waited` knows for how long a request has waited.
+    pub(crate) fn report(&self, waited: impl Fn(Ticket) -> Duration) -> Vec<LockReport> {
         let mut reports = BTreeSet::new();
         for (&(partition, txn), keys) in &self.held {
             for key in keys.iter().take(REPORTED_KEYS_MAX) {
@@ -309,7 +321,7 @@ impl LockTable {
             txn,
             object,
             mode,
-            waits_for: None,
+            wait: None,
         });
         let waiting = self.waiting.iter().filter_map(|(&ticket, lock_key)| {
             let lock = self.locks.get(lock_key)?;
@@ -317,7 +329,9 @@ impl LockTable {
             let mut waits_for = Vec::new();
             lock.blockers(ticket, &mut waits_for);
             let (txn, object) = (waiter.txn, object_of(&lock_key.key)?);
-            Some(LockReport { txn, object, mode: waiter.mode, waits_for: Some(waits_for) })
+            let key = lock_key.key.clone();
+            let wait = Some(ReportedWait { key, waits_for, waited: waited(ticket) });
+            Some(LockReport { txn, object, mode: waiter.mode, wait })
         });
         held.chain(waiting).collect()
     }

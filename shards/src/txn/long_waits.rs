@@ -6,7 +6,7 @@
 //! looked at need not be looked at again, unless something was missed.
 
 use super::context::{CoreContext, Woken};
-use super::locks::WaitNumber;
+use super::locks::{LockReport, WaitNumber};
 use model::error::SqlError;
 use runtime::time::{self, Instant};
 use std::ops::Bound;
@@ -62,6 +62,13 @@ impl CoreContext {
             self.looked.set(Looked { last: last.max(looked.last), at: time::now() });
         }
         is_new || is_old
+    }
+
+    /// Who holds and who waits for what.
+    pub(crate) fn lock_reports(&self) -> Vec<LockReport> {
+        let waiting = self.waiting.borrow();
+        let waited = |wait: WaitNumber| waiting.get(&wait).map(|waiting| waiting.since.elapsed());
+        self.locks.borrow().report(|wait| waited(wait).unwrap_or_default())
     }
 
     /// Fails a request for a lock, if it still waits. Returns whether it did.

@@ -18,6 +18,7 @@
 
 mod bulk;
 mod marks;
+mod report;
 
 pub(super) use bulk::lock_part;
 use bulk::{Bulk, Logged};
@@ -26,6 +27,9 @@ pub(crate) use marks::{Marked, Returned};
 use model::command::{Command, KeyWrite, Outcome};
 use model::id::{LogIndex, PartitionId, TxnId};
 use model::time::Timestamp;
+#[cfg(test)]
+pub(super) use report::StateReport;
+pub use report::TxnState;
 use runtime::time::Instant;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,13 +1,18 @@
 //! The pure parts, as tables: locks, and what a partition's states answer.
 
-use super::locks::{Acquired, LockMode, LockReport, LockTable, Ticket, Wait, WaitNumber};
-use super::state::{Decision, Finish, Phase, Refusal, Returned, TxnStates, Vote};
+use super::locks::{
+    Acquired, LockMode, LockReport, LockTable, ReportedWait, Ticket, Wait, WaitNumber,
+};
+use super::state::{
+    Decision, Finish, Phase, Refusal, Returned, StateReport, TxnState, TxnStates, Vote,
+};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
 use model::id::{CoreId, LogIndex, Mark, NodeId, ObjectId, PartitionId, TxnId};
 use model::time::Timestamp;
 use runtime::time::Instant;
 use std::rc::Rc;
+use std::time::Duration;
 
 use LockMode::{Exclusive, Shared};
 
@@ -57,11 +62,20 @@ fn shared_locks_go_together_and_exclusive_ones_alone() {
 #[test]
 fn a_report_says_who_holds_and_who_waits_for_whom() {
     let mut table = LockTable::default();
-    let report = |txn, object: &[u8; 4], mode, waits_for: Option<&[TxnId]>| LockReport {
+    let held = |txn, object: &[u8; 4], mode| LockReport {
         txn,
         object: ObjectId(u32::from_be_bytes(*object)),
         mode,
-        waits_for: waits_for.map(<[TxnId]>::to_vec),
+        wait: None,
+    };
+    let waited = |wait: WaitNumber| Duration::from_secs(wait.0);
+    let waits = |txn, mode, waits_for: &[TxnId], seconds| LockReport {
+        wait: Some(ReportedWait {
+            key: key("tab1 b"),
+            waits_for: waits_for.to_vec(),
+            waited: Duration::from_secs(seconds),
+        }),
+        ..held(txn, b"tab1", mode)
     };
     for name in ["tab1 a", "tab1 b", "tab2 a"] {
         assert_eq!(ask(&mut table, 1, name, Exclusive), Acquired::Granted);
@@ -70,17 +84,17 @@ fn a_report_says_who_holds_and_who_waits_for_whom() {
     queued(ask(&mut table, 2, "tab1 b", Shared));
     queued(ask(&mut table, 3, "tab1 b", Exclusive));
     assert_eq!(
-        table.report(),
+        table.report(waited),
         [
-            report(txn(1), b"tab1", Exclusive, None),
-            report(txn(1), b"tab2", Exclusive, None),
-            report(txn(2), b"tab3", Shared, None),
-            report(txn(2), b"tab1", Shared, Some(&[txn(1)])),
-            report(txn(3), b"tab1", Exclusive, Some(&[txn(1), txn(2)])),
+            held(txn(1), b"tab1", Exclusive),
+            held(txn(1), b"tab2", Exclusive),
+            held(txn(2), b"tab3", Shared),
+            waits(txn(2), Shared, &[txn(1)], 1),
+            waits(txn(3), Exclusive, &[txn(1), txn(2)], 2),
         ]
     );
     release(&mut table, 1);
-    assert_eq!(table.report().len(), 3);
+    assert_eq!(table.report(waited).len(), 3);
 }
 
 #[test]
@@ -192,6 +206,40 @@ fn a_snapshot_waits_only_for_pending_writes_before_it() {
     assert_eq!(states.pending_in(b"a", Some(b"k"), Timestamp(50), None), None);
     assert_eq!(states.pending_in(b"a", Some(b"l"), Timestamp(50), None), Some(txn(1)));
     assert_eq!(states.pending_in(b"a", None, Timestamp(50), Some(txn(1))), None);
+}
+
+#[test]
+fn a_report_says_how_far_transactions_have_come() {
+    let mut states = TxnStates::new(HOME, Rc::default());
+    states.end_replay();
+    let told = |states: &TxnStates, doubted| {
+        let of = |known: StateReport| (known.state, known.anchor, known.staged_bytes);
+        states.report(9, doubted).into_iter().map(of).collect::<Vec<_>>()
+    };
+    let later = NOW + Duration::from_secs(1);
+    staged(&mut states, 1, "k");
+    assert_eq!(told(&states, later), [(TxnState::Active, None, Some(6))]);
+    states.prepare(txn(1), Timestamp(40), HOME, vec![]).unwrap();
+    assert_eq!(told(&states, later), [(TxnState::Preparing, Some(HOME), Some(6))]);
+    states.prepared(txn(1), vote(40, HOME), NOW);
+    assert_eq!(told(&states, NOW), [(TxnState::Prepared, Some(HOME), Some(6))]);
+    assert_eq!(told(&states, later), [(TxnState::InDoubt, Some(HOME), Some(6))]);
+    states.decided(txn(1), decision(50), false);
+    let decided = (TxnState::Decided, Some(HOME), Some(0));
+    assert_eq!(told(&states, NOW), [(TxnState::Prepared, Some(HOME), Some(6)), decided]);
+    let outcome = Outcome::Committed(Timestamp(50));
+    states.finish(txn(1), outcome).unwrap();
+    assert_eq!(told(&states, NOW), [(TxnState::Finishing, Some(HOME), Some(6)), decided]);
+    states.finished(txn(1), outcome, LogIndex(7));
+    states.end(txn(1));
+    assert_eq!(told(&states, NOW), [decided]);
+    states.forgotten(txn(1));
+    staged(&mut states, 2, "b");
+    states.begin_logging(txn(2)).unwrap();
+    states.commit_staged(txn(2), Timestamp(60)).unwrap();
+    assert_eq!(told(&states, NOW), [(TxnState::Committing, None, None)]);
+    staged(&mut states, 3, "c");
+    assert_eq!(states.report(1, NOW).len(), 1, "the oldest");
 }
 
 #[test]

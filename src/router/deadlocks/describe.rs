@@ -2,11 +2,9 @@
 
 use super::graph::{Circle, Link, WaitPlace};
 use crate::catalog::Catalog;
-use crate::catalog::privileges::Privileges;
 use crate::router::presence::{Backend, HIDDEN};
 use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
-use model::key;
 use shards::core::{LockMode, Wait};
 use std::collections::BTreeMap;
 
@@ -78,18 +76,8 @@ impl Account<'_> {
             LockMode::Shared => "ShareLock",
             LockMode::Exclusive => "ExclusiveLock",
         };
-        format!("{name} waits for {mode} on {}; blocked by {next}.", self.key(&wait.key))
-    }
-
-    fn key(&self, bytes: &[u8]) -> String {
-        let Some(table) = self.catalog.table_of_key(bytes) else {
-            return "a key of a table that is not there any more".to_owned();
-        };
-        let is_readable = |role| self.catalog.may(role, table.id, Privileges::SELECT);
-        match self.role.is_some_and(is_readable) {
-            true => key::describe(table, bytes),
-            false => format!("table \"{}\"", table.name),
-        }
+        let key = self.catalog.describe_key(&wait.key, self.role);
+        format!("{name} waits for {mode} on {key}; blocked by {next}.")
     }
 
     fn statement(&self, txn: TxnId) -> String {

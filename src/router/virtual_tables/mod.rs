@@ -2,7 +2,7 @@
 //! and the standard show it.
 //!
 //! ```text
-//!  phantom             nodes, partitions, constraints               phantom.rs
+//!  phantom             nodes, partitions, constraints, ...          phantom.rs
 //!  pg_catalog          every table and view of PostgreSQL 15        pg_catalog.columns
 //!                        pg_class, pg_attribute, pg_index, ...      relations.rs
 //!                        pg_constraint                              constraints.rs
@@ -19,7 +19,7 @@
 //!
 //! All show the session's own database. Those that no file makes are empty: PhantomDB has no
 //! triggers, policies or partitions to list. What a session itself keeps (`pg_cursors`), and what it
-//! asks the node's cores for (`pg_stat_activity`), it fills in. The system's own relations are in `pg_class`,
+//! asks the node's cores for (`pg_stat_activity`, `phantom.transactions`), it fills in. The system's own relations are in `pg_class`,
 //! but their columns are not in `pg_attribute`. The functions over these tables (`pg_get_indexdef`
 //! and its like) are in `functions.rs`.
 

@@ -4,7 +4,7 @@ use super::{NodeTables, constraints};
 use crate::catalog::Catalog;
 use crate::sql::{SessionSettings, VirtualTable};
 use model::id::CoreId;
-use model::types::DataType;
+use model::types::{DataType, ElementType};
 use model::value::Value;
 
 const NODES: [(&str, DataType); 6] = [
@@ -27,9 +27,26 @@ const CONSTRAINTS: [(&str, DataType); 4] = [
     ("name", DataType::Text),
     ("definition", DataType::Text),
 ];
+/// Its rows are the sessions' (`src/session/transactions.rs`).
+const TRANSACTIONS: [(&str, DataType); 14] = [
+    ("id", DataType::Text),
+    ("node", DataType::Int4),
+    ("core", DataType::Int4),
+    ("pid", DataType::Int4),
+    ("state", DataType::Text),
+    ("began", DataType::TimestampTz),
+    ("heard", DataType::TimestampTz),
+    ("partitions", DataType::Array(ElementType::Int4)),
+    ("anchor", DataType::Int4),
+    ("locks", DataType::Int8),
+    ("staged_bytes", DataType::Int8),
+    ("waits_for", DataType::Text),
+    ("blocked_by", DataType::Array(ElementType::Text)),
+    ("waitstart", DataType::TimestampTz),
+];
 
 /// The tables that are made here.
-pub(super) const NAMES: [&str; 3] = ["nodes", "partitions", "constraints"];
+pub(super) const NAMES: [&str; 4] = ["nodes", "partitions", "constraints", "transactions"];
 
 /// The table of one of these names.
 pub(super) fn table(
@@ -42,6 +59,7 @@ pub(super) fn table(
         "nodes" => Some(nodes(node)),
         "partitions" => Some(partitions(node)),
         "constraints" => Some(definitions(catalog, settings)),
+        "transactions" => outline(name),
         _ => None,
     }
 }
@@ -52,6 +70,7 @@ pub(super) fn outline(name: &str) -> Option<VirtualTable> {
         "nodes" => Some(made(&NODES, Vec::new())),
         "partitions" => Some(made(&PARTITIONS, Vec::new())),
         "constraints" => Some(made(&CONSTRAINTS, Vec::new())),
+        "transactions" => Some(made(&TRANSACTIONS, Vec::new())),
         _ => None,
     }
 }

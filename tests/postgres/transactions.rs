@@ -1,0 +1,143 @@
+//! `phantom.transactions`: what is open, what commits, and who waits for whom, on all cores.
+
+use crate::speaker::Speaker;
+use crate::start;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use test_support::{Server, Stopwatch, sleep};
+
+fn with_rows(test: impl FnOnce(&Server)) {
+    let data = tempfile::tempdir().expect("a data directory");
+    let mut server = start(&data.path().join("data"), &["--cores", "4"]);
+    let mut speaker = Speaker::connect(&server);
+    speaker.query("CREATE TABLE held (id int PRIMARY KEY, v int)");
+    speaker.query("INSERT INTO held SELECT i, 0 FROM generate_series(1, 16) AS i");
+    test(&server);
+    assert!(server.is_running() && !server.log().contains("panick"), "{}", server.log());
+}
+
+fn process(speaker: &mut Speaker) -> String {
+    speaker.query("SELECT pg_backend_pid()").trim_end_matches(';').to_owned()
+}
+
+/// Asks until the answer is the expected one.
+fn until(speaker: &mut Speaker, query: &str, expected: &str) {
+    let since = Stopwatch::start();
+    loop {
+        let answer = speaker.query(query);
+        if answer == expected {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(10), "{query}: {answer}, not {expected}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn open_transactions_and_their_waits_are_shown() {
+    with_rows(|server| {
+        let (mut holder, mut waiter) = (Speaker::connect(server), Speaker::connect(server));
+        let mut watcher = Speaker::connect(server);
+        until(&mut watcher, "SELECT count(*) FROM phantom.transactions", "0;");
+        assert_eq!(holder.query("BEGIN"), "");
+        let (held_by, waits) = (process(&mut holder), process(&mut waiter));
+        let shown = |columns: &str, pid: &str| {
+            format!("SELECT {columns} FROM phantom.transactions WHERE pid = {pid}")
+        };
+        // It has touched nothing.
+        let all = "state, partitions, anchor, locks, staged_bytes, heard, waits_for, blocked_by";
+        assert_eq!(watcher.query(&shown(all, &held_by)), "active|{}|~|0|0|~|~|~;");
+        assert_eq!(holder.query("UPDATE held SET v = 1"), "");
+        let columns = "state, cardinality(partitions) > 1, anchor, locks, staged_bytes > 16 * 13, \
+                       began <= heard, core = pid / 16777216, node";
+        assert_eq!(watcher.query(&shown(columns, &held_by)), "active|t|~|16|t|t|t|1;");
+        waiter.send('Q', b"UPDATE held SET v = 2 WHERE id = 7\0");
+        let key = r#"table "held", key (id) = (7)"#;
+        until(&mut watcher, &shown("waits_for", &waits), &format!("{key};"));
+        let id = watcher.query(&shown("id", &held_by));
+        let wait =
+            "blocked_by[1], cardinality(blocked_by), locks, waitstart BETWEEN began AND now()";
+        let id = id.trim_end_matches(';');
+        assert_eq!(watcher.query(&shown(wait, &waits)), format!("{id}|1|0|t;"));
+        // As PostgreSQL's own tables tell it.
+        let event = format!("SELECT wait_event_type FROM pg_stat_activity WHERE pid = {waits}");
+        assert_eq!(watcher.query(&event), "Lock;");
+        let start = format!(
+            "SELECT l.waitstart >= a.query_start FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+             WHERE NOT granted AND pid = {waits}"
+        );
+        assert_eq!(watcher.query(&start), "t;");
+        assert_eq!(holder.query("ROLLBACK"), "");
+        assert_eq!(waiter.results(), "");
+        until(&mut watcher, "SELECT count(*) FROM phantom.transactions", "0;");
+    });
+}
+
+#[test]
+fn who_may_not_read_a_table_sees_no_keys_of_it() {
+    with_rows(|server| {
+        let (mut holder, mut waiter) = (Speaker::connect(server), Speaker::connect(server));
+        holder.query("CREATE ROLE clerk LOGIN");
+        let mut clerk = Speaker::silent(server);
+        clerk.start(&[("user", "clerk"), ("database", "phantom")]);
+        assert_eq!(holder.query("BEGIN; UPDATE held SET v = 1"), "");
+        waiter.send('Q', b"UPDATE held SET v = 2 WHERE id = 7\0");
+        let shown = "SELECT waits_for FROM phantom.transactions WHERE blocked_by IS NOT NULL";
+        until(&mut clerk, shown, "table \"held\";");
+        assert_eq!(holder.query("ROLLBACK"), "");
+        assert_eq!(waiter.results(), "");
+    });
+}
+
+#[test]
+fn locks_are_the_tables_after_its_rows_were_replaced() {
+    with_rows(|server| {
+        let (mut holder, mut watcher) = (Speaker::connect(server), Speaker::connect(server));
+        holder
+            .query("TRUNCATE held; INSERT INTO held VALUES (1, 0); CREATE INDEX by_v ON held (v)");
+        assert_eq!(holder.query("BEGIN; UPDATE held SET v = 1"), "");
+        let relations = "SELECT DISTINCT relation::regclass FROM pg_locks WHERE relation IN \
+                         ('held'::regclass, 'by_v'::regclass) ORDER BY 1";
+        assert!(watcher.query(relations).contains("held"), "{}", watcher.query("TABLE pg_locks"));
+        assert_eq!(holder.query("ROLLBACK"), "");
+    });
+}
+
+#[test]
+fn commits_are_seen_on_their_way() {
+    with_rows(|server| {
+        let mut watcher = Speaker::connect(server);
+        let mut clients: Vec<Speaker> = (0..4).map(|_| Speaker::connect(server)).collect();
+        let over = AtomicBool::new(false);
+        let mut seen = BTreeSet::new();
+        thread::scope(|scope| {
+            for (client, speaker) in clients.iter_mut().enumerate() {
+                let over = &over;
+                scope.spawn(move || {
+                    let rows = (1..=4).map(|at| (client * 4 + at).to_string());
+                    let rows = rows.collect::<Vec<_>>().join(", ");
+                    let change = format!("UPDATE held SET v = v + 1 WHERE id IN ({rows})");
+                    while !over.load(Ordering::Relaxed) {
+                        assert_eq!(speaker.query(&change), "");
+                    }
+                });
+            }
+            let since = Stopwatch::start();
+            let states = "SELECT DISTINCT state FROM phantom.transactions \
+                          WHERE state = 'active' OR anchor = ANY (partitions)";
+            let is_late = |state: &str| matches!(state, "preparing" | "prepared" | "finishing");
+            while since.elapsed() < Duration::from_secs(15)
+                && !(seen.contains("active") && seen.iter().any(|state: &String| is_late(state)))
+            {
+                let states = watcher.query(states);
+                seen.extend(states.split_terminator(';').map(str::to_owned));
+            }
+            over.store(true, Ordering::Relaxed);
+            assert!(seen.contains("active") && seen.iter().any(|state| is_late(state)), "{seen:?}");
+        });
+        println!("states that were seen: {seen:?}");
+        until(&mut watcher, "SELECT count(*) FROM phantom.transactions", "0;");
+    });
+}
