@@ -24,7 +24,6 @@ mod privileges;
 mod protocol;
 mod psql;
 mod snapshots;
-mod speaker;
 mod sysbench;
 mod table_as;
 mod tls;
@@ -32,7 +31,7 @@ mod tools;
 mod transactions;
 
 use std::path::Path;
-use test_support::{Server, ServerBuilder};
+use test_support::{Server, ServerBuilder, speaker};
 
 /// A server to be started on `data_dir` with further arguments.
 fn builder(data_dir: &Path, arguments: &[&str]) -> ServerBuilder {

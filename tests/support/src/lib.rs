@@ -5,6 +5,7 @@ mod process;
 mod random;
 mod server;
 mod shared;
+pub mod speaker;
 
 pub use battery::{seed, slice};
 pub use process::ProcessStatus;

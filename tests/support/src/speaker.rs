@@ -1,17 +1,19 @@
-//! The client's side of the protocol, spoken byte by byte, so that it can be spoken wrongly.
+//! The client's side of PostgreSQL's protocol, spoken byte by byte, so that it can be spoken wrongly.
 
+use crate::Server;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-use test_support::Server;
 
 /// How long an answer may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A message of the server: its kind and what is behind its length.
+/// A message of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
+    /// The kind.
     pub kind: char,
+    /// What is behind its length.
     pub body: Vec<u8>,
 }
 
@@ -52,7 +54,12 @@ pub struct Speaker {
 impl Speaker {
     /// A connection on which nothing has been said.
     pub fn silent(server: &Server) -> Speaker {
-        let stream = TcpStream::connect(server.pg_address()).expect("the door is open");
+        Speaker::silent_at(server.pg_address())
+    }
+
+    /// The same, with whatever server listens at `address`.
+    pub fn silent_at(address: &str) -> Speaker {
+        let stream = TcpStream::connect(address).expect("the door is open");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         Speaker { stream, key: [0; 8] }
@@ -60,8 +67,13 @@ impl Speaker {
 
     /// A session of the default user.
     pub fn connect(server: &Server) -> Speaker {
-        let mut speaker = Speaker::silent(server);
-        let answer = speaker.start(&[("user", "phantom"), ("database", "phantom")]);
+        Speaker::connect_to(server.pg_address(), "phantom", "phantom")
+    }
+
+    /// A session of a user who is asked for no password, with whatever server listens at `address`.
+    pub fn connect_to(address: &str, user: &str, database: &str) -> Speaker {
+        let mut speaker = Speaker::silent_at(address);
+        let answer = speaker.start(&[("user", user), ("database", database)]);
         let key = answer.iter().find(|message| message.kind == 'K').expect("a cancel key");
         speaker.key = key.body[..].try_into().expect("eight bytes");
         speaker
@@ -121,6 +133,19 @@ impl Speaker {
         Some(Message { kind: char::from(kind), body })
     }
 
+    /// Whether something of the next message, or the end, arrives within some time, which is not 0.
+    pub fn arrives(&self, within: Duration) -> bool {
+        self.stream.set_read_timeout(Some(within)).expect("a timeout");
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        match seen {
+            Ok(_) => true,
+            Err(error) if is_end(&error) => true,
+            Err(error) if is_too_early(&error) => false,
+            Err(error) => panic!("no answer: {error}"),
+        }
+    }
+
     /// All messages up to `ReadyForQuery` or the end.
     pub fn answer(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();
@@ -172,6 +197,10 @@ impl Speaker {
 
 fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+}
+
+fn is_too_early(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// A message with its kind and length.
