@@ -4,7 +4,7 @@
 //! another one, it stands beside the schedule in a file `.postgres`, which the same variable writes
 //! when the schedules run on PostgreSQL; the comment at the head of the schedule says why.
 
-use crate::place::core_of;
+use crate::place::place_of;
 use crate::runner::{self, Subject};
 use crate::schedule::{OUTCOME, Schedule};
 use crate::start;
@@ -166,7 +166,7 @@ fn schedules_come_out_as_written_on_four_cores() {
 fn rows_of_schedules_lie_apart() {
     for file in schedules() {
         let (_, schedule) = read(&file);
-        let cores: BTreeSet<_> = schedule.apart.iter().map(|key| core_of(*key, 4)).collect();
+        let cores: BTreeSet<_> = schedule.apart.iter().map(|key| place_of(*key, 4).1).collect();
         assert_eq!(cores.len(), schedule.apart.len(), "{}: {cores:?}", file.display());
     }
 }

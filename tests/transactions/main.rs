@@ -4,11 +4,24 @@
 //!   ([`schedule`] says how they are written). Each runs on one core and on four, where its rows lie
 //!   apart; `tests/transactions/check-with-postgres` runs them on PostgreSQL.
 //!
+//! * A row that everybody counts in ([`counter`]), deadlocks over cores ([`deadlocks`]), and the cost
+//!   of the second phase of a commit ([`cost`]). They print what they measure; that it is good enough
+//!   is asserted in release builds, which are the ones that are measured.
+//!
 //! How much of the long ones is run:
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
+//! | `PHANTOM_COUNTER_MS` | milliseconds of each load on counters | 1,000 (whole: 20,000) |
+//! | `PHANTOM_DEADLOCKS` | circles over two cores, and over three | 5 (whole: 100) |
+//! | `PHANTOM_TRANSFERS` | transfers of each kind | 100 (whole: 2,000) |
+//!
+//! The whole: `PHANTOM_COUNTER_MS=20000 PHANTOM_DEADLOCKS=100 PHANTOM_TRANSFERS=2000 cargo test
+//! --release --test transactions -- --nocapture --test-threads 1`.
 
+mod cost;
+mod counter;
+mod deadlocks;
 mod golden;
 mod observer;
 mod outcome;
@@ -18,6 +31,11 @@ mod schedule;
 
 use std::path::Path;
 use test_support::{Server, ServerBuilder};
+
+/// Whether times are held to what they must be.
+fn is_measured() -> bool {
+    !cfg!(debug_assertions)
+}
 
 fn start(data_dir: &Path, cores: u16) -> Server {
     let cores = cores.to_string();
