@@ -23,7 +23,7 @@ mod system;
 pub use build::load;
 pub use search_path::{ActivePath, INFORMATION_SCHEMA, PG_CATALOG, SearchPath, Visible};
 pub use sequence::Sequence;
-pub use system::{FIRST_USER_OBJECT, objects_table, sequences_table};
+pub use system::{FIRST_USER_OBJECT, SAGAS_NAME, objects_table, sequences_table, stored_tables};
 
 use model::id::{CatalogVersion, ObjectId};
 use model::schema::{Index, Table};

@@ -103,6 +103,8 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
             task::spawn("accept", doors::accept(listener, door, connections))
         }),
     );
+    let keeping = router.clone();
+    let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
     let _watch = task::spawn("watchdog", watch(core));
     let served = serve(&assembly, core, crew, addresses).await;
     drop(accepting);
@@ -111,6 +113,7 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
         crew.meet(Stage::Drained, None).await?;
     }
     host.close().await;
+    drop(sagas);
     if served.is_ok() {
         router.settle_sequences().await;
     }

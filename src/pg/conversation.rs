@@ -7,7 +7,7 @@ use super::greeting::{Greeted, farewell};
 use super::inlet::Ended;
 use super::wire::backend::{self, Severity};
 use super::wire::frontend::{Bind, Message, Object, Parse};
-use crate::session::{Name, Portal, Progress, Standing, shutting_down};
+use crate::session::{Name, Portal, Progress, shutting_down};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::{Either, select};
@@ -71,7 +71,7 @@ impl Conversation {
         let ends = self.greeted.ends.clone();
         let mut draining = pin!(host.draining());
         loop {
-            if self.told && !in_block(self.greeted.session.standing()) {
+            if self.told && !self.greeted.session.standing().in_block() {
                 farewell(&ends.outlet, &shutting_down());
                 return;
             }
@@ -284,10 +284,6 @@ impl Conversation {
         }
         Ok(())
     }
-}
-
-fn in_block(standing: Standing) -> bool {
-    matches!(standing, Standing::Open | Standing::Failed)
 }
 
 /// The type that a client declares a parameter to be.

@@ -24,6 +24,7 @@ pub mod peers;
 mod point;
 pub mod presence;
 mod references;
+pub mod sagas;
 mod schema;
 pub mod sequences;
 mod snapshots;
@@ -48,6 +49,7 @@ use model::time::Timestamp;
 use model::value::Value;
 use peers::{Answer, Call, Peers};
 use presence::Presence;
+use sagas::{Claims, Keeper, OwnPlans};
 use sequences::{Counters, HeldSequences, StatementSequences};
 use shards::core::{Engine, HeldSnapshot};
 use shards::exec::backends::{Backends, Signal};
@@ -122,6 +124,10 @@ struct Inner {
     sessions: RefCell<HashMap<u32, Rc<Presence>>>,
     counters: Counters,
     searching: deadlocks::Searching,
+    /// Of sagas, by the sessions of this core.
+    claims: Claims,
+    keeper: Keeper,
+    own_plans: OwnPlans,
     /// On core 0: the right to change the schema.
     schema_turn: runtime::sync::Semaphore,
     schema_permit: RefCell<Option<runtime::sync::Permit>>,
@@ -149,6 +155,9 @@ impl Router {
                 sessions: RefCell::default(),
                 counters: Counters::default(),
                 searching: deadlocks::Searching::default(),
+                claims: Claims::default(),
+                keeper: Keeper::default(),
+                own_plans: OwnPlans::default(),
                 schema_turn: runtime::sync::Semaphore::new(1),
                 schema_permit: RefCell::default(),
                 schema_in_doubt: Cell::default(),
@@ -215,6 +224,7 @@ impl Router {
                 Ok(Answer::Done)
             }
             Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
+            Call::Saga(call) => self.handle_saga_call(call).await.map(Answer::Saga),
             Call::Sequence(request) => self.count(request).await.map(Answer::Sequence),
             other => self.handle_schema_call(other).await,
         }
@@ -283,6 +293,17 @@ impl Router {
 
     /// A change as a transaction of its own.
     async fn change_alone(&self, statement: &Statement<'_>) -> Result<(u64, Vec<Batch>), SqlError> {
+        self.change_with(statement, true, async |_, _| Ok(())).await
+    }
+
+    /// A change as a transaction of its own together with `also`, which is told how many rows it
+    /// changed. `alone`: `also` changes nothing.
+    async fn change_with(
+        &self,
+        statement: &Statement<'_>,
+        alone: bool,
+        also: impl AsyncFn(u64, &mut Transaction) -> Result<(), SqlError>,
+    ) -> Result<(u64, Vec<Batch>), SqlError> {
         let mut attempt = 1;
         loop {
             let transaction = self.begin();
@@ -290,7 +311,11 @@ impl Router {
                 presence.enter(transaction.id, statement.now_micros);
             }
             let mut unfinished = Unfinished { router: self, transaction: Some(transaction) };
-            let changed = self.change(statement, unfinished.transaction(), true).await;
+            let transaction = unfinished.transaction();
+            let changed = match self.change(statement, transaction, alone).await {
+                Ok(changed) => also(changed.0, transaction).await.map(|()| changed),
+                Err(error) => Err(error),
+            };
             let Some(transaction) = unfinished.transaction.take() else {
                 return Err(SqlError::internal("a statement lost its transaction"));
             };
@@ -305,12 +330,23 @@ impl Router {
             match changed {
                 Err(error) if error.state().is_retryable() && attempt < ATTEMPTS_MAX => {
                     attempt += 1;
-                    let pause = runtime::random::below(u64::from(attempt) * 2_000);
-                    runtime::time::sleep(Duration::from_micros(pause)).await;
+                    self.pause_before(attempt).await;
                 }
                 result => return result,
             }
         }
+    }
+
+    /// Waits before what lost a race is run again.
+    async fn pause_before(&self, attempt: u32) {
+        let pause = runtime::random::below(u64::from(attempt) * 2_000);
+        runtime::time::sleep(Duration::from_micros(pause)).await;
+    }
+
+    /// The time, as statements see it.
+    fn now_micros(&self) -> i64 {
+        let micros = self.inner.engine.now().0 / 1_000;
+        micros.saturating_sub(write::EPOCH_2000_MICROS) as i64
     }
 
     /// Runs a query's plan.

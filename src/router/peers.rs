@@ -2,6 +2,7 @@
 //! sessions, values of sequences. Small; rows never travel here.
 
 use super::presence::Backend;
+use super::sagas::{SagaAnswer, SagaCall};
 use super::sequences::{SequenceAnswer, SequenceRequest};
 use super::snapshots::SnapshotNumber;
 use crate::catalog::Catalog;
@@ -80,6 +81,8 @@ pub enum Call {
     ReleaseSnapshot(SnapshotNumber),
     /// How many sessions are there?
     CountSessions,
+    /// About sagas.
+    Saga(SagaCall),
     /// To the core that counts the sequence.
     Sequence(SequenceRequest),
 }
@@ -144,6 +147,8 @@ pub enum Answer {
     Transactions(Vec<TxnReport>),
     /// Transactions that wait.
     Waits(Vec<Wait>),
+    /// About sagas.
+    Saga(SagaAnswer),
     /// What a sequence answers.
     Sequence(SequenceAnswer),
 }

@@ -26,8 +26,8 @@ use std::sync::Arc;
 const CHUNK_ROWS: usize = 1_024;
 /// Changes of single rows that are under way at once.
 const CONCURRENT_ROWS: usize = 128;
-/// Seconds from 1970 to 2000, where hidden keys count from.
-const EPOCH_2000_MICROS: u64 = 946_684_800_000_000;
+/// Microseconds from 1970 to 2000, where hidden keys and SQL's timestamps count from.
+pub(super) const EPOCH_2000_MICROS: u64 = 946_684_800_000_000;
 /// Low bits of a hidden key, which tell cores apart.
 const ROW_ID_CORE_BITS: u32 = 12;
 

@@ -55,7 +55,7 @@ impl Session {
         let activity = match self.standing {
             Standing::Idle => Activity::Idle,
             Standing::Implicit => Activity::Active,
-            Standing::Open => Activity::InTransaction,
+            Standing::Open | Standing::Saga => Activity::InTransaction,
             Standing::Failed => Activity::Aborted,
         };
         self.presence.rest(activity, now_micros());

@@ -12,6 +12,13 @@
 //!
 //! `ROLLBACK TO` leads from Failed back to Open, where the block has set a savepoint.
 //!
+//! ```text
+//!       BEGIN SAGA            error (and the saga is compensated)
+//!  Idle ──────────► Saga ───────────────────────────────► Failed
+//! ```
+//!
+//! `COMMIT` and `ROLLBACK`, with `SAGA` behind them or not, lead from both back to Idle.
+//!
 //! The decisions are here, as a pure function of where the session stands and what comes; the
 //! session carries them out.
 
@@ -27,8 +34,17 @@ pub enum Standing {
     Implicit,
     /// Inside a block.
     Open,
-    /// Inside a block that has failed: only its end is possible, or a way back to a savepoint.
+    /// Inside a saga: its steps are transactions of their own, and so is all else.
+    Saga,
+    /// Inside a block or saga that has failed: only its end is possible, or a way back to a savepoint.
     Failed,
+}
+
+impl Standing {
+    /// Whether something has begun that the client is to end.
+    pub fn in_block(self) -> bool {
+        matches!(self, Standing::Open | Standing::Saga | Standing::Failed)
+    }
 }
 
 /// What a statement is, as far as blocks are concerned.
@@ -44,6 +60,20 @@ pub(super) enum Step {
     Savepoint(&'static str),
     /// `ROLLBACK TO`
     RollbackTo,
+    /// `BEGIN SAGA`
+    BeginSaga,
+    /// `STEP`
+    PartOfSaga,
+    /// `COMMIT SAGA`; of another saga than the session's where it names one.
+    CommitSaga {
+        /// Whether it names one.
+        named: bool,
+    },
+    /// `ROLLBACK SAGA`
+    RollbackSaga {
+        /// Whether it names one.
+        named: bool,
+    },
     /// A schema change.
     SchemaChange,
     /// A statement of that name that stands by itself: `VACUUM`, `DISCARD ALL`. `more`: other
@@ -98,6 +128,14 @@ pub(super) enum Decision {
     BeginImplicit,
     /// Run the statement in the transaction that is open.
     Inside,
+    /// Begin a saga.
+    BeginSaga,
+    /// Commit the session's saga.
+    CommitSaga,
+    /// Compensate the session's saga.
+    RollbackSaga,
+    /// Find out what has become of a saga that is not the session's.
+    OtherSaga,
     /// Refuse.
     Refuse(Refusal),
 }
@@ -109,6 +147,8 @@ pub(super) enum Warning {
     AlreadyOpen,
     /// `COMMIT` or `ROLLBACK` outside.
     NoneOpen,
+    /// `COMMIT SAGA` or `ROLLBACK SAGA` outside.
+    NoSagaOpen,
     /// A schema change inside a block.
     CommittedBySchemaChange,
     /// `SET LOCAL` outside, where it has no effect.
@@ -126,11 +166,36 @@ pub(super) enum Refusal {
     Inside(&'static str),
     /// The statement of that name needs a block, and there is none.
     Outside(&'static str),
+    /// The statement of that name has no place in a saga.
+    InSaga(&'static str),
+    /// The statement of that name needs a saga, and there is none.
+    OutsideSaga(&'static str),
 }
 
 /// What to do with a statement.
 pub(super) fn decide(standing: Standing, step: Step) -> Decision {
     match (standing, step) {
+        (Standing::Saga, step) => decide_in_saga(step),
+        (Standing::Idle, Step::BeginSaga) => Decision::BeginSaga,
+        (Standing::Implicit | Standing::Open, Step::BeginSaga) => {
+            Decision::Refuse(Refusal::Inside("BEGIN SAGA"))
+        }
+        (Standing::Failed, Step::CommitSaga { .. } | Step::RollbackSaga { .. }) => Decision::Leave,
+        (Standing::Idle, Step::CommitSaga { named } | Step::RollbackSaga { named }) => {
+            match named {
+                true => Decision::OtherSaga,
+                false => Decision::Warn(Warning::NoSagaOpen),
+            }
+        }
+        (Standing::Implicit | Standing::Open, Step::CommitSaga { .. }) => {
+            Decision::Refuse(Refusal::Inside("COMMIT SAGA"))
+        }
+        (Standing::Implicit | Standing::Open, Step::RollbackSaga { .. }) => {
+            Decision::Refuse(Refusal::Inside("ROLLBACK SAGA"))
+        }
+        (Standing::Idle | Standing::Implicit | Standing::Open, Step::PartOfSaga) => {
+            Decision::Refuse(Refusal::OutsideSaga("STEP"))
+        }
         (Standing::Idle, Step::Begin) => Decision::Begin,
         (Standing::Implicit, Step::Begin) => Decision::Continue,
         (Standing::Open, Step::Begin) => Decision::Warn(Warning::AlreadyOpen),
@@ -163,6 +228,23 @@ pub(super) fn decide(standing: Standing, step: Step) -> Decision {
     }
 }
 
+/// The same, in a saga.
+fn decide_in_saga(step: Step) -> Decision {
+    match step {
+        Step::Commit | Step::CommitSaga { .. } => Decision::CommitSaga,
+        Step::Rollback | Step::RollbackSaga { .. } => Decision::RollbackSaga,
+        Step::PartOfSaga => Decision::Inside,
+        Step::Work { .. } => Decision::Alone,
+        Step::Begin => Decision::Refuse(Refusal::InSaga("BEGIN")),
+        Step::BeginSaga => Decision::Refuse(Refusal::InSaga("BEGIN SAGA")),
+        Step::RollbackTo => Decision::Refuse(Refusal::InSaga("ROLLBACK TO SAVEPOINT")),
+        Step::SchemaChange => Decision::Refuse(Refusal::InSaga("a schema change")),
+        Step::Savepoint(name) | Step::ByItself { name, .. } | Step::InTransaction { name, .. } => {
+            Decision::Refuse(Refusal::InSaga(name))
+        }
+    }
+}
+
 impl Warning {
     pub(super) fn to_notice(self) -> SqlError {
         match self {
@@ -174,6 +256,9 @@ impl Warning {
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "there is no transaction in progress",
             ),
+            Warning::NoSagaOpen => {
+                SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no saga in progress")
+            }
             Warning::LocalOutside => SqlError::new(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "SET LOCAL can only be used in transaction blocks",
@@ -206,6 +291,15 @@ impl Refusal {
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 format!("{name} can only be used in transaction blocks"),
             ),
+            Refusal::InSaga(name) => SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                format!("{name} cannot run inside a saga"),
+            ),
+            Refusal::OutsideSaga(name) => SqlError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                format!("{name} can only be used in sagas"),
+            )
+            .hint("Begin one with BEGIN SAGA."),
         }
     }
 }
@@ -213,8 +307,8 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Standing::{Failed, Idle, Implicit, Open};
-    use Step::{Begin, Commit, Rollback, RollbackTo, SchemaChange};
+    use Standing::{Failed, Idle, Implicit, Open, Saga};
+    use Step::{Begin, BeginSaga, Commit, PartOfSaga, Rollback, RollbackTo, SchemaChange};
 
     const ALONE: Step = Step::Work { more: false };
     const AMONG: Step = Step::Work { more: true };
@@ -222,6 +316,9 @@ mod tests {
     const VACUUM: Step = Step::ByItself { name: "VACUUM", more: false };
     const DECLARE: Step = Step::InTransaction { name: "DECLARE CURSOR", more: false };
     const DECLARE_AMONG: Step = Step::InTransaction { name: "DECLARE CURSOR", more: true };
+    const COMMIT_SAGA: Step = Step::CommitSaga { named: false };
+    const COMMIT_NAMED: Step = Step::CommitSaga { named: true };
+    const ROLLBACK_SAGA: Step = Step::RollbackSaga { named: false };
     const VACUUM_AMONG: Step = Step::ByItself { name: "VACUUM", more: true };
 
     #[test]
@@ -267,6 +364,33 @@ mod tests {
             (Open, DECLARE, Decision::Inside),
             (Failed, DECLARE, Decision::Refuse(Refusal::Failed)),
             (Failed, VACUUM, Decision::Refuse(Refusal::Failed)),
+            (Idle, BeginSaga, Decision::BeginSaga),
+            (Implicit, BeginSaga, Decision::Refuse(Refusal::Inside("BEGIN SAGA"))),
+            (Open, BeginSaga, Decision::Refuse(Refusal::Inside("BEGIN SAGA"))),
+            (Saga, BeginSaga, Decision::Refuse(Refusal::InSaga("BEGIN SAGA"))),
+            (Failed, BeginSaga, Decision::Refuse(Refusal::Failed)),
+            (Idle, PartOfSaga, Decision::Refuse(Refusal::OutsideSaga("STEP"))),
+            (Open, PartOfSaga, Decision::Refuse(Refusal::OutsideSaga("STEP"))),
+            (Saga, PartOfSaga, Decision::Inside),
+            (Failed, PartOfSaga, Decision::Refuse(Refusal::Failed)),
+            (Idle, COMMIT_SAGA, Decision::Warn(Warning::NoSagaOpen)),
+            (Idle, COMMIT_NAMED, Decision::OtherSaga),
+            (Idle, ROLLBACK_SAGA, Decision::Warn(Warning::NoSagaOpen)),
+            (Open, COMMIT_SAGA, Decision::Refuse(Refusal::Inside("COMMIT SAGA"))),
+            (Implicit, ROLLBACK_SAGA, Decision::Refuse(Refusal::Inside("ROLLBACK SAGA"))),
+            (Saga, COMMIT_SAGA, Decision::CommitSaga),
+            (Saga, Commit, Decision::CommitSaga),
+            (Saga, ROLLBACK_SAGA, Decision::RollbackSaga),
+            (Saga, Rollback, Decision::RollbackSaga),
+            (Failed, COMMIT_SAGA, Decision::Leave),
+            (Failed, ROLLBACK_SAGA, Decision::Leave),
+            (Saga, ALONE, Decision::Alone),
+            (Saga, AMONG, Decision::Alone),
+            (Saga, Begin, Decision::Refuse(Refusal::InSaga("BEGIN"))),
+            (Saga, SchemaChange, Decision::Refuse(Refusal::InSaga("a schema change"))),
+            (Saga, SAVEPOINT, Decision::Refuse(Refusal::InSaga("SAVEPOINT"))),
+            (Saga, VACUUM, Decision::Refuse(Refusal::InSaga("VACUUM"))),
+            (Saga, DECLARE, Decision::Refuse(Refusal::InSaga("DECLARE CURSOR"))),
         ];
         for (standing, step, expected) in table {
             assert_eq!(decide(standing, step), expected, "{step:?} while {standing:?}");

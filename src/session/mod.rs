@@ -24,6 +24,8 @@
 //! **Savepoints** ([`savepoints`]) are places in a block that it goes back to; a block that has
 //! failed goes on from there.
 //!
+//! **Sagas** ([`sagas`]) are blocks of another kind: each step in them is a transaction of its own.
+//!
 //! **`COPY`** ([`copy`]) moves rows between client and router in one transaction. A protocol takes
 //! part through the [`Client`]'s functions of that name; the native one does not.
 //!
@@ -59,6 +61,7 @@ mod portals;
 mod prepared;
 mod reading;
 mod run;
+mod sagas;
 mod savepoints;
 mod scopes;
 mod sealing;
@@ -80,6 +83,7 @@ use crate::router::gates::Pass;
 pub use crate::router::peers::CancelKey;
 use crate::router::peers::{Call, SessionNumber};
 use crate::router::presence::{Activity, Backend, Presence};
+use crate::router::sagas::SagaClaim;
 use crate::router::sequences::HeldSequences;
 use crate::router::{Router, RowSink};
 use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
@@ -315,6 +319,8 @@ pub struct Session {
     /// There when the session stands `Implicit` or `Open`, and when a block has failed that has
     /// savepoints.
     open: Option<Box<Open>>,
+    /// There when the session stands in a saga.
+    saga: Option<SagaClaim>,
     /// The block has failed, and its savepoints could not be kept.
     lost_savepoints: bool,
     prepared: PreparedStatements,
@@ -377,6 +383,7 @@ impl Session {
             settings_changes: 0,
             standing: Standing::Idle,
             open: None,
+            saga: None,
             lost_savepoints: false,
             prepared: PreparedStatements::default(),
             portals: Portals::default(),

@@ -147,7 +147,7 @@ async fn serve(host: &Host, session: &mut Session, mut requests: Requests, respo
     let mut draining = pin!(host.draining.wait());
     let mut told = false;
     loop {
-        if told && !in_block(session.standing()) {
+        if told && !session.standing().in_block() {
             responder.fatal(shutting_down());
             return;
         }
@@ -172,10 +172,6 @@ async fn serve(host: &Host, session: &mut Session, mut requests: Requests, respo
         }
         batch.shrink_to(REQUESTS_KEPT);
     }
-}
-
-fn in_block(standing: Standing) -> bool {
-    matches!(standing, Standing::Open | Standing::Failed)
 }
 
 /// Answers a batch of requests; whether the session can go on.
@@ -271,7 +267,7 @@ async fn answer(
 fn status(standing: Standing) -> TransactionStatus {
     match standing {
         Standing::Idle | Standing::Implicit => TransactionStatus::Idle,
-        Standing::Open => TransactionStatus::Open,
+        Standing::Open | Standing::Saga => TransactionStatus::Open,
         Standing::Failed => TransactionStatus::Failed,
     }
 }

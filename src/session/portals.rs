@@ -199,11 +199,10 @@ impl Session {
         parameters: Vec<Value>,
         binary: Vec<bool>,
     ) -> Result<(), SqlError> {
-        let bound = self.bind_known(portal, statement, parameters, binary);
-        if bound.is_err() {
-            self.fail().await;
+        match self.bind_known(portal, statement, parameters, binary) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error).await),
         }
-        bound
     }
 
     fn bind_known(
@@ -265,9 +264,10 @@ impl Session {
         interrupts: &dyn Interrupts,
     ) -> Result<Progress, SqlError> {
         let progress = self.run_known_portal(name, limit, more, client, interrupts).await;
-        if progress.is_err() {
-            self.fail().await;
-        }
+        let progress = match progress {
+            Ok(progress) => Ok(progress),
+            Err(error) => Err(self.fail(error).await),
+        };
         self.rest();
         progress
     }
@@ -372,6 +372,9 @@ impl Session {
     ) -> Result<(Reading, Option<Mark>), SqlError> {
         match block::decide(self.standing, Step::Work { more: true }) {
             Decision::BeginImplicit => self.begin(Standing::Implicit),
+            Decision::Alone => {
+                return Err(SqlError::unsupported("reading a query bit by bit in a saga"));
+            }
             Decision::Refuse(refusal) => return Err(refusal.to_error()),
             _ => {}
         }
@@ -487,7 +490,7 @@ impl Session {
             }
             _ => Ok(()),
         };
-        if self.standing == Standing::Idle {
+        if matches!(self.standing, Standing::Idle | Standing::Saga) {
             self.portals.end_unheld();
         }
         committed

@@ -166,11 +166,10 @@ impl Session {
         text: &str,
         declared: &[DataType],
     ) -> Result<Described, SqlError> {
-        let described = self.describe(name, text, declared);
-        if described.is_err() {
-            self.fail().await;
+        match self.describe(name, text, declared) {
+            Ok(described) => Ok(described),
+            Err(error) => Err(self.fail(error).await),
         }
-        described
     }
 
     fn describe(
@@ -269,9 +268,10 @@ impl Session {
         self.ahead.advance();
         let result = self.execute_known(name, parameters, client, interrupts).await;
         self.ahead.current = None;
-        if result.is_err() {
-            self.fail().await;
-        }
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error).await),
+        };
         self.rest();
         result
     }

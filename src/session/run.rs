@@ -9,7 +9,7 @@ use super::{Client, Interrupts, Open, Session, Settings, Weight, explain, sealin
 use crate::router::Statement;
 use crate::router::gates::Pass;
 use crate::sql::ddl::DdlStatement;
-use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, Verb, parse, plan};
+use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, SagaPlan, Verb, parse, plan};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
 use model::types::DataType;
@@ -59,6 +59,12 @@ pub(super) fn now_micros() -> i64 {
 pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
     match kind {
         PlannedKind::Begin(_) => Step::Begin,
+        PlannedKind::Saga(SagaPlan::Begin(_)) => Step::BeginSaga,
+        PlannedKind::Saga(SagaPlan::Step(_)) => Step::PartOfSaga,
+        PlannedKind::Saga(SagaPlan::Commit(which)) => Step::CommitSaga { named: which.is_some() },
+        PlannedKind::Saga(SagaPlan::Rollback(which)) => {
+            Step::RollbackSaga { named: which.is_some() }
+        }
         PlannedKind::Commit => Step::Commit,
         PlannedKind::Rollback => Step::Rollback,
         PlannedKind::Savepoint(_) => Step::Savepoint("SAVEPOINT"),
@@ -92,10 +98,10 @@ impl Session {
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
         self.presence.begin(text, now_micros());
-        let result = self.run_text(text, client, interrupts).await;
-        if result.is_err() {
-            self.fail().await;
-        }
+        let result = match self.run_text(text, client, interrupts).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error).await),
+        };
         self.rest();
         result
     }
@@ -231,6 +237,7 @@ impl Session {
         if !matches!(decision, Decision::Refuse(_)) {
             self.check_isolation(&planned)?;
             self.refuse_if_read_only(&planned)?;
+            self.refuse_in_saga(&planned)?;
         }
         match decision {
             Decision::Refuse(refusal) => return Err(refusal.to_error()),
@@ -251,7 +258,11 @@ impl Session {
             }
             Decision::Leave => {
                 self.rollback_open(Standing::Idle).await;
-                return Ok(Done::tagged("ROLLBACK"));
+                let tag = match &planned.kind {
+                    PlannedKind::Saga(_) => "ROLLBACK SAGA",
+                    _ => "ROLLBACK",
+                };
+                return Ok(Done::tagged(tag));
             }
             Decision::Savepoint => {
                 match &planned.kind {
@@ -285,6 +296,28 @@ impl Session {
                 self.warn(warning, client);
                 self.rollback_open(Standing::Idle).await;
                 return Ok(Done::tagged("ROLLBACK"));
+            }
+            Decision::BeginSaga => {
+                let (presence, timeout) =
+                    (self.presence.clone(), self.settings.statement_timeout());
+                let begun = self.begin_saga(&planned);
+                guarded(begun, interrupts, presence.cancelled(), timeout).await?;
+                return Ok(Done::tagged(&planned.tag(0)));
+            }
+            Decision::CommitSaga => {
+                self.commit_saga(&planned).await?;
+                return Ok(Done::tagged(&planned.tag(0)));
+            }
+            Decision::RollbackSaga => {
+                self.rollback_saga(&planned, client).await?;
+                return Ok(Done::tagged(&planned.tag(0)));
+            }
+            Decision::OtherSaga => {
+                let (presence, timeout) =
+                    (self.presence.clone(), self.settings.statement_timeout());
+                let found = self.other_saga(&planned, client);
+                guarded(found, interrupts, presence.cancelled(), timeout).await?;
+                return Ok(Done::tagged(&planned.tag(0)));
             }
             Decision::CommitThenAlone => self.commit_open().await?,
             Decision::CommitAround => {
@@ -425,6 +458,7 @@ impl Session {
                 }
                 Ok(Done::tagged(&planned.tag(0)))
             }
+            PlannedKind::Saga(_) => self.run_step(source, planned, parameters, client).await,
             PlannedKind::Show { name } => self.show(name, &planned, client).await,
             _ => {
                 let (planned, _pass) = self.admit(source, planned).await?;
@@ -607,13 +641,15 @@ impl Session {
         let _told = self.host.router.rollback(open.transaction).await;
     }
 
-    /// A statement has failed: a block has, too.
-    pub(super) async fn fail(&mut self) {
+    /// A statement has failed: a block has, too. What the client is told of it.
+    pub(super) async fn fail(&mut self, error: SqlError) -> SqlError {
         match self.standing {
             Standing::Idle | Standing::Failed => {}
             Standing::Implicit => self.rollback_open(Standing::Idle).await,
             Standing::Open => self.fail_block().await,
+            Standing::Saga => return self.fail_saga(error).await,
         }
+        error
     }
 }
 

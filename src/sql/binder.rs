@@ -49,6 +49,8 @@ pub struct Binder<'a> {
     pub(super) wanted_types: RefCell<Vec<DataType>>,
     /// Whether what is bound is a default or a check, which every session runs.
     pub(super) stored: Cell<bool>,
+    /// Whether the statement is the server's own, which may change the system's tables.
+    pub(super) of_system: Cell<bool>,
     /// The relations that the text names, where they are asked for.
     pub(super) named_relations: RefCell<Option<Vec<NamedRelation>>>,
     pub(super) ctes: RefCell<Vec<CommonTable>>,
@@ -57,6 +59,8 @@ pub struct Binder<'a> {
     pub(super) uncacheable: Cell<bool>,
     /// Whether the statement asks for the sessions of the node.
     pub(super) views_node: Cell<bool>,
+    /// Whether it calls what only a session can answer: `currval`, `pg_cancel_backend`.
+    pub(super) needs_session: Cell<bool>,
     /// Whether the statement calls sequences.
     pub(super) sequences: Cell<bool>,
     /// The function by which it changes sequences, if it does: what the session holds of them is not
@@ -122,12 +126,14 @@ impl<'a> Binder<'a> {
             path: RefCell::new(Rc::new(path)),
             wanted_types: RefCell::default(),
             stored: Cell::new(false),
+            of_system: Cell::new(false),
             named_relations: RefCell::default(),
             ctes: RefCell::default(),
             nesting: Cell::new(0),
             working_tables: Cell::new(0),
             uncacheable: Cell::new(false),
             views_node: Cell::new(false),
+            needs_session: Cell::new(false),
             sequences: Cell::new(false),
             changes_sequences: Cell::new(None),
             session_values: RefCell::default(),
@@ -206,6 +212,16 @@ impl<'a> Binder<'a> {
     pub fn parameter_types(&self) -> Vec<DataType> {
         let parameters = self.parameters.borrow();
         parameters.iter().map(|known| known.unwrap_or(DataType::Text)).collect()
+    }
+
+    /// The parameters' types as far as something has decided them.
+    pub(super) fn known_parameters(&self) -> Vec<Option<DataType>> {
+        self.parameters.borrow().clone()
+    }
+
+    /// Takes what another statement with the same parameters knows of their types.
+    pub(super) fn adopt_parameters(&self, known: Vec<Option<DataType>>) {
+        self.parameters.replace(known);
     }
 
     /// A number for the rows that a recursive query reads of itself.

@@ -43,6 +43,7 @@ impl Binder<'_> {
                 match name {
                     "nextval" => self.changes_sequences.set(Some("nextval()")),
                     "setval" => self.changes_sequences.set(Some("setval()")),
+                    "currval" => self.needs_session.set(true),
                     _ => {}
                 }
                 Ok(Err(arguments))
@@ -50,10 +51,12 @@ impl Binder<'_> {
             ("pg_get_serial_sequence", 2) => self.serial_sequence(arguments).map(Ok),
             (name, _) if reaches_backends(name) => {
                 self.views_node.set(true);
+                self.needs_session.set(true);
                 self.uncacheable.set(true);
                 Ok(Err(arguments))
             }
             ("lastval", 0) => {
+                self.needs_session.set(true);
                 self.sequences.set(true);
                 Ok(Err(arguments))
             }

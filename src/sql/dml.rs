@@ -118,6 +118,7 @@ impl Binder<'_> {
                 SqlState::WRONG_OBJECT_TYPE,
                 format!("cannot change sequence \"{name}\""),
             )),
+            Some(Found::System(table)) if self.of_system.get() => Ok(Arc::clone(table)),
             Some(Found::Virtual | Found::System(_)) => Err(SqlError::new(
                 SqlState::INSUFFICIENT_PRIVILEGE,
                 format!("permission denied for table {name}"),

@@ -10,7 +10,7 @@ use super::scope::{Scope, ScopeColumn};
 use super::set_functions::table_call;
 use super::slots::{Refusals, Slots};
 use crate::catalog::privileges::Privileges;
-use crate::catalog::{Relation, View};
+use crate::catalog::{Relation, SAGAS_NAME, View, oids};
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{ApplyKind, JoinKind};
@@ -366,6 +366,7 @@ impl Binder<'_> {
         self.note_relation(written, &within)?;
         match found {
             Found::Virtual => self.bind_virtual_table(&within, &name),
+            Found::System(table) if name == SAGAS_NAME => Ok(self.own_sagas(table)),
             Found::System(table) => {
                 self.require_superuser_in_system(&name)?;
                 Ok(table_source(table))
@@ -395,11 +396,29 @@ impl Binder<'_> {
         })
     }
 
+    /// The sagas of roles that the acting one has the privileges of.
+    fn own_sagas(&self, table: &Arc<Table>) -> Source {
+        let mut source = table_source(table);
+        let (roles, acting) = (self.catalog.roles(), self.checked_as());
+        if roles.is_superuser(acting) {
+            return source;
+        }
+        // Who is a member of whom is part of the plan: a changed catalog makes it anew.
+        if let Logical::Get { conjuncts, .. } = &mut source.plan
+            && let Some(at) = table.columns.iter().position(|column| column.name == "role")
+        {
+            let oid = |role| Value::Int(i64::from(oids::object(role)));
+            let list = roles.privileged_as(acting).into_iter();
+            let list = list.map(|role| Expression::Literal(oid(role), DataType::Oid)).collect();
+            let operand = Box::new(Expression::column(at, DataType::Oid));
+            conjuncts.push(Expression::InList { operand, list, negated: false });
+        }
+        source
+    }
+
     /// Verifiers of passwords are in the stored catalog: it is for superusers.
     fn require_superuser_in_system(&self, name: &str) -> Result<(), SqlError> {
-        let stored = [crate::catalog::objects_table(), crate::catalog::sequences_table()];
-        let secret = stored.iter().any(|table| table.name == name);
-        match secret && !self.catalog.roles().is_superuser(self.checked_as()) {
+        match !self.catalog.roles().is_superuser(self.checked_as()) {
             true => Err(SqlError::new(
                 SqlState::INSUFFICIENT_PRIVILEGE,
                 format!("permission denied for table {name}"),

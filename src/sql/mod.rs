@@ -54,6 +54,7 @@ mod relations;
 mod renaming;
 mod rows;
 pub mod rules;
+mod saga;
 mod scope;
 mod select;
 mod sequence_text;
@@ -82,11 +83,12 @@ pub use prepared::{ExecutePlan, PreparePlan};
 pub use query::BoundQuery;
 pub use reg::{NamedObject, catalog_objects};
 pub(crate) use renaming::{Renamed, renamed_in};
+pub use saga::{Compensation, SagaName, SagaPlan, StepPlan, plan_compensation};
 pub(crate) use sequence_text::{oids_in as sequence_oids_in, with_oids as with_sequence_oids};
 pub use set_config::SET_CONFIG_ARGUMENTS;
 pub use statement::{
     Discard, Planned, PlannedKind, PointRead, QueryPlan, SequenceUse, SessionValue, SetStatement,
-    plan,
+    plan, plan_of_system,
 };
 pub(crate) use stored_text::{
     BoundView, bind_check, bind_conversion, bind_default, bind_view, shown_view, type_named,

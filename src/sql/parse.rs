@@ -10,6 +10,7 @@ use super::maintenance::MaintenanceStatement;
 use super::names::fold;
 use super::positions::Lines;
 use super::prepared::{ExecuteStatement, PrepareStatement};
+use super::saga::SagaStatement;
 use super::table_as::TableAsStatement;
 use super::transaction::TransactionStatement;
 use model::error::{SqlError, SqlState};
@@ -31,6 +32,7 @@ mod maintenance;
 mod prepared;
 mod rewrite;
 mod role;
+mod saga;
 mod sequence;
 mod table_as;
 mod table_like;
@@ -92,6 +94,8 @@ pub enum Syntax {
     Close(Box<CloseStatement>),
     /// `BEGIN` and `SET TRANSACTION`, with all modes.
     Transaction(TransactionStatement),
+    /// What begins, goes on and ends a saga.
+    Saga(Box<SagaStatement>),
     /// Statements about roles, too.
     Role(Box<RoleStatement>),
     /// Statements about privileges and owners, too.
@@ -154,8 +158,13 @@ fn name(parser: &mut Parser<'_>) -> Result<String, ParserError> {
 impl ParsedStatement {
     /// Whether it ends a transaction block or goes back in it: all that a failed one takes.
     pub fn leaves_failure(&self) -> bool {
-        let Syntax::Standard(statement) = &self.syntax else { return false };
-        matches!(**statement, Statement::Commit { .. } | Statement::Rollback { .. })
+        match &self.syntax {
+            Syntax::Standard(statement) => {
+                matches!(**statement, Statement::Commit { .. } | Statement::Rollback { .. })
+            }
+            Syntax::Saga(statement) => statement.ends(),
+            _ => false,
+        }
     }
 }
 
@@ -172,6 +181,7 @@ pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     rewrite::expand_table_commands(&mut tokens);
     rewrite::turn_interval_literals(&mut tokens);
     rewrite::order_identity_options(&mut tokens);
+    saga::part_steps(&mut tokens);
     let whole = Text { text, lines: Lines::of(text) };
     let statements = parse_all(&mut parser(tokens), &whole, &mut notes);
     statements.map_err(|error| syntax_error(error, text))
@@ -227,6 +237,8 @@ fn parse_all(
             Syntax::Fetch(Box::new(statement))
         } else if let Some(statement) = cursor::close(parser)? {
             Syntax::Close(Box::new(statement))
+        } else if let Some(statement) = saga::statement(parser, text)? {
+            Syntax::Saga(Box::new(statement))
         } else if let Some(statement) = transaction::statement(parser)? {
             Syntax::Transaction(statement)
         } else {

@@ -3,9 +3,7 @@
 use super::binder::Binder;
 use super::names::relation_name;
 use crate::catalog::privileges::Privileges;
-use crate::catalog::{
-    ActivePath, Relation, SYSTEM_SCHEMA, View, Visible, objects_table, sequences_table,
-};
+use crate::catalog::{ActivePath, Relation, SYSTEM_SCHEMA, View, Visible, stored_tables};
 use model::error::{SqlError, SqlState};
 use model::schema::Table;
 use sqlparser::ast::{ObjectName, Spanned};
@@ -56,8 +54,7 @@ impl<'a> Binder<'a> {
             return Some(Found::Virtual);
         }
         if schema == SYSTEM_SCHEMA {
-            let stored = [objects_table(), sequences_table()];
-            return stored.into_iter().find(|table| table.name == name).map(Found::System);
+            return stored_tables().into_iter().find(|table| table.name == name).map(Found::System);
         }
         self.catalog.relation(&self.settings.database, schema, name).map(Found::Relation)
     }

@@ -12,6 +12,7 @@ use super::physical::physical;
 use super::prepared::{ExecutePlan, PreparePlan};
 use super::query::BoundQuery;
 use super::rules;
+use super::saga::SagaPlan;
 use super::table_as::TableAsPlan;
 use super::transaction;
 use super::{OutputColumn, SessionSettings, VirtualTables};
@@ -113,6 +114,8 @@ pub enum PlannedKind {
     RollbackTo(String),
     /// `RELEASE`
     Release(String),
+    /// What begins, goes on and ends a saga.
+    Saga(SagaPlan),
     /// `EXPLAIN`
     Explain {
         /// What is explained.
@@ -238,6 +241,18 @@ pub fn plan(
     }
 }
 
+/// Plans a statement of the server's own, which may change the system's tables.
+pub fn plan_of_system(text: &str, catalog: &Catalog) -> Result<Planned, SqlError> {
+    let statements = super::parse::parse(text)?;
+    let [statement] = statements.as_slice() else {
+        return Err(SqlError::internal("a statement of the system that is not one"));
+    };
+    let settings = SessionSettings::of_system("");
+    let binder = Binder::new(catalog, &settings, &super::NoVirtualTables, &[]);
+    binder.of_system.set(true);
+    plan_with(&binder, statement, &settings)
+}
+
 fn plan_with(
     binder: &Binder<'_>,
     statement: &ParsedStatement,
@@ -267,6 +282,7 @@ fn plan_with(
         Syntax::Prepare(statement) => (binder.bind_prepare(statement, settings)?, Vec::new()),
         Syntax::Execute(statement) => (binder.bind_execute(statement)?, Vec::new()),
         Syntax::Transaction(statement) => (transaction::bind(statement)?, Vec::new()),
+        Syntax::Saga(statement) => binder.bind_saga(statement, settings)?,
         Syntax::Declare(statement) => (binder.bind_declare(statement, settings)?, Vec::new()),
         Syntax::Fetch(statement) => (binder.bind_fetch(statement), Vec::new()),
         Syntax::Close(statement) => (PlannedKind::Close(statement.name.clone()), Vec::new()),
@@ -568,6 +584,7 @@ impl Planned {
             PlannedKind::Update(_) => Some("UPDATE"),
             PlannedKind::Delete(_) => Some("DELETE"),
             PlannedKind::CopyIn(_) => Some("COPY FROM"),
+            PlannedKind::Saga(SagaPlan::Step(step)) => step.inner.writes_by(),
             PlannedKind::CopyOut(copy) => copy.inner.writes_by(),
             PlannedKind::Explain { inner, analyze: true } => inner.writes_by(),
             PlannedKind::Ddl(change) => Some(change.tag()),
@@ -600,6 +617,7 @@ impl Planned {
             PlannedKind::Rollback | PlannedKind::RollbackTo(_) => "ROLLBACK".to_owned(),
             PlannedKind::Savepoint(_) => "SAVEPOINT".to_owned(),
             PlannedKind::Release(_) => "RELEASE".to_owned(),
+            PlannedKind::Saga(saga) => saga.tag(rows),
             PlannedKind::Explain { .. } => "EXPLAIN".to_owned(),
             PlannedKind::Set(set) if set.value.is_none() && !set.local => "RESET".to_owned(),
             PlannedKind::Set(_) => "SET".to_owned(),

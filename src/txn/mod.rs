@@ -17,6 +17,7 @@
 mod commit;
 pub mod coordinator;
 mod finisher;
+pub mod saga;
 
 pub use commit::{commit, roll_back_to, rollback};
 pub use finisher::Finisher;

@@ -15,6 +15,7 @@ mod disk;
 mod hostile;
 mod idle;
 mod memory;
+mod sagas;
 mod sequences;
 mod shutdown;
 

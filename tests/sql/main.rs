@@ -1,7 +1,8 @@
 //! SQL over the binary protocol, on one core and on four.
 //!
 //! * Scripts of our own in `scripts/`, whose answers are PostgreSQL 15's
-//!   (`tests/sql/check-with-postgres` replays them there).
+//!   (`tests/sql/check-with-postgres` replays them there), and in `beyond/`, of what PostgreSQL does
+//!   not have.
 //! * RisingLight's and SQLite's test files, where a `shared` folder lies beside the project: what
 //!   differs from them for a reason stands in [`differences`].
 //! * The Chinook database, loaded by `phantomdb sql -f` ([`chinook`]).
@@ -76,6 +77,12 @@ fn scripts() -> Vec<PathBuf> {
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql/scripts"), "slt")
 }
 
+/// Those that PostgreSQL answers, and those that it does not.
+fn all_scripts() -> Vec<PathBuf> {
+    let beyond = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql/beyond"), "slt");
+    scripts().into_iter().chain(beyond).collect()
+}
+
 /// A folder of borrowed files, or none where they are not at hand.
 fn borrowed(folder: &str) -> Option<PathBuf> {
     let found = shared(folder);
@@ -100,12 +107,12 @@ fn run_select1(cores: u16) {
 
 #[test]
 fn our_scripts_pass_on_one_core() {
-    run_files(1, &scripts(), PLAIN, Spelling::Postgres, &[]);
+    run_files(1, &all_scripts(), PLAIN, Spelling::Postgres, &[]);
 }
 
 #[test]
 fn our_scripts_pass_on_four_cores() {
-    run_files(4, &scripts(), PLAIN, Spelling::Postgres, &[]);
+    run_files(4, &all_scripts(), PLAIN, Spelling::Postgres, &[]);
 }
 
 #[test]

@@ -123,6 +123,8 @@ states! {
     INVALID_CATALOG_NAME = b"3D000";
     /// invalid_schema_name
     INVALID_SCHEMA_NAME = b"3F000";
+    /// transaction_rollback
+    TRANSACTION_ROLLBACK = b"40000";
     /// serialization_failure
     SERIALIZATION_FAILURE = b"40001";
     /// statement_completion_unknown

@@ -128,7 +128,7 @@ pub fn negotiate_protocol_version<'a>(
 pub fn ready_for_query(out: &mut BytesMut, standing: Standing) {
     let status = match standing {
         Standing::Idle | Standing::Implicit => b'I',
-        Standing::Open => b'T',
+        Standing::Open | Standing::Saga => b'T',
         Standing::Failed => b'E',
     };
     message(out, b'Z', |out| out.put_u8(status));

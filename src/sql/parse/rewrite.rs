@@ -140,7 +140,7 @@ pub(super) fn expand_set_schema(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-fn begins_statement(tokens: &[TokenWithSpan], at: usize) -> bool {
+pub(super) fn begins_statement(tokens: &[TokenWithSpan], at: usize) -> bool {
     let before = tokens[..at].iter().rfind(|t| !matches!(t.token, Token::Whitespace(_)));
     before.is_none_or(|before| before.token == Token::SemiColon)
 }
