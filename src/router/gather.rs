@@ -1,11 +1,12 @@
 //! Where exchanges get their rows: fragments that run in partitions, here or on other cores.
 
+use crate::txn::Reader;
 use futures::future::LocalBoxFuture;
 use futures::stream::{LocalBoxStream, SelectAll, StreamExt, select_all, unfold};
 use model::batch::Batch;
-use model::command::Fragment;
+use model::command::{Fragment, Isolation};
 use model::error::SqlError;
-use model::id::{Mark, PartitionId, TxnId};
+use model::id::{Mark, PartitionId};
 use model::plan::{Exchange, Target};
 use model::time::Timestamp;
 use shards::core::{BatchStream, Engine};
@@ -16,8 +17,9 @@ use std::rc::Rc;
 pub(super) struct PartitionGather {
     engine: Engine,
     snapshot: Timestamp,
-    txn: Option<TxnId>,
+    reader: Option<Reader>,
     seen: Option<Mark>,
+    isolation: Isolation,
 }
 
 impl PartitionGather {
@@ -25,28 +27,32 @@ impl PartitionGather {
     pub(super) fn new(
         engine: Engine,
         snapshot: Timestamp,
-        txn: Option<TxnId>,
+        reader: Option<Reader>,
         seen: Option<Mark>,
+        isolation: Isolation,
     ) -> PartitionGather {
-        PartitionGather { engine, snapshot, txn, seen }
+        PartitionGather { engine, snapshot, reader, seen, isolation }
     }
 
-    fn streams(
-        &self,
-        exchange: &Exchange,
-        context: &ExecContext,
-    ) -> Result<Vec<BatchStream>, SqlError> {
+    fn streams(&self, exchange: &Exchange, context: &ExecContext) -> Result<Vec<Stream>, SqlError> {
         let partitions = partitions(&self.engine, &exchange.target, context)?;
+        let locks = self.isolation == Isolation::Serializable;
         let read = |partition| {
+            let locking = self.reader.as_ref().filter(|_| locks);
+            if let Some(reader) = locking {
+                reader.ask(partition);
+            }
             let fragment = Fragment {
                 plan: exchange.fragment.clone(),
                 parameters: context.parameters.clone(),
                 snapshot: self.snapshot,
-                txn: self.txn,
+                txn: self.reader.as_ref().map(|reader| reader.id),
                 seen: self.seen,
+                isolation: self.isolation,
                 now_micros: context.now_micros,
             };
-            self.engine.read(partition, fragment)
+            let batches = self.engine.read(partition, fragment);
+            Stream { batches, locking: locking.map(|reader| (reader.clone(), partition)) }
         };
         Ok(partitions.into_iter().map(read).collect())
     }
@@ -84,7 +90,7 @@ impl Gather for PartitionGather {
             return Ok(Box::new(One(streams.remove(0))));
         }
         let streams = streams.into_iter().map(|stream| {
-            let next = |mut stream: BatchStream| async move {
+            let next = |mut stream: Stream| async move {
                 let batch = stream.next().await?;
                 Some((batch, stream))
             };
@@ -104,7 +110,24 @@ impl Gather for PartitionGather {
 }
 
 /// One partition's batches.
-struct One(BatchStream);
+struct Stream {
+    batches: BatchStream,
+    /// Whose reads lock what they read, until something was heard.
+    locking: Option<(Reader, PartitionId)>,
+}
+
+impl Stream {
+    async fn next(&mut self) -> Option<Result<Batch, SqlError>> {
+        let next = self.batches.next().await;
+        if let Some((reader, partition)) = self.locking.take() {
+            reader.hear(partition);
+        }
+        next
+    }
+}
+
+/// One partition's batches, as an operator.
+struct One(Stream);
 
 impl Operator for One {
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Batch>, SqlError>> {

@@ -36,12 +36,13 @@ pub use snapshots::Snapshot;
 
 use crate::catalog::Catalog;
 use crate::sql::{Planned, PlannedKind, SequenceUse};
-use crate::txn::{self, Finisher, Transaction};
+use crate::txn::{self, Finisher, Reader, Transaction};
 use futures::future::LocalBoxFuture;
 use gates::Gates;
 use gather::PartitionGather;
 use model::batch::Batch;
-use model::error::SqlError;
+use model::command::Isolation;
+use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CatalogVersion, Mark, TxnId};
 use model::plan::Plan;
@@ -92,6 +93,8 @@ pub struct Statement<'a> {
     pub now_micros: i64,
     /// What it reads; `None`: the state of now.
     pub snapshot: Option<Timestamp>,
+    /// How its transaction is kept from others.
+    pub isolation: Isolation,
     /// Who runs it.
     pub identity: SessionIdentity,
     /// What its session holds of sequences.
@@ -273,22 +276,58 @@ impl Router {
         let with_session = self.with_session_values(statement)?;
         let statement = with_session.as_ref().unwrap_or(statement);
         if let PlannedKind::Query(query) = &statement.planned.kind {
-            let txn = transaction.map(|transaction| transaction.id);
-            if let (Some(point), None) = (&query.point, txn)
+            let reader = transaction.map(|transaction| transaction.reader());
+            if let (Some(point), None) = (&query.point, &reader)
                 && let Some(rows) = self.point_read(point, statement, out).await?
             {
                 return Ok(rows);
             }
-            return self.query(&query.plan, statement, txn, out).await;
+            return self.query(&query.plan, statement, reader, out).await;
         }
         let (rows, returned) = match transaction {
-            Some(transaction) => self.change(statement, transaction, false).await?,
+            Some(transaction) => self.change_inside(statement, transaction).await?,
             None => self.change_alone(statement).await?,
         };
         for batch in returned {
             out.rows(batch).await?;
         }
         Ok(rows)
+    }
+
+    /// A change in a transaction that goes on. At READ COMMITTED one whose rows were changed after
+    /// its query had read them is taken back and run again with what is there now, of which nothing
+    /// was sent yet.
+    async fn change_inside(
+        &self,
+        statement: &Statement<'_>,
+        transaction: &mut Transaction,
+    ) -> Result<(u64, Vec<Batch>), SqlError> {
+        let may_lose = statement.planned.changes_by_query()
+            && statement.isolation == Isolation::ReadCommitted
+            && statement.snapshot.is_none();
+        if !may_lose {
+            return self.change(statement, transaction, false).await;
+        }
+        let kept = transaction.mark();
+        let mark = transaction.set_mark();
+        transaction.keep(Some(mark));
+        let mut attempt = 1;
+        let changed = loop {
+            let changed = self.change(statement, transaction, false).await;
+            let lost = |error: &SqlError| error.state() == SqlState::SERIALIZATION_FAILURE;
+            match changed {
+                Err(error) if lost(&error) && attempt < ATTEMPTS_MAX => {
+                    if self.roll_back_to(transaction, mark).await.is_err() {
+                        break Err(error);
+                    }
+                    attempt += 1;
+                    self.pause_before(attempt).await;
+                }
+                result => break result,
+            }
+        };
+        transaction.keep(kept);
+        changed
     }
 
     /// A change as a transaction of its own.
@@ -354,10 +393,10 @@ impl Router {
         &self,
         plan: &Plan,
         statement: &Statement<'_>,
-        txn: Option<TxnId>,
+        reader: Option<Reader>,
         out: &mut dyn RowSink,
     ) -> Result<u64, SqlError> {
-        let mut query = self.open(plan, statement, txn, None)?;
+        let mut query = self.open(plan, statement, reader, None)?;
         let mut rows = 0;
         while let Some(batch) = query.next().await? {
             rows += batch.rows() as u64;
@@ -383,11 +422,11 @@ impl Router {
         let statement = with_session.as_ref().unwrap_or(statement);
         match &statement.planned.kind {
             PlannedKind::Query(query) => {
-                let (txn, seen) = match transaction {
-                    Some((transaction, seen)) => (Some(transaction.id), Some(seen)),
+                let (reader, seen) = match transaction {
+                    Some((transaction, seen)) => (Some(transaction.reader()), Some(seen)),
                     None => (None, None),
                 };
-                self.open(&query.plan, statement, txn, seen)
+                self.open(&query.plan, statement, reader, seen)
             }
             _ => Err(SqlError::internal("only queries are read bit by bit")),
         }
@@ -397,10 +436,11 @@ impl Router {
         &self,
         plan: &Plan,
         statement: &Statement<'_>,
-        txn: Option<TxnId>,
+        reader: Option<Reader>,
         seen: Option<Mark>,
     ) -> Result<OpenQuery, SqlError> {
-        let context = self.context(statement, txn, seen);
+        let snapshot = self.snapshot_of(statement);
+        let context = self.context(statement, snapshot, statement.isolation, reader, seen);
         Ok(OpenQuery { operator: exec::open(plan, &context)? })
     }
 
@@ -448,6 +488,7 @@ impl Router {
             parameters,
             now_micros: statement.now_micros,
             snapshot: statement.snapshot,
+            isolation: statement.isolation,
             identity: statement.identity.clone(),
             sequences: Rc::clone(&statement.sequences),
             presence: statement.presence.clone(),
@@ -455,11 +496,18 @@ impl Router {
         }))
     }
 
-    /// What operators of the statement need: a snapshot of now, all partitions, its own memory.
+    /// What a statement reads: the transaction's snapshot, or one of now.
+    fn snapshot_of(&self, statement: &Statement<'_>) -> Timestamp {
+        statement.snapshot.unwrap_or_else(|| self.inner.engine.now())
+    }
+
+    /// What operators of the statement need: all partitions at a snapshot, its own memory.
     fn context(
         &self,
         statement: &Statement<'_>,
-        txn: Option<TxnId>,
+        snapshot: Timestamp,
+        isolation: Isolation,
+        reader: Option<Reader>,
         seen: Option<Mark>,
     ) -> Rc<ExecContext> {
         let inner = &*self.inner;
@@ -468,9 +516,9 @@ impl Router {
             ExecContext::new(statement.parameters.clone(), statement.now_micros, memory);
         context.identity = statement.identity.clone();
         context.backends = statement.backends.clone();
-        let snapshot = statement.snapshot.unwrap_or_else(|| inner.engine.now());
-        context.gather =
-            Some(Rc::new(PartitionGather::new(inner.engine.clone(), snapshot, txn, seen)));
+        let engine = inner.engine.clone();
+        let gather = PartitionGather::new(engine, snapshot, reader, seen, isolation);
+        context.gather = Some(Rc::new(gather));
         if statement.planned.sequences != SequenceUse::None {
             let held = Rc::clone(&statement.sequences);
             let source = StatementSequences::new(self.clone(), held);

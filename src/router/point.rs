@@ -3,7 +3,7 @@
 use super::{Router, RowSink, Statement};
 use crate::sql::{Planned, PlannedKind, PointRead, QueryPlan};
 use model::batch::{Batch, Column};
-use model::command::Fragment;
+use model::command::{Fragment, Isolation};
 use model::error::SqlError;
 use model::id::PartitionId;
 use model::key::{push_object, push_value};
@@ -109,6 +109,7 @@ impl Router {
             snapshot: engine.now(),
             txn: None,
             seen: None,
+            isolation: Isolation::ReadCommitted,
             now_micros,
         };
         Some(engine.read(partition, fragment))

@@ -4,6 +4,7 @@
 use super::write::Writer;
 use futures::future::LocalBoxFuture;
 use model::batch::Batch;
+use model::command::Isolation;
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::plan::{Access, Change, Exchange, KeyBounds, Modify, Plan, Scan, Target};
@@ -161,7 +162,9 @@ impl Writer<'_> {
             merge: Vec::new(),
         };
         // The rows are locked by now: what references them is committed, or waits for us.
-        let context = self.router.context(self.statement, Some(self.transaction.id), None);
+        let (reader, now) = (Some(self.transaction.reader()), self.router.engine().now());
+        let level = Isolation::ReadCommitted;
+        let context = self.router.context(self.statement, now, level, reader, None);
         let mut found = open(&Plan::Exchange(exchange), &context)?;
         let Some(batch) = found.next().await? else { return Ok(()) };
         let catalog = self.router.catalog();

@@ -28,7 +28,7 @@ use crate::sql::{NoVirtualTables, Planned, PlannedKind, SessionSettings, parse, 
 use crate::txn::Transaction;
 use conversion::Becoming;
 use model::batch::Batch;
-use model::command::{Fragment, RequestBody};
+use model::command::{Fragment, Isolation, RequestBody};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CoreId, ObjectId, PartitionId};
@@ -318,12 +318,13 @@ impl Router {
             parameters: Arc::from([]),
             now_micros: 0,
             snapshot: None,
+            isolation: Isolation::ReadCommitted,
             identity: shards::exec::SessionIdentity::default(),
             sequences: Rc::default(),
             presence: None,
             backends: None,
         };
-        self.context(&statement, None, None)
+        self.context(&statement, self.engine().now(), statement.isolation, None, None)
     }
 
     /// A read of our own, now.
@@ -334,6 +335,7 @@ impl Router {
             snapshot: self.engine().now(),
             txn: None,
             seen: None,
+            isolation: Isolation::ReadCommitted,
             now_micros: 0,
         }
     }
@@ -375,6 +377,7 @@ impl Router {
             snapshot: self.engine().now(),
             txn: Some(transaction.id),
             seen: None,
+            isolation: Isolation::ReadCommitted,
             now_micros: 0,
         };
         let body = RequestBody::Write { fragment, commit: false, mark: None };

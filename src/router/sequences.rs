@@ -37,7 +37,7 @@ use crate::catalog::{Sequence, sequences_table};
 use counters::{Counter, Position};
 use futures::future::join_all;
 use model::batch::Batch;
-use model::command::{Fragment, RequestBody, Response};
+use model::command::{Fragment, Isolation, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CoreId, PartitionId};
@@ -233,6 +233,7 @@ impl Router {
             snapshot: self.engine().now(),
             txn: None,
             seen: None,
+            isolation: Isolation::ReadCommitted,
             now_micros: 0,
         };
         let mut rows = self.engine().read(self.sequence_partition(sequence), fragment);
@@ -274,6 +275,7 @@ impl Router {
             snapshot: self.engine().now(),
             txn: Some(transaction.id),
             seen: None,
+            isolation: Isolation::ReadCommitted,
             now_micros: 0,
         };
         let body = RequestBody::Write { fragment, commit: true, mark: None };

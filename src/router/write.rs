@@ -7,12 +7,13 @@ use crate::sql::{InsertPlan, InsertSource, PlannedKind, WriteTarget};
 use crate::txn::Transaction;
 use futures::future::join_all;
 use model::batch::{Batch, Column};
-use model::command::{Effect, Fragment, Modified, RequestBody, Response, RoutedEffect};
+use model::command::{Effect, Fragment, Isolation, Modified, RequestBody, Response, RoutedEffect};
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
 use model::id::PartitionId;
 use model::plan::{Access, Change, KeyBounds, Modify, OnConflict, Plan, Scan, Values};
 use model::schema::{Placement, Table};
+use model::time::Timestamp;
 use model::types::DataType;
 use model::value::Value;
 use shards::exec::memory::Reservation;
@@ -40,6 +41,8 @@ pub(super) struct Writer<'a> {
     pub(super) statement: &'a Statement<'a>,
     pub(super) transaction: &'a mut Transaction,
     pub(super) context: Rc<ExecContext>,
+    /// What it reads.
+    snapshot: Timestamp,
     /// The statement is the whole transaction.
     alone: bool,
 }
@@ -59,8 +62,7 @@ impl Router {
         transaction: &mut Transaction,
         alone: bool,
     ) -> Result<Changed, SqlError> {
-        let context = self.context(statement, Some(transaction.id), None);
-        let mut writer = Writer { router: self, statement, transaction, context, alone };
+        let mut writer = Writer { alone, ..Writer::new(self, statement, transaction) };
         match &statement.planned.kind {
             PlannedKind::Insert(insert) => writer.insert(insert).await,
             PlannedKind::Update(update) => writer.update(&update.table, &update.target).await,
@@ -89,8 +91,9 @@ impl<'a> Writer<'a> {
         statement: &'a Statement<'a>,
         transaction: &'a mut Transaction,
     ) -> Writer<'a> {
-        let context = router.context(statement, Some(transaction.id), None);
-        Writer { router, statement, transaction, context, alone: false }
+        let (reader, snapshot) = (Some(transaction.reader()), router.snapshot_of(statement));
+        let context = router.context(statement, snapshot, statement.isolation, reader, None);
+        Writer { router, statement, transaction, context, snapshot, alone: false }
     }
 }
 
@@ -378,14 +381,20 @@ impl Writer<'_> {
         writes: Vec<(PartitionId, Arc<Plan>)>,
         last: bool,
     ) -> Result<Vec<(PartitionId, Modified)>, SqlError> {
-        let commit = last && self.alone && writes.len() == 1;
         for (partition, _) in &writes {
             self.transaction.touch(*partition);
         }
+        // One that has read elsewhere, too, lets go of that when its commit is known.
+        let only = writes.len() == 1 && self.transaction.readers().is_empty();
+        let commit = last && self.alone && only;
         let (txn, mark) = (self.transaction.id, self.transaction.mark());
         let statement = self.statement;
         let engine = self.router.engine();
-        let snapshot = engine.now();
+        let isolation = statement.isolation;
+        let snapshot = match isolation {
+            Isolation::RepeatableRead => self.snapshot,
+            Isolation::ReadCommitted | Isolation::Serializable => engine.now(),
+        };
         let requests = writes.into_iter().map(|(partition, plan)| async move {
             let fragment = Fragment {
                 plan,
@@ -393,6 +402,7 @@ impl Writer<'_> {
                 snapshot,
                 txn: Some(txn),
                 seen: None,
+                isolation,
                 now_micros: statement.now_micros,
             };
             let body = RequestBody::Write { fragment, commit, mark };

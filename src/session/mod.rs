@@ -102,7 +102,7 @@ use portals::Portals;
 use prepared::PreparedStatements;
 use runtime::sync::{Event, Notify};
 use savepoints::Savepoint;
-use scopes::OneSnapshot;
+use scopes::Kept;
 use seats::RoleSeat;
 use shards::exec::SessionIdentity;
 use std::cell::Cell;
@@ -298,8 +298,8 @@ struct Open {
     settings_after: Option<Settings>,
     /// A statement has read or written in it.
     worked: bool,
-    /// What all of its statements read, where that is one snapshot.
-    snapshot: Option<OneSnapshot>,
+    /// How it is kept from others, from its first statement on.
+    kept: Option<Kept>,
     /// Places in it to go back to, the last one last.
     savepoints: Vec<Savepoint>,
 }

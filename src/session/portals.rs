@@ -403,6 +403,7 @@ impl Session {
         snapshot: Option<Timestamp>,
     ) -> Result<(OpenQuery, Option<Mark>), SqlError> {
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
+        let isolation = self.isolation();
         let (transaction, now) = match &mut self.open {
             Some(open) => {
                 let mark = open.transaction.set_mark();
@@ -417,6 +418,7 @@ impl Session {
             parameters,
             now_micros: now,
             snapshot,
+            isolation,
             identity,
             sequences,
             presence,

@@ -235,7 +235,6 @@ impl Session {
         };
         let decision = block::decide(self.standing, step(&planned.kind, more));
         if !matches!(decision, Decision::Refuse(_)) {
-            self.check_isolation(&planned)?;
             self.refuse_if_read_only(&planned)?;
             self.refuse_in_saga(&planned)?;
         }
@@ -520,6 +519,7 @@ impl Session {
         let host = self.host.clone();
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
+        let isolation = self.isolation();
         let (transaction, now) = match &mut self.open {
             Some(open) => {
                 open.transaction.keep(mark);
@@ -532,6 +532,7 @@ impl Session {
             parameters,
             now_micros: now,
             snapshot,
+            isolation,
             identity: self.identity.clone(),
             sequences: self.sequences.clone(),
             presence,
@@ -588,7 +589,7 @@ impl Session {
             settings_before: None,
             settings_after: None,
             worked: false,
-            snapshot: None,
+            kept: None,
             savepoints: Vec::new(),
         }));
     }

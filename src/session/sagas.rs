@@ -61,6 +61,7 @@ impl Session {
             parameters,
             now_micros: now_micros(),
             snapshot: None,
+            isolation: self.isolation(),
             identity: self.identity.clone(),
             sequences: self.sequences.clone(),
             presence: Some(self.presence.clone()),

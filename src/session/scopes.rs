@@ -8,8 +8,9 @@ use super::identity::SettingChange;
 use super::settings::{is_of_transaction, of_transaction};
 use super::{Client, Open, Session, Settings};
 use crate::router::Snapshot;
-use crate::sql::{Planned, PlannedKind, SET_CONFIG_ARGUMENTS, SetStatement, unsupported_isolation};
+use crate::sql::{Planned, PlannedKind, SET_CONFIG_ARGUMENTS, SetStatement};
 use model::batch::Batch;
+use model::command::Isolation;
 use model::error::{SqlError, SqlState};
 use model::id::CatalogVersion;
 use model::time::Timestamp;
@@ -17,8 +18,15 @@ use model::types::DataType;
 use model::value::Value;
 use std::sync::Arc;
 
+/// How a transaction is kept from others, from its first statement on.
+pub(super) struct Kept {
+    isolation: Isolation,
+    /// What all of its statements read, where that is one snapshot.
+    one: Option<OneSnapshot>,
+}
+
 /// What all statements of a transaction read.
-pub(super) struct OneSnapshot {
+struct OneSnapshot {
     snapshot: Snapshot,
     /// The catalog when it was taken.
     schema: CatalogVersion,
@@ -121,7 +129,6 @@ impl Session {
         };
         let (name, value) = (name.to_lowercase(), text(1));
         let local = matches!(arguments.get(2), Some(Value::Bool(true)));
-        self.check_sets(&[SetStatement { name: name.clone(), value: value.clone(), local }])?;
         let is_gone = self.open.is_none() && (local || is_of_transaction(&name));
         let shown = match is_gone {
             true => {
@@ -157,7 +164,7 @@ impl Session {
                     "transaction read-write mode must be set before any query",
                 ));
             }
-            if self.settings.one_snapshot() != changed.one_snapshot() {
+            if self.settings.isolation() != changed.isolation() {
                 let when = match () {
                     () if !open.savepoints.is_empty() => "must not be called in a subtransaction",
                     () if open.worked => "must be called before any query",
@@ -189,23 +196,42 @@ impl Session {
         self.settings_changed();
     }
 
-    /// What the transaction's statements read, where all read the same.
-    pub(super) fn snapshot(&self) -> Option<Timestamp> {
-        let held = self.open.as_ref()?.snapshot.as_ref()?;
-        self.settings.one_snapshot().then(|| held.snapshot.at())
+    fn kept(&self) -> Option<&Kept> {
+        self.open.as_ref()?.kept.as_ref()
     }
 
-    /// Takes the snapshot that all statements of the transaction read, before the first of them.
+    /// What the transaction's statements read, where all read the same.
+    pub(super) fn snapshot(&self) -> Option<Timestamp> {
+        self.kept()?.one.as_ref().map(|one| one.snapshot.at())
+    }
+
+    /// How the transaction is kept from others; of a statement outside of any, which is one.
+    pub(super) fn isolation(&self) -> Isolation {
+        self.kept().map_or_else(|| self.settings.isolation(), |kept| kept.isolation)
+    }
+
+    /// Before the first statement of a transaction: how it is kept from others, and the snapshot that
+    /// all of them read. What only reads, and reads one snapshot, is where that moment is among all
+    /// others: it need not lock what it reads to be serializable.
     pub(super) async fn take_snapshot(&mut self) -> Result<(), SqlError> {
-        let wanted = |open: &Open| open.snapshot.is_none();
-        if !self.settings.one_snapshot() || !self.open.as_deref().is_some_and(wanted) {
+        let wanted = |open: &Open| open.kept.is_none();
+        if !self.open.as_deref().is_some_and(wanted) {
             return Ok(());
         }
-        let router = self.host.router.clone();
-        let schema = router.catalog_version();
-        let snapshot = router.hold_snapshot().await?;
+        let isolation = match self.settings.isolation() {
+            Isolation::Serializable if self.settings.read_only() => Isolation::RepeatableRead,
+            isolation => isolation,
+        };
+        let one = match isolation {
+            Isolation::RepeatableRead => {
+                let router = self.host.router.clone();
+                let schema = router.catalog_version();
+                Some(OneSnapshot { snapshot: router.hold_snapshot().await?, schema })
+            }
+            Isolation::ReadCommitted | Isolation::Serializable => None,
+        };
         if let Some(open) = &mut self.open {
-            open.snapshot = Some(OneSnapshot { snapshot, schema });
+            open.kept = Some(Kept { isolation, one });
         }
         Ok(())
     }
@@ -213,8 +239,7 @@ impl Session {
     /// An index that was built after the snapshot does not show all that it sees, and rows that were
     /// written anew are not there.
     pub(super) fn refuse_new_schema(&self, planned: &Planned) -> Result<(), SqlError> {
-        let held = self.open.as_ref().and_then(|open| open.snapshot.as_ref());
-        let Some(held) = held.filter(|_| self.settings.one_snapshot()) else { return Ok(()) };
+        let Some(held) = self.kept().and_then(|kept| kept.one.as_ref()) else { return Ok(()) };
         if planned.tables.is_empty() || planned.catalog_version == held.schema {
             return Ok(());
         }
@@ -225,32 +250,9 @@ impl Session {
         .hint("Run the transaction again."))
     }
 
-    /// One snapshot for all statements is what transactions that only read can have.
-    pub(super) fn check_isolation(&self, planned: &Planned) -> Result<(), SqlError> {
-        match &planned.kind {
-            PlannedKind::Begin(modes) | PlannedKind::SetTransaction(modes) => {
-                self.check_sets(modes)
-            }
-            PlannedKind::Set(set) => self.check_sets(std::slice::from_ref(set)),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_sets(&self, sets: &[SetStatement]) -> Result<(), SqlError> {
-        if !sets.iter().any(|set| is_of_transaction(&set.name)) {
-            return Ok(());
-        }
-        let mut changed = self.settings.clone();
-        sets.iter().try_for_each(|set| changed.apply(&set.name, set.value.as_deref()))?;
-        match changed.one_snapshot() && !changed.read_only() {
-            true => Err(unsupported_isolation(&changed.show("transaction_isolation")?)),
-            false => Ok(()),
-        }
-    }
-
     /// A transaction that only reads refuses what writes.
     pub(super) fn refuse_if_read_only(&self, planned: &Planned) -> Result<(), SqlError> {
-        if !self.settings.read_only() && !self.settings.one_snapshot() {
+        if !self.settings.read_only() {
             return Ok(());
         }
         let Some(command) = planned.writes_by() else { return Ok(()) };

@@ -9,7 +9,8 @@ use super::Weight;
 use super::identity::Identity;
 use crate::catalog::SearchPath;
 use crate::router::presence::Patience;
-use crate::sql::{SettingValues, unsupported_isolation};
+use crate::sql::SettingValues;
+use model::command::Isolation;
 use model::error::{SqlError, SqlState};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -98,7 +99,7 @@ const ROWS: [Row; 34] = [
     ),
     row(
         "default_transaction_isolation",
-        "read committed",
+        "serializable",
         Takes::Isolation,
         "Isolation of new transactions.",
     ),
@@ -174,7 +175,7 @@ const ROWS: [Row; 34] = [
     ),
     row(
         "transaction_isolation",
-        "read committed",
+        "serializable",
         Takes::Isolation,
         "Isolation of the current transaction.",
     ),
@@ -235,7 +236,7 @@ pub struct Settings {
     statement_timeout: Option<Duration>,
     patience: Patience,
     read_only: bool,
-    one_snapshot: bool,
+    isolation: Isolation,
     search_path: SearchPath,
     /// `ROLE`: as whom the session acts, where that is not its authorization.
     pub(super) role: Option<Identity>,
@@ -282,8 +283,11 @@ impl Settings {
     /// Every statement asks for these.
     fn note(&mut self) {
         self.read_only = self.show("transaction_read_only").is_ok_and(|value| value == "on");
-        let level = self.show("transaction_isolation");
-        self.one_snapshot = level.is_ok_and(|level| !level.starts_with("read "));
+        self.isolation = match self.show("transaction_isolation").as_deref() {
+            Ok("read committed" | "read uncommitted") => Isolation::ReadCommitted,
+            Ok("repeatable read") => Isolation::RepeatableRead,
+            _ => Isolation::Serializable,
+        };
         self.statement_timeout = self.duration("statement_timeout");
         self.patience = Patience {
             idle: self.duration("idle_session_timeout"),
@@ -311,9 +315,9 @@ impl Settings {
         &self.search_path
     }
 
-    /// Whether all statements of the transaction at hand read one snapshot.
-    pub fn one_snapshot(&self) -> bool {
-        self.one_snapshot
+    /// How the transaction at hand is kept from others.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
     }
 
     /// Whether the transaction at hand only reads.
@@ -435,13 +439,13 @@ fn check(row: &Row, value: &str) -> Result<String, SqlError> {
             )),
         },
         Takes::Isolation => match value.to_ascii_lowercase().as_str() {
-            level @ ("read committed" | "read uncommitted") => Ok(level.to_owned()),
-            // Of one transaction, which must only read; whoever sets it sees to that.
-            level @ ("repeatable read" | "serializable") if row.name == "transaction_isolation" => {
+            level
+            @ ("read committed" | "read uncommitted" | "repeatable read" | "serializable") => {
                 Ok(level.to_owned())
             }
-            level @ ("repeatable read" | "serializable") => Err(unsupported_isolation(level)),
-            _ => Err(invalid("It takes: read committed; read uncommitted.".into())),
+            _ => Err(invalid(
+                "It takes: serializable; repeatable read; read committed; read uncommitted.".into(),
+            )),
         },
         Takes::Only(spellings) => {
             match spellings.iter().any(|one| one.eq_ignore_ascii_case(value)) {
@@ -530,8 +534,16 @@ mod tests {
         assert!(!settings.read_only());
         settings.reset("transaction_read_only").unwrap();
         assert!(settings.read_only());
-        let refused = settings.set("default_transaction_isolation", "Serializable").unwrap_err();
-        assert_eq!(refused.state(), SqlState::FEATURE_NOT_SUPPORTED);
+        for (level, isolation) in [
+            ("Repeatable Read", Isolation::RepeatableRead),
+            ("serializable", Isolation::Serializable),
+            ("read uncommitted", Isolation::ReadCommitted),
+        ] {
+            settings.set("default_transaction_isolation", level).unwrap();
+            assert_eq!(settings.isolation(), isolation);
+        }
+        settings.set("transaction_isolation", "serializable").unwrap();
+        assert_eq!(settings.isolation(), Isolation::Serializable);
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Session {
             parameters: rows.parameters,
             now_micros: now_micros(),
             snapshot: self.snapshot(),
+            isolation: self.isolation(),
             identity: self.identity.clone(),
             sequences: self.sequences.clone(),
             presence: Some(self.presence.clone()),

@@ -94,7 +94,6 @@ pub(crate) use stored_text::{
     BoundView, bind_check, bind_conversion, bind_default, bind_view, shown_view, type_named,
 };
 pub use table_as::{RowsOf, TableAsPlan, TableAsStatement};
-pub use transaction::unsupported_isolation;
 
 use crate::catalog::roles::Actor;
 use crate::catalog::{Catalog, SearchPath};

@@ -4,7 +4,7 @@ use super::binder::Binder;
 use super::copy::{CopyIn, CopyOut};
 use super::cursor::{DeclarePlan, FetchPlan};
 use super::ddl::{self, DdlStatement};
-use super::dml::{BoundChange, DeletePlan, InsertPlan, UpdatePlan};
+use super::dml::{BoundChange, DeletePlan, InsertPlan, UpdatePlan, WriteTarget};
 use super::maintenance::Maintenance;
 use super::names::fold;
 use super::parse::{ParsedStatement, Syntax};
@@ -595,6 +595,16 @@ impl Planned {
             },
             _ => None,
         }
+    }
+
+    /// Whether rows are changed that a query of its own has found: they may be others by then.
+    pub fn changes_by_query(&self) -> bool {
+        let target = match &self.kind {
+            PlannedKind::Update(update) => &update.target,
+            PlannedKind::Delete(delete) => &delete.target,
+            _ => return false,
+        };
+        matches!(target, WriteTarget::ByQuery { .. })
     }
 
     /// The command tag, once `rows` rows were returned or changed.

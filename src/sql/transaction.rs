@@ -32,16 +32,10 @@ pub enum Isolation {
     ReadUncommitted,
     /// A snapshot a statement.
     ReadCommitted,
-    /// A snapshot for all statements; of a transaction that only reads.
+    /// A snapshot for all statements.
     RepeatableRead,
-    /// The same: what only reads, at one moment, is where that moment is.
+    /// As if one transaction ran after the other, in the order in which they ended.
     Serializable,
-}
-
-/// The refusal of a level that only transactions that read may have.
-pub fn unsupported_isolation(level: &str) -> SqlError {
-    SqlError::unsupported(format!("the isolation level {} with writes", level.to_uppercase()))
-        .hint("Transactions that write are READ COMMITTED. One that is READ ONLY may have it.")
 }
 
 impl Mode {

@@ -2,7 +2,7 @@
 
 use super::Transaction;
 use super::coordinator::{Action, Coordinator, Event};
-use super::finisher::{Decision, Finisher};
+use super::finisher::{Decision, Finisher, Work};
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{RequestBody, Response};
@@ -21,28 +21,30 @@ pub async fn commit(
     finisher: &Finisher,
     transaction: &Transaction,
 ) -> Result<Timestamp, SqlError> {
-    let participants = transaction.participants();
-    if participants.is_empty() {
-        return Ok(Timestamp::ZERO);
-    }
-    let (mut coordinator, mut actions) = Coordinator::start(&participants);
+    let (participants, readers) = (transaction.participants(), transaction.readers());
+    let (mut coordinator, mut actions) = Coordinator::start(&participants, &readers);
     let mut answers: FuturesUnordered<LocalBoxFuture<'_, Option<Event>>> = FuturesUnordered::new();
+    let unheard = transaction.unheard().into_iter().map(Action::Rollback);
+    answers.extend(unheard.filter_map(|action| send(engine, transaction.id, action)));
     loop {
         let mut answer = None;
-        let mut carry_out = None;
+        let mut behind = Vec::new();
         for action in actions {
             match action {
                 Action::Answer(result) => answer = Some(result),
                 Action::CarryOut { anchor, commit, participants } => {
-                    carry_out =
-                        Some(Decision { txn: transaction.id, anchor, commit, participants });
+                    let txn = transaction.id;
+                    behind.push(Work::CarryOut(Decision { txn, anchor, commit, participants }));
+                }
+                Action::Release { commit, readers } => {
+                    behind.push(Work::Release { txn: transaction.id, commit, readers });
                 }
                 other => answers.extend(send(engine, transaction.id, other)),
             }
         }
         if let Some(result) = answer {
-            if let Some(decision) = carry_out {
-                finisher.carry_out(decision).await;
+            for work in behind {
+                finisher.carry_out(work).await;
             }
             // Rollbacks are told before the client is: its next statement must not meet the locks.
             while answers.next().await.is_some() {}
@@ -58,7 +60,9 @@ pub async fn commit(
 /// Drops everything a transaction holds anywhere.
 pub async fn rollback(engine: &Engine, transaction: &Transaction) -> Result<(), SqlError> {
     let txn = transaction.id;
-    let rollbacks = transaction.participants().into_iter().map(|partition| async move {
+    let readers = transaction.readers().into_iter().chain(transaction.unheard());
+    let everyone = transaction.participants().into_iter().chain(readers);
+    let rollbacks = everyone.map(|partition| async move {
         engine.call(partition, RequestBody::Rollback { txn }).await.map(drop)
     });
     let results = futures::future::join_all(rollbacks).await;
@@ -104,6 +108,10 @@ fn send<'a>(
                 other => Err(unexpected("a commit", &other)),
             })))
         }),
+        Action::StandAside(partition) => Box::pin(async move {
+            let answer = engine.call(partition, RequestBody::StandAside { txn }).await;
+            Some(Event::StoodAside { partition, result: answer.map(drop) })
+        }),
         Action::Prepare { partition, anchor } => Box::pin(async move {
             let answer = engine.call(partition, RequestBody::Prepare { txn, anchor }).await;
             let vote = answer.and_then(|response| match response {
@@ -125,7 +133,7 @@ fn send<'a>(
             let _told = engine.call(partition, RequestBody::Rollback { txn }).await;
             None
         }),
-        Action::Answer(_) | Action::CarryOut { .. } => return None,
+        Action::Answer(_) | Action::CarryOut { .. } | Action::Release { .. } => return None,
     })
 }
 

@@ -2,8 +2,9 @@
 //! ([`super::commit`]) carries the actions out and feeds back what happened.
 //!
 //! ```text
-//!             one participant wrote            several wrote
-//!  start ──► CommitOnePhase ──► answer     Prepare to all, in parallel
+//!             one partition took part          several took part
+//!  start ──► CommitOnePhase ──► answer     Prepare to those that were written, StandAside to those
+//!                                          that were only read, in parallel
 //!                                                │ all voted yes        │ one refused
 //!                                                ▼                      ▼
 //!                                        Decide at the anchor     Rollback everywhere
@@ -14,6 +15,11 @@
 //!                                                ▼
 //!                              carried out in the participants (finisher.rs)
 //! ```
+//!
+//! Where one was written and others read, the others stand aside first, and then the one commits in
+//! one phase. Those that stand aside hold their locks until they hear of the outcome with its
+//! timestamp: what was read is changed later than that, or a snapshot between the two would see the
+//! change and not the commit.
 //!
 //! Nothing here is needed for recovery: until the anchor's log holds the decision, a prepared
 //! transaction is presumed aborted, and whoever meets one asks the anchor. The coordinator may
@@ -34,6 +40,13 @@ pub enum Event {
         /// `Some`: prepared to commit from then on. `None`: it had written nothing and dropped out.
         vote: Result<Option<Timestamp>, SqlError>,
     },
+    /// A partition that was only read answered: it stands aside, or knows nothing of it any more.
+    StoodAside {
+        /// Who.
+        partition: PartitionId,
+        /// Whether it did.
+        result: Result<(), SqlError>,
+    },
     /// The single participant answered a one-phase commit.
     CommittedOnePhase(Result<Timestamp, SqlError>),
     /// The anchor answered: the decision it holds, or an error that leaves it unknown.
@@ -52,6 +65,8 @@ pub enum Action {
         /// Whose log will hold the decision.
         anchor: PartitionId,
     },
+    /// Tell a partition that was only read to keep its locks.
+    StandAside(PartitionId),
     /// Log the decision.
     Decide {
         /// Where.
@@ -73,6 +88,13 @@ pub enum Action {
         commit: Timestamp,
         /// Who prepared.
         participants: Vec<PartitionId>,
+    },
+    /// Let those that stand aside go.
+    Release {
+        /// The commit timestamp.
+        commit: Timestamp,
+        /// Who stands aside.
+        readers: Vec<PartitionId>,
     },
 }
 
@@ -96,25 +118,44 @@ enum Phase {
 /// One commit.
 #[derive(Debug)]
 pub struct Coordinator {
-    anchor: PartitionId,
+    /// Whose log holds the decision; `None` where nothing was written.
+    anchor: Option<PartitionId>,
+    /// The only one that was written, to commit in one phase once the others stand aside.
+    single: Option<PartitionId>,
+    /// Of those that were asked.
     votes: BTreeMap<PartitionId, Vote>,
     phase: Phase,
 }
 
 impl Coordinator {
-    /// Starts to commit a transaction that holds state in `participants`, of which there must be
-    /// one; the first is the anchor. Returns the first actions.
-    pub fn start(participants: &[PartitionId]) -> (Coordinator, Vec<Action>) {
-        let anchor =
-            *participants.first().expect("a transaction without participants has no commit");
-        let votes = participants.iter().map(|&partition| (partition, Vote::Awaited)).collect();
-        if let [only] = participants {
-            let coordinator = Coordinator { anchor, votes, phase: Phase::Committing };
-            return (coordinator, vec![Action::CommitOnePhase(*only)]);
+    /// Starts to commit a transaction that may have written in `participants`, the first of which is
+    /// the anchor, and has only read in `readers`. Returns the first actions.
+    pub fn start(
+        participants: &[PartitionId],
+        readers: &[PartitionId],
+    ) -> (Coordinator, Vec<Action>) {
+        let single = match participants {
+            [only] => Some(*only),
+            _ => None,
+        };
+        let prepared = if single.is_some() { &[] } else { participants };
+        let asked = prepared.iter().chain(readers);
+        let mut coordinator = Coordinator {
+            anchor: participants.first().copied(),
+            single,
+            votes: asked.map(|&partition| (partition, Vote::Awaited)).collect(),
+            phase: Phase::Voting { refusal: None },
+        };
+        if coordinator.votes.is_empty() {
+            let actions = coordinator.count_votes();
+            return (coordinator, actions);
         }
-        let prepares =
-            participants.iter().map(|&partition| Action::Prepare { partition, anchor }).collect();
-        (Coordinator { anchor, votes, phase: Phase::Voting { refusal: None } }, prepares)
+        let anchor = coordinator.anchor.into_iter();
+        let prepares = anchor.flat_map(|anchor| {
+            prepared.iter().map(move |&partition| Action::Prepare { partition, anchor })
+        });
+        let asides = readers.iter().map(|&partition| Action::StandAside(partition));
+        (coordinator, prepares.chain(asides).collect())
     }
 
     /// Whether nothing more is to come.
@@ -128,7 +169,7 @@ impl Coordinator {
         match (&mut self.phase, event) {
             (Phase::Committing, Event::CommittedOnePhase(result)) => {
                 self.phase = Phase::Ended;
-                vec![Action::Answer(result)]
+                self.answer(result)
             }
             (Phase::Voting { refusal }, Event::Voted { partition, vote }) => {
                 let Some(known) = self.votes.get_mut(&partition) else { return Vec::new() };
@@ -138,6 +179,20 @@ impl Coordinator {
                 *known = match vote {
                     Ok(Some(at)) => Vote::Yes(at),
                     Ok(None) => Vote::ReadOnly,
+                    Err(error) => {
+                        refusal.get_or_insert(error);
+                        Vote::Refused
+                    }
+                };
+                self.count_votes()
+            }
+            (Phase::Voting { refusal }, Event::StoodAside { partition, result }) => {
+                let Some(known) = self.votes.get_mut(&partition) else { return Vec::new() };
+                if *known != Vote::Awaited {
+                    return Vec::new();
+                }
+                *known = match result {
+                    Ok(()) => Vote::ReadOnly,
                     Err(error) => {
                         refusal.get_or_insert(error);
                         Vote::Refused
@@ -161,6 +216,26 @@ impl Coordinator {
         self.votes.iter().filter_map(yes).collect()
     }
 
+    fn asides(&self) -> Vec<PartitionId> {
+        let asides = self.votes.iter().filter(|(_, vote)| **vote == Vote::ReadOnly);
+        asides.map(|(&partition, _)| partition).collect()
+    }
+
+    /// The end: the client is answered, and those that stand aside go.
+    fn answer(&self, result: Result<Timestamp, SqlError>) -> Vec<Action> {
+        let readers = self.asides();
+        let mut actions = Vec::new();
+        match &result {
+            Ok(commit) if !readers.is_empty() => {
+                actions.push(Action::Release { commit: *commit, readers });
+            }
+            Ok(_) => {}
+            Err(_) => actions.extend(readers.into_iter().map(Action::Rollback)),
+        }
+        actions.push(Action::Answer(result));
+        actions
+    }
+
     fn count_votes(&mut self) -> Vec<Action> {
         if self.votes.values().any(|vote| *vote == Vote::Awaited) {
             return Vec::new();
@@ -168,22 +243,27 @@ impl Coordinator {
         let Phase::Voting { refusal } = &mut self.phase else { return Vec::new() };
         if let Some(error) = refusal.take() {
             self.phase = Phase::Ended;
-            let mut actions: Vec<Action> =
-                self.votes.keys().map(|&partition| Action::Rollback(partition)).collect();
+            let all = self.votes.keys().copied().chain(self.single);
+            let mut actions: Vec<Action> = all.map(Action::Rollback).collect();
             actions.push(Action::Answer(Err(error)));
             return actions;
         }
+        if let Some(single) = self.single {
+            self.phase = Phase::Committing;
+            return vec![Action::CommitOnePhase(single)];
+        }
         let yes = self.yes_votes();
-        let Some(commit) = yes.iter().map(|(_, at)| *at).max() else {
+        let (Some(anchor), Some(commit)) = (self.anchor, yes.iter().map(|(_, at)| *at).max())
+        else {
             // Everyone only read: there is nothing to decide.
             self.phase = Phase::Ended;
-            return vec![Action::Answer(Ok(Timestamp::ZERO))];
+            return self.answer(Ok(Timestamp::ZERO));
         };
         // The anchor stays the one the votes name, even where it had written nothing itself:
         // prepared participants ask it, so its log must hold the decision.
         self.phase = Phase::Deciding { commit };
         let participants = yes.into_iter().map(|(partition, _)| partition).collect();
-        vec![Action::Decide { anchor: self.anchor, commit, participants }]
+        vec![Action::Decide { anchor, commit, participants }]
     }
 
     fn decided(
@@ -197,17 +277,20 @@ impl Coordinator {
         match decision {
             Ok(Outcome::Committed(_)) => {
                 let participants = yes.into_iter().map(|(partition, _)| partition).collect();
-                let carry_out = Action::CarryOut { anchor: self.anchor, commit, participants };
-                vec![Action::Answer(Ok(commit)), carry_out]
+                let mut actions = self.answer(Ok(commit));
+                if let Some(anchor) = self.anchor {
+                    actions.push(Action::CarryOut { anchor, commit, participants });
+                }
+                actions
             }
             Ok(Outcome::Aborted) => {
                 let mut actions: Vec<Action> =
                     yes.into_iter().map(|(partition, _)| Action::Rollback(partition)).collect();
-                actions.push(Action::Answer(Err(aborted_by_another())));
+                actions.extend(self.answer(Err(aborted_by_another())));
                 actions
             }
             // In doubt: the participants stay prepared and ask the anchor themselves.
-            Err(error) => vec![Action::Answer(Err(in_doubt(&error)))],
+            Err(error) => self.answer(Err(in_doubt(&error))),
         }
     }
 }
@@ -250,7 +333,7 @@ mod tests {
 
     #[test]
     fn one_participant_takes_one_phase() {
-        let (mut coordinator, actions) = Coordinator::start(&[A]);
+        let (mut coordinator, actions) = Coordinator::start(&[A], &[]);
         assert_eq!(actions, [Action::CommitOnePhase(A)]);
         let actions = coordinator.step(Event::CommittedOnePhase(Ok(Timestamp(7))));
         assert_eq!(actions, [Action::Answer(Ok(Timestamp(7)))]);
@@ -259,7 +342,7 @@ mod tests {
 
     #[test]
     fn several_commit_at_the_latest_prepare_and_answer_before_it_is_carried_out() {
-        let (mut coordinator, actions) = Coordinator::start(&[A, B]);
+        let (mut coordinator, actions) = Coordinator::start(&[A, B], &[]);
         assert_eq!(
             actions,
             [
@@ -283,7 +366,7 @@ mod tests {
 
     #[test]
     fn one_refusal_rolls_everyone_back_once_all_have_voted() {
-        let (mut coordinator, _) = Coordinator::start(&[A, B, C]);
+        let (mut coordinator, _) = Coordinator::start(&[A, B, C], &[]);
         let refused = Event::Voted { partition: B, vote: Err(refusal()) };
         assert!(coordinator.step(refused.clone()).is_empty());
         assert!(coordinator.step(refused).is_empty(), "a repeated vote counts once");
@@ -301,7 +384,7 @@ mod tests {
 
     #[test]
     fn participants_that_only_read_drop_out_and_the_anchor_stays() {
-        let (mut coordinator, _) = Coordinator::start(&[A, B]);
+        let (mut coordinator, _) = Coordinator::start(&[A, B], &[]);
         coordinator.step(Event::Voted { partition: A, vote: Ok(None) });
         let decide = Action::Decide { anchor: A, commit: Timestamp(3), participants: vec![B] };
         assert_eq!(coordinator.step(yes(B, 3)), [decide]);
@@ -309,7 +392,7 @@ mod tests {
 
     #[test]
     fn an_unknown_decision_is_said_and_nothing_is_rolled_back() {
-        let (mut coordinator, _) = Coordinator::start(&[A, B]);
+        let (mut coordinator, _) = Coordinator::start(&[A, B], &[]);
         coordinator.step(yes(A, 1));
         coordinator.step(yes(B, 1));
         let actions = coordinator.step(Event::Decided(Err(refusal())));
@@ -319,10 +402,67 @@ mod tests {
 
     #[test]
     fn a_decision_to_abort_wins() {
-        let (mut coordinator, _) = Coordinator::start(&[A, B]);
+        let (mut coordinator, _) = Coordinator::start(&[A, B], &[]);
         coordinator.step(yes(A, 1));
         coordinator.step(yes(B, 1));
         let actions = coordinator.step(Event::Decided(Ok(Outcome::Aborted)));
         assert_eq!(actions[..2], [Action::Rollback(A), Action::Rollback(B)]);
+    }
+
+    fn aside(partition: PartitionId) -> Event {
+        Event::StoodAside { partition, result: Ok(()) }
+    }
+
+    #[test]
+    fn one_that_was_written_commits_in_one_phase_once_the_others_stand_aside() {
+        let (mut coordinator, actions) = Coordinator::start(&[B], &[A, C]);
+        assert_eq!(actions, [Action::StandAside(A), Action::StandAside(C)]);
+        assert!(coordinator.step(aside(C)).is_empty());
+        assert!(coordinator.step(aside(C)).is_empty(), "a repeated answer counts once");
+        assert_eq!(coordinator.step(aside(A)), [Action::CommitOnePhase(B)]);
+        let commit = Timestamp(7);
+        assert_eq!(
+            coordinator.step(Event::CommittedOnePhase(Ok(commit))),
+            [Action::Release { commit, readers: vec![A, C] }, Action::Answer(Ok(commit))]
+        );
+    }
+
+    #[test]
+    fn those_that_stand_aside_hear_of_the_timestamp() {
+        let (mut coordinator, _) = Coordinator::start(&[A, B], &[C]);
+        coordinator.step(yes(A, 3));
+        coordinator.step(aside(C));
+        coordinator.step(yes(B, 5));
+        let commit = Timestamp(5);
+        let actions = coordinator.step(Event::Decided(Ok(Outcome::Committed(commit))));
+        assert_eq!(actions[0], Action::Release { commit, readers: vec![C] });
+    }
+
+    #[test]
+    fn a_partition_that_has_lost_its_locks_ends_the_transaction() {
+        let (mut coordinator, _) = Coordinator::start(&[A], &[B, C]);
+        coordinator.step(aside(B));
+        let lost = Event::StoodAside { partition: C, result: Err(refusal()) };
+        assert_eq!(
+            coordinator.step(lost),
+            [
+                Action::Rollback(B),
+                Action::Rollback(C),
+                Action::Rollback(A),
+                Action::Answer(Err(refusal()))
+            ]
+        );
+    }
+
+    #[test]
+    fn where_everyone_only_read_nothing_is_logged() {
+        let (mut coordinator, actions) = Coordinator::start(&[], &[A]);
+        assert_eq!(actions, [Action::StandAside(A)]);
+        let commit = Timestamp::ZERO;
+        assert_eq!(
+            coordinator.step(aside(A)),
+            [Action::Release { commit, readers: vec![A] }, Action::Answer(Ok(commit))]
+        );
+        assert_eq!(Coordinator::start(&[], &[]).1, [Action::Answer(Ok(commit))]);
     }
 }

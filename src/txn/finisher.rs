@@ -22,9 +22,11 @@ pub struct Finisher {
 }
 
 /// What is done behind the client's back.
-enum Work {
+pub(super) enum Work {
     /// A commit is decided: tell the participants.
     CarryOut(Decision),
+    /// And those that were only read: their locks may go.
+    Release { txn: TxnId, commit: Timestamp, readers: Vec<PartitionId> },
     /// A session or statement was given up in the middle: free what its transaction holds.
     GiveUp(Transaction),
 }
@@ -47,9 +49,9 @@ impl Finisher {
 
     /// Sees to it that every participant learns of the commit and the anchor forgets it. If this
     /// node stops first, the participants ask the anchor.
-    pub(super) async fn carry_out(&self, decision: Decision) {
+    pub(super) async fn carry_out(&self, work: Work) {
         // A closed queue means that the core is stopping: recovery finishes the transaction.
-        let _stopping = self.queue.send(Work::CarryOut(decision)).await;
+        let _stopping = self.queue.send(work).await;
     }
 
     /// Rolls back a transaction that nobody waits for any more.
@@ -80,6 +82,14 @@ async fn run(engine: Engine, mut waiting: queue::Receiver<Work>) {
 async fn finish(engine: &Engine, work: Work) {
     match work {
         Work::CarryOut(decision) => carry_out(engine, decision).await,
+        Work::Release { txn, commit, readers } => {
+            let outcome = Outcome::Committed(commit);
+            let told = readers
+                .into_iter()
+                .map(|partition| engine.call(partition, RequestBody::Finish { txn, outcome }));
+            // One that cannot be told lets go itself, after a while.
+            let _told = futures::future::join_all(told).await;
+        }
         Work::GiveUp(transaction) => {
             // A partition that cannot be told rolls it back itself, after a while.
             let _told = super::rollback(engine, &transaction).await;

@@ -59,6 +59,12 @@ pub enum RequestBody {
         /// The transaction.
         txn: TxnId,
     },
+    /// First phase, of a partition that was only read: it keeps the locks until it is told of the
+    /// outcome, and takes no more. Answered by [`Response::Done`].
+    StandAside {
+        /// The transaction.
+        txn: TxnId,
+    },
     /// First phase: makes the staged writes durable and promises to commit them.
     /// Answered by [`Response::Prepared`].
     Prepare {
@@ -117,9 +123,24 @@ pub struct Fragment {
     pub txn: Option<TxnId>,
     /// Of the transaction's own versions only those before this mark are seen; `None`: all.
     pub seen: Option<Mark>,
+    /// How the transaction is kept from others; of no meaning outside of any.
+    pub isolation: Isolation,
     /// The statement's own wall-clock time, the same everywhere (`now()`): microseconds since
     /// 2000-01-01 00:00 UTC.
     pub now_micros: i64,
+}
+
+/// How a transaction is kept from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// A statement reads its snapshot, and the newest version of a row that it changes.
+    ReadCommitted,
+    /// All statements read one snapshot. A row that was changed behind it cannot be changed: 40001.
+    RepeatableRead,
+    /// What is read is locked until the transaction ends, and read as it is then. `snapshot` is of
+    /// no meaning but that versions from there on are kept.
+    #[default]
+    Serializable,
 }
 
 /// What a change of one row asks of another partition. It is always staged in the same
@@ -197,7 +218,7 @@ pub enum Response {
     /// Durable and visible from this timestamp on.
     Committed(Timestamp),
     /// Ready to commit at any timestamp from this one on; `None`: nothing was written here, and
-    /// the partition has dropped out.
+    /// the partition stands aside.
     Prepared(Option<Timestamp>),
     /// What the anchor's log says.
     Decided(Outcome),

@@ -214,6 +214,10 @@ impl Engine {
             RequestBody::CommitOnePhase { txn } => {
                 Response::Committed(here.commit_one_phase(txn).await?)
             }
+            RequestBody::StandAside { txn } => {
+                here.stand_aside(txn)?;
+                Response::Done
+            }
             RequestBody::Prepare { txn, anchor } => {
                 Response::Prepared(here.prepare(txn, anchor).await?)
             }

@@ -75,7 +75,7 @@ pub use materialize::Materialized;
 pub use modify::modify;
 pub use open::open;
 pub use shape::output_types;
-pub use store::{RowCursor, RowStore, StoredRow};
+pub use store::{Purpose, RowCursor, RowStore, StoredRow};
 
 #[cfg(test)]
 mod tests;

@@ -76,7 +76,7 @@ async fn change(
         }
         Change::Delete => {
             for row in 0..batch.rows() {
-                writer.remove(batch.row(row))?;
+                writer.remove(batch.row(row)).await?;
                 if row % BATCH_ROWS == 0 {
                     context.pause().await?;
                 }

@@ -3,13 +3,14 @@
 //! Rows are read in place: only the columns that are asked for are looked at. A locking scan
 //! finds its rows at the snapshot, locks each one that passes, reads its newest version and looks
 //! whether that still passes (bounds and filter); rows that a concurrent transaction removed or
-//! moved out of sight are left alone, as READ COMMITTED does in PostgreSQL.
+//! moved out of sight are left alone, as READ COMMITTED does in PostgreSQL. At REPEATABLE READ the
+//! store refuses those that were changed, and at SERIALIZABLE there are none.
 
 use super::bounds::{are_points, key_ranges};
 use super::context::{ExecContext, Operator};
 use super::evaluate::filter;
 use super::keys;
-use super::store::{RowCursor, RowStore, StoredRow};
+use super::store::{Purpose, RowCursor, RowStore, StoredRow};
 use bytes::Bytes;
 use futures::future::{FutureExt, LocalBoxFuture};
 use model::batch::{BATCH_ROWS, Batch, Column};
@@ -23,6 +24,7 @@ pub(super) struct ScanOperator {
     plan: Scan,
     context: Rc<ExecContext>,
     store: Rc<dyn RowStore>,
+    purpose: Purpose,
     /// All ranges, for looking at a locked row again.
     ranges: Vec<KeyRange>,
     /// Those not read yet, in the order of reading.
@@ -61,6 +63,7 @@ impl ScanOperator {
             plan: plan.clone(),
             context: context.clone(),
             store,
+            purpose: Purpose { table: plan.table.clone(), change: plan.lock },
             ranges,
             pending,
             points,
@@ -82,7 +85,7 @@ impl ScanOperator {
         loop {
             let Some(cursor) = &mut self.cursor else {
                 let Some(range) = self.pending.pop_front() else { return Ok(false) };
-                self.cursor = Some(self.store.scan(range, self.plan.reverse));
+                self.cursor = Some(self.store.scan(&self.purpose, range, self.plan.reverse));
                 continue;
             };
             let more = cursor.next_batch(&mut self.found, rows_max).await?;
@@ -102,7 +105,7 @@ impl ScanOperator {
             let key = point.start;
             let row = match self.store.get_cached(&key) {
                 Some(row) => row,
-                None => self.store.get(&key).await?,
+                None => self.store.get(&self.purpose, &key).await?,
             };
             if let Some(row) = row {
                 self.found.push((Bytes::from(key), row));
@@ -119,7 +122,7 @@ impl ScanOperator {
             let key = keys::row_key_of_primary(&self.plan.table, &primary);
             let row = match self.store.get_cached(&key) {
                 Some(row) => row,
-                None => self.store.get(&key).await?,
+                None => self.store.get(&self.purpose, &key).await?,
             };
             if let Some(row) = row {
                 self.found.push((Bytes::from(key), row));
@@ -168,7 +171,7 @@ impl ScanOperator {
                 break;
             }
             let (key, seen) = &found[row as usize];
-            let Some(newest) = self.store.lock(&self.plan.table, key).await? else { continue };
+            let Some(newest) = self.store.lock_seen(&self.plan.table, key).await? else { continue };
             let unchanged = newest.bytes() == seen.bytes();
             if unchanged || self.is_within_bounds(key, &newest) {
                 let row = [(key.clone(), newest)];

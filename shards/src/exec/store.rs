@@ -5,6 +5,8 @@ use futures::future::LocalBoxFuture;
 use model::error::SqlError;
 use model::key::KeyRange;
 use model::row::Row;
+use model::schema::Table;
+use std::sync::Arc;
 
 /// A stored value: a row of a table, or the payload of an index entry (the row's primary key
 /// columns, encoded as a row). Reference-counted; reading it copies nothing.
@@ -39,14 +41,28 @@ impl StoredRow {
     }
 }
 
+/// What a read is for.
+#[derive(Debug, Clone)]
+pub struct Purpose {
+    /// Whose keys, or whose index's: for errors.
+    pub table: Arc<Table>,
+    /// Whether what is read will be changed: where reads lock, it is locked alone at once.
+    pub change: bool,
+}
+
 /// One partition at one snapshot for one transaction: reads see the snapshot's versions and the
-/// transaction's own staged writes.
+/// transaction's own staged writes. Of a serializable transaction they lock what they read, whether
+/// anything is there or not, and see the newest versions.
 pub trait RowStore {
     /// Reads a range of keys in ascending or (`reverse`) descending order.
-    fn scan(&self, range: KeyRange, reverse: bool) -> Box<dyn RowCursor>;
+    fn scan(&self, purpose: &Purpose, range: KeyRange, reverse: bool) -> Box<dyn RowCursor>;
 
     /// Reads one key.
-    fn get<'a>(&'a self, key: &'a [u8]) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
+    fn get<'a>(
+        &'a self,
+        purpose: &'a Purpose,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
 
     /// As [`RowStore::get`] where that needs no waiting: `None` where it does. The hot path.
     fn get_cached(&self, key: &[u8]) -> Option<Option<StoredRow>> {
@@ -58,14 +74,30 @@ pub trait RowStore {
     /// transaction's own staged write before any other). `table` names it in errors.
     fn lock<'a>(
         &'a self,
-        table: &'a model::schema::Table,
+        table: &'a Table,
         key: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
 
-    /// Stages a write of a key in the transaction; `None` deletes. The key is locked already, or
-    /// belongs to an index entry that the lock on its row (or unique key) covers. 53200
-    /// where transactions may not stage more.
+    /// As [`RowStore::lock`], of a row that was read and is to be changed. 40001 where the snapshot
+    /// is the whole transaction's and the row was changed behind it.
+    fn lock_seen<'a>(
+        &'a self,
+        table: &'a Table,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
+
+    /// Stages a write of a key that the transaction has locked; `None` deletes. 53200 where
+    /// transactions may not stage more.
     fn stage(&self, key: Vec<u8>, value: Option<StoredRow>) -> Result<(), SqlError>;
+
+    /// Locks a key exclusively, and stages a write of it. Of entries of indexes: who has read a range
+    /// of them must not miss one.
+    fn stage_entry<'a>(
+        &'a self,
+        table: &'a Table,
+        key: Vec<u8>,
+        value: Option<StoredRow>,
+    ) -> LocalBoxFuture<'a, Result<(), SqlError>>;
 }
 
 /// A position in a scan.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use model::command::{Effect, KeyConflict};
 use model::error::{SqlError, SqlState};
 use model::id::{Mark, TxnId};
+use model::schema::Table;
 use model::time::Timestamp;
 use runtime::time;
 use std::rc::Rc;
@@ -47,7 +48,7 @@ impl Partition {
         let entered = self.states.borrow_mut().enter(txn, time::now());
         entered.map_err(|refusal| self.refuse(txn, refusal))?;
         let locks = match mark {
-            Some(_) => self.context.locks.borrow().held_keys(self.id, txn).len(),
+            Some(_) => self.context.locks.borrow().held(self.id, txn).len(),
             None => 0,
         };
         let past = self.states.borrow_mut().begin_mark(txn, mark, locks);
@@ -100,6 +101,33 @@ impl Partition {
         let newest = self.tree.newest(key).await.map_err(storage_error)?;
         let value = newest.and_then(|version| version.value);
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Refuses the change of a row that was changed behind the snapshot of a transaction. The row is
+    /// locked.
+    pub(super) async fn check_unchanged(
+        &self,
+        txn: TxnId,
+        table: &Table,
+        key: &[u8],
+        snapshot: Timestamp,
+    ) -> Result<(), SqlError> {
+        if self.states.borrow().staged(txn, key).is_some() {
+            return Ok(());
+        }
+        let newest = self.tree.newest(key).await.map_err(storage_error)?;
+        let Some(newest) = newest.filter(|newest| newest.ts > snapshot) else { return Ok(()) };
+        let what = if newest.value.is_some() { "update" } else { "delete" };
+        Err(SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
+            format!("could not serialize access due to concurrent {what}"),
+        )
+        .detail(format!(
+            "A row of table \"{}\" was changed after the transaction's snapshot was taken.",
+            table.name
+        ))
+        .hint("Run the transaction again.")
+        .table(&table.schema, &table.name))
     }
 
     /// Stages a write.
@@ -156,7 +184,10 @@ impl Partition {
                 self.lock(txn, &key, LockMode::Shared, table_of(&conflict)).await?;
                 self.check_room()?;
                 match self.newest(txn, &key).await? {
-                    Some(_) => Ok(()),
+                    Some(_) => {
+                        self.states.borrow_mut().require(txn);
+                        Ok(())
+                    }
                     None => Err(conflict.error.clone()),
                 }
             }

@@ -1,6 +1,6 @@
 //! What the partitions of a core share: clock, locks, snapshots, the log.
 
-use super::locks::{Acquired, LockMode, LockTable, Ticket};
+use super::locks::{Acquired, LockMode, LockRange, LockTable, Ticket};
 use super::long_waits::Looked;
 use super::snapshots::Snapshots;
 use crate::exec::memory::MemoryAccount;
@@ -131,6 +131,23 @@ impl CoreContext {
         name: impl Fn() -> String,
     ) -> Result<(), SqlError> {
         let acquired = self.locks.borrow_mut().acquire(partition, txn, key, mode);
+        self.wait(acquired, name).await
+    }
+
+    /// As [`CoreContext::lock`], a range of keys.
+    pub(crate) async fn lock_range(
+        &self,
+        partition: PartitionId,
+        txn: TxnId,
+        range: &LockRange,
+        mode: LockMode,
+        name: impl Fn() -> String,
+    ) -> Result<(), SqlError> {
+        let acquired = self.locks.borrow_mut().acquire_range(partition, txn, range, mode);
+        self.wait(acquired, name).await
+    }
+
+    async fn wait(&self, acquired: Acquired, name: impl Fn() -> String) -> Result<(), SqlError> {
         let Acquired::Queued(ticket) = acquired else { return Ok(()) };
         let since = time::now();
         let (woken, answer) = oneshot::channel();
@@ -187,7 +204,7 @@ impl CoreContext {
 
     /// What a transaction's locks in a partition count for, in bytes.
     pub(crate) fn locked_bytes(&self, partition: PartitionId, txn: TxnId) -> usize {
-        self.locks.borrow().held_keys(partition, txn).len() * LOCK_BYTES
+        self.locks.borrow().held(partition, txn).len() * LOCK_BYTES
     }
 
     fn wake(&self, granted: Vec<Ticket>) {

@@ -5,10 +5,11 @@ use super::snapshots::SnapshotGuard;
 use super::store::TxnStore;
 use crate::exec::{self, ExecContext, Operator};
 use model::batch::Batch;
-use model::command::{Fragment, Modified};
+use model::command::{Fragment, Isolation, Modified};
 use model::error::SqlError;
 use model::id::TxnId;
 use model::plan::Plan;
+use runtime::time;
 use std::rc::Rc;
 
 /// A fragment that reads, in progress. Dropping it ends it.
@@ -31,6 +32,13 @@ impl Partition {
         fragment: &Fragment,
     ) -> Result<FragmentRead, SqlError> {
         let snapshot = self.enter_snapshot(fragment.snapshot)?;
+        if let (Some(txn), Isolation::Serializable) = (fragment.txn, fragment.isolation) {
+            // The transaction is known here from now on: it will hold locks.
+            let entered = self.states.borrow_mut().enter(txn, time::now());
+            entered.map_err(|refusal| self.refuse(txn, refusal))?;
+            drop(self.entered(txn));
+            self.states.borrow_mut().keep_locks(txn);
+        }
         let context = self.exec_context(fragment, fragment.txn);
         let operator = exec::open(&fragment.plan, &context)?;
         Ok(FragmentRead { operator, _snapshot: snapshot })
@@ -46,14 +54,17 @@ impl Partition {
             return Err(SqlError::internal("a write's plan must be a change at its top"));
         };
         let _snapshot = self.enter_snapshot(fragment.snapshot)?;
+        if fragment.isolation == Isolation::Serializable {
+            self.states.borrow_mut().keep_locks(txn);
+        }
         let context = self.exec_context(fragment, Some(txn));
         exec::modify(modify, &context).await
     }
 
     fn exec_context(self: &Rc<Self>, fragment: &Fragment, txn: Option<TxnId>) -> Rc<ExecContext> {
         let memory = self.context.memory.child(self.context.options.statement_bytes_max);
-        let (snapshot, seen) = (fragment.snapshot, fragment.seen);
-        let store = TxnStore { partition: self.clone(), snapshot, txn, seen };
+        let Fragment { snapshot, seen, isolation, .. } = *fragment;
+        let store = TxnStore { partition: self.clone(), snapshot, txn, seen, isolation };
         let parameters = fragment.parameters.clone();
         let context = ExecContext::new(parameters, fragment.now_micros, memory);
         Rc::new(ExecContext { rows: Some(Rc::new(store)), ..context })

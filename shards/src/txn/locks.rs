@@ -1,28 +1,30 @@
-//! The lock table of one core: who holds and who waits for which key. Pure: it decides, and whoever
-//! drives it wakes and times out.
+//! The lock table of one core: who holds and who waits for which key or range of keys. Pure: it
+//! decides, and whoever drives it wakes and times out.
+//!
+//! ```text
+//!   a range    ├──────────── Shared, of a reader ────────────┤
+//!   keys           k1        k2  (written: Exclusive)     k3
+//! ```
+//!
+//! A lock on a range stands in the way of locks on the keys in it, whether there are such keys or
+//! not: what a reader has not found does not come into being while it holds the range. Ranges lie in
+//! one table or index each.
 //!
 //! Locks are granted first come, first served: a request that could be granted waits all the same
-//! behind one that conflicts with it and came before. Only a holder of a shared lock that wants it
-//! exclusively goes to the front. Transactions that wait for each other in a circle are not looked
-//! for here: a table knows the part of a circle that lies on its core, and says who waits for whom.
+//! behind one that conflicts with it and came before. Only a transaction that holds a lock there
+//! already goes to the front. Transactions that wait for each other in a circle are not looked for
+//! here: a table knows the part of a circle that lies on its core, and says who waits for whom.
+
+mod keyspace;
+mod report;
 
 use bytes::Bytes;
-use model::id::{ObjectId, PartitionId, TxnId};
-use model::key::object_of;
-use model::placement::hash_of;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::Duration;
+use keyspace::Keyspace;
+use model::id::{PartitionId, TxnId};
+pub use report::{LockReport, ReportedWait, Wait};
+use std::collections::{BTreeMap, HashMap};
 
-/// A million locks are a few thousand in each.
-const LOCK_MAPS: u64 = 256;
-
-/// Locks of a transaction in a partition that a report looks at.
-const REPORTED_KEYS_MAX: usize = 1_000;
-
-/// Holders that are named of a lock for one who waits behind others.
-const NEAREST_HOLDERS: usize = 4;
-
-/// How a key is locked.
+/// How a key or a range is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockMode {
     /// With others that read.
@@ -35,50 +37,55 @@ impl LockMode {
     fn conflicts(self, other: LockMode) -> bool {
         self == LockMode::Exclusive || other == LockMode::Exclusive
     }
+
+    /// Whether a lock in this mode is one in the other, too.
+    fn includes(self, other: LockMode) -> bool {
+        self == LockMode::Exclusive || self == other
+    }
+}
+
+/// A range of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LockRange {
+    /// First key.
+    pub(crate) start: Bytes,
+    /// Past the last key; `None` goes to the end.
+    pub(crate) end: Option<Bytes>,
+}
+
+impl LockRange {
+    fn contains(&self, key: &[u8]) -> bool {
+        *key >= self.start[..] && self.end.as_ref().is_none_or(|end| *key < end[..])
+    }
+
+    fn covers(&self, other: &LockRange) -> bool {
+        let is_past = match (&self.end, &other.end) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(end), Some(other)) => end >= other,
+        };
+        self.start <= other.start && is_past
+    }
+
+    fn overlaps(&self, other: &LockRange) -> bool {
+        let begins_before =
+            |one: &LockRange, two: &LockRange| two.end.as_ref().is_none_or(|end| one.start < *end);
+        begins_before(self, other) && begins_before(other, self)
+    }
+}
+
+/// What is locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// One key.
+    Key(Bytes),
+    /// All keys of a range, those that are not there, too.
+    Range(Box<LockRange>),
 }
 
 /// Names a request for a lock that waits, among all there ever were on its core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaitNumber(pub u64);
-
-/// A transaction that waits on a core, for what and for whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wait {
-    /// The request.
-    pub number: WaitNumber,
-    /// Who waits.
-    pub txn: TxnId,
-    /// The key.
-    pub key: Bytes,
-    /// How it is to be locked.
-    pub mode: LockMode,
-    /// Who stands in its way.
-    pub waits_for: Vec<TxnId>,
-}
-
-/// What a transaction locks, for people to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockReport {
-    /// Which transaction.
-    pub txn: TxnId,
-    /// The table or index whose keys it locks.
-    pub object: ObjectId,
-    /// How.
-    pub mode: LockMode,
-    /// Where it waits for a key; `None` where it has its locks.
-    pub wait: Option<ReportedWait>,
-}
-
-/// A wait for a key, for people to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportedWait {
-    /// The key.
-    pub key: Bytes,
-    /// All who stand in the way.
-    pub waits_for: Vec<TxnId>,
-    /// For how long it has waited.
-    pub waited: Duration,
-}
 
 /// A request that waits.
 pub(crate) type Ticket = WaitNumber;
@@ -92,127 +99,26 @@ pub(crate) enum Acquired {
     Queued(Ticket),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct LockKey {
-    partition: PartitionId,
-    key: Bytes,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Waiter {
-    ticket: Ticket,
-    txn: TxnId,
-    mode: LockMode,
-}
-
-#[derive(Debug, Default)]
-struct Lock {
-    holders: Vec<(TxnId, LockMode)>,
-    queue: VecDeque<Waiter>,
-}
-
-impl Lock {
-    fn compatible(&self, txn: TxnId, mode: LockMode) -> bool {
-        self.holders.iter().all(|(holder, held)| *holder == txn || !mode.conflicts(*held))
-    }
-
-    fn hold(&mut self, txn: TxnId, mode: LockMode) -> bool {
-        match self.holders.iter_mut().find(|(holder, _)| *holder == txn) {
-            Some((_, held)) => {
-                if mode == LockMode::Exclusive {
-                    *held = mode;
-                }
-                false
-            }
-            None => {
-                self.holders.push((txn, mode));
-                true
-            }
-        }
-    }
-
-    /// Who stands in the way of a waiter: holders, and those ahead of it in the queue.
-    fn blockers(&self, ticket: Ticket, out: &mut Vec<TxnId>) {
-        let Some(at) = self.queue.iter().position(|waiter| waiter.ticket == ticket) else { return };
-        let waiter = self.queue[at];
-        let holders = self.holders.iter().copied();
-        let ahead = self.queue.iter().take(at).map(|waiter| (waiter.txn, waiter.mode));
-        out.extend(
-            holders
-                .chain(ahead)
-                .filter(|(txn, mode)| *txn != waiter.txn && waiter.mode.conflicts(*mode))
-                .map(|(txn, _)| txn),
-        );
-    }
-
-    /// Appends who waits in the queue and who is in the way, of each those by whom all others are
-    /// reached: the ones ahead of it up to the first that waits for all before it, and some of the
-    /// holders, or all of them where nobody is ahead. Takes one walk along the queue.
-    fn waits(&self, key: &Bytes, out: &mut Vec<Wait>) {
-        // Those from the last one that wants the lock alone, up to where the walk has come.
-        let mut ahead: Vec<(TxnId, LockMode)> = Vec::new();
-        for waiter in &self.queue {
-            let &Waiter { ticket, txn, mode } = waiter;
-            let is_in_the_way =
-                |(other, held): &&(TxnId, LockMode)| *other != txn && mode.conflicts(*held);
-            let mut waits_for: Vec<TxnId> =
-                ahead.iter().rev().filter(is_in_the_way).map(|(other, _)| *other).collect();
-            let holders_max = if waits_for.is_empty() { usize::MAX } else { NEAREST_HOLDERS };
-            let holders = self.holders.iter().filter(is_in_the_way).take(holders_max);
-            waits_for.extend(holders.map(|(other, _)| *other));
-            out.push(Wait { number: ticket, txn, key: key.clone(), mode, waits_for });
-            if mode == LockMode::Exclusive {
-                ahead.clear();
-            }
-            ahead.push((txn, mode));
-        }
-    }
-}
-
-/// The keys that are locked. Many small maps, because a map that grows moves all it holds at once.
+/// A request that waits, and for what.
 #[derive(Debug)]
-struct Locks(Vec<HashMap<LockKey, Lock>>);
-
-impl Default for Locks {
-    fn default() -> Locks {
-        Locks((0..LOCK_MAPS).map(|_| HashMap::new()).collect())
-    }
-}
-
-impl Locks {
-    fn place(key: &LockKey) -> usize {
-        (hash_of(&key.key) % LOCK_MAPS) as usize
-    }
-
-    fn get(&self, key: &LockKey) -> Option<&Lock> {
-        self.0[Locks::place(key)].get(key)
-    }
-
-    fn get_mut(&mut self, key: &LockKey) -> Option<&mut Lock> {
-        self.0[Locks::place(key)].get_mut(key)
-    }
-
-    fn get_or_new(&mut self, key: &LockKey) -> &mut Lock {
-        self.0[Locks::place(key)].entry(key.clone()).or_default()
-    }
-
-    fn remove(&mut self, key: &LockKey) {
-        self.0[Locks::place(key)].remove(key);
-    }
+struct Waiting {
+    partition: PartitionId,
+    txn: TxnId,
+    span: Span,
 }
 
 /// All locks of a core.
 #[derive(Debug, Default)]
 pub(crate) struct LockTable {
-    locks: Locks,
-    held: HashMap<(PartitionId, TxnId), Vec<Bytes>>,
-    waiting: BTreeMap<Ticket, LockKey>,
+    spaces: BTreeMap<PartitionId, Keyspace>,
+    held: HashMap<(PartitionId, TxnId), Vec<Span>>,
+    waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
     held_count: usize,
 }
 
 impl LockTable {
-    /// Asks for a lock.
+    /// Asks for a lock on a key.
     pub(crate) fn acquire(
         &mut self,
         partition: PartitionId,
@@ -220,35 +126,75 @@ impl LockTable {
         key: &Bytes,
         mode: LockMode,
     ) -> Acquired {
-        let lock_key = LockKey { partition, key: key.clone() };
-        let lock = self.locks.get_or_new(&lock_key);
-        let held = lock.holders.iter().find(|(holder, _)| *holder == txn).map(|(_, mode)| *mode);
-        let enough = held == Some(LockMode::Exclusive) || held.is_some() && held == Some(mode);
-        let upgrade = held.is_some() && !enough;
-        if enough {
-            return Acquired::Granted;
-        }
-        if lock.compatible(txn, mode) && (lock.queue.is_empty() || upgrade) {
-            if lock.hold(txn, mode) {
-                self.held.entry((partition, txn)).or_default().push(key.clone());
-                self.held_count += 1;
+        let space = self.spaces.entry(partition).or_default();
+        match space.ask_key(txn, key, mode) {
+            keyspace::Asked::Held => Acquired::Granted,
+            keyspace::Asked::Granted => {
+                self.note_held(partition, txn, Span::Key(key.clone()));
+                Acquired::Granted
             }
-            return Acquired::Granted;
+            keyspace::Asked::Wait { goes_first } => {
+                let ticket = self.next_ticket();
+                let space = self.spaces.entry(partition).or_default();
+                space.queue_key(key, keyspace::Waiter { ticket, txn, mode, goes_first });
+                let span = Span::Key(key.clone());
+                self.waiting.insert(ticket, Waiting { partition, txn, span });
+                Acquired::Queued(ticket)
+            }
         }
+    }
+
+    /// Asks for a lock on a range.
+    pub(crate) fn acquire_range(
+        &mut self,
+        partition: PartitionId,
+        txn: TxnId,
+        range: &LockRange,
+        mode: LockMode,
+    ) -> Acquired {
+        let space = self.spaces.entry(partition).or_default();
+        let span = || Span::Range(Box::new(range.clone()));
+        match space.ask_range(txn, range, mode) {
+            keyspace::Asked::Held => Acquired::Granted,
+            keyspace::Asked::Granted => {
+                self.note_held(partition, txn, span());
+                Acquired::Granted
+            }
+            keyspace::Asked::Wait { goes_first } => {
+                let ticket = self.next_ticket();
+                let space = self.spaces.entry(partition).or_default();
+                space.queue_range(range, keyspace::Waiter { ticket, txn, mode, goes_first });
+                self.waiting.insert(ticket, Waiting { partition, txn, span: span() });
+                Acquired::Queued(ticket)
+            }
+        }
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
-        let ticket = WaitNumber(self.last_ticket);
-        let waiter = Waiter { ticket, txn, mode };
-        match upgrade {
-            true => lock.queue.push_front(waiter),
-            false => lock.queue.push_back(waiter),
-        }
-        self.waiting.insert(ticket, lock_key);
-        Acquired::Queued(ticket)
+        WaitNumber(self.last_ticket)
+    }
+
+    fn note_held(&mut self, partition: PartitionId, txn: TxnId, span: Span) {
+        self.held.entry((partition, txn)).or_default().push(span);
+        self.held_count += 1;
+    }
+
+    /// What a transaction holds in a partition, in the order in which it came to it.
+    pub(crate) fn held(&self, partition: PartitionId, txn: TxnId) -> &[Span] {
+        self.held.get(&(partition, txn)).map_or(&[], Vec::as_slice)
     }
 
     /// The keys that a transaction holds in a partition.
-    pub(crate) fn held_keys(&self, partition: PartitionId, txn: TxnId) -> &[Bytes] {
-        self.held.get(&(partition, txn)).map_or(&[], Vec::as_slice)
+    pub(crate) fn held_keys(
+        &self,
+        partition: PartitionId,
+        txn: TxnId,
+    ) -> impl Iterator<Item = &Bytes> {
+        self.held(partition, txn).iter().filter_map(|span| match span {
+            Span::Key(key) => Some(key),
+            Span::Range(_) => None,
+        })
     }
 
     /// Ends a transaction's locks in a partition that came after the first `kept`, at most so many
@@ -259,23 +205,37 @@ impl LockTable {
         partition: PartitionId,
         txn: TxnId,
         kept: usize,
-        keys_max: usize,
+        locks_max: usize,
         granted: &mut Vec<Ticket>,
     ) -> bool {
         let Some(held) = self.held.get_mut(&(partition, txn)) else { return true };
-        let left = held.len().saturating_sub(keys_max).max(kept.min(held.len()));
+        let left = held.len().saturating_sub(locks_max).max(kept.min(held.len()));
         let released = held.split_off(left);
         if left == 0 {
             self.held.remove(&(partition, txn));
         }
         self.held_count -= released.len();
-        for key in released {
-            let lock_key = LockKey { partition, key };
-            if let Some(lock) = self.locks.get_mut(&lock_key) {
-                lock.holders.retain(|(holder, _)| *holder != txn);
+        let Some(space) = self.spaces.get_mut(&partition) else { return true };
+        let mut freed_range = false;
+        for span in &released {
+            match span {
+                Span::Key(key) => space.release_key(txn, key),
+                Span::Range(range) => {
+                    space.release_range(txn, range);
+                    freed_range = true;
+                }
             }
-            self.grant(&lock_key, granted);
         }
+        if freed_range || space.ranges_wait() {
+            self.grant_all(partition, granted);
+        } else {
+            for span in &released {
+                if let Span::Key(key) = span {
+                    self.grant_key(partition, key, granted);
+                }
+            }
+        }
+        self.forget_empty(partition);
         left <= kept
     }
 
@@ -286,68 +246,19 @@ impl LockTable {
 
     /// Takes a request back. Appends the requests that are granted by that.
     pub(crate) fn cancel(&mut self, ticket: Ticket, granted: &mut Vec<Ticket>) {
-        let Some(lock_key) = self.waiting.remove(&ticket) else { return };
-        if let Some(lock) = self.locks.get_mut(&lock_key) {
-            lock.queue.retain(|waiter| waiter.ticket != ticket);
+        let Some(Waiting { partition, span, .. }) = self.waiting.remove(&ticket) else { return };
+        let Some(space) = self.spaces.get_mut(&partition) else { return };
+        space.leave(ticket, &span);
+        match span {
+            Span::Key(key) if !space.ranges_wait() => self.grant_key(partition, &key, granted),
+            _ => self.grant_all(partition, granted),
         }
-        self.grant(&lock_key, granted);
+        self.forget_empty(partition);
     }
 
     /// Someone who stands in the way of a request.
     pub(crate) fn blocker(&self, ticket: Ticket) -> Option<TxnId> {
-        let lock_key = self.waiting.get(&ticket)?;
-        let mut blockers = Vec::new();
-        self.locks.get(lock_key)?.blockers(ticket, &mut blockers);
-        blockers.first().copied()
-    }
-
-    /// Who holds and who waits for what, a line for each transaction, object and mode, and one for
-    /// each request that waits. Of each transaction the first [`REPORTED_KEYS_MAX`] locks in a
-    /// partition are looked at. `waited` knows for how long a request has waited.
-    pub(crate) fn report(&self, waited: impl Fn(Ticket) -> Duration) -> Vec<LockReport> {
-        let mut reports = BTreeSet::new();
-        for (&(partition, txn), keys) in &self.held {
-            for key in keys.iter().take(REPORTED_KEYS_MAX) {
-                let lock = self.locks.get(&LockKey { partition, key: key.clone() });
-                let mode = lock.and_then(|lock| {
-                    lock.holders.iter().find(|(holder, _)| *holder == txn).map(|(_, mode)| *mode)
-                });
-                if let (Some(mode), Some(object)) = (mode, object_of(key)) {
-                    reports.insert((txn, object, mode));
-                }
-            }
-        }
-        let held = reports.into_iter().map(|(txn, object, mode)| LockReport {
-            txn,
-            object,
-            mode,
-            wait: None,
-        });
-        let waiting = self.waiting.iter().filter_map(|(&ticket, lock_key)| {
-            let lock = self.locks.get(lock_key)?;
-            let waiter = lock.queue.iter().find(|waiter| waiter.ticket == ticket)?;
-            let mut waits_for = Vec::new();
-            lock.blockers(ticket, &mut waits_for);
-            let (txn, object) = (waiter.txn, object_of(&lock_key.key)?);
-            let key = lock_key.key.clone();
-            let wait = Some(ReportedWait { key, waits_for, waited: waited(ticket) });
-            Some(LockReport { txn, object, mode: waiter.mode, wait })
-        });
-        held.chain(waiting).collect()
-    }
-
-    /// Who waits for whom: enough to find every circle of waiting transactions, and no more than a
-    /// few for each that waits, however many stand in one queue.
-    pub(crate) fn waits(&self) -> Vec<Wait> {
-        let mut seen = HashSet::new();
-        let queues = self.waiting.values().filter(|lock_key| seen.insert(*lock_key));
-        let mut waits = Vec::with_capacity(self.waiting.len());
-        for lock_key in queues {
-            if let Some(lock) = self.locks.get(lock_key) {
-                lock.waits(&lock_key.key, &mut waits);
-            }
-        }
-        waits
+        self.blockers(ticket).first().copied()
     }
 
     /// Requests that wait.
@@ -355,27 +266,53 @@ impl LockTable {
         self.waiting.len()
     }
 
-    /// Grants what can be granted at the front of a key's queue.
-    fn grant(&mut self, lock_key: &LockKey, granted: &mut Vec<Ticket>) {
-        loop {
-            let Some(lock) = self.locks.get_mut(lock_key) else { return };
-            let Some(&next) = lock.queue.front() else {
-                if lock.holders.is_empty() {
-                    self.locks.remove(lock_key);
-                }
-                return;
-            };
-            if !lock.compatible(next.txn, next.mode) {
-                return;
-            }
-            lock.queue.pop_front();
-            if lock.hold(next.txn, next.mode) {
-                let held = self.held.entry((lock_key.partition, next.txn)).or_default();
-                held.push(lock_key.key.clone());
-                self.held_count += 1;
-            }
-            self.waiting.remove(&next.ticket);
-            granted.push(next.ticket);
+    fn forget_empty(&mut self, partition: PartitionId) {
+        if self.spaces.get(&partition).is_some_and(Keyspace::is_empty) {
+            self.spaces.remove(&partition);
         }
+    }
+
+    /// Grants what can be granted at the front of a key's queue, where nobody waits for a range.
+    fn grant_key(&mut self, partition: PartitionId, key: &Bytes, granted: &mut Vec<Ticket>) {
+        while let Some(space) = self.spaces.get_mut(&partition)
+            && let Some(ticket) = space.first_of(key)
+            && self.grant(ticket, granted)
+        {}
+    }
+
+    /// Grants what can be granted in a partition: a range was freed, or somebody waits for one.
+    fn grant_all(&mut self, partition: PartitionId, granted: &mut Vec<Ticket>) {
+        let here = |(ticket, waiting): (&Ticket, &Waiting)| {
+            (waiting.partition == partition).then_some(*ticket)
+        };
+        let tickets: Vec<Ticket> = self.waiting.iter().filter_map(here).collect();
+        for ticket in tickets {
+            self.grant(ticket, granted);
+        }
+    }
+
+    /// Grants one request if it can be; whether it could.
+    fn grant(&mut self, ticket: Ticket, granted: &mut Vec<Ticket>) -> bool {
+        let Some(Waiting { partition, span, .. }) = self.waiting.get(&ticket) else { return false };
+        let partition = *partition;
+        let Some(space) = self.spaces.get_mut(&partition) else { return false };
+        let Some(is_new) = space.grant(ticket, span) else { return false };
+        if let Some(Waiting { txn, span, .. }) = self.waiting.remove(&ticket) {
+            if is_new {
+                self.note_held(partition, txn, span);
+            }
+            granted.push(ticket);
+        }
+        true
+    }
+
+    fn blockers(&self, ticket: Ticket) -> Vec<TxnId> {
+        let mut blockers = Vec::new();
+        if let Some(waiting) = self.waiting.get(&ticket)
+            && let Some(space) = self.spaces.get(&waiting.partition)
+        {
+            space.blockers(ticket, &waiting.span, &mut blockers);
+        }
+        blockers
     }
 }

@@ -25,8 +25,8 @@
 //! `T` waits for the outcome, and only such a read. A vote's timestamp is a lower bound of the
 //! commit's, so a vote after `T` need not be waited for.
 //!
-//! **Locks** are per key, shared or exclusive, first come first served, one table a core
-//! ([`locks`]). Transactions that wait for each other in a circle cost the youngest of them (40P01):
+//! **Locks** are of keys and of ranges of keys, shared or exclusive, first come first served, one
+//! table a core ([`locks`]). Transactions that wait for each other in a circle cost the youngest of them (40P01):
 //! the routers find circles, on one core as on several, and ask all cores who waits for whom when a
 //! lock has been waited for a moment ([`long_waits`]). What is in the way and no lock (an outcome, a
 //! schema change) ends by the lock timeout (55P03).
@@ -45,10 +45,14 @@
 //! - A vote or a decision keeps the part of the log that holds it; where that would hold up the
 //!   log's end, it is written again ([`Partition::carry`]).
 //!
+//! **Isolation.** A serializable transaction's reads lock keys and ranges before they look
+//! ([`store`]), and see what is committed by then; those of the others read a snapshot. A partition
+//! that was only read keeps the locks until it hears of the commit's timestamp, and follows it before
+//! they go: who changes what was read commits later than who read it, in every snapshot.
+//!
 //! # What is not here
 //!
-//! No range locks and no predicate locks: the first life's isolation is READ COMMITTED with
-//! exclusive row locks. Coordinators live in the router (`src/txn`).
+//! Coordinators live in the router (`src/txn`).
 
 mod access;
 mod context;

@@ -1,7 +1,7 @@
 //! One partition: its tree, its transactions, and what its log does to them.
 
 use super::context::{CoreContext, timed_out};
-use super::locks::LockMode;
+use super::locks::{LockMode, LockRange};
 use super::state::{Decision, Finish, Marked, Refusal, TxnStates, Vote, WriteSet};
 use crate::log::LogError;
 use crate::storage::{StorageError, Tree};
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
 use model::error::{SqlError, SqlState};
 use model::id::{LogIndex, PartitionId, TxnId};
+use model::key::KeyRange;
 use model::time::Timestamp;
 use runtime::sync::Notify;
 use runtime::{task, time};
@@ -313,12 +314,36 @@ impl Partition {
             }
         };
         self.context.lock(self.id, txn, key, mode, name).await?;
-        if self.states.borrow().get(txn).is_none() {
-            // It was rolled back while this waited: nobody else would end the lock.
-            self.context.unlock(self.id, txn);
-            return Err(self.refuse(txn, Refusal::Unknown));
+        self.check_locked(txn)
+    }
+
+    /// Locks a range of keys for a transaction. Returns the time of what is there from then on until
+    /// its end, but for what it changes itself.
+    pub(super) async fn lock_range(
+        &self,
+        txn: TxnId,
+        range: &KeyRange,
+        mode: LockMode,
+        table: &str,
+    ) -> Result<Timestamp, SqlError> {
+        let range = LockRange {
+            start: Bytes::copy_from_slice(&range.start),
+            end: range.end.as_deref().map(Bytes::copy_from_slice),
+        };
+        let name = || format!("a range of rows of \"{table}\"");
+        self.context.lock_range(self.id, txn, &range, mode, name).await?;
+        self.check_locked(txn)?;
+        Ok(self.context.now())
+    }
+
+    /// Whether a transaction that has got a lock is still there.
+    fn check_locked(&self, txn: TxnId) -> Result<(), SqlError> {
+        if self.states.borrow().get(txn).is_some() {
+            return Ok(());
         }
-        Ok(())
+        // It was rolled back while this waited: nobody else would end the lock.
+        self.context.unlock(self.id, txn);
+        Err(self.refuse(txn, Refusal::Unknown))
     }
 
     /// What the log must keep for this partition: `None` where table files hold everything up to

@@ -3,6 +3,7 @@
 //!
 //! Its time is taken when all parts are durable: nobody waits for it before that.
 
+use super::locks::Span;
 use super::partition::Partition;
 use super::requests::{WRITE_BYTES, applied};
 use super::state::lock_part;
@@ -104,11 +105,13 @@ impl Partition {
         loop {
             let looked = {
                 let (states, locks) = (self.states.borrow(), self.context.locks.borrow());
-                let held = locks.held_keys(self.id, txn).iter().skip(seen).take(LOOK_KEYS);
+                let held = locks.held(self.id, txn).iter().skip(seen).take(LOOK_KEYS);
                 let mut looked = 0;
-                for key in held {
+                for span in held {
                     looked += 1;
-                    if states.staged(txn, key).is_none() {
+                    if let Span::Key(key) = span
+                        && states.staged(txn, key).is_none()
+                    {
                         kept.push(key.clone());
                     }
                 }

@@ -45,7 +45,7 @@ pub(crate) fn transactions<'a>(
             partition: partition.id,
             state: known.state,
             anchor: known.anchor,
-            locks: locks.held_keys(partition.id, known.txn).len(),
+            locks: locks.held(partition.id, known.txn).len(),
             staged_bytes: known.staged_bytes,
             quiet: now.saturating_since(known.heard),
         }));

@@ -91,7 +91,7 @@ impl Partition {
             self.context.unlock_to(self.id, txn, kept).await;
         }
         drop(entered);
-        let locked = !self.context.locks.borrow().held_keys(self.id, txn).is_empty();
+        let locked = !self.context.locks.borrow().held(self.id, txn).is_empty();
         if locked || !self.states.borrow().has_staged_nothing(txn) {
             return Ok(true);
         }
@@ -137,8 +137,21 @@ impl Partition {
         Ok(at)
     }
 
-    /// Votes to commit, durably. `None`: nothing was done here, and the partition drops out. The
-    /// anchor always votes.
+    /// Keeps the locks of a transaction that has only read here until it is told of the outcome:
+    /// what it has read may be changed once it is known at which time the transaction has committed,
+    /// and later than that.
+    pub(crate) fn stand_aside(&self, txn: TxnId) -> Result<(), SqlError> {
+        let (_, writes) = self.ready_to_end(txn)?;
+        if writes > 0 {
+            return Err(SqlError::internal("a partition stands aside with writes"));
+        }
+        self.forget_marks(txn);
+        self.states.borrow_mut().stand_aside(txn);
+        Ok(())
+    }
+
+    /// Votes to commit, durably. `None`: nothing was written or required here, and the partition
+    /// stands aside. The anchor always votes.
     pub(crate) async fn prepare(
         &self,
         txn: TxnId,
@@ -153,11 +166,11 @@ impl Partition {
         if self.is_large(txn, bytes, writes) {
             return self.prepare_in_parts(txn, anchor).await.map(Some);
         }
-        let locks = self.locks_besides_writes(txn);
-        if writes == 0 && locks.is_empty() && anchor != self.id {
-            self.end(txn);
+        if writes == 0 && anchor != self.id && !self.states.borrow().requires(txn) {
+            self.states.borrow_mut().stand_aside(txn);
             return Ok(None);
         }
+        let locks = self.locks_besides_writes(txn);
         let lock_bytes = locks.iter().map(|key| key.len() + WRITE_BYTES).sum::<usize>();
         let room = self.room(bytes + writes * WRITE_BYTES + lock_bytes).await?;
         let at = self.context.now();
@@ -169,7 +182,7 @@ impl Partition {
 
     fn locks_besides_writes(&self, txn: TxnId) -> Vec<bytes::Bytes> {
         let (states, locks) = (self.states.borrow(), self.context.locks.borrow());
-        let held = locks.held_keys(self.id, txn).iter();
+        let held = locks.held_keys(self.id, txn);
         held.filter(|key| states.staged(txn, key).is_none()).cloned().collect()
     }
 
@@ -199,7 +212,7 @@ impl Partition {
         }
         match states.get(txn).map(|known| &known.phase) {
             Some(Phase::Prepared | Phase::Preparing | Phase::Finishing(_)) => None,
-            Some(Phase::Active | Phase::Logging | Phase::Committing) | None => {
+            Some(Phase::Active | Phase::Aside | Phase::Logging | Phase::Committing) | None => {
                 Some(Outcome::Aborted)
             }
         }
@@ -218,6 +231,10 @@ impl Partition {
                     return Ok(());
                 }
                 (None, Outcome::Committed(_)) => return Ok(()),
+                (Some(Phase::Aside), _) => {
+                    self.end(txn);
+                    return Ok(());
+                }
                 (Some(Phase::Active | Phase::Logging), Outcome::Aborted) => {
                     self.abandon(txn);
                     return Ok(());
@@ -253,7 +270,7 @@ impl Partition {
                     self.states.borrow_mut().pardon(txn);
                     return Ok(true);
                 }
-                Some(Phase::Active | Phase::Logging) => {
+                Some(Phase::Active | Phase::Aside | Phase::Logging) => {
                     self.abandon(txn);
                     return Ok(true);
                 }
@@ -284,7 +301,7 @@ impl Partition {
         loop {
             let phase = self.states.borrow().get(txn).map(|known| known.phase.clone());
             match phase {
-                None | Some(Phase::Active | Phase::Logging) => return Ok(()),
+                None | Some(Phase::Active | Phase::Aside | Phase::Logging) => return Ok(()),
                 Some(Phase::Finishing(_) | Phase::Committing) => self.wait_ended(txn)?.await,
                 Some(Phase::Prepared | Phase::Preparing) => {
                     let room = self.room_to_end(COMMAND_BYTES).await?;

@@ -5,8 +5,10 @@
 //!            stage              prepare            decided elsewhere
 //!   (none) ───────► Active ──────────► Preparing ─► Prepared ─► Finishing ─► (none)
 //!                     │  commit           (in the log: Prepare)      (Finish)
-//!                     └──────► Committing ─────────────────────────────────► (none)
-//!                                  (in the log: Commit)
+//!                     ├──────► Committing ─────────────────────────────────► (none)
+//!                     │            (in the log: Commit)
+//!                     └──────► Aside ──────────────────────────────────────► (none)
+//!                                  (has only read here: nothing is logged)
 //! ```
 //!
 //! A transaction that is too large for one command goes from Active to Logging first, while its
@@ -48,6 +50,8 @@ pub(crate) type WriteSet = BTreeMap<Bytes, Option<Bytes>>;
 pub(crate) enum Phase {
     /// Stages writes.
     Active,
+    /// It has only read here, and ends: its locks stay until its outcome is known.
+    Aside,
     /// Its writes are on their way through the log, in parts.
     Logging,
     /// Its commit is on its way through the log.
@@ -80,6 +84,10 @@ pub(crate) struct Txn {
     pub(crate) heard: Instant,
     /// Requests of it that are being served.
     pub(crate) busy: u32,
+    /// Its locks stay when it goes back to a mark: what it has read was seen.
+    keeps_locks: bool,
+    /// Something that is here must stay here if it commits.
+    requires: bool,
 }
 
 /// A vote to commit.
@@ -141,6 +149,8 @@ impl Txn {
             vote: None,
             heard: now,
             busy: 0,
+            keeps_locks: false,
+            requires: false,
         }
     }
 }
@@ -235,6 +245,31 @@ impl TxnStates {
             known.busy = known.busy.saturating_sub(1);
             known.heard = now;
         }
+    }
+
+    /// A transaction's locks stay when it goes back to a mark.
+    pub(crate) fn keep_locks(&mut self, txn: TxnId) {
+        if let Some(known) = self.txns.get_mut(&txn) {
+            known.keeps_locks = true;
+        }
+    }
+
+    /// Notes that something that is here must stay here if the transaction commits: the locks on it
+    /// are part of its vote.
+    pub(crate) fn require(&mut self, txn: TxnId) {
+        if let Some(known) = self.txns.get_mut(&txn) {
+            known.requires = true;
+        }
+    }
+
+    /// Whether anything must stay here if the transaction commits.
+    pub(crate) fn requires(&self, txn: TxnId) -> bool {
+        self.txns.get(&txn).is_some_and(|known| known.requires)
+    }
+
+    /// A transaction that has only read here ends.
+    pub(crate) fn stand_aside(&mut self, txn: TxnId) {
+        self.set_phase(txn, Phase::Aside);
     }
 
     /// Stages a write of an active transaction. Returns whether it is active.
@@ -554,10 +589,10 @@ impl TxnStates {
         old.map(|(txn, decision)| (*txn, decision.clone())).collect()
     }
 
-    /// Active transactions of which nothing was heard since `before`.
+    /// Active transactions, and those that stand aside, of which nothing was heard since `before`.
     pub(crate) fn idle(&self, before: Instant) -> Vec<TxnId> {
-        let idle =
-            |known: &Txn| known.phase == Phase::Active && known.busy == 0 && known.heard < before;
+        let is_open = |known: &Txn| matches!(known.phase, Phase::Active | Phase::Aside);
+        let idle = |known: &Txn| is_open(known) && known.busy == 0 && known.heard < before;
         self.txns.iter().filter(|(_, known)| idle(known)).map(|(txn, _)| *txn).collect()
     }
 

@@ -2,10 +2,11 @@
 
 use super::locks::LockMode;
 use super::partition::{Partition, storage_error};
-use crate::exec::{RowCursor, RowStore, StoredRow};
+use crate::exec::{Purpose, RowCursor, RowStore, StoredRow};
 use crate::storage::{CacheLookup, Scan, ScanBatch};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
+use model::command::Isolation;
 use model::error::{SqlError, SqlState};
 use model::id::{Mark, TxnId};
 use model::key::KeyRange;
@@ -23,11 +24,24 @@ pub(crate) struct TxnStore {
     pub(super) txn: Option<TxnId>,
     /// Of its own writes only those before this are seen.
     pub(super) seen: Option<Mark>,
+    pub(super) isolation: Isolation,
 }
 
 impl TxnStore {
+    /// The transaction whose reads lock what they read.
+    fn locking(&self) -> Option<TxnId> {
+        self.txn.filter(|_| self.isolation == Isolation::Serializable)
+    }
+
     fn txn(&self) -> Result<TxnId, SqlError> {
         self.txn.ok_or_else(|| SqlError::internal("a fragment writes outside of any transaction"))
+    }
+}
+
+fn mode(purpose: &Purpose) -> LockMode {
+    match purpose.change {
+        true => LockMode::Exclusive,
+        false => LockMode::Shared,
     }
 }
 
@@ -39,7 +53,7 @@ fn stored(bytes: Bytes) -> StoredRow {
 }
 
 impl RowStore for TxnStore {
-    fn scan(&self, range: KeyRange, reverse: bool) -> Box<dyn RowCursor> {
+    fn scan(&self, purpose: &Purpose, range: KeyRange, reverse: bool) -> Box<dyn RowCursor> {
         let staged = match self.txn {
             Some(txn) => {
                 let states = self.partition.states.borrow();
@@ -51,27 +65,45 @@ impl RowStore for TxnStore {
             partition: self.partition.clone(),
             snapshot: self.snapshot,
             txn: self.txn,
-            unchecked: Some(range.clone()),
-            scan: self.partition.tree.scan(range, self.snapshot, reverse),
+            locking: self.locking().map(|txn| (txn, purpose.clone())),
+            reverse,
+            scan: self.partition.tree.scan(range.clone(), self.snapshot, reverse),
+            unchecked: Some(range),
             batch: ScanBatch::new(),
             more: true,
             staged: Staged::new(staged, reverse),
         })
     }
 
-    fn get<'a>(&'a self, key: &'a [u8]) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
+    fn get<'a>(
+        &'a self,
+        purpose: &'a Purpose,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
         Box::pin(async move {
+            let snapshot = match self.locking() {
+                Some(txn) => {
+                    let key = Bytes::copy_from_slice(key);
+                    let table = Some(&*purpose.table.name);
+                    self.partition.lock(txn, &key, mode(purpose), table).await?;
+                    Timestamp::MAX
+                }
+                None => self.snapshot,
+            };
             if let Some(txn) = self.txn
                 && let Some(staged) = self.partition.states.borrow().staged_at(txn, key, self.seen)
             {
                 return Ok(staged.map(stored));
             }
-            let row = self.partition.get(key, self.snapshot, self.txn).await?;
+            let row = self.partition.get(key, snapshot, self.txn).await?;
             Ok(row.map(|row| stored(Bytes::copy_from_slice(&row.value))))
         })
     }
 
     fn get_cached(&self, key: &[u8]) -> Option<Option<StoredRow>> {
+        if self.locking().is_some() {
+            return None;
+        }
         let states = self.partition.states.borrow();
         if let Some(txn) = self.txn
             && let Some(staged) = states.staged_at(txn, key, self.seen)
@@ -101,9 +133,36 @@ impl RowStore for TxnStore {
         })
     }
 
+    fn lock_seen<'a>(
+        &'a self,
+        table: &'a Table,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
+        Box::pin(async move {
+            let newest = self.lock(table, key).await?;
+            if self.isolation == Isolation::RepeatableRead {
+                self.partition.check_unchanged(self.txn()?, table, key, self.snapshot).await?;
+            }
+            Ok(newest)
+        })
+    }
+
     fn stage(&self, key: Vec<u8>, value: Option<StoredRow>) -> Result<(), SqlError> {
         let value = value.map(|row| row.bytes().clone());
         self.partition.stage(self.txn()?, key.into(), value)
+    }
+
+    fn stage_entry<'a>(
+        &'a self,
+        table: &'a Table,
+        key: Vec<u8>,
+        value: Option<StoredRow>,
+    ) -> LocalBoxFuture<'a, Result<(), SqlError>> {
+        Box::pin(async move {
+            let (txn, key) = (self.txn()?, Bytes::from(key));
+            self.partition.lock(txn, &key, LockMode::Exclusive, Some(&table.name)).await?;
+            self.partition.stage(txn, key, value.map(|row| row.bytes().clone()))
+        })
     }
 }
 
@@ -147,8 +206,11 @@ struct Cursor {
     partition: Rc<Partition>,
     snapshot: Timestamp,
     txn: Option<TxnId>,
-    /// The range, until nothing pending is in the way of the snapshot. What becomes pending later
-    /// has a later timestamp.
+    /// Whose reads lock what they read, and what for.
+    locking: Option<(TxnId, Purpose)>,
+    reverse: bool,
+    /// The range, until it is locked where reads lock, and nothing pending is in the way of the
+    /// snapshot. What becomes pending later has a later timestamp.
     unchecked: Option<KeyRange>,
     scan: Scan,
     batch: ScanBatch,
@@ -163,10 +225,16 @@ impl RowCursor for Cursor {
         rows_max: usize,
     ) -> LocalBoxFuture<'a, Result<bool, SqlError>> {
         Box::pin(async move {
-            if let Some(range) = &self.unchecked {
+            if let Some(range) = self.unchecked.take() {
+                if let Some((txn, purpose)) = &self.locking {
+                    // What is committed in the range by now is what is there until the end.
+                    let (mode, table) = (mode(purpose), &purpose.table.name);
+                    self.snapshot = self.partition.lock_range(*txn, &range, mode, table).await?;
+                    self.scan =
+                        self.partition.tree.scan(range.clone(), self.snapshot, self.reverse);
+                }
                 let (start, end) = (&range.start, range.end.as_deref());
                 self.partition.wait_for_pending(start, end, self.snapshot, self.txn).await?;
-                self.unchecked = None;
             }
             if !self.more {
                 return Ok(false);

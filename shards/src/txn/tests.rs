@@ -1,7 +1,8 @@
 //! The pure parts, as tables: locks, and what a partition's states answer.
 
 use super::locks::{
-    Acquired, LockMode, LockReport, LockTable, ReportedWait, Ticket, Wait, WaitNumber,
+    Acquired, LockMode, LockRange, LockReport, LockTable, ReportedWait, Span, Ticket, Wait,
+    WaitNumber,
 };
 use super::state::{
     Decision, Finish, Phase, Refusal, Returned, StateReport, TxnState, TxnStates, Vote,
@@ -72,6 +73,7 @@ fn a_report_says_who_holds_and_who_waits_for_whom() {
     let waits = |txn, mode, waits_for: &[TxnId], seconds| LockReport {
         wait: Some(ReportedWait {
             key: key("tab1 b"),
+            is_range: false,
             waits_for: waits_for.to_vec(),
             waited: Duration::from_secs(seconds),
         }),
@@ -109,6 +111,7 @@ fn who_waits_in_a_long_queue_names_those_next_to_it() {
         number: WaitNumber(age - 1),
         txn: txn(age),
         key: key("a"),
+        is_range: false,
         mode,
         waits_for: waits_for.iter().map(|&age| txn(age)).collect(),
     };
@@ -130,7 +133,7 @@ fn a_lock_is_held_once_however_often_it_is_asked_for() {
     for mode in [Shared, Exclusive, Exclusive, Shared] {
         assert_eq!(ask(&mut table, 1, "a", mode), Acquired::Granted);
     }
-    assert_eq!(table.held_keys(HOME, txn(1)), [key("a")]);
+    assert_eq!(table.held(HOME, txn(1)), [Span::Key(key("a"))]);
     let waiting = queued(ask(&mut table, 2, "a", Shared));
     assert_eq!(release(&mut table, 1), [waiting]);
 }
@@ -489,7 +492,7 @@ fn marks_know_the_locks_that_were_held() {
     let mut table = LockTable::default();
     for (mark, name) in [(1, "a"), (2, "b"), (3, "c")] {
         states.enter(txn(1), NOW).unwrap();
-        states.begin_mark(txn(1), Some(Mark(mark)), table.held_keys(HOME, txn(1)).len());
+        states.begin_mark(txn(1), Some(Mark(mark)), table.held(HOME, txn(1)).len());
         ask(&mut table, 1, name, Exclusive);
         states.leave(txn(1), NOW);
     }
@@ -499,5 +502,80 @@ fn marks_know_the_locks_that_were_held() {
     let mut granted = Vec::new();
     assert!(!table.release(HOME, txn(1), 1, 1, &mut granted), "one at a time, the last first");
     assert!(table.release(HOME, txn(1), 1, 1, &mut granted));
-    assert_eq!((granted, table.held_keys(HOME, txn(1))), (vec![waits], &[key("a")][..]));
+    assert_eq!((granted, table.held(HOME, txn(1))), (vec![waits], &[Span::Key(key("a"))][..]));
+}
+
+fn range(start: &'static str, end: &'static str) -> LockRange {
+    LockRange { start: key(start), end: Some(key(end)) }
+}
+
+fn ask_range(table: &mut LockTable, age: u64, range: &LockRange, mode: LockMode) -> Acquired {
+    table.acquire_range(HOME, txn(age), range, mode)
+}
+
+#[test]
+fn a_range_is_in_the_way_of_keys_that_are_not_there() {
+    let mut table = LockTable::default();
+    let (low, high) = (range("a", "m"), range("m", "z"));
+    assert_eq!(ask_range(&mut table, 1, &low, Shared), Acquired::Granted);
+    assert_eq!(ask_range(&mut table, 2, &low, Shared), Acquired::Granted, "readers go together");
+    assert_eq!(ask_range(&mut table, 3, &high, Exclusive), Acquired::Granted, "it lies beside");
+    assert_eq!(ask(&mut table, 3, "m", Exclusive), Acquired::Granted, "the end is not in it");
+    assert_eq!(ask(&mut table, 3, "b", Shared), Acquired::Granted);
+    let writer = queued(ask(&mut table, 4, "c", Exclusive));
+    assert_eq!(table.blocker(writer), Some(txn(1)));
+    assert_eq!(release(&mut table, 1), []);
+    assert_eq!(release(&mut table, 2), [writer]);
+    // And the other way round: what is locked is in the way of a range over it.
+    let reader = queued(ask_range(&mut table, 5, &low, Shared));
+    assert_eq!(release(&mut table, 4), [reader]);
+    let writer = queued(ask_range(&mut table, 6, &low, Exclusive));
+    assert_eq!(release(&mut table, 5), []);
+    assert_eq!(release(&mut table, 3), [writer]);
+    assert_eq!(release(&mut table, 6), []);
+    assert_eq!((table.held_count(), table.waiting()), (0, 0));
+}
+
+#[test]
+fn ranges_and_keys_wait_in_the_order_in_which_they_came() {
+    let mut table = LockTable::default();
+    let all = range("a", "z");
+    assert_eq!(ask(&mut table, 1, "b", Exclusive), Acquired::Granted);
+    let reader = queued(ask_range(&mut table, 2, &all, Shared));
+    let behind = queued(ask(&mut table, 3, "c", Exclusive));
+    assert_eq!(table.blocker(behind), Some(txn(2)), "a reader of all is not starved by writers");
+    let last = queued(ask(&mut table, 4, "c", Shared));
+    let mut granted = Vec::new();
+    table.cancel(reader, &mut granted);
+    assert_eq!(granted, [behind]);
+    assert_eq!(release(&mut table, 3), [last]);
+}
+
+#[test]
+fn a_range_of_ones_own_is_a_lock_on_its_keys() {
+    let mut table = LockTable::default();
+    let all = range("a", "z");
+    assert_eq!(ask_range(&mut table, 1, &all, Exclusive), Acquired::Granted);
+    assert_eq!(ask_range(&mut table, 1, &range("b", "c"), Shared), Acquired::Granted);
+    assert_eq!(ask(&mut table, 1, "b", Exclusive), Acquired::Granted);
+    assert_eq!(table.held(HOME, txn(1)).len(), 1, "nothing was added to it");
+    assert_eq!(release(&mut table, 1), []);
+    // One that is only shared is widened before others who wait.
+    assert_eq!(ask_range(&mut table, 1, &all, Shared), Acquired::Granted);
+    let other = queued(ask(&mut table, 2, "b", Exclusive));
+    assert_eq!(ask(&mut table, 1, "b", Exclusive), Acquired::Granted);
+    assert_eq!(release(&mut table, 1), [other]);
+}
+
+#[test]
+fn readers_of_a_range_who_write_in_it_wait_for_each_other() {
+    let mut table = LockTable::default();
+    let all = range("a", "z");
+    for age in [1, 2] {
+        assert_eq!(ask_range(&mut table, age, &all, Shared), Acquired::Granted);
+    }
+    let first = queued(ask(&mut table, 1, "b", Exclusive));
+    queued(ask(&mut table, 2, "c", Exclusive));
+    assert_eq!(waits_of(&table), [(txn(1), vec![txn(2)]), (txn(2), vec![txn(1)])]);
+    assert_eq!(release(&mut table, 2), [first]);
 }

@@ -77,7 +77,11 @@ impl Account<'_> {
             LockMode::Exclusive => "ExclusiveLock",
         };
         let key = self.catalog.describe_key(&wait.key, self.role);
-        format!("{name} waits for {mode} on {key}; blocked by {next}.")
+        let place = match self.catalog.table_of_key(&wait.key) {
+            Some(table) if wait.is_range => format!("a range of table \"{}\"", table.name),
+            _ => key,
+        };
+        format!("{name} waits for {mode} on {place}; blocked by {next}.")
     }
 
     fn statement(&self, txn: TxnId) -> String {

@@ -21,6 +21,7 @@ use futures::future::{LocalBoxFuture, ready};
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 use model::batch::Batch;
+use model::command::Isolation;
 use model::error::SqlError;
 use model::id::{CoreId, PartitionId};
 use runtime::sync::{Notify, oneshot};
@@ -304,6 +305,7 @@ impl Router {
             parameters: taken.parameters,
             now_micros: self.now_micros(),
             snapshot: None,
+            isolation: Isolation::Serializable,
             identity: taken.identity,
             sequences: Rc::default(),
             presence: None,

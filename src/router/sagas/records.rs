@@ -8,6 +8,7 @@ use crate::sql::{Compensation, Planned, SagaName, SessionSettings, plan_of_syste
 use crate::txn::Transaction;
 use futures::future::{LocalBoxFuture, ready};
 use model::batch::Batch;
+use model::command::Isolation;
 use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 use model::types::{DataType, oid};
@@ -347,6 +348,7 @@ impl Router {
             parameters: parameters.into(),
             now_micros: self.now_micros(),
             snapshot: None,
+            isolation: Isolation::ReadCommitted,
             identity: SessionIdentity::default(),
             sequences: Rc::default(),
             presence: None,

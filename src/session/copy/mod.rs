@@ -102,6 +102,8 @@ impl Session {
         pending: Pending,
         to_line: u64,
     ) -> Result<u64, SqlError> {
+        let isolation = self.isolation();
+        let snapshot = self.snapshot();
         let Some(open) = &mut self.open else {
             return Err(SqlError::internal("COPY outside of a transaction"));
         };
@@ -113,7 +115,8 @@ impl Session {
             planned,
             parameters,
             now_micros,
-            snapshot: None,
+            snapshot,
+            isolation,
             identity,
             sequences,
             presence: Some(self.presence.clone()),
@@ -144,7 +147,7 @@ impl Session {
     ) -> Result<u64, SqlError> {
         let is_binary = copy.options.format == CopyFormat::Binary;
         client.copy_out(is_binary, count(copy.inner.columns.len()))?;
-        let snapshot = self.snapshot();
+        let (snapshot, isolation) = (self.snapshot(), self.isolation());
         let (transaction, now_micros) = match &mut self.open {
             Some(open) => (Some(&mut open.transaction), open.began_micros),
             None => (None, now_micros()),
@@ -157,6 +160,7 @@ impl Session {
             parameters,
             now_micros,
             snapshot,
+            isolation,
             identity,
             sequences,
             presence: Some(self.presence.clone()),

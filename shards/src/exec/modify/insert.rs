@@ -46,7 +46,7 @@ async fn insert_new(
     writer: &mut Writer,
 ) -> Result<(), SqlError> {
     match writer.conflicting_index(&row).await? {
-        None => writer.add(row),
+        None => writer.add(row).await,
         Some(_) if *on_conflict == OnConflict::DoNothing => Ok(()),
         Some(index) => {
             let table = writer.table().clone();

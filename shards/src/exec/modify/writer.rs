@@ -126,11 +126,11 @@ impl Writer {
     }
 
     /// Stages a new row, whose key is locked and free and whose local unique keys are free.
-    pub(super) fn add(&mut self, row: Vec<Value>) -> Result<(), SqlError> {
+    pub(super) async fn add(&mut self, row: Vec<Value>) -> Result<(), SqlError> {
         let table = self.table.clone();
         self.store.stage(keys::row_key(&table, &row), Some(StoredRow::encode(&row)))?;
         for index in &table.indexes {
-            self.put_entry(index, &row)?;
+            self.put_entry(index, &row).await?;
         }
         for key in &table.foreign_keys {
             self.require(key, &row)?;
@@ -153,8 +153,8 @@ impl Writer {
             if !index.global && self.is_taken(index, &new).await? {
                 return Err(self.index_conflict(index, &new));
             }
-            self.free_entry(index, old)?;
-            self.put_entry(index, &new)?;
+            self.free_entry(index, old).await?;
+            self.put_entry(index, &new).await?;
         }
         for key in &table.foreign_keys {
             if key.child_columns.iter().any(|&at| !old[at].same(&new[at])) {
@@ -165,20 +165,20 @@ impl Writer {
     }
 
     /// Stages the end of a row, which is locked.
-    pub(super) fn remove(&mut self, row: Vec<Value>) -> Result<(), SqlError> {
+    pub(super) async fn remove(&mut self, row: Vec<Value>) -> Result<(), SqlError> {
         let table = self.table.clone();
         self.store.stage(keys::row_key(&table, &row), None)?;
         for index in &table.indexes {
-            self.free_entry(index, &row)?;
+            self.free_entry(index, &row).await?;
         }
         self.changed(row)
     }
 
-    fn put_entry(&mut self, index: &Index, row: &[Value]) -> Result<(), SqlError> {
+    async fn put_entry(&mut self, index: &Index, row: &[Value]) -> Result<(), SqlError> {
         let key = keys::index_entry_key(&self.table, index, row);
         let value = keys::index_entry_value(&self.table, row);
         if !index.global {
-            return self.store.stage(key, Some(value));
+            return self.store.stage_entry(&self.table, key, Some(value)).await;
         }
         let error = self.index_conflict(index, row);
         let effect = Effect::ClaimKey {
@@ -189,10 +189,10 @@ impl Writer {
         self.effect(keys::index_entry_hash(index, row), effect)
     }
 
-    fn free_entry(&mut self, index: &Index, row: &[Value]) -> Result<(), SqlError> {
+    async fn free_entry(&mut self, index: &Index, row: &[Value]) -> Result<(), SqlError> {
         let key = keys::index_entry_key(&self.table, index, row);
         if !index.global {
-            return self.store.stage(key, None);
+            return self.store.stage_entry(&self.table, key, None).await;
         }
         self.effect(keys::index_entry_hash(index, row), Effect::FreeKey { key })
     }

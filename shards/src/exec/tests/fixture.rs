@@ -1,7 +1,7 @@
 //! A partition in memory: no versions, no waiting.
 
 use crate::exec::memory::MemoryAccount;
-use crate::exec::{ExecContext, RowCursor, RowStore, StoredRow, keys};
+use crate::exec::{ExecContext, Purpose, RowCursor, RowStore, StoredRow, keys};
 use bytes::Bytes;
 use futures::future::{FutureExt, LocalBoxFuture, ready};
 use model::error::SqlError;
@@ -50,7 +50,7 @@ impl RowCursor for Cursor {
 }
 
 impl RowStore for Memory {
-    fn scan(&self, range: KeyRange, reverse: bool) -> Box<dyn RowCursor> {
+    fn scan(&self, _purpose: &Purpose, range: KeyRange, reverse: bool) -> Box<dyn RowCursor> {
         let map = self.0.borrow();
         let within = map.iter().filter(|(key, _)| range.contains(key));
         let mut rows: Vec<(Bytes, StoredRow)> =
@@ -61,7 +61,11 @@ impl RowStore for Memory {
         Box::new(Cursor(rows.into_iter()))
     }
 
-    fn get<'a>(&'a self, key: &'a [u8]) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
+    fn get<'a>(
+        &'a self,
+        _purpose: &'a Purpose,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
         ready(Ok(self.0.borrow().get(key).cloned())).boxed_local()
     }
 
@@ -70,7 +74,24 @@ impl RowStore for Memory {
         _table: &'a Table,
         key: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
-        self.get(key)
+        ready(Ok(self.0.borrow().get(key).cloned())).boxed_local()
+    }
+
+    fn lock_seen<'a>(
+        &'a self,
+        table: &'a Table,
+        key: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
+        self.lock(table, key)
+    }
+
+    fn stage_entry<'a>(
+        &'a self,
+        _table: &'a Table,
+        key: Vec<u8>,
+        value: Option<StoredRow>,
+    ) -> LocalBoxFuture<'a, Result<(), SqlError>> {
+        ready(self.stage(key, value)).boxed_local()
     }
 
     fn stage(&self, key: Vec<u8>, value: Option<StoredRow>) -> Result<(), SqlError> {

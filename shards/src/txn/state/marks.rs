@@ -151,7 +151,7 @@ impl TxnStates {
         let mut keys = 0;
         let returned = loop {
             let Some(last) = known.marks.last_mut().filter(|last| last.mark >= mark) else {
-                break Returned::To(*locks);
+                break Returned::To(locks.filter(|_| !known.keeps_locks));
             };
             if keys == keys_max {
                 break Returned::More;

@@ -9,7 +9,8 @@ use runtime::time::Instant;
 pub enum TxnState {
     /// It reads, writes and locks.
     Active,
-    /// Its commit, of this partition alone, is on its way through the log.
+    /// Its commit, of this partition alone, is on its way through the log; or it has only read here,
+    /// and its locks wait for the outcome.
     Committing,
     /// Its vote is on its way through the log.
     Preparing,
@@ -70,7 +71,7 @@ impl TxnStates {
 fn state_of(known: &Txn, doubted: Instant) -> TxnState {
     match known.phase {
         Phase::Active => TxnState::Active,
-        Phase::Logging | Phase::Committing => TxnState::Committing,
+        Phase::Aside | Phase::Logging | Phase::Committing => TxnState::Committing,
         Phase::Preparing => TxnState::Preparing,
         Phase::Prepared if known.heard < doubted => TxnState::InDoubt,
         Phase::Prepared => TxnState::Prepared,
