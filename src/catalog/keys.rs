@@ -23,11 +23,14 @@ impl Catalog {
     }
 
     /// What a key is called in messages for a role: with its columns' values where the role may read
-    /// the table. `None` is nobody's.
-    pub fn describe_key(&self, key: &[u8], role: Option<ObjectId>) -> String {
+    /// the table. `None` is nobody's. `is_range`: a range of keys, of which it is the start.
+    pub fn describe_key(&self, key: &[u8], is_range: bool, role: Option<ObjectId>) -> String {
         let Some(table) = self.table_of_key(key) else {
             return "a key of a table that is not there any more".to_owned();
         };
+        if is_range {
+            return format!("a range of table \"{}\"", table.name);
+        }
         match role.is_some_and(|role| self.may(role, table.id, Privileges::SELECT)) {
             true => key::describe(table, key),
             false => format!("table \"{}\"", table.name),

@@ -14,6 +14,8 @@ use runtime::time::{self, Instant};
 use shards::core::{LockReport, TxnReport};
 use shards::exec::backends::Signal;
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -228,14 +230,19 @@ impl Router {
     /// A core is stopping.
     pub async fn locks(&self) -> Result<Vec<LockReport>, SqlError> {
         let answers = self.inner.peers.call_all(Call::Locks).await?;
-        let mut locks: Vec<LockReport> = Vec::new();
+        // A range lies in every partition of its table, which are one to who asks.
+        let mut locks: BTreeMap<_, LockReport> = BTreeMap::new();
         for answer in answers {
-            match answer {
-                Answer::Locks(mut those) => locks.append(&mut those),
-                other => return Err(unexpected(&other)),
+            let Answer::Locks(those) = answer else { return Err(unexpected(&answer)) };
+            for one in those {
+                let key = one.wait.as_ref().map(|wait| (!wait.is_range).then(|| wait.key.clone()));
+                match locks.entry((one.txn, one.object, one.mode, key)) {
+                    Entry::Vacant(place) => drop(place.insert(one)),
+                    Entry::Occupied(mut known) => merge(known.get_mut(), one),
+                }
             }
         }
-        Ok(locks)
+        Ok(locks.into_values().collect())
     }
 
     /// What the transactions of the node have in its partitions; of each core the oldest
@@ -277,6 +284,16 @@ impl Router {
         if let Some(presence) = found.filter(|found| key.is_none_or(|key| key == found.key)) {
             presence.take(signal);
         }
+    }
+}
+
+/// Makes one of two reports of one place.
+fn merge(known: &mut LockReport, other: LockReport) {
+    if let (Some(known), Some(other)) = (&mut known.wait, other.wait) {
+        known.waited = known.waited.max(other.waited);
+        known.waits_for.extend(other.waits_for);
+        known.waits_for.sort_unstable();
+        known.waits_for.dedup();
     }
 }
 

@@ -141,7 +141,9 @@ impl NodeView {
             waits.iter().flat_map(|wait| wait.waits_for.iter().copied()).collect();
         blockers.sort_unstable();
         blockers.dedup();
-        let keys = waits.iter().map(|wait| self.catalog.describe_key(&wait.key, Some(self.role)));
+        let role = Some(self.role);
+        let keys = waits.iter();
+        let keys = keys.map(|wait| self.catalog.describe_key(&wait.key, wait.is_range, role));
         let keys: Vec<String> = keys.collect();
         let longest = i64::try_from(longest.as_micros()).unwrap_or(i64::MAX);
         vec![

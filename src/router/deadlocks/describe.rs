@@ -76,12 +76,8 @@ impl Account<'_> {
             LockMode::Shared => "ShareLock",
             LockMode::Exclusive => "ExclusiveLock",
         };
-        let key = self.catalog.describe_key(&wait.key, self.role);
-        let place = match self.catalog.table_of_key(&wait.key) {
-            Some(table) if wait.is_range => format!("a range of table \"{}\"", table.name),
-            _ => key,
-        };
-        format!("{name} waits for {mode} on {place}; blocked by {next}.")
+        let key = self.catalog.describe_key(&wait.key, wait.is_range, self.role);
+        format!("{name} waits for {mode} on {key}; blocked by {next}.")
     }
 
     fn statement(&self, txn: TxnId) -> String {
