@@ -107,7 +107,8 @@ fn the_victim_is_told_of_the_whole_circle() {
         .iter()
         .enumerate()
         {
-            assert_eq!(speakers[at].query(&format!("BEGIN; {text}")), "");
+            let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+            assert_eq!(speakers[at].query(&format!("{begin}; {text}")), "");
         }
         send(&mut speakers[0], "UPDATE held SET v = 2 WHERE id = 2");
         send(&mut speakers[1], "UPDATE held SET v = 2 WHERE id = 3");
