@@ -40,7 +40,7 @@ use model::id::CoreId;
 use net::server::tls::Acceptor;
 use runtime::mesh::MeshBuilder;
 use runtime::{BoxLocalFuture, thread};
-use shards::core::CoreMessage;
+use shards::core::{CoreMessage, Gauge};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -161,7 +161,16 @@ impl Assembly {
     /// The life of one core, from opening its data to closing it. To be run once on each core of
     /// the node, in the real world or the simulated one.
     pub fn run(self, core: u16) -> BoxLocalFuture<Result<(), NodeError>> {
-        Box::pin(core::run(self, CoreId(core)))
+        self.run_watched(core, |_| {})
+    }
+
+    /// As [`Assembly::run`], and hands out a look at the core's engine as soon as that is open.
+    pub fn run_watched(
+        self,
+        core: u16,
+        watch: impl FnOnce(Gauge) + 'static,
+    ) -> BoxLocalFuture<Result<(), NodeError>> {
+        Box::pin(core::run(self, CoreId(core), watch))
     }
 }
 

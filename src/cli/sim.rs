@@ -3,6 +3,7 @@
 //! A run is a pure function of its seed, its options and the program: what fails here fails again
 //! with the command that is printed. Exit code 1 says that a promise was broken.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use runtime::sim::Fault;
 
 use super::exit::{Exit, Failure};
 use crate::logging;
-use crate::sim::{self, DEFAULT_FAULTS, Report, SimOptions};
+use crate::sim::{self, CrashPlace, DEFAULT_FAULTS, Report, Scenario, SimOptions};
 
 /// Threads that run seeds, at most.
 const JOBS_MAX: usize = 64;
@@ -39,6 +40,9 @@ pub struct SimArgs {
     /// Faults to draw from, separated by commas, or `none` [default: what a node must survive]
     #[arg(long, value_name = "LIST", value_parser = parse_faults)]
     faults: Option<Faults>,
+    /// Instead of faults under load: a crash after every step of a commit over several partitions
+    #[arg(long, conflicts_with_all = ["faults", "seconds"])]
+    commits: bool,
     /// Cores of the node; drawn anew for each of its lives where it is not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     cores: Option<u16>,
@@ -86,12 +90,17 @@ impl SimArgs {
             None => DEFAULT_FAULTS.to_vec(),
         };
         let load = Duration::from_secs(self.seconds);
-        SimOptions { seed, load, faults, cores: self.cores }
+        let scenario = if self.commits { Scenario::Commits } else { Scenario::Load };
+        SimOptions { scenario, seed, load, faults, cores: self.cores }
     }
 
     /// The command that does the same again.
     fn replay(&self, seed: u64) -> String {
-        let mut command = format!("phantomdb sim --seed {seed} --seconds {}", self.seconds);
+        let mut command = format!("phantomdb sim --seed {seed}");
+        match self.commits {
+            true => command.push_str(" --commits"),
+            false => command.push_str(&format!(" --seconds {}", self.seconds)),
+        }
         if let Some(Faults(faults)) = &self.faults {
             let names: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
             let list = if names.is_empty() { "none".to_owned() } else { names.join(",") };
@@ -145,6 +154,8 @@ struct Totals {
     revived: u64,
     steps: u64,
     elapsed: Duration,
+    aimed: u64,
+    places: BTreeSet<CrashPlace>,
 }
 
 impl Totals {
@@ -160,6 +171,8 @@ impl Totals {
         self.revived += report.revived;
         self.steps += report.steps;
         self.elapsed += report.elapsed;
+        self.aimed += report.aimed();
+        self.places.extend(report.crash_places.keys().cloned());
     }
 }
 
@@ -217,6 +230,10 @@ fn sum_up(totals: &Totals) -> io::Result<()> {
         totals.steps,
         totals.elapsed.as_secs()
     )?;
+    if totals.aimed > 0 {
+        let places = totals.places.len();
+        writeln!(out, "{} crashes that were aimed, at {places} places", totals.aimed)?;
+    }
     if totals.damage_found > 0 {
         writeln!(out, "damage was found in {} of them", totals.damage_found)?;
     }

@@ -19,7 +19,7 @@ use net::message::Placement;
 use net::server::Server;
 use runtime::net::Listener;
 use runtime::{task, time, watchdog};
-use shards::core::{DataDir, DataDirOptions, Engine, EngineOptions};
+use shards::core::{DataDir, DataDirOptions, Engine, EngineOptions, Gauge};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -56,11 +56,15 @@ impl From<OtherFailed> for Halt {
     }
 }
 
-/// Runs core `core` of the node until the node stops.
-pub(super) async fn run(assembly: Assembly, core: CoreId) -> Result<(), NodeError> {
+/// Runs core `core` of the node until the node stops. `watch` is given a look at its engine.
+pub(super) async fn run(
+    assembly: Assembly,
+    core: CoreId,
+    watch: impl FnOnce(Gauge),
+) -> Result<(), NodeError> {
     let cores = assembly.options.cores;
     let mut crew = Crew::join(assembly.crew.clone(), core.0, cores).await;
-    match live(assembly, core, &mut crew).await {
+    match live(assembly, core, &mut crew, watch).await {
         Ok(()) | Err(Halt::Other) => Ok(()),
         Err(Halt::Mine(error)) => {
             log::error!(core = core.0; "{error}");
@@ -70,7 +74,12 @@ pub(super) async fn run(assembly: Assembly, core: CoreId) -> Result<(), NodeErro
     }
 }
 
-async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), Halt> {
+async fn live(
+    assembly: Assembly,
+    core: CoreId,
+    crew: &mut Crew,
+    watch: impl FnOnce(Gauge),
+) -> Result<(), Halt> {
     let options = assembly.options.clone();
     let memory = memory::divide(options.memory_bytes, options.cores);
     // Locked until this core, the first, is the last to go on below.
@@ -84,6 +93,7 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
         _ => (None, crew.prepared().await?),
     };
     let engine = crew.unless_one_fails(open_engine(&assembly, core, &placement, &memory)).await??;
+    watch(engine.gauge());
     assembly.clock_base.fetch_max(engine.clock_base().0, Ordering::Relaxed);
     crew.meet(Stage::Opened, None).await?;
     engine.raise_clock_base(ClockBase(assembly.clock_base.load(Ordering::Relaxed)));
@@ -105,7 +115,7 @@ async fn live(assembly: Assembly, core: CoreId, crew: &mut Crew) -> Result<(), H
     );
     let keeping = router.clone();
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
-    let _watch = task::spawn("watchdog", watch(core));
+    let _watch = task::spawn("watchdog", watch_steps(core));
     let served = serve(&assembly, core, crew, addresses).await;
     drop(accepting);
     if served.is_ok() {
@@ -328,7 +338,7 @@ async fn open_shared(
 }
 
 /// Logs when steps of this core's tasks took too long.
-async fn watch(core: CoreId) {
+async fn watch_steps(core: CoreId) {
     let (mut seen, mut preempted) = (0, 0);
     loop {
         time::sleep(WATCHDOG_INTERVAL).await;

@@ -7,6 +7,7 @@ use config::authentication::{
 use model::id::NodeId;
 use runtime::random;
 use runtime::sim::{Sim, address_of};
+use shards::core::Gauge;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,35 @@ pub(super) struct Machine<'a> {
     control: Option<Control>,
     /// Why cores of the present life have ended.
     ends: Rc<RefCell<Vec<NodeError>>>,
+    gauges: Gauges,
+}
+
+/// Looks at the engines of the present life's cores.
+#[derive(Clone, Default)]
+pub(super) struct Gauges(Rc<RefCell<Vec<Gauge>>>);
+
+/// What a node's partitions hold of transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Held {
+    /// Transactions that hold something, once for each partition.
+    pub transactions: usize,
+    /// Those of them that have voted.
+    pub voted: usize,
+    /// Decisions that are kept.
+    pub decisions: usize,
+}
+
+impl Gauges {
+    /// What the cores hold that are open.
+    pub fn held(&self) -> Held {
+        let mut held = Held::default();
+        for stats in self.0.borrow().iter().filter_map(Gauge::stats) {
+            held.transactions += stats.transactions;
+            held.voted += stats.prepared;
+            held.decisions += stats.decisions;
+        }
+        held
+    }
 }
 
 impl<'a> Machine<'a> {
@@ -57,7 +87,20 @@ impl<'a> Machine<'a> {
             tls: None,
             encrypted_only: false,
         };
-        Machine { sim, options, control: None, ends: Rc::default() }
+        let (ends, gauges) = (Rc::default(), Gauges::default());
+        Machine { sim, options, control: None, ends, gauges }
+    }
+
+    /// As [`Machine::new`], with many partitions.
+    pub fn with_partitions(sim: &'a Sim, partitions: u32) -> Machine<'a> {
+        let mut machine = Machine::new(sim);
+        machine.options.partitions = partitions;
+        machine
+    }
+
+    /// Looks at the engines of this life's cores.
+    pub fn gauges(&self) -> Gauges {
+        self.gauges.clone()
     }
 
     /// The door that all cores share.
@@ -70,9 +113,12 @@ impl<'a> Machine<'a> {
         let (assembly, control) = assemble(NodeOptions { cores, ..self.options.clone() });
         self.control = Some(control);
         self.ends = Rc::default();
-        let ends = self.ends.clone();
+        self.gauges = Gauges::default();
+        let (ends, gauges) = (self.ends.clone(), self.gauges.clone());
         self.sim.start_node(NODE, cores, move |core| {
-            let (life, ends) = (assembly.clone().run(core), ends.clone());
+            let gauges = gauges.clone();
+            let watch = move |gauge| gauges.0.borrow_mut().push(gauge);
+            let (life, ends) = (assembly.clone().run_watched(core, watch), ends.clone());
             Box::pin(async move {
                 if let Err(error) = life.await {
                     ends.borrow_mut().push(error);

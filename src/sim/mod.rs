@@ -30,11 +30,14 @@
 //! * with `bit-flip` and `zero-sector`: a refusal with XX001, or not to start, is right once data is
 //!   damaged, and wrong data never is.
 //!
+//! The other scenario aims at commits: see `commits.rs`.
+//!
 //! What is not here: several nodes (there is one replica of everything), and the schemas and
 //! workloads of users.
 
 mod check;
 mod client;
+mod commits;
 mod machine;
 pub mod oracle;
 mod report;
@@ -43,5 +46,5 @@ mod run;
 mod tests;
 mod workload;
 
-pub use report::{Report, Verdict};
-pub use run::{DEFAULT_FAULTS, SimOptions, run};
+pub use report::{CrashPlace, Report, Verdict};
+pub use run::{DEFAULT_FAULTS, Scenario, SimOptions, run};

@@ -1,5 +1,6 @@
 //! What a run has to say.
 
+use runtime::sim::Sim;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -13,6 +14,27 @@ pub enum Verdict {
     DamageFound(String),
     /// A promise is broken.
     Failed(String),
+}
+
+/// Where a crash came that was aimed: behind a step of which task, and what the node's partitions held
+/// then.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CrashPlace {
+    /// The name of the task.
+    pub task: &'static str,
+    /// Transactions that held something, counted in each partition.
+    pub transactions: usize,
+    /// Those of them that had voted.
+    pub voted: usize,
+    /// Decisions that were kept.
+    pub decisions: usize,
+}
+
+impl fmt::Display for CrashPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CrashPlace { task, transactions, voted, decisions } = self;
+        write!(f, "{task}: {transactions} open, {voted} voted, {decisions} decided")
+    }
 }
 
 /// The outcome of one seed.
@@ -46,11 +68,45 @@ pub struct Report {
     pub corruption_refused: u64,
     /// How often each fault struck, by its name.
     pub strikes: BTreeMap<&'static str, u64>,
+    /// How often a crash that was aimed came at each place.
+    pub crash_places: BTreeMap<CrashPlace, u64>,
     /// How it ended.
     pub verdict: Verdict,
 }
 
 impl Report {
+    /// What a simulation knows of itself, and nothing else.
+    pub(super) fn of(sim: &Sim, seed: u64, verdict: Verdict) -> Report {
+        let verdict = match (verdict, sim.panics().first()) {
+            (Verdict::Failed(what), Some(panic)) => Verdict::Failed(format!("{what}; {panic:?}")),
+            (_, Some(panic)) => Verdict::Failed(format!("a task panicked: {panic:?}")),
+            (verdict, None) => verdict,
+        };
+        Report {
+            seed,
+            trace_hash: sim.trace_hash(),
+            steps: sim.steps(),
+            elapsed: Duration::from_nanos(sim.now().as_nanos()),
+            lives: 0,
+            checks: 0,
+            committed: 0,
+            refused: 0,
+            in_doubt: 0,
+            revived: 0,
+            reads: 0,
+            schema_changes: 0,
+            corruption_refused: 0,
+            strikes: BTreeMap::new(),
+            crash_places: BTreeMap::new(),
+            verdict,
+        }
+    }
+
+    /// Crashes that were aimed.
+    pub fn aimed(&self) -> u64 {
+        self.crash_places.values().sum()
+    }
+
     /// Whether every promise was kept.
     pub fn passed(&self) -> bool {
         !matches!(self.verdict, Verdict::Failed(_))
@@ -87,6 +143,13 @@ impl fmt::Display for Report {
             "  faults: {}",
             if strikes.is_empty() { "none".into() } else { strikes.join(", ") }
         )?;
+        if !self.crash_places.is_empty() {
+            let places = self.crash_places.len();
+            writeln!(f, "  {} crashes that were aimed, at {places} places", self.aimed())?;
+            for (place, times) in &self.crash_places {
+                writeln!(f, "    {place}; {times} times")?;
+            }
+        }
         match &self.verdict {
             Verdict::Passed => write!(f, "  passed"),
             Verdict::DamageFound(what) => write!(f, "  passed; damage was found: {what}"),

@@ -2,6 +2,7 @@
 
 use super::check::{self, Problem};
 use super::client::{ANSWER_TIME_MAX, Client};
+use super::commits;
 use super::machine::{Machine, NODE};
 use super::report::{Report, Verdict};
 use super::workload::{self, ACCOUNTS, BALANCE, Shared, TABLES};
@@ -55,9 +56,21 @@ const STARTS_MAX: u32 = 4;
 const TIME_LIMIT: Duration = Duration::from_secs(36_000);
 const STEP_LIMIT: u64 = 200_000_000;
 
+/// What happens in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scenario {
+    /// Clients work while faults strike.
+    #[default]
+    Load,
+    /// A crash after every step of a commit.
+    Commits,
+}
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct SimOptions {
+    /// What happens. The load and the faults are those of [`Scenario::Load`].
+    pub scenario: Scenario,
     /// Everything follows from it.
     pub seed: u64,
     /// Virtual time under load, checks and restarts aside.
@@ -73,24 +86,22 @@ pub fn run(options: &SimOptions) -> Report {
     let sim_options =
         Options { time_limit: TIME_LIMIT, step_limit: STEP_LIMIT, ..Options::new(options.seed) };
     let sim = Sim::new(sim_options);
+    match options.scenario {
+        Scenario::Load => run_load(&sim, options),
+        Scenario::Commits => commits::run(&sim, options),
+    }
+}
+
+fn run_load(sim: &Sim, options: &SimOptions) -> Report {
     let mut tally = Tally::default();
     let verdict = sim
-        .run_until(scenario(&sim, options, &mut tally))
+        .run_until(scenario(sim, options, &mut tally))
         .unwrap_or_else(|stuck| Verdict::Failed(format!("the run does not end: {stuck}")));
-    let verdict = match (verdict, sim.panics().first()) {
-        (Verdict::Failed(what), Some(panic)) => Verdict::Failed(format!("{what}; {panic:?}")),
-        (_, Some(panic)) => Verdict::Failed(format!("a task panicked: {panic:?}")),
-        (verdict, None) => verdict,
-    };
     let Tally { lives, checks, strikes, shared } = tally;
     let count = |read: fn(&workload::Counters) -> u64| {
         shared.as_ref().map_or(0, |shared| read(&shared.counters))
     };
     Report {
-        seed: options.seed,
-        trace_hash: sim.trace_hash(),
-        steps: sim.steps(),
-        elapsed: Duration::from_nanos(sim.now().as_nanos()),
         lives,
         checks,
         committed: count(|counters| counters.committed.get()),
@@ -101,7 +112,7 @@ pub fn run(options: &SimOptions) -> Report {
         schema_changes: count(|counters| counters.schema_changes.get()),
         corruption_refused: count(|counters| counters.corruption_refused.get()),
         strikes,
-        verdict,
+        ..Report::of(sim, options.seed, verdict)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::client::{Client, Failure};
 use super::machine::{Machine, NODE};
+use super::workload::integers;
 use model::error::SqlState;
-use runtime::sim::{DiskError, DiskFault, Operations, Options, Sim};
+use runtime::sim::{DiskError, DiskFault, Loss, Operations, Options, Sim};
 use runtime::time;
 use std::time::Duration;
 
@@ -59,6 +60,49 @@ fn behind_a_schema_change_in_doubt_there_is_none() {
         assert_eq!(client.query("SELECT id FROM t").await.unwrap().rows.len(), 1);
         let again = state_of(&mut client, change).await;
         assert!(matches!(again, None | Some(SqlState::DUPLICATE_COLUMN)), "{again:?}");
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
+
+/// While the data is laid out for another number of cores the process dies, after this step and that;
+/// the next start finds it whole, with the old number or a new one.
+#[test]
+fn a_change_of_the_number_of_cores_may_end_anywhere() {
+    const APART: u64 = 13;
+    let sim = Sim::new(Options::new(11));
+    let mut machine = Machine::new(&sim);
+    let ran = sim.run_until(async {
+        machine.start(2);
+        let mut client = connect(&machine).await;
+        client.query("CREATE TABLE t (id bigint PRIMARY KEY, v bigint)").await.unwrap();
+        client.query("INSERT INTO t SELECT n, n FROM generate_series(1, 100) n").await.unwrap();
+        let (mut steps, mut crashes) = (1, 0);
+        let mut cores = [3, 2, 1, 2].into_iter().cycle();
+        loop {
+            sim.crash(NODE, Loss::Process);
+            sim.crash_after(NODE, steps, Loss::Process, |_| {});
+            machine.start(cores.next().unwrap());
+            let came_first = async {
+                while machine.is_running() {
+                    if Client::connect(machine.address()).await.is_ok() {
+                        return true;
+                    }
+                    time::sleep(Duration::from_millis(1)).await;
+                }
+                false
+            };
+            if came_first.await && sim.call_off(NODE).is_some() {
+                break;
+            }
+            assert!(machine.last_words().is_empty(), "{steps}: {:?}", machine.last_words());
+            machine.start(cores.next().unwrap());
+            let mut client = connect(&machine).await;
+            let read = client.query("SELECT count(*), CAST(sum(v) AS bigint) FROM t").await;
+            assert_eq!(integers(&read.unwrap().rows[0]), Some(vec![100, 5050]), "{steps}");
+            (steps, crashes) = (steps + APART, crashes + 1);
+        }
+        assert!(crashes > 10, "{crashes} crashes: this shows nothing");
     });
     ran.unwrap();
     assert!(sim.panics().is_empty(), "{:?}", sim.panics());

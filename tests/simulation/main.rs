@@ -3,8 +3,9 @@
 //! `PHANTOM_SIM_SEEDS=A..B` runs other seeds than the slice; `phantomdb sim --seeds A..B` does the
 //! same faster and on all processors.
 
-use phantomdb::sim::{DEFAULT_FAULTS, SimOptions, Verdict, run};
+use phantomdb::sim::{CrashPlace, DEFAULT_FAULTS, Report, Scenario, SimOptions, Verdict, run};
 use runtime::sim::Fault;
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,8 +13,13 @@ use std::time::Duration;
 const SLICE: std::ops::Range<u64> = 0..30;
 /// Seeds of the slice whose disk changes bits.
 const DAMAGE_SLICE: std::ops::Range<u64> = 0..10;
+/// Seeds of the slice whose crashes are aimed at commits.
+const COMMIT_SLICE: std::ops::Range<u64> = 0..8;
 /// Virtual time under load of each.
 const LOAD: Duration = Duration::from_secs(2);
+
+/// Whether a crash came at a place of this sort.
+type Sort = fn(&CrashPlace) -> bool;
 
 fn seeds(slice: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("PHANTOM_SIM_SEEDS") else { return slice };
@@ -24,28 +30,37 @@ fn seeds(slice: std::ops::Range<u64>) -> std::ops::Range<u64> {
 }
 
 fn options(seed: u64, faults: &[Fault]) -> SimOptions {
-    SimOptions { seed, load: LOAD, faults: faults.to_vec(), cores: None }
+    SimOptions { scenario: Scenario::Load, seed, load: LOAD, faults: faults.to_vec(), cores: None }
 }
 
-/// Runs seeds on two threads; what failed, with how to see it again.
-fn failures(range: std::ops::Range<u64>, faults: &[Fault], flags: &str) -> Vec<String> {
-    let half = |odd: u64| {
+fn commits(seed: u64) -> SimOptions {
+    SimOptions { scenario: Scenario::Commits, ..options(seed, &[]) }
+}
+
+/// Runs seeds on two threads.
+fn reports(range: std::ops::Range<u64>, options: impl Fn(u64) -> SimOptions + Sync) -> Vec<Report> {
+    let half = |odd: u64| -> Vec<Report> {
         let seeds = range.clone().filter(move |seed| seed % 2 == odd);
-        let reports = seeds.map(|seed| run(&options(seed, faults)));
-        let failed = reports.filter(|report| !report.passed());
-        let again =
-            |seed| format!("phantomdb sim --seed {seed} --seconds {}{flags}", LOAD.as_secs());
-        failed.map(|report| format!("{report}\n  again: {}", again(report.seed))).collect()
+        seeds.map(|seed| run(&options(seed))).collect()
     };
-    let both: [Vec<String>; 2] = std::thread::scope(|scope| {
+    let both: [Vec<Report>; 2] = std::thread::scope(|scope| {
+        let half = &half;
         [0, 1].map(|odd| scope.spawn(move || half(odd))).map(|thread| thread.join().unwrap())
     });
     both.concat()
 }
 
+/// What failed, with how to see it again.
+fn failures(reports: &[Report], flags: &str) -> Vec<String> {
+    let failed = reports.iter().filter(|report| !report.passed());
+    let again = |seed| format!("phantomdb sim --seed {seed} {flags}");
+    failed.map(|report| format!("{report}\n  again: {}", again(report.seed))).collect()
+}
+
 #[test]
 fn a_node_keeps_its_promises_under_faults() {
-    let failed = failures(seeds(SLICE), DEFAULT_FAULTS, "");
+    let reports = reports(seeds(SLICE), |seed| options(seed, DEFAULT_FAULTS));
+    let failed = failures(&reports, &format!("--seconds {}", LOAD.as_secs()));
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
@@ -61,9 +76,30 @@ fn a_node_without_faults_refuses_nothing_it_should_not() {
 #[test]
 fn damaged_data_is_found_and_never_served() {
     let faults = [Fault::BitFlip, Fault::PowerLoss, Fault::ProcessCrash];
-    let flags = " --faults bit-flip,power-loss,process-crash";
-    let failed = failures(seeds(DAMAGE_SLICE), &faults, flags);
+    let reports = reports(seeds(DAMAGE_SLICE), |seed| options(seed, &faults));
+    let flags = "--faults bit-flip,power-loss,process-crash";
+    let failed = failures(&reports, &format!("--seconds {} {flags}", LOAD.as_secs()));
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn a_commit_survives_a_crash_after_each_of_its_steps() {
+    let reports = reports(seeds(COMMIT_SLICE), commits);
+    let failed = failures(&reports, "--commits");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let places: BTreeSet<&CrashPlace> =
+        reports.iter().flat_map(|report| report.crash_places.keys()).collect();
+    let crashes: u64 = reports.iter().map(Report::aimed).sum();
+    println!("{crashes} crashes at {} places", places.len());
+    for (what, was_there) in [
+        ("before the first vote", (|place| place.transactions > 0 && place.voted == 0) as Sort),
+        ("between two votes", |place| 0 < place.voted && place.voted < place.transactions),
+        ("before the decision", |place| place.voted > 1 && place.decisions == 0),
+        ("after the decision", |place| place.voted > 1 && place.decisions > 0),
+        ("before it is forgotten", |place| place.transactions == 0 && place.decisions > 0),
+    ] {
+        assert!(places.iter().any(|place| was_there(place)), "no crash came {what}");
+    }
 }
 
 #[test]

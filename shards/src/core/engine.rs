@@ -3,10 +3,10 @@
 use super::background;
 use super::dispatch;
 use super::layout;
-use super::parts::Parts;
+use super::parts::{Parts, log_options};
 use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
-use crate::log::LogStats;
+use crate::log::{Log, LogStats};
 use crate::storage::{MemoryUse, StorageError};
 use crate::txn::{
     LockReport, Partition, PointLookup, SnapshotGuard, TxnReport, Wait, WaitNumber, transactions,
@@ -23,7 +23,7 @@ use runtime::task::{self, Task};
 use runtime::time;
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 /// Closing waits so long for requests in progress, then goes on without them.
@@ -103,6 +103,8 @@ pub struct EngineStats {
     pub transactions: usize,
     /// Those of them that have voted.
     pub prepared: usize,
+    /// Decisions that this core's partitions keep for those who may ask.
+    pub decisions: usize,
     /// Transactions that were finished although their coordinator had gone.
     pub resolved: u64,
     /// Idle transactions that were rolled back.
@@ -115,6 +117,17 @@ pub struct EngineStats {
     pub deadlocks: u64,
     /// The log.
     pub log: LogStats,
+}
+
+/// Looks at an engine from outside.
+#[derive(Clone)]
+pub struct Gauge(Weak<Inner>);
+
+impl Gauge {
+    /// [`Engine::stats`]; `None` once the engine is gone.
+    pub fn stats(&self) -> Option<EngineStats> {
+        Some(Engine { inner: self.0.upgrade()? }.stats())
+    }
 }
 
 /// Counts a request in progress.
@@ -151,6 +164,7 @@ impl Engine {
             let path = options.data_dir.display();
             return Err(OpenError::Mismatch(format!("{path} was not prepared for a node")));
         };
+        Log::remove_earlier(&log_options(&options, identity.generation)).await?;
         let parts = Parts::open(&options, identity.generation).await?;
         let inner = Rc::new(Inner {
             placement: Rc::new(options.placement.clone()),
@@ -315,6 +329,7 @@ impl Engine {
             mesh_stalls: inner.remote.mesh.stalls(),
             transactions: partitions().map(|one| one.states.borrow().len()).sum(),
             prepared: partitions().map(|one| one.states.borrow().prepared_count()).sum(),
+            decisions: partitions().map(|one| one.states.borrow().decision_count()).sum(),
             resolved: inner.counters.resolved.get(),
             expelled: inner.counters.expelled.get(),
             lock_waits: context.locks.borrow().waiting(),
@@ -322,6 +337,11 @@ impl Engine {
             deadlocks: context.deadlocks.get(),
             log: inner.parts.log.stats(),
         }
+    }
+
+    /// A look at [`Engine::stats`] that does not keep the engine alive.
+    pub fn gauge(&self) -> Gauge {
+        Gauge(Rc::downgrade(&self.inner))
     }
 
     /// Reads and checks every block of this core's table files.

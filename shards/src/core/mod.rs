@@ -42,7 +42,7 @@ pub use crate::log::LogStats;
 pub use crate::txn::{
     LockMode, LockReport, PointLookup, ReportedWait, TxnReport, TxnState, Wait, WaitNumber,
 };
-pub use engine::{Engine, EngineStats, HeldSnapshot, OpenError};
+pub use engine::{Engine, EngineStats, Gauge, HeldSnapshot, OpenError};
 pub use layout::{DataDir, DataDirOptions, Identity};
 pub use message::{CoreMessage, RequestId};
 pub use options::EngineOptions;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Until the last step the old logs are whole and count, and what is in table files already is not
-//! replayed twice. An interrupted attempt begins again from the start.
+//! replayed twice. An interrupted attempt begins again from the start. The old logs are removed when
+//! an engine is opened over the new ones.
 
 use super::engine::OpenError;
 use super::layout::{self, DataDirOptions, Identity};

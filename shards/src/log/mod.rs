@@ -191,6 +191,11 @@ impl Log {
         Wal::create(options.wal()).await
     }
 
+    /// Removes what earlier generations have left; see [`Wal::remove_earlier`].
+    pub(crate) async fn remove_earlier(options: &LogOptions) -> Result<(), WalError> {
+        Wal::remove_earlier(&options.wal()).await
+    }
+
     /// Opens a log, hands what it holds to `recovery`, and starts a new term.
     pub(crate) async fn open(
         options: LogOptions,

@@ -605,4 +605,9 @@ impl TxnStates {
     pub(crate) fn prepared_count(&self) -> usize {
         self.txns.values().filter(|known| known.vote.is_some()).count()
     }
+
+    /// Decisions that are kept here.
+    pub(crate) fn decision_count(&self) -> usize {
+        self.decisions.len()
+    }
 }

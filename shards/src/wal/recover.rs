@@ -44,7 +44,8 @@ struct Cursor {
 }
 
 impl Wal {
-    /// Opens a log that [`Wal::create`] made, and hands all that it holds to `replay`.
+    /// Opens a log that [`Wal::create`] made, and hands all that it holds to `replay`. Files of a
+    /// later generation are of a change that was not finished, and go; earlier ones stay.
     ///
     /// # Errors
     /// [`WalError::Corruption`] where it is not what was written.
@@ -52,7 +53,7 @@ impl Wal {
         options: WalOptions,
         replay: &mut impl Replay,
     ) -> Result<Wal, WalError> {
-        remove_generation(&options, |generation| generation != options.generation).await?;
+        remove_generation(&options, |generation| generation > options.generation).await?;
         let found = find(&options).await?;
         let slots = found.iter().map(|file| file.slot.0).max().unwrap_or(0);
         let (segments, spare) = arrange(&options, found).await?;
@@ -97,6 +98,14 @@ impl Wal {
         Ok(wal)
     }
 
+    /// Removes what earlier generations have left. To be called once this one counts.
+    ///
+    /// # Errors
+    /// The directory cannot be listed, or a file not removed.
+    pub(crate) async fn remove_earlier(options: &WalOptions) -> Result<(), WalError> {
+        remove_generation(options, |generation| generation < options.generation).await
+    }
+
     /// Takes over the files: those that are needed, the prepared one after them, and the rest.
     fn adopt(&mut self, segments: Vec<(Found, SegmentHeader)>, cursor: &Cursor) {
         for (at, (found, header)) in segments.into_iter().enumerate() {
@@ -139,6 +148,9 @@ async fn find(options: &WalOptions) -> Result<Vec<Found>, WalError> {
     let mut found = Vec::new();
     for entry in entries {
         let Some((generation, slot)) = segment::parse_name(&entry.name) else { continue };
+        if generation != options.generation {
+            continue;
+        }
         let path = segment::path(directory, generation, slot);
         let failed = |error| WalError::open("read", path.clone(), error);
         let open = OpenOptions { write: true, dsync: true, ..OpenOptions::default() };

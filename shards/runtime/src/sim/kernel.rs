@@ -15,6 +15,7 @@ use super::disk::Disk;
 use super::network::Network;
 use super::options::{Loss, Options};
 use super::scheduler::{Body, CoreSlot, Decision, Event, Scheduler, TaskId};
+use super::trap::{Step, Traps};
 use crate::task::{Steps, panic_message};
 use crate::watchdog::Watchdog;
 use crate::world;
@@ -117,6 +118,7 @@ pub(crate) struct World {
     disks: RefCell<BTreeMap<u32, Rc<Disk>>>,
     panics: RefCell<Vec<TaskPanic>>,
     steps: Cell<u64>,
+    pub(super) traps: Traps,
 }
 
 impl World {
@@ -131,6 +133,7 @@ impl World {
             disks: RefCell::default(),
             panics: RefCell::default(),
             steps: Cell::new(0),
+            traps: Traps::default(),
             options,
         };
         let world = Rc::new(world);
@@ -412,6 +415,7 @@ impl World {
     }
 
     fn poll(self: &Rc<World>, id: TaskId, slot: CoreSlot, mut body: Body, waker: &Waker) {
+        let task = self.scheduler.borrow().task_name(id);
         let polled = {
             let _entered = Entered::new(self.core(slot));
             let mut context = Context::from_waker(waker);
@@ -433,6 +437,11 @@ impl World {
         if let Some(body) = ended {
             self.trace.record(Traced::TaskEnd, id.number(), u64::from(slot.0), 0);
             self.drop_in(slot, body);
+        }
+        let (node, core) = self.place(slot);
+        if let Some(trap) = self.traps.step(node) {
+            (trap.look)(Step { core, task });
+            self.crash(node, trap.loss);
         }
     }
 

@@ -37,6 +37,7 @@
 //!   order in which they were woken.
 //! - [`Sim::crash`] drops all tasks of a node with their core current, at a point between two
 //!   steps: as every await point may be the last one, a random moment is a random await point.
+//!   [`Sim::crash_after`] chooses it exactly.
 //! - A panic of a task ends that task, and is kept for [`Sim::panics`].
 //!
 //! # What is not there
@@ -55,6 +56,7 @@ mod scheduler;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trap;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -67,6 +69,7 @@ pub use kernel::{CLIENT, Stuck, StuckReason, TaskPanic};
 pub use nemesis::{Fault, Nemesis, Strike, UnknownFault};
 pub use network::{LinkFaults, NetworkControl, address_of};
 pub use options::{DiskFaults, Loss, NetworkFaults, Options};
+pub use trap::Step;
 
 pub(crate) use self::core::{Core, with};
 pub(crate) use disk::fs;
@@ -121,6 +124,31 @@ impl Sim {
         if client {
             self.0.start_node(CLIENT, 1);
         }
+    }
+
+    /// Ends a node after so many more steps of its tasks: the first is 1. `look` sees the node as that
+    /// step has left it, with no core current. One such end a node; starting the node does not take
+    /// it back.
+    ///
+    /// # Panics
+    ///
+    /// When `node` is [`CLIENT`], or `steps` is zero.
+    pub fn crash_after(
+        &self,
+        node: u32,
+        steps: u64,
+        loss: Loss,
+        look: impl FnOnce(Step) + 'static,
+    ) {
+        assert!(node != CLIENT && steps > 0, "no step of node {node} to wait for");
+        let look = Box::new(look);
+        self.0.traps.set(trap::Trap { node, steps_left: steps, loss, look });
+    }
+
+    /// Takes back what [`Sim::crash_after`] has set, if it is still to come. Returns how many steps
+    /// were left.
+    pub fn call_off(&self, node: u32) -> Option<u64> {
+        self.0.traps.take(node).map(|trap| trap.steps_left)
     }
 
     /// Whether the node was started and has neither crashed nor ended.

@@ -182,6 +182,11 @@ impl Scheduler {
         alive.map(|task| (task.core, task.name)).take(limit).collect()
     }
 
+    /// The name of a task that is alive.
+    pub fn task_name(&self, id: TaskId) -> &'static str {
+        self.entry(id).map_or("", |entry| entry.name)
+    }
+
     fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::{CLIENT, Loss, Options, Sim, StuckReason, TaskPanic};
+use super::super::{CLIENT, Loss, Options, Sim, Step, StuckReason, TaskPanic};
 use super::{MS, sim};
 use crate::mesh::MeshBuilder;
 use crate::sync::{Event, queue};
@@ -359,4 +359,40 @@ fn the_clients_survive_their_own_crash() {
     sim.crash(CLIENT, Loss::Power);
     assert_eq!(sim.tasks_alive(), 0);
     sim.run_for(MS).unwrap();
+}
+
+#[test]
+fn a_node_ends_after_the_step_it_is_to_end_after() {
+    for steps in 1..=6 {
+        let sim = sim(steps);
+        let (taken, seen) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+        let (counting, looking) = (taken.clone(), seen.clone());
+        sim.start_node(1, 1, move |_| {
+            let taken = counting.clone();
+            Box::pin(async move {
+                loop {
+                    taken.set(taken.get() + 1);
+                    task::yield_now().await;
+                }
+            })
+        });
+        let at_end = taken.clone();
+        let look = move |step: Step| looking.set(Some((step.core, step.task, at_end.get())));
+        sim.crash_after(1, steps, Loss::Process, look);
+        sim.run_for(MS).unwrap();
+        assert!(!sim.is_running(1));
+        assert_eq!((taken.get(), seen.get()), (steps, Some((0, "main", steps))));
+        assert_eq!(sim.call_off(1), None);
+    }
+}
+
+#[test]
+fn an_end_that_was_called_off_does_not_come() {
+    let sim = sim(1);
+    sim.start_node(1, 1, |_| Box::pin(time::sleep(Duration::from_secs(5))));
+    sim.crash_after(1, 100, Loss::Process, |_| {});
+    sim.run_for(MS).unwrap();
+    assert!(sim.call_off(1).is_some_and(|left| left < 100));
+    sim.run_for(Duration::from_secs(1)).unwrap();
+    assert!(sim.is_running(1));
 }
