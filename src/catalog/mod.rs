@@ -23,7 +23,7 @@ mod system;
 pub use build::load;
 pub use search_path::{ActivePath, INFORMATION_SCHEMA, PG_CATALOG, SearchPath, Visible};
 pub use sequence::Sequence;
-pub use system::{FIRST_USER_OBJECT, SAGAS_NAME, objects_table, sequences_table, stored_tables};
+pub use system::{SAGAS_NAME, objects_table, sequences_table, stored_tables};
 
 use model::id::{CatalogVersion, ObjectId};
 use model::schema::{Index, Table};
@@ -152,7 +152,7 @@ impl Catalog {
         };
         Catalog {
             version: CatalogVersion(1),
-            next_object: FIRST_USER_OBJECT,
+            next_object: ObjectId::FIRST_USER,
             roles: Roles::of(definitions.iter()),
             definitions,
             databases: BTreeMap::from([(DEFAULT_DATABASE.to_owned(), database)]),

@@ -12,7 +12,7 @@
 //! take for a sign.
 
 use super::roles;
-use super::system::{DEFAULT_DATABASE_ID, FIRST_USER_OBJECT};
+use super::system::DEFAULT_DATABASE_ID;
 use super::{DEFAULT_SCHEMA, SYSTEM_SCHEMA};
 use model::id::ObjectId;
 
@@ -41,13 +41,13 @@ pub fn object(id: ObjectId) -> u32 {
         roles::SUPERUSER => return SUPERUSER,
         _ => {}
     }
-    (id.0.wrapping_sub(FIRST_USER_OBJECT.0).wrapping_add(FIRST_USER_OID)) % PRIMARY_KEYS
+    (id.0.wrapping_sub(ObjectId::FIRST_USER.0).wrapping_add(FIRST_USER_OID)) % PRIMARY_KEYS
 }
 
 /// The object with an oid: the inverse of [`object`], for what users make.
 pub fn object_of(oid: u32) -> Option<ObjectId> {
     let made = (FIRST_USER_OID..PRIMARY_KEYS).contains(&oid);
-    made.then(|| ObjectId(oid - FIRST_USER_OID + FIRST_USER_OBJECT.0))
+    made.then(|| ObjectId(oid - FIRST_USER_OID + ObjectId::FIRST_USER.0))
 }
 
 /// The oid of a schema.
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn oids_do_not_meet() {
-        assert_eq!(object(FIRST_USER_OBJECT), FIRST_USER_OID);
+        assert_eq!(object(ObjectId::FIRST_USER), FIRST_USER_OID);
         assert_eq!(object_of(object(ObjectId(4711))), Some(ObjectId(4711)));
         assert_eq!(object_of(1259), None, "pg_class is nobody's");
         assert_eq!(object(ObjectId(1259)), 16_643, "pg_class is 1259");

@@ -7,8 +7,6 @@ use model::types::{DataType, ElementType};
 use model::value::Value;
 use std::sync::{Arc, LazyLock};
 
-/// Ids below are PhantomDB's own.
-pub const FIRST_USER_OBJECT: ObjectId = ObjectId(1000);
 pub(super) const DEFAULT_DATABASE_ID: ObjectId = ObjectId(1);
 pub(super) const DEFAULT_SCHEMA_ID: ObjectId = ObjectId(2);
 const OBJECTS_ID: ObjectId = ObjectId(100);

@@ -81,3 +81,8 @@ impl fmt::Display for TxnId {
         write!(f, "{}.{}.{}", self.began.0, self.node, self.core)
     }
 }
+
+impl ObjectId {
+    /// Ids below are PhantomDB's own.
+    pub const FIRST_USER: ObjectId = ObjectId(1000);
+}

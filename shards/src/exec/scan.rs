@@ -103,7 +103,7 @@ impl ScanOperator {
         while self.found.len() < BATCH_ROWS {
             let Some(point) = self.pending.pop_front() else { break };
             let key = point.start;
-            let row = match self.store.get_cached(&key) {
+            let row = match self.store.get_cached(&self.purpose, &key) {
                 Some(row) => row,
                 None => self.store.get(&self.purpose, &key).await?,
             };
@@ -120,7 +120,7 @@ impl ScanOperator {
         for (_, entry) in entries {
             let primary = entry.row().to_values();
             let key = keys::row_key_of_primary(&self.plan.table, &primary);
-            let row = match self.store.get_cached(&key) {
+            let row = match self.store.get_cached(&self.purpose, &key) {
                 Some(row) => row,
                 None => self.store.get(&self.purpose, &key).await?,
             };

@@ -65,8 +65,8 @@ pub trait RowStore {
     ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
 
     /// As [`RowStore::get`] where that needs no waiting: `None` where it does. The hot path.
-    fn get_cached(&self, key: &[u8]) -> Option<Option<StoredRow>> {
-        let _needs_waiting = key;
+    fn get_cached(&self, purpose: &Purpose, key: &[u8]) -> Option<Option<StoredRow>> {
+        let _needs_waiting = (purpose, key);
         None
     }
 

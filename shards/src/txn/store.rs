@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use model::command::Isolation;
 use model::error::{SqlError, SqlState};
-use model::id::{Mark, TxnId};
+use model::id::{Mark, ObjectId, TxnId};
 use model::key::KeyRange;
 use model::schema::Table;
 use model::time::Timestamp;
@@ -28,9 +28,12 @@ pub(crate) struct TxnStore {
 }
 
 impl TxnStore {
-    /// The transaction whose reads lock what they read.
-    fn locking(&self) -> Option<TxnId> {
-        self.txn.filter(|_| self.isolation == Isolation::Serializable)
+    /// The transaction whose reads lock what they read. Of the tables that the node itself works
+    /// with nothing is locked: who looks at them is not to hold it up.
+    fn locking(&self, purpose: &Purpose) -> Option<TxnId> {
+        let locks =
+            self.isolation == Isolation::Serializable && purpose.table.id >= ObjectId::FIRST_USER;
+        self.txn.filter(|_| locks)
     }
 
     fn txn(&self) -> Result<TxnId, SqlError> {
@@ -65,7 +68,7 @@ impl RowStore for TxnStore {
             partition: self.partition.clone(),
             snapshot: self.snapshot,
             txn: self.txn,
-            locking: self.locking().map(|txn| (txn, purpose.clone())),
+            locking: self.locking(purpose).map(|txn| (txn, purpose.clone())),
             reverse,
             scan: self.partition.tree.scan(range.clone(), self.snapshot, reverse),
             unchecked: Some(range),
@@ -81,7 +84,7 @@ impl RowStore for TxnStore {
         key: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
         Box::pin(async move {
-            let snapshot = match self.locking() {
+            let snapshot = match self.locking(purpose) {
                 Some(txn) => {
                     let key = Bytes::copy_from_slice(key);
                     let table = Some(&*purpose.table.name);
@@ -100,8 +103,8 @@ impl RowStore for TxnStore {
         })
     }
 
-    fn get_cached(&self, key: &[u8]) -> Option<Option<StoredRow>> {
-        if self.locking().is_some() {
+    fn get_cached(&self, purpose: &Purpose, key: &[u8]) -> Option<Option<StoredRow>> {
+        if self.locking(purpose).is_some() {
             return None;
         }
         let states = self.partition.states.borrow();
