@@ -58,3 +58,8 @@ fn one_row_and_many(level: &str) {
 fn a_row_counted_in_by_all_loses_nothing_at_read_committed() {
     one_row_and_many("read committed");
 }
+
+#[test]
+fn a_row_counted_in_by_all_loses_nothing_at_serializable() {
+    one_row_and_many("serializable");
+}

@@ -72,3 +72,8 @@ fn circles_end(level: &str) {
 fn circles_over_cores_end_at_read_committed() {
     circles_end("READ COMMITTED");
 }
+
+#[test]
+fn circles_over_cores_end_at_serializable() {
+    circles_end("SERIALIZABLE");
+}
