@@ -211,15 +211,16 @@ impl Router {
             }
             Call::Backends => Ok(Answer::Backends(self.backends_here())),
             Call::Locks => Ok(Answer::Locks(self.inner.engine.locks())),
+            Call::GateWaits => Ok(Answer::GateWaits(self.inner.gates.waits())),
             Call::Transactions => Ok(Answer::Transactions(self.inner.engine.transactions())),
-            Call::Waits => Ok(Answer::Waits(self.inner.engine.waits())),
+            Call::Waits => Ok(Answer::Waits(self.waits_here())),
             Call::SearchDeadlocks => {
                 self.want_search();
                 Ok(Answer::Done)
             }
             Call::SessionsOf(txns) => Ok(Answer::Backends(self.sessions_of(&txns))),
             Call::Sacrifice(wait, error) => {
-                Ok(Answer::Count(u64::from(self.inner.engine.sacrifice(wait, error))))
+                Ok(Answer::Count(u64::from(self.fail_wait(wait, error))))
             }
             Call::HoldSnapshot(number, at) => self.keep_snapshot(number, at).map(|()| Answer::Done),
             Call::ReleaseSnapshot(number) => {

@@ -1,6 +1,8 @@
 //! What the routers of a node's cores say to each other: schema changes, cancels, questions about
 //! sessions, values of sequences. Small; rows never travel here.
 
+use super::deadlocks::{RouterWait, WaitId};
+use super::gates::GateReport;
 use super::presence::Backend;
 use super::sagas::{SagaAnswer, SagaCall};
 use super::sequences::{SequenceAnswer, SequenceRequest};
@@ -11,7 +13,7 @@ use model::id::{CoreId, ObjectId, TxnId};
 use model::time::Timestamp;
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
-use shards::core::{LockReport, TxnReport, Wait, WaitNumber};
+use shards::core::{LockReport, TxnReport};
 use shards::exec::backends::Signal;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -51,8 +53,8 @@ pub enum Call {
         /// Whether.
         in_doubt: bool,
     },
-    /// Close the gates of these tables and wait until nobody is inside.
-    CloseGates(Arc<[ObjectId]>),
+    /// Close the gates of these tables for a change and wait until nobody is inside.
+    CloseGates(TxnId, Arc<[ObjectId]>),
     /// Open them.
     OpenGates(Arc<[ObjectId]>),
     /// Use this catalog from now on.
@@ -67,14 +69,16 @@ pub enum Call {
     Locks,
     /// To core 0: look for transactions that wait for each other.
     SearchDeadlocks,
+    /// Who waits at the gates?
+    GateWaits,
     /// Which transactions are there?
     Transactions,
     /// Who waits for whom?
     Waits,
     /// Which sessions run these transactions?
     SessionsOf(Arc<[TxnId]>),
-    /// Fail this request for a lock, if it still waits. Answered by how many that were.
-    Sacrifice(WaitNumber, SqlError),
+    /// Fail this wait, if it is still there. Answered by how many that were.
+    Sacrifice(WaitId, SqlError),
     /// Keep this snapshot.
     HoldSnapshot(SnapshotNumber, Timestamp),
     /// Nobody reads it any more.
@@ -143,10 +147,12 @@ pub enum Answer {
     Backends(Vec<Backend>),
     /// Locks.
     Locks(Vec<LockReport>),
+    /// Waits at the gates.
+    GateWaits(Vec<GateReport>),
     /// Transactions.
     Transactions(Vec<TxnReport>),
     /// Transactions that wait.
-    Waits(Vec<Wait>),
+    Waits(Vec<RouterWait>),
     /// About sagas.
     Saga(SagaAnswer),
     /// What a sequence answers.

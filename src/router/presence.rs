@@ -6,6 +6,7 @@
 //! somewhere in the node asks for all of them.
 
 use super::Router;
+use super::gates::GateReport;
 use super::peers::{Answer, Call, CancelKey};
 use model::error::SqlError;
 use model::id::{ObjectId, TxnId};
@@ -67,6 +68,15 @@ pub struct Backend {
     pub query_micros: Option<i64>,
     /// The transaction that is open, and when it began.
     pub transaction: Option<(TxnId, i64)>,
+    /// The change of the schema that it makes, under the id that it has among transactions.
+    pub change: Option<TxnId>,
+}
+
+impl Backend {
+    /// Whether it runs a transaction, or makes a change of the schema, of this id.
+    pub fn runs(&self, txn: TxnId) -> bool {
+        self.transaction.is_some_and(|(id, _)| id == txn) || self.change == Some(txn)
+    }
 }
 
 /// How long a session waits for its client; `None` is for ever.
@@ -135,6 +145,17 @@ impl Presence {
         self.shown.borrow_mut().transaction = Some((txn, now_micros));
     }
 
+    /// The transaction that is open.
+    pub(super) fn transaction(&self) -> Option<TxnId> {
+        self.shown.borrow().transaction.map(|(txn, _)| txn)
+    }
+
+    /// It makes a change of the schema until what is returned is dropped.
+    pub(super) fn enter_change(&self, change: TxnId) -> impl Drop + '_ {
+        self.shown.borrow_mut().change = Some(change);
+        InChange(self)
+    }
+
     /// The session has answered, and waits for its client.
     pub fn rest(&self, activity: Activity, now_micros: i64) {
         let shown = &mut *self.shown.borrow_mut();
@@ -196,6 +217,15 @@ impl Presence {
     }
 }
 
+/// A session that makes a change of the schema.
+struct InChange<'a>(&'a Presence);
+
+impl Drop for InChange<'_> {
+    fn drop(&mut self) {
+        self.0.shown.borrow_mut().change = None;
+    }
+}
+
 impl Router {
     /// Notes a session until [`Router::unregister`].
     pub fn register(&self, presence: Rc<Presence>) {
@@ -245,6 +275,22 @@ impl Router {
         Ok(locks.into_values().collect())
     }
 
+    /// Who waits at the gates of the node's cores.
+    ///
+    /// # Errors
+    /// A core is stopping.
+    pub async fn gate_waits(&self) -> Result<Vec<GateReport>, SqlError> {
+        let answers = self.inner.peers.call_all(Call::GateWaits).await?;
+        let mut waits: Vec<GateReport> = Vec::new();
+        for answer in answers {
+            match answer {
+                Answer::GateWaits(mut those) => waits.append(&mut those),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(waits)
+    }
+
     /// What the transactions of the node have in its partitions; of each core the oldest
     /// transactions.
     ///
@@ -272,9 +318,7 @@ impl Router {
     pub(super) fn sessions_of(&self, txns: &[TxnId]) -> Vec<Backend> {
         let sessions = self.inner.sessions.borrow();
         let shown = sessions.values().map(|presence| presence.shown.borrow());
-        let is_asked_for = |backend: &Ref<'_, Backend>| {
-            backend.transaction.is_some_and(|(txn, _)| txns.contains(&txn))
-        };
+        let is_asked_for = |backend: &Ref<'_, Backend>| txns.iter().any(|txn| backend.runs(*txn));
         shown.filter(is_asked_for).map(|backend| backend.clone()).collect()
     }
 

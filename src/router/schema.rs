@@ -19,6 +19,7 @@ mod table_as;
 pub use table_as::NewStorage;
 
 use super::peers::{Answer, Call};
+use super::presence::Presence;
 use super::virtual_tables::Outlines;
 use super::{Router, Statement};
 use crate::catalog::change::{CatalogChange, DdlWork, apply_ddl, require_within, use_ids};
@@ -31,7 +32,7 @@ use model::batch::Batch;
 use model::command::{Fragment, Isolation, RequestBody};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
-use model::id::{CoreId, ObjectId, PartitionId};
+use model::id::{CoreId, ObjectId, PartitionId, TxnId};
 use model::plan::{Access, Change, KeyBounds, Modify, OnConflict, Plan, Scan, Values};
 use model::schema::Table;
 use model::types::DataType;
@@ -58,14 +59,18 @@ fn told(notices: Vec<String>, warnings: Vec<SqlError>) -> Vec<SqlError> {
 }
 
 impl Router {
-    /// Changes the schema. Returns what the client is told besides the success.
+    /// Changes the schema. Returns what the client is told besides the success. `presence` is of the
+    /// session that asks for it.
     pub async fn change_schema(
         &self,
         ddl: &DdlStatement,
         settings: &SessionSettings,
+        presence: &Presence,
     ) -> Result<Vec<SqlError>, SqlError> {
         let (router, ddl, settings) = (self.clone(), ddl.clone(), settings.clone());
-        self.in_turn(async move { router.change_in_turn(&ddl, &settings).await }).await
+        let id = self.begin().id;
+        let _shown = presence.enter_change(id);
+        self.in_turn(async move { router.change_in_turn(id, &ddl, &settings).await }).await
     }
 
     /// Does something while nobody else changes the schema, to its end whatever becomes of the
@@ -100,6 +105,7 @@ impl Router {
 
     async fn change_in_turn(
         &self,
+        id: TxnId,
         ddl: &DdlStatement,
         settings: &SessionSettings,
     ) -> Result<Vec<SqlError>, SqlError> {
@@ -109,7 +115,7 @@ impl Router {
             return Ok(told(change.notices, change.warnings));
         }
         let touched: Arc<[ObjectId]> = touched(&before, &change.catalog).into();
-        let closed = self.peers().call_all(Call::CloseGates(touched.clone())).await;
+        let closed = self.peers().call_all(Call::CloseGates(id, touched.clone())).await;
         let result = match closed {
             Ok(_) => self.make(&before, change, settings).await,
             Err(error) => Err(error),
@@ -434,10 +440,10 @@ impl Router {
                 }
                 drop(inner.schema_permit.take());
             }
-            Call::CloseGates(tables) => {
+            Call::CloseGates(change, tables) => {
                 let limit = inner.options.schema_lock_timeout;
-                let closed = runtime::time::timeout(limit, inner.gates.close(&tables)).await;
-                if closed.is_err() {
+                let closing = inner.gates.close(change, &tables);
+                let Ok(closed) = runtime::time::timeout(limit, closing).await else {
                     return Err(SqlError::new(
                         SqlState::LOCK_NOT_AVAILABLE,
                         "canceling statement due to lock timeout",
@@ -446,7 +452,8 @@ impl Router {
                         "Transactions on the tables concerned did not end within {limit:?}."
                     ))
                     .hint("End the open transactions, then try again."));
-                }
+                };
+                closed?;
             }
             Call::OpenGates(tables) => inner.gates.open(&tables),
             Call::Publish(catalog) => {
@@ -457,6 +464,7 @@ impl Router {
             | Call::Signal(..)
             | Call::Backends
             | Call::Locks
+            | Call::GateWaits
             | Call::Transactions
             | Call::Waits
             | Call::SearchDeadlocks

@@ -11,6 +11,7 @@ use super::{Session, Standing};
 use crate::catalog::roles::Roles;
 use crate::catalog::{Catalog, Relation, oids};
 use crate::router::Router;
+use crate::router::gates::GateReport;
 use crate::router::peers::{Call, core_of_process};
 use crate::router::presence::{Activity, Backend, HIDDEN};
 use model::error::{SqlError, SqlState};
@@ -29,6 +30,7 @@ pub(super) struct NodeView {
     pub(super) role: ObjectId,
     pub(super) backends: Vec<Backend>,
     pub(super) locks: Vec<LockReport>,
+    pub(super) gates: Vec<GateReport>,
     pub(super) transactions: Vec<TxnReport>,
 }
 
@@ -40,9 +42,9 @@ impl Session {
     pub(super) async fn node_view(&self) -> Result<Rc<NodeView>, SqlError> {
         let router = self.host.router.clone();
         let (backends, locks) = (router.backends().await?, router.locks().await?);
-        let transactions = router.transactions().await?;
+        let (gates, transactions) = (router.gate_waits().await?, router.transactions().await?);
         let (catalog, role) = (router.catalog(), self.scope.actor.role);
-        Ok(Rc::new(NodeView { router, catalog, role, backends, locks, transactions }))
+        Ok(Rc::new(NodeView { router, catalog, role, backends, locks, gates, transactions }))
     }
 
     /// The sessions that the statement has asked for.
@@ -77,9 +79,14 @@ impl NodeView {
         self.backends.iter().find(is_its)
     }
 
-    fn waits(&self, backend: &Backend) -> bool {
-        let Some((txn, _)) = backend.transaction else { return false };
-        self.locks.iter().any(|lock| lock.txn == txn && lock.wait.is_some())
+    /// What kind of lock a session waits for.
+    fn waits(&self, backend: &Backend) -> Option<&'static str> {
+        let own = backend.transaction.map(|(id, _)| id);
+        let is_its = |lock: &LockReport| Some(lock.txn) == own && lock.wait.is_some();
+        match self.locks.iter().any(is_its) {
+            true => Some("tuple"),
+            false => self.is_at_gate(backend).then_some("relation"),
+        }
     }
 
     /// The rows of `pg_stat_activity`.
@@ -114,8 +121,8 @@ impl NodeView {
         let transaction = backend.transaction.map(|(_, micros)| micros);
         let alone = backend.query_micros.filter(|_| backend.activity == Activity::Active);
         let (wait_type, wait) = match (backend.activity, self.waits(backend)) {
-            (Activity::Active, true) => (Value::text("Lock"), Value::text("tuple")),
-            (Activity::Active, false) => (Value::Null, Value::Null),
+            (Activity::Active, Some(lock)) => (Value::text("Lock"), Value::text(lock)),
+            (Activity::Active, None) => (Value::Null, Value::Null),
             _ => (Value::text("Client"), Value::text("ClientRead")),
         };
         row.extend([
@@ -133,11 +140,12 @@ impl NodeView {
         row
     }
 
-    /// The rows of `pg_locks`: the relations in which a transaction locks rows, and the rows that
-    /// transactions wait for.
+    /// The rows of `pg_locks`: the relations in which a transaction locks rows, the rows that
+    /// transactions wait for, and the relations that are waited for where a schema changes.
     pub(super) fn lock_rows(&self) -> Vec<NamedRow> {
         let now_micros = now_micros();
-        self.locks.iter().map(|lock| self.lock_row(lock, now_micros)).collect()
+        let rows = self.locks.iter().map(|lock| self.lock_row(lock, now_micros));
+        rows.chain(self.gate_rows(now_micros)).collect()
     }
 
     /// The oid of the table or index whose keys carry an object's id.
@@ -224,14 +232,14 @@ impl Backends for NodeView {
     }
 
     fn blocking(&self, process: i64) -> Vec<u32> {
-        let Some((txn, _)) = self.backend(process).and_then(|backend| backend.transaction) else {
-            return Vec::new();
-        };
-        let waits = self.locks.iter().filter(|lock| lock.txn == txn);
+        let Some(backend) = self.backend(process) else { return Vec::new() };
+        let own = backend.transaction.map(|(id, _)| id);
+        let waits = self.locks.iter().filter(|lock| Some(lock.txn) == own);
         let blockers = waits.filter_map(|lock| lock.wait.as_ref()).flat_map(|wait| &wait.waits_for);
         // A transaction whose session is gone is none that could be ended.
         let holders = blockers.filter_map(|blocker| self.holder(*blocker));
         let mut processes: Vec<u32> = holders.map(|backend| backend.process).collect();
+        processes.extend(self.in_the_way_at_gates(backend));
         processes.sort_unstable();
         processes.dedup();
         processes

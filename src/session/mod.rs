@@ -52,6 +52,7 @@ mod copy;
 mod cursors;
 mod execute;
 mod explain;
+mod gate_waits;
 mod identity;
 mod idle;
 pub mod native;
@@ -359,6 +360,7 @@ impl Session {
             query: String::new(),
             query_micros: None,
             transaction: None,
+            change: None,
         };
         let presence = Rc::new(Presence::new(key, shown));
         host.router.register(presence.clone());

@@ -7,7 +7,7 @@ use super::plans::Key;
 use super::prepared::{Name, PreparedText};
 use super::{Client, Interrupts, Open, Session, Settings, Weight, explain, sealing};
 use crate::router::Statement;
-use crate::router::gates::Pass;
+use crate::router::gates::{Holder, Pass};
 use crate::sql::ddl::DdlStatement;
 use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, SagaPlan, Verb, parse, plan};
 use model::batch::Batch;
@@ -328,7 +328,7 @@ impl Session {
         }
         if let PlannedKind::Ddl(change) = &planned.kind {
             let change = self.sealed(change, client).await?;
-            let told = self.host.router.change_schema(&change, &self.scope).await?;
+            let told = self.host.router.change_schema(&change, &self.scope, &self.presence).await?;
             self.tell_all(told, client);
             return Ok(Done::tagged(&planned.tag(0)));
         }
@@ -475,6 +475,7 @@ impl Session {
         mut planned: Rc<Planned>,
     ) -> Result<(Rc<Planned>, Pass), SqlError> {
         let router = self.host.router.clone();
+        let holder = Holder::Session(self.presence.key().process);
         self.take_snapshot().await?;
         self.view = None;
         if planned.views_node {
@@ -482,7 +483,7 @@ impl Session {
             planned = self.replan(source)?;
         }
         loop {
-            let mut alone = Pass::default();
+            let mut alone = Pass::of(holder);
             let pass = match &mut self.open {
                 Some(open) => {
                     open.worked = true;
@@ -492,7 +493,7 @@ impl Session {
             };
             let gates = router.gates();
             if !gates.try_enter(pass, &planned.tables) {
-                gates.enter(pass, &planned.tables).await;
+                gates.enter(pass, &planned.tables).await?;
             }
             if planned.catalog_version == router.catalog_version() {
                 self.refuse_new_schema(&planned)?;
@@ -584,7 +585,7 @@ impl Session {
         self.presence.enter(transaction.id, began_micros);
         self.open = Some(Box::new(Open {
             transaction,
-            pass: Pass::default(),
+            pass: Pass::of(Holder::Session(self.presence.key().process)),
             began_micros,
             settings_before: None,
             settings_after: None,

@@ -85,7 +85,8 @@ impl Session {
             let filled = self.fill_table(rows, &columns, &table);
             count = guarded(filled, interrupts, presence.cancelled(), timeout).await?;
         }
-        let told = router.change_schema(&DdlStatement::CreateTable(new), &self.scope).await?;
+        let create = DdlStatement::CreateTable(new);
+        let told = router.change_schema(&create, &self.scope, &self.presence).await?;
         self.tell_all(told, client);
         Ok(Done { rows: count, tag: planned.tag(count) })
     }

@@ -280,3 +280,94 @@ fn many_that_wait_for_one_row_are_looked_at_now_and_then() {
         assert_eq!(speaker.query("SELECT v FROM held WHERE id = 1"), format!("{runs};"));
     });
 }
+
+/// A change of the schema that waits for `blocker` begins.
+fn begin_change(changer: &mut Speaker, watcher: &mut Speaker, text: &str, blocker: &str) {
+    let (process, since) = (process(changer), Stopwatch::start());
+    send(changer, text);
+    let waits = format!(
+        "SELECT wait_event_type, wait_event, pg_blocking_pids(pid) FROM pg_stat_activity \
+         WHERE pid = {process}"
+    );
+    loop {
+        let answer = watcher.query(&waits);
+        if answer == format!("Lock|relation|{{{blocker}}};") {
+            return;
+        }
+        assert!(since.elapsed() < EACH_MAX, "{answer}");
+        test_support::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_change_of_the_schema_can_be_in_a_circle() {
+    with_rows(|server| {
+        let [mut worker, mut other, mut changer, mut watcher] =
+            std::array::from_fn(|_| Speaker::connect(server));
+        worker
+            .query("CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (0), (1)");
+        let (works, changes) = (process(&mut worker), process(&mut changer));
+        let reference = "ALTER TABLE held ADD FOREIGN KEY (v) REFERENCES parent (id)";
+        // It waits for who is in one of its tables, and who is wants into the other.
+        assert_eq!(worker.query(&format!("BEGIN; {}", change(1))), "");
+        begin_change(&mut changer, &mut watcher, reference, &works);
+        let since = Stopwatch::start();
+        send(&mut worker, "SELECT count(*) FROM parent");
+        let answer = changer.answer();
+        assert!(since.elapsed() < EACH_MAX, "{:?}", since.elapsed());
+        let field = |kind| error(&answer).field(kind).unwrap_or_default();
+        assert_eq!(field('C'), "40P01");
+        let detail = field('D');
+        let waits: Vec<&str> = detail.lines().take(2).collect();
+        assert_eq!(
+            waits[1],
+            format!(
+                "Process {works} waits for AccessShareLock on table \"parent\"; \
+                 blocked by process {changes}."
+            )
+        );
+        assert!(waits[0].contains("AccessExclusiveLock on tables "), "{detail}");
+        assert!(waits[0].ends_with(&format!("; blocked by process {works}.")), "{detail}");
+        assert_eq!(worker.results(), "2;");
+        assert_eq!(worker.query("COMMIT"), "");
+        // Over a row that a third holds; that is the youngest, since it begins last.
+        assert_eq!(worker.query(&format!("BEGIN; {}", change(1))), "");
+        begin_change(&mut changer, &mut watcher, "ALTER TABLE held ADD COLUMN w int", &works);
+        assert_eq!(other.query("BEGIN; DELETE FROM parent WHERE id = 1"), "");
+        send(&mut worker, "DELETE FROM parent WHERE id = 1");
+        send(&mut other, &change(2));
+        assert_eq!(other.results(), "40P01;");
+        assert_eq!(worker.results(), "");
+        assert_eq!(worker.query("COMMIT; SELECT count(*) FROM parent"), "1;");
+        assert_eq!(changer.results(), "");
+        assert_eq!(watcher.query("SELECT count(w), count(*) FROM held"), "0|16;");
+    });
+}
+
+#[test]
+fn who_waits_for_a_change_of_the_schema_is_seen() {
+    with_rows(|server| {
+        let [mut worker, mut reader, mut changer, mut watcher] =
+            std::array::from_fn(|_| Speaker::connect(server));
+        let (works, reads) = (process(&mut worker), process(&mut reader));
+        let changes = process(&mut changer);
+        assert_eq!(worker.query(&format!("BEGIN; {}", change(1))), "");
+        begin_change(&mut changer, &mut watcher, "ALTER TABLE held ADD COLUMN w int", &works);
+        send(&mut reader, "SELECT count(*) FROM held");
+        let since = Stopwatch::start();
+        let blocking = format!("SELECT pg_blocking_pids({reads})");
+        while watcher.query(&blocking) != format!("{{{changes}}};") {
+            assert!(since.elapsed() < EACH_MAX, "{}", watcher.query("TABLE pg_locks"));
+            test_support::sleep(Duration::from_millis(5));
+        }
+        let locks = "SELECT pid, mode, waitstart <= now() FROM pg_locks \
+                     WHERE relation = 'held'::regclass AND NOT granted ORDER BY mode";
+        assert_eq!(
+            watcher.query(locks),
+            format!("{changes}|AccessExclusiveLock|t;{reads}|AccessShareLock|t;")
+        );
+        assert_eq!(worker.query("COMMIT"), "");
+        assert_eq!(changer.results(), "");
+        assert_eq!(reader.results(), "16;");
+    });
+}

@@ -40,7 +40,7 @@ mod tests;
 
 pub use crate::log::LogStats;
 pub use crate::txn::{
-    LockMode, LockReport, PointLookup, ReportedWait, TxnReport, TxnState, Wait, WaitNumber,
+    LockMode, LockReport, Lookout, PointLookup, ReportedWait, TxnReport, TxnState, Wait, WaitNumber,
 };
 pub use engine::{Engine, EngineStats, Gauge, HeldSnapshot, OpenError};
 pub use layout::{DataDir, DataDirOptions, Identity};

@@ -1,7 +1,7 @@
 //! What the partitions of a core share: clock, locks, snapshots, the log.
 
 use super::locks::{Acquired, LockMode, LockRange, LockTable, Ticket};
-use super::long_waits::Looked;
+use super::long_waits::Lookout;
 use super::snapshots::Snapshots;
 use crate::exec::memory::MemoryAccount;
 use crate::log::Log;
@@ -52,8 +52,8 @@ pub(crate) struct CoreContext {
     pub(crate) log: OnceCell<Log>,
     /// Told when somebody begins to wait for a lock.
     pub(super) queued: Notify,
-    /// What those who look for circles have been told of.
-    pub(super) looked: Cell<Looked>,
+    /// Says when the waits are worth a look.
+    pub(super) lookout: Lookout,
     pub(crate) deadlocks: Cell<u64>,
     pub(crate) lock_timeouts: Cell<u64>,
 }
@@ -88,7 +88,7 @@ impl CoreContext {
             waiting: RefCell::default(),
             log: OnceCell::new(),
             queued: Notify::new(),
-            looked: Cell::default(),
+            lookout: Lookout::default(),
             deadlocks: Cell::new(0),
             lock_timeouts: Cell::new(0),
         }

@@ -9,6 +9,8 @@ use super::context::{CoreContext, Woken};
 use super::locks::{LockReport, WaitNumber};
 use model::error::SqlError;
 use runtime::time::{self, Instant};
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -18,9 +20,13 @@ const LOOK_AFTER: Duration = Duration::from_millis(10);
 /// A wait that was looked at is looked at again after this.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// Says when it is worth while to look at waits, which have numbers in the order in which they began.
+#[derive(Debug, Default)]
+pub struct Lookout(Cell<Looked>);
+
 /// What was looked at.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Looked {
+struct Looked {
     /// All waits up to this one.
     last: WaitNumber,
     at: Instant,
@@ -32,6 +38,35 @@ impl Default for Looked {
     }
 }
 
+impl Lookout {
+    /// How long to let waits be before it is asked again.
+    pub const EVERY: Duration = LOOK_AFTER;
+
+    /// Whether any of these has lasted long enough to be looked at. Whoever is told so looks at all
+    /// of them. `since` knows when a wait began.
+    pub fn is_due<T>(
+        &self,
+        waiting: &BTreeMap<WaitNumber, T>,
+        since: impl Fn(&T) -> Instant,
+    ) -> bool {
+        let (Some((_, first)), Some((&last, _))) =
+            (waiting.first_key_value(), waiting.last_key_value())
+        else {
+            return false;
+        };
+        let looked = self.0.get();
+        let behind = (Bound::Excluded(looked.last), Bound::Unbounded);
+        let first_new = waiting.range(behind).next();
+        let is_new = first_new.is_some_and(|(_, new)| since(new).elapsed() >= LOOK_AFTER);
+        let is_old =
+            since(first).elapsed() >= LOOK_AGAIN_AFTER && looked.at.elapsed() >= LOOK_AGAIN_AFTER;
+        if is_new || is_old {
+            self.0.set(Looked { last: last.max(looked.last), at: time::now() });
+        }
+        is_new || is_old
+    }
+}
+
 impl CoreContext {
     /// Waits until somebody has waited long enough to be part of a circle. Whoever calls this looks
     /// at all waits of now afterwards.
@@ -40,28 +75,11 @@ impl CoreContext {
             if self.waiting.borrow().is_empty() {
                 self.queued.notified().await;
             }
-            time::sleep(LOOK_AFTER).await;
-            if self.is_worth_a_look() {
+            time::sleep(Lookout::EVERY).await;
+            if self.lookout.is_due(&self.waiting.borrow(), |waiting| waiting.since) {
                 return;
             }
         }
-    }
-
-    fn is_worth_a_look(&self) -> bool {
-        let waiting = self.waiting.borrow();
-        let looked = self.looked.get();
-        let behind = (Bound::Excluded(looked.last), Bound::Unbounded);
-        // They are in the order in which they began.
-        let first_of_all = waiting.values().next();
-        let first_new = waiting.range(behind).next().map(|(_, waiting)| waiting);
-        let is_new = first_new.is_some_and(|new| new.since.elapsed() >= LOOK_AFTER);
-        let is_old = first_of_all.is_some_and(|old| old.since.elapsed() >= LOOK_AGAIN_AFTER)
-            && looked.at.elapsed() >= LOOK_AGAIN_AFTER;
-        let Some((&last, _)) = waiting.last_key_value() else { return false };
-        if is_new || is_old {
-            self.looked.set(Looked { last: last.max(looked.last), at: time::now() });
-        }
-        is_new || is_old
     }
 
     /// Who holds and who waits for what.

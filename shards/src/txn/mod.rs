@@ -73,6 +73,7 @@ pub use access::PointLookup;
 pub(crate) use context::{CoreContext, TxnOptions};
 pub(crate) use fragment::FragmentRead;
 pub use locks::{LockMode, LockReport, ReportedWait, Wait, WaitNumber};
+pub use long_waits::Lookout;
 pub(crate) use partition::{Needed, Partition};
 pub use report::TxnReport;
 pub(crate) use report::transactions;

@@ -1,12 +1,15 @@
 //! What is said of a circle: who waits for what, who is in the way, and by which statements.
 
 use super::graph::{Circle, Link, WaitPlace};
+use super::waits::{RouterWait, Sought};
 use crate::catalog::Catalog;
 use crate::router::presence::{Backend, HIDDEN};
 use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
-use shards::core::{LockMode, Wait};
+use model::schema::Table;
+use shards::core::LockMode;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Transactions of a circle that are told of.
 const TOLD_MAX: usize = 16;
@@ -16,7 +19,7 @@ const STATEMENT_BYTES_MAX: usize = 300;
 
 /// A circle as its victim is told of it: of others' rows and statements what its role may see.
 struct Account<'a> {
-    waits: &'a BTreeMap<WaitPlace, Wait>,
+    waits: &'a BTreeMap<WaitPlace, RouterWait>,
     sessions: &'a [Backend],
     catalog: &'a Catalog,
     /// The victim's role; `None` sees nothing.
@@ -27,7 +30,7 @@ struct Account<'a> {
 /// were found.
 pub(super) fn deadlock(
     circle: &Circle,
-    waits: &BTreeMap<WaitPlace, Wait>,
+    waits: &BTreeMap<WaitPlace, RouterWait>,
     sessions: &[Backend],
     catalog: &Catalog,
 ) -> SqlError {
@@ -44,19 +47,26 @@ pub(super) fn deadlock(
     let error = SqlError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
         .detail(lines.join("\n"))
         .hint("Retry the transaction; lock rows in the same order everywhere.");
-    match circle.first().and_then(|victim| waits.get(&victim.wait)) {
-        Some(wait) => match catalog.table_of_key(&wait.key) {
-            Some(table) => error.table(&table.schema, &table.name),
-            None => error,
-        },
+    let wait = circle.first().and_then(|victim| waits.get(&victim.wait));
+    match wait.and_then(|wait| table(&wait.sought, catalog)) {
+        Some(table) => error.table(&table.schema, &table.name),
         None => error,
+    }
+}
+
+/// The table that is waited for, or the first of them.
+fn table<'c>(sought: &Sought, catalog: &'c Catalog) -> Option<&'c Arc<Table>> {
+    match sought {
+        Sought::Lock { key, .. } => catalog.table_of_key(key),
+        Sought::Entry(tables) | Sought::Emptiness(tables) => {
+            tables.iter().find_map(|table| catalog.table(*table))
+        }
     }
 }
 
 impl Account<'_> {
     fn session(&self, txn: TxnId) -> Option<&Backend> {
-        let is_its = |backend: &&Backend| backend.transaction.is_some_and(|(id, _)| id == txn);
-        self.sessions.iter().find(is_its)
+        self.sessions.iter().find(|backend| backend.runs(txn))
     }
 
     /// As PostgreSQL calls it, where it has a session still.
@@ -72,12 +82,29 @@ impl Account<'_> {
         let Some(wait) = self.waits.get(&link.wait) else {
             return format!("{name} waits; blocked by {next}.");
         };
-        let mode = match wait.mode {
-            LockMode::Shared => "ShareLock",
-            LockMode::Exclusive => "ExclusiveLock",
+        let sought = match &wait.sought {
+            Sought::Lock { key, is_range, mode } => {
+                let mode = match mode {
+                    LockMode::Shared => "ShareLock",
+                    LockMode::Exclusive => "ExclusiveLock",
+                };
+                let key = self.catalog.describe_key(key, *is_range, self.role);
+                format!("{mode} on {key}")
+            }
+            Sought::Entry(tables) => format!("AccessShareLock on {}", self.tables(tables)),
+            Sought::Emptiness(tables) => format!("AccessExclusiveLock on {}", self.tables(tables)),
         };
-        let key = self.catalog.describe_key(&wait.key, wait.is_range, self.role);
-        format!("{name} waits for {mode} on {key}; blocked by {next}.")
+        format!("{name} waits for {sought}; blocked by {next}.")
+    }
+
+    fn tables(&self, tables: &[ObjectId]) -> String {
+        let known = tables.iter().filter_map(|table| self.catalog.table(*table));
+        let names: Vec<String> = known.map(|table| format!("\"{}\"", table.name)).collect();
+        match names.as_slice() {
+            [] => "a table that is not there any more".to_owned(),
+            [only] => format!("table {only}"),
+            several => format!("tables {}", several.join(", ")),
+        }
     }
 
     fn statement(&self, txn: TxnId) -> String {

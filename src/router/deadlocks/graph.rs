@@ -1,14 +1,14 @@
 //! The graph of who waits for whom, and the circles in it. Pure.
 
+use super::waits::WaitId;
 use model::id::{CoreId, TxnId};
-use shards::core::WaitNumber;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A wait in a node: the core it is on, and which of that core's it is. No other ever has the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct WaitPlace {
     pub(super) core: CoreId,
-    pub(super) number: WaitNumber,
+    pub(super) id: WaitId,
 }
 
 /// Who waits for whom, and by which wait.
@@ -132,13 +132,14 @@ mod tests {
     use model::time::Timestamp;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use shards::core::WaitNumber;
 
     fn txn(age: u64) -> TxnId {
         TxnId { began: Timestamp(age), node: NodeId(1), core: CoreId(0) }
     }
 
     fn place(core: u16, number: u64) -> WaitPlace {
-        WaitPlace { core: CoreId(core), number: WaitNumber(number) }
+        WaitPlace { core: CoreId(core), id: WaitId::Lock(WaitNumber(number)) }
     }
 
     /// Each waits by one wait.

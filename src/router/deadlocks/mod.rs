@@ -5,11 +5,11 @@
 //! tells core 0, and that asks all cores who waits for whom:
 //!
 //! ```text
-//!   core n   a wait of 10 ms ──► Search
-//!   core 0                         └─► Waits from all ─ no circle? done
-//!                                        └─► Waits from all again ─ the same waits in a circle?
-//!                                              └─► Sessions: processes and statements, for the error
-//!                                                    └─► Sacrifice: the victim's wait fails
+//!   core n   a wait of 10 ms ──► SearchDeadlocks
+//!   core 0                 └─► Waits from all ─ no circle? done
+//!                                └─► Waits from all again ─ the same waits in a circle?
+//!                                      └─► SessionsOf: processes and statements, for the error
+//!                                            └─► Sacrifice: the victim's wait fails
 //! ```
 //!
 //! **No false victims.** The answers of one round are not of one moment: a wait that has ended since
@@ -23,11 +23,16 @@
 //! begins last. A round costs each core one walk along its queues; a queue of many is told of by a
 //! few links each.
 //!
-//! A request that waits for something else than a lock (the outcome of a transaction that commits,
-//! room in the log) waits for somebody who waits for no lock, and is in no circle.
+//! **Not only locks.** A change of the schema waits for those in its tables, and those who want into
+//! one of them wait for it ([`super::gates`]): both are in the graph, a change under an id of its own.
+//! Whoever waits for something else (the outcome of a transaction that commits, room in the log) waits
+//! for somebody who waits for none of these, and is in no circle.
 
 mod describe;
 mod graph;
+mod waits;
+
+pub use waits::{RouterWait, WaitId};
 
 use super::Router;
 use super::peers::{Answer, Call};
@@ -37,7 +42,6 @@ use model::error::SqlError;
 use model::id::{CoreId, TxnId};
 use runtime::sync::Notify;
 use runtime::time;
-use shards::core::Wait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
@@ -67,7 +71,7 @@ pub(super) struct Searching {
 #[derive(Default)]
 struct Round {
     graph: Graph,
-    waits: BTreeMap<WaitPlace, Wait>,
+    waits: BTreeMap<WaitPlace, RouterWait>,
 }
 
 impl Router {
@@ -79,7 +83,8 @@ impl Router {
 
     async fn tell_of_long_waits(&self) {
         loop {
-            self.inner.engine.long_wait().await;
+            let (locks, gates) = (self.inner.engine.long_wait(), self.inner.gates.long_wait());
+            select(pin!(locks), pin!(gates)).await;
             // The core that searches is stopping, and with it the node.
             let _stopping = self.inner.peers.call(SEARCHER, Call::SearchDeadlocks).await;
         }
@@ -128,7 +133,7 @@ impl Router {
                 return Err(SqlError::internal("no answer to who waits for whom"));
             };
             for wait in waits {
-                let place = WaitPlace { core, number: wait.number };
+                let place = WaitPlace { core, id: wait.id };
                 for &other in &wait.waits_for {
                     round.graph.add(wait.txn, other, place);
                 }
@@ -142,7 +147,7 @@ impl Router {
     async fn end(
         &self,
         circle: &Circle,
-        waits: &BTreeMap<WaitPlace, Wait>,
+        waits: &BTreeMap<WaitPlace, RouterWait>,
     ) -> Result<(), SqlError> {
         let Some(victim) = circle.first() else { return Ok(()) };
         let txns: Arc<[TxnId]> = circle.iter().map(|link| link.txn).collect();
@@ -156,8 +161,8 @@ impl Router {
         }
         let error = describe::deadlock(circle, waits, &sessions, &self.catalog());
         let detail = error.fields().detail.clone().unwrap_or_default();
-        let WaitPlace { core, number } = victim.wait;
-        match self.inner.peers.call(core, Call::Sacrifice(number, error)).await? {
+        let WaitPlace { core, id } = victim.wait;
+        match self.inner.peers.call(core, Call::Sacrifice(id, error)).await? {
             Answer::Count(1) => log::info!("a deadlock was ended: {detail}"),
             // Its statement was cancelled or ran out of time, and the circle is open.
             _ => log::debug!("a deadlock ended by itself: {detail}"),

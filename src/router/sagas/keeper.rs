@@ -12,7 +12,7 @@
 //! on. A saga whose compensation fails waits for its own next turn and for nobody else's.
 
 use super::{Router, SagaId, Tried};
-use crate::router::gates::Pass;
+use crate::router::gates::{Holder, Pass};
 use crate::router::{ATTEMPTS_MAX, RowSink, Statement, Unfinished};
 use crate::sql::{Planned, plan_compensation};
 use crate::txn::Transaction;
@@ -260,9 +260,10 @@ impl Router {
     async fn undo(&self, id: SagaId, step: u32) -> Result<(), SqlError> {
         let mut attempt = 1;
         loop {
+            let transaction = self.begin();
             // Given back behind the commit.
-            let mut pass = Pass::default();
-            let mut unfinished = Unfinished { router: self, transaction: Some(self.begin()) };
+            let mut pass = Pass::of(Holder::Transaction(transaction.id));
+            let mut unfinished = Unfinished { router: self, transaction: Some(transaction) };
             let undone = self.undo_in(id, step, unfinished.transaction(), &mut pass).await;
             let transaction = unfinished.transaction.take();
             let transaction =
@@ -295,7 +296,7 @@ impl Router {
         let Some(taken) = self.take_step(id, step, transaction).await? else { return Ok(()) };
         let planned: Planned = loop {
             let planned = plan_compensation(&taken.compensation, &self.catalog(), &taken.settings)?;
-            self.gates().enter(pass, &planned.tables).await;
+            self.gates().enter(pass, &planned.tables).await?;
             if planned.catalog_version == self.catalog_version() {
                 break planned;
             }
