@@ -183,7 +183,7 @@ pub const SETTINGS: [Description; 22] = [
         setting: Setting::LockTimeout,
         name: "lock-timeout",
         default: "10s",
-        help: "How long a statement waits for a row lock before it fails with 55P03 (1ms to 1h)",
+        help: "How long a statement waits for a row lock at most, before it fails with 55P03 (1ms to 1h)",
     },
     Description {
         setting: Setting::DrainTimeout,

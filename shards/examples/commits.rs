@@ -113,6 +113,8 @@ async fn commit_one(
     key.extend_from_slice(&proposer.to_be_bytes());
     key.extend_from_slice(&number.to_be_bytes());
     let effects = vec![Effect::PutKey { key, value: vec![7; VALUE_BYTES] }];
-    engine.call(partition, RequestBody::Stage { txn, effects, mark: None }).await?;
+    engine
+        .call(partition, RequestBody::Stage { txn, effects, mark: None, lock_timeout: None })
+        .await?;
     engine.call(partition, RequestBody::CommitOnePhase { txn }).await.map(drop)
 }

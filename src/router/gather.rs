@@ -12,6 +12,7 @@ use model::time::Timestamp;
 use shards::core::{BatchStream, Engine};
 use shards::exec::{ExecContext, Gather, Operator, target_hashes};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The partitions as one statement reads them.
 pub(super) struct PartitionGather {
@@ -20,6 +21,7 @@ pub(super) struct PartitionGather {
     reader: Option<Reader>,
     seen: Option<Mark>,
     isolation: Isolation,
+    lock_timeout: Option<Duration>,
 }
 
 impl PartitionGather {
@@ -30,8 +32,9 @@ impl PartitionGather {
         reader: Option<Reader>,
         seen: Option<Mark>,
         isolation: Isolation,
+        lock_timeout: Option<Duration>,
     ) -> PartitionGather {
-        PartitionGather { engine, snapshot, reader, seen, isolation }
+        PartitionGather { engine, snapshot, reader, seen, isolation, lock_timeout }
     }
 
     fn streams(&self, exchange: &Exchange, context: &ExecContext) -> Result<Vec<Stream>, SqlError> {
@@ -50,6 +53,7 @@ impl PartitionGather {
                 seen: self.seen,
                 isolation: self.isolation,
                 now_micros: context.now_micros,
+                lock_timeout: self.lock_timeout,
             };
             let batches = self.engine.read(partition, fragment);
             Stream { batches, locking: locking.map(|reader| (reader.clone(), partition)) }

@@ -24,6 +24,7 @@ pub mod peers;
 mod point;
 pub mod presence;
 mod references;
+mod row_locks;
 pub mod sagas;
 mod schema;
 pub mod sequences;
@@ -95,6 +96,8 @@ pub struct Statement<'a> {
     pub snapshot: Option<Timestamp>,
     /// How its transaction is kept from others.
     pub isolation: Isolation,
+    /// How long it waits for each lock; `None`: as long as the node allows.
+    pub lock_timeout: Option<Duration>,
     /// Who runs it.
     pub identity: SessionIdentity,
     /// What its session holds of sequences.
@@ -276,6 +279,15 @@ impl Router {
         statement.planned.check_parameters(statement.parameters.len())?;
         let with_session = self.with_session_values(statement)?;
         let statement = with_session.as_ref().unwrap_or(statement);
+        if let (PlannedKind::Query(query), Some(_)) =
+            (&statement.planned.kind, &statement.planned.row_locks)
+        {
+            let locked = match transaction {
+                Some(transaction) => self.read_locking(&query.plan, statement, transaction).await,
+                None => self.read_locking_alone(&query.plan, statement).await,
+            };
+            return locked?.answer(out).await;
+        }
         if let PlannedKind::Query(query) = &statement.planned.kind {
             let reader = transaction.map(|transaction| transaction.reader());
             if let (Some(point), None) = (&query.point, &reader)
@@ -422,6 +434,9 @@ impl Router {
         let with_session = self.with_session_values(statement)?;
         let statement = with_session.as_ref().unwrap_or(statement);
         match &statement.planned.kind {
+            PlannedKind::Query(_) if statement.planned.row_locks.is_some() => {
+                Err(SqlError::unsupported("locking rows of a query that is read bit by bit"))
+            }
             PlannedKind::Query(query) => {
                 let (reader, seen) = match transaction {
                     Some((transaction, seen)) => (Some(transaction.reader()), Some(seen)),
@@ -490,6 +505,7 @@ impl Router {
             now_micros: statement.now_micros,
             snapshot: statement.snapshot,
             isolation: statement.isolation,
+            lock_timeout: statement.lock_timeout,
             identity: statement.identity.clone(),
             sequences: Rc::clone(&statement.sequences),
             presence: statement.presence.clone(),
@@ -511,21 +527,32 @@ impl Router {
         reader: Option<Reader>,
         seen: Option<Mark>,
     ) -> Rc<ExecContext> {
+        Rc::new(self.context_with(statement, snapshot, isolation, reader, seen))
+    }
+
+    fn context_with(
+        &self,
+        statement: &Statement<'_>,
+        snapshot: Timestamp,
+        isolation: Isolation,
+        reader: Option<Reader>,
+        seen: Option<Mark>,
+    ) -> ExecContext {
         let inner = &*self.inner;
         let memory = inner.memory.child(inner.options.statement_memory_bytes);
         let mut context =
             ExecContext::new(statement.parameters.clone(), statement.now_micros, memory);
         context.identity = statement.identity.clone();
         context.backends = statement.backends.clone();
-        let engine = inner.engine.clone();
-        let gather = PartitionGather::new(engine, snapshot, reader, seen, isolation);
+        let (engine, lock_timeout) = (inner.engine.clone(), statement.lock_timeout);
+        let gather = PartitionGather::new(engine, snapshot, reader, seen, isolation, lock_timeout);
         context.gather = Some(Rc::new(gather));
         if statement.planned.sequences != SequenceUse::None {
             let held = Rc::clone(&statement.sequences);
             let source = StatementSequences::new(self.clone(), held);
             context.sequences = Some(Rc::new(SequenceCalls::new(Rc::new(source))));
         }
-        Rc::new(context)
+        context
     }
 }
 

@@ -17,6 +17,7 @@ use shards::exec::ExecContext;
 use shards::exec::evaluate::{evaluate, evaluate_constant, select};
 use shards::exec::memory::MemoryAccount;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Memory for the expressions of one row.
 const ROW_BYTES_MAX: u64 = 64 << 20;
@@ -82,6 +83,7 @@ impl Router {
         planned: &Planned,
         parameters: Arc<[Value]>,
         now_micros: i64,
+        lock_timeout: Option<Duration>,
     ) -> Option<BatchStream> {
         let PlannedKind::Query(QueryPlan { plan, point: Some(point) }) = &planned.kind else {
             return None;
@@ -111,6 +113,7 @@ impl Router {
             seen: None,
             isolation: Isolation::ReadCommitted,
             now_micros,
+            lock_timeout,
         };
         Some(engine.read(partition, fragment))
     }

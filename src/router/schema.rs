@@ -325,6 +325,7 @@ impl Router {
             now_micros: 0,
             snapshot: None,
             isolation: Isolation::ReadCommitted,
+            lock_timeout: None,
             identity: shards::exec::SessionIdentity::default(),
             sequences: Rc::default(),
             presence: None,
@@ -343,6 +344,7 @@ impl Router {
             seen: None,
             isolation: Isolation::ReadCommitted,
             now_micros: 0,
+            lock_timeout: None,
         }
     }
 
@@ -385,6 +387,7 @@ impl Router {
             seen: None,
             isolation: Isolation::ReadCommitted,
             now_micros: 0,
+            lock_timeout: None,
         };
         let body = RequestBody::Write { fragment, commit: false, mark: None };
         self.engine().call(PartitionId::SYSTEM, body).await.map(drop)

@@ -235,6 +235,7 @@ impl Router {
             seen: None,
             isolation: Isolation::ReadCommitted,
             now_micros: 0,
+            lock_timeout: None,
         };
         let mut rows = self.engine().read(self.sequence_partition(sequence), fragment);
         if let Some(batch) = rows.next().await {
@@ -277,6 +278,7 @@ impl Router {
             seen: None,
             isolation: Isolation::ReadCommitted,
             now_micros: 0,
+            lock_timeout: None,
         };
         let body = RequestBody::Write { fragment, commit: true, mark: None };
         match self.engine().call(partition, body).await {

@@ -2,7 +2,7 @@
 
 use super::gather::partitions;
 use super::references::Removed;
-use super::{Router, Statement};
+use super::{Router, RowSink, Statement};
 use crate::sql::{InsertPlan, InsertSource, PlannedKind, WriteTarget};
 use crate::txn::Transaction;
 use futures::future::join_all;
@@ -48,10 +48,33 @@ pub(super) struct Writer<'a> {
 }
 
 /// All rows of a query whose rows become changes.
-struct Source {
-    batches: Vec<Batch>,
+pub(super) struct Source {
+    pub(super) batches: Vec<Batch>,
     /// Holds the memory they take.
     memory: Reservation,
+}
+
+impl Source {
+    /// Sends the rows; how many they are.
+    pub(super) async fn answer(self, out: &mut dyn RowSink) -> Result<u64, SqlError> {
+        let mut rows = 0;
+        for batch in self.batches {
+            rows += batch.rows() as u64;
+            out.rows(batch).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Reads a query to its end.
+    pub(super) async fn read(plan: &Plan, context: &Rc<ExecContext>) -> Result<Source, SqlError> {
+        let mut operator = open(plan, context)?;
+        let mut source = Source { batches: Vec::new(), memory: context.memory.reserve() };
+        while let Some(batch) = operator.next().await? {
+            source.memory.grow(batch.memory_bytes())?;
+            source.batches.push(batch);
+        }
+        Ok(source)
+    }
 }
 
 impl Router {
@@ -142,13 +165,10 @@ impl Writer<'_> {
     /// Reads a query to its end before anything is changed: what partitions are asked later would
     /// meet the statement's own writes. They are kept in memory all the same until the end.
     async fn read_all(&self, plan: &Plan) -> Result<Source, SqlError> {
-        let mut operator = open(plan, &self.context)?;
-        let mut source = Source { batches: Vec::new(), memory: self.context.memory.reserve() };
-        while let Some(batch) = operator.next().await? {
-            source.memory.grow(batch.memory_bytes())?;
-            source.batches.push(batch);
+        match &self.statement.planned.row_locks {
+            None => Source::read(plan, &self.context).await,
+            Some(_) => self.router.read_locking(plan, self.statement, self.transaction).await,
         }
-        Ok(source)
     }
 
     /// The values of rows of expressions without columns.
@@ -404,6 +424,7 @@ impl Writer<'_> {
                 seen: None,
                 isolation,
                 now_micros: statement.now_micros,
+                lock_timeout: statement.lock_timeout,
             };
             let body = RequestBody::Write { fragment, commit, mark };
             match engine.call(partition, body).await? {
@@ -441,8 +462,10 @@ impl Writer<'_> {
         for &partition in by_partition.keys() {
             self.transaction.touch(partition);
         }
+        let lock_timeout = self.statement.lock_timeout;
         let stages = by_partition.into_iter().map(|(partition, effects)| async move {
-            engine.call(partition, RequestBody::Stage { txn, effects, mark }).await.map(drop)
+            let body = RequestBody::Stage { txn, effects, mark, lock_timeout };
+            engine.call(partition, body).await.map(drop)
         });
         let results: Vec<Result<(), SqlError>> = join_all(stages).await;
         results.into_iter().collect()

@@ -58,8 +58,9 @@ impl Session {
                 break;
             }
             // A parameter that does not fit is refused when the request has its turn.
+            let lock_timeout = self.settings.lock_timeout();
             let rows = fitted(&planned, parameters.to_vec()).ok().and_then(|given| {
-                self.host.router.look_up_elsewhere(&planned, given, now_micros())
+                self.host.router.look_up_elsewhere(&planned, given, now_micros(), lock_timeout)
             });
             places.push_back(rows.map(|rows| Ahead { planned, rows }));
         }

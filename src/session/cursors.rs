@@ -6,12 +6,14 @@
 //! one statement may have (53200 beyond).
 
 use super::portals::{Bound, Kind, Portal, State};
+use super::reading::Reading;
 use super::run::now_micros;
 use super::tables::NamedRow;
 use super::{Client, Session};
 use crate::router::Snapshot;
 use crate::sql::{DeclarePlan, FetchPlan, Planned};
 use model::error::{SqlError, SqlState};
+use model::id::Mark;
 use model::value::Value;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,17 +50,10 @@ impl Session {
     ) -> Result<(), SqlError> {
         self.portals.check_room(&plan.name)?;
         let since = self.open.as_ref().map(|open| open.transaction.last_mark());
-        // It may be read for as long as the transaction lasts.
-        let snapshot = match (self.snapshot(), &self.open) {
-            (None, Some(_)) => Some(self.host.router.hold_snapshot().await?),
-            _ => None,
+        let (reading, reads_at, snapshot) = match plan.inner.row_locks {
+            None => self.open_cursor(plan, parameters.clone()).await?,
+            Some(_) => (self.read_whole(&plan.inner, parameters.clone()).await?, None, None),
         };
-        let at = snapshot.as_ref().map(Snapshot::at).or_else(|| self.snapshot());
-        let opened = self.open_query(&plan.inner, parameters.clone(), plan.scroll, at)?;
-        let (mut reading, reads_at) = opened;
-        if self.open.is_none() {
-            reading.settle().await?;
-        }
         let declared = Declared {
             text: plan.text.as_str().into(),
             binary: plan.binary,
@@ -79,6 +74,25 @@ impl Session {
         };
         self.portals.insert(plan.name.as_str().into(), bound);
         Ok(())
+    }
+
+    async fn open_cursor(
+        &mut self,
+        plan: &DeclarePlan,
+        parameters: Arc<[Value]>,
+    ) -> Result<(Reading, Option<Mark>, Option<Snapshot>), SqlError> {
+        // It may be read for as long as the transaction lasts.
+        let snapshot = match (self.snapshot(), &self.open) {
+            (None, Some(_)) => Some(self.host.router.hold_snapshot().await?),
+            _ => None,
+        };
+        let at = snapshot.as_ref().map(Snapshot::at).or_else(|| self.snapshot());
+        let opened = self.open_query(&plan.inner, parameters, plan.scroll, at)?;
+        let (mut reading, reads_at) = opened;
+        if self.open.is_none() {
+            reading.settle().await?;
+        }
+        Ok((reading, reads_at, snapshot))
     }
 
     /// `FETCH`, `MOVE`

@@ -159,6 +159,7 @@ mod tests {
 
     fn planned(version: u64, cacheable: bool) -> Rc<Planned> {
         Rc::new(Planned {
+            row_locks: None,
             parameters: Vec::new(),
             columns: Vec::new(),
             catalog_version: CatalogVersion(version),

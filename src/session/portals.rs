@@ -310,21 +310,22 @@ impl Session {
                 client.complete(self.standing, done.rows, &done.tag, true);
                 return Ok(Progress::Complete);
             }
-            State::Bound if is_query => {
+            State::Bound if is_query && planned.row_locks.is_none() => {
                 let timeout = self.settings.statement_timeout();
                 let presence = self.presence.clone();
                 let opened = self.open_portal(&text, planned, parameters);
                 let opened = guarded(opened, interrupts, presence.cancelled(), timeout).await?;
                 self.set_reading(name, opened);
             }
+            // A change, and a query that locks rows, run to their end.
             State::Bound => {
-                let memory = self.host.router.reserve();
-                let mut held = Held { client, batches: VecDeque::new(), memory };
+                let mut held = Held { client, kept: self.sink() };
                 let source = Source::Prepared(&text);
                 let done = self
                     .statement(source, planned, parameters, more, &mut held, interrupts)
                     .await?;
-                let reading = Reading::of_change(held.batches, done.tag, held.memory);
+                let tag = (!is_query).then_some(done.tag);
+                let reading = held.kept.reading(tag);
                 self.set_state(name, State::Reading(reading));
             }
         }
@@ -419,6 +420,7 @@ impl Session {
             now_micros: now,
             snapshot,
             isolation,
+            lock_timeout: self.settings.lock_timeout(),
             identity,
             sequences,
             presence,
@@ -428,6 +430,44 @@ impl Session {
         Ok((query, transaction.map(|(_, mark)| mark)))
     }
 
+    fn sink(&self) -> Rows {
+        Rows { batches: VecDeque::new(), memory: self.host.router.reserve() }
+    }
+
+    /// Runs a query to its end in the session's transaction, for a cursor: all rows that it locks
+    /// are locked then.
+    pub(super) async fn read_whole(
+        &mut self,
+        planned: &Planned,
+        parameters: Arc<[Value]>,
+    ) -> Result<Reading, SqlError> {
+        let mut kept = self.sink();
+        let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
+        let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
+        let isolation = self.isolation();
+        let (transaction, now_micros) = match &mut self.open {
+            Some(open) => {
+                open.transaction.keep(mark);
+                (Some(&mut open.transaction), open.began_micros)
+            }
+            None => (None, now_micros()),
+        };
+        let statement = Statement {
+            planned,
+            parameters,
+            now_micros,
+            snapshot,
+            isolation,
+            lock_timeout: self.settings.lock_timeout(),
+            identity: self.identity.clone(),
+            sequences: self.sequences.clone(),
+            presence,
+            backends,
+        };
+        self.host.router.run(&statement, transaction, &mut kept).await?;
+        Ok(kept.reading(None))
+    }
+
     /// Opens a query that was bound by the protocol and is fetched from by SQL.
     pub(super) async fn open_bound_portal(&mut self, name: &str) -> Result<(), SqlError> {
         let Ok(bound) = self.portals.get(name) else { return Ok(()) };
@@ -435,10 +475,10 @@ impl Session {
             return Ok(());
         };
         let (text, planned) = (text.clone(), bound.portal.planned.clone());
-        if !matches!(planned.kind, PlannedKind::Query(_)) {
+        if !matches!(planned.kind, PlannedKind::Query(_)) || planned.row_locks.is_some() {
             return Err(SqlError::new(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("portal \"{name}\" is no query"),
+                format!("portal \"{name}\" is no query that is read bit by bit"),
             ));
         }
         let parameters = bound.parameters.clone();
@@ -499,14 +539,31 @@ impl Session {
     }
 }
 
-/// Keeps the rows of a change for later; the rest goes to the client.
+/// Keeps the rows of a statement for later; the rest goes to the client.
 struct Held<'a> {
     client: &'a mut dyn Client,
+    kept: Rows,
+}
+
+/// Rows that are kept.
+struct Rows {
     batches: VecDeque<Batch>,
     memory: Reservation,
 }
 
+impl Rows {
+    fn reading(self, tag: Option<String>) -> Reading {
+        Reading::here(self.batches, tag, self.memory)
+    }
+}
+
 impl RowSink for Held<'_> {
+    fn rows(&mut self, batch: Batch) -> LocalBoxFuture<'_, Result<(), SqlError>> {
+        self.kept.rows(batch)
+    }
+}
+
+impl RowSink for Rows {
     fn rows(&mut self, batch: Batch) -> LocalBoxFuture<'_, Result<(), SqlError>> {
         let kept = self.memory.grow(batch.memory_bytes());
         if kept.is_ok() {

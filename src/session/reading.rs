@@ -50,10 +50,10 @@ impl Reading {
         Reading { rows, row: 0, at_start: true, at_end: false, tag: None }
     }
 
-    /// Reads what a change has returned, which `memory` is held for.
-    pub(super) fn of_change(here: VecDeque<Batch>, tag: String, memory: Reservation) -> Reading {
+    /// Reads what a statement that has run has returned, which `memory` is held for.
+    pub(super) fn here(here: VecDeque<Batch>, tag: Option<String>, memory: Reservation) -> Reading {
         let rows = Rows { query: None, here, first: 0, keeps: false, memory };
-        Reading { rows, row: 0, at_start: true, at_end: false, tag: Some(tag) }
+        Reading { rows, row: 0, at_start: true, at_end: false, tag }
     }
 
     /// Whether more rows may come from its query.

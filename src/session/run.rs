@@ -534,6 +534,7 @@ impl Session {
             now_micros: now,
             snapshot,
             isolation,
+            lock_timeout: self.settings.lock_timeout(),
             identity: self.identity.clone(),
             sequences: self.sequences.clone(),
             presence,

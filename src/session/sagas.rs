@@ -62,6 +62,7 @@ impl Session {
             now_micros: now_micros(),
             snapshot: None,
             isolation: self.isolation(),
+            lock_timeout: self.settings.lock_timeout(),
             identity: self.identity.clone(),
             sequences: self.sequences.clone(),
             presence: Some(self.presence.clone()),

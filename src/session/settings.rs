@@ -124,8 +124,8 @@ const ROWS: [Row; 34] = [
     row(
         "lock_timeout",
         "0",
-        Takes::Only(&["0", "0ms", "0s"]),
-        "Statements that wait for a lock for so long would fail; see the node's own limit.",
+        Takes::Duration,
+        "Statements that wait for a lock for so long fail; 0 is the node's own limit, which is the most.",
     ),
     row("max_identifier_length", "63", Takes::Nothing, "Most bytes of a name."),
     row(
@@ -234,6 +234,7 @@ pub(super) fn of_transaction(default: &str) -> Option<&'static str> {
 pub struct Settings {
     changed: Vec<(usize, String)>,
     statement_timeout: Option<Duration>,
+    lock_timeout: Option<Duration>,
     patience: Patience,
     read_only: bool,
     isolation: Isolation,
@@ -289,6 +290,7 @@ impl Settings {
             _ => Isolation::Serializable,
         };
         self.statement_timeout = self.duration("statement_timeout");
+        self.lock_timeout = self.duration("lock_timeout");
         self.patience = Patience {
             idle: self.duration("idle_session_timeout"),
             in_transaction: self.duration("idle_in_transaction_session_timeout"),
@@ -368,6 +370,11 @@ impl Settings {
     /// How long a statement may take; `None` is for ever.
     pub fn statement_timeout(&self) -> Option<Duration> {
         self.statement_timeout
+    }
+
+    /// How long a statement waits for each lock; `None` is as long as the node allows.
+    pub(super) fn lock_timeout(&self) -> Option<Duration> {
+        self.lock_timeout
     }
 
     /// Whether the client wants to hear of what weighs so much (`client_min_messages`).

@@ -8,7 +8,7 @@ use super::parse::Overriding;
 use super::positions::Lines;
 use super::relations::NamedRelation;
 use super::scope::ScopeColumn;
-use super::statement::{SequenceUse, SessionValue};
+use super::statement::{RowLocks, SequenceUse, SessionValue};
 use super::{SessionSettings, VirtualTables};
 use crate::catalog::privileges::Privileges;
 use crate::catalog::{ActivePath, Catalog};
@@ -61,6 +61,8 @@ pub struct Binder<'a> {
     pub(super) views_node: Cell<bool>,
     /// Whether it calls what only a session can answer: `currval`, `pg_cancel_backend`.
     pub(super) needs_session: Cell<bool>,
+    /// How it locks rows, where it does.
+    pub(super) row_locks: Cell<Option<RowLocks>>,
     /// Whether the statement calls sequences.
     pub(super) sequences: Cell<bool>,
     /// The function by which it changes sequences, if it does: what the session holds of them is not
@@ -134,6 +136,7 @@ impl<'a> Binder<'a> {
             uncacheable: Cell::new(false),
             views_node: Cell::new(false),
             needs_session: Cell::new(false),
+            row_locks: Cell::new(None),
             sequences: Cell::new(false),
             changes_sequences: Cell::new(None),
             session_values: RefCell::default(),

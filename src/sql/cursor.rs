@@ -116,6 +116,7 @@ impl Binder<'_> {
         if matches!(kind, PlannedKind::TableAs(_)) {
             return Err(into_not_allowed());
         }
+        self.refuse_locking_cursor(declare)?;
         let inner = Planned { parameters: self.parameter_types(), ..self.inner(kind, columns) };
         Ok(PlannedKind::Declare(Box::new(DeclarePlan {
             name: declare.name.clone(),
@@ -125,6 +126,29 @@ impl Binder<'_> {
             text: declare.text.clone(),
             inner,
         })))
+    }
+
+    /// The rows that a cursor locks are read once, in its transaction.
+    fn refuse_locking_cursor(&self, declare: &DeclareStatement) -> Result<(), SqlError> {
+        let Some(locks) = self.row_locks.get() else { return Ok(()) };
+        let clause = locks.command.trim_start_matches("SELECT ");
+        let refused = |what: &str, kind: &str, state, verdict| {
+            let message = format!("DECLARE {what} ... {clause} is not {verdict}");
+            let detail = format!("{kind} cursors must be READ ONLY.");
+            Err(SqlError::new(state, message).detail(detail))
+        };
+        let (unsupported, invalid) =
+            (SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_CURSOR_DEFINITION);
+        match () {
+            () if declare.hold => refused("CURSOR WITH HOLD", "Holdable", unsupported, "supported"),
+            () if declare.scroll => {
+                refused("SCROLL CURSOR", "Scrollable", unsupported, "supported")
+            }
+            () if declare.insensitive => {
+                refused("INSENSITIVE CURSOR", "Insensitive", invalid, "valid")
+            }
+            () => Ok(()),
+        }
     }
 
     pub(super) fn bind_fetch(&self, fetch: &FetchStatement) -> PlannedKind {

@@ -8,6 +8,7 @@ use model::expression::Expression;
 use model::plan::{
     AggregateCall, ApplyKind, JoinKind, SetCall, SetOperationKind, SortKey, WindowCall,
 };
+use model::row_lock::RowLock;
 use model::schema::Table;
 use model::types::DataType;
 use std::sync::Arc;
@@ -91,6 +92,19 @@ pub enum Logical {
         subplan: Box<Logical>,
         /// What it adds.
         kind: ApplyKind,
+    },
+    /// Locks the rows of tables that its input's rows come from.
+    LockRows {
+        /// The input.
+        input: Box<Logical>,
+        /// The tables; their keys are columns of the input.
+        locks: Vec<RowLock>,
+        /// Whether the rows' order is of account.
+        ordered: bool,
+        /// The `LIMIT` above.
+        limit: Option<Expression>,
+        /// The `OFFSET` above.
+        offset: Option<Expression>,
     },
     /// The inputs' rows one after the other.
     Append {
@@ -180,7 +194,8 @@ impl Logical {
             Logical::Values { types, .. } | Logical::WorkingTable { types, .. } => types.clone(),
             Logical::Filter { input, .. }
             | Logical::Sort { input, .. }
-            | Logical::Limit { input, .. } => input.types(),
+            | Logical::Limit { input, .. }
+            | Logical::LockRows { input, .. } => input.types(),
             Logical::Project { expressions, .. } => of(expressions),
             Logical::Aggregate { groups, aggregates, .. } => {
                 let mut types = of(groups);
@@ -228,7 +243,8 @@ impl Logical {
             Logical::Values { types, .. } | Logical::WorkingTable { types, .. } => types.len(),
             Logical::Filter { input, .. }
             | Logical::Sort { input, .. }
-            | Logical::Limit { input, .. } => input.width(),
+            | Logical::Limit { input, .. }
+            | Logical::LockRows { input, .. } => input.width(),
             _ => self.types().len(),
         }
     }
@@ -242,6 +258,7 @@ impl Logical {
             | Logical::Aggregate { input, .. }
             | Logical::Sort { input, .. }
             | Logical::Limit { input, .. }
+            | Logical::LockRows { input, .. }
             | Logical::Window { input, .. }
             | Logical::ProjectSet { input, .. } => visit(input, false),
             Logical::Join { left, right, .. } | Logical::SetOperation { left, right, .. } => {
@@ -269,6 +286,7 @@ impl Logical {
             | Logical::Aggregate { input, .. }
             | Logical::Sort { input, .. }
             | Logical::Limit { input, .. }
+            | Logical::LockRows { input, .. }
             | Logical::Window { input, .. }
             | Logical::ProjectSet { input, .. } => change(input, false),
             Logical::Join { left, right, .. } | Logical::SetOperation { left, right, .. } => {
@@ -304,7 +322,9 @@ impl Logical {
                 keys.iter().for_each(|key| visit(&key.expression));
                 limit.iter().for_each(visit);
             }
-            Logical::Limit { limit, offset, .. } => limit.iter().chain(offset).for_each(visit),
+            Logical::Limit { limit, offset, .. } | Logical::LockRows { limit, offset, .. } => {
+                limit.iter().chain(offset).for_each(visit);
+            }
             Logical::Join { condition, .. } => condition.iter().for_each(visit),
             Logical::Apply { kind: ApplyKind::Any { operand, .. }, .. } => visit(operand),
             Logical::Window { partition_by, order_by, calls, .. } => {
@@ -340,7 +360,7 @@ impl Logical {
                 keys.iter_mut().for_each(|key| change(&mut key.expression));
                 limit.iter_mut().for_each(change);
             }
-            Logical::Limit { limit, offset, .. } => {
+            Logical::Limit { limit, offset, .. } | Logical::LockRows { limit, offset, .. } => {
                 limit.iter_mut().chain(offset).for_each(change);
             }
             Logical::Join { condition, .. } => condition.iter_mut().for_each(change),

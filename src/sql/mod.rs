@@ -52,6 +52,7 @@ mod recursion;
 mod reg;
 mod relations;
 mod renaming;
+mod row_locks;
 mod rows;
 pub mod rules;
 mod saga;

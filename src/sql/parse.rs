@@ -32,6 +32,7 @@ mod maintenance;
 mod prepared;
 mod rewrite;
 mod role;
+mod row_lock;
 mod saga;
 mod sequence;
 mod table_as;
@@ -41,6 +42,7 @@ mod words;
 
 pub(super) use database::NewDatabase;
 pub use rewrite::Overriding;
+pub(super) use row_lock::{Strength, row_lock_strength};
 
 /// Longest statement text, in bytes.
 pub const STATEMENT_BYTES_MAX: usize = 32 << 20;
@@ -182,6 +184,7 @@ pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     rewrite::turn_interval_literals(&mut tokens);
     rewrite::order_identity_options(&mut tokens);
     saga::part_steps(&mut tokens);
+    row_lock::spell(&mut tokens);
     let whole = Text { text, lines: Lines::of(text) };
     let statements = parse_all(&mut parser(tokens), &whole, &mut notes);
     statements.map_err(|error| syntax_error(error, text))

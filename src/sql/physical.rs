@@ -12,8 +12,8 @@ use super::logical::{Logical, columns_of, conjunction, conjuncts, map_columns};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{
     Access, Aggregate, AggregateCall, Append, Apply, Exchange, Filter, HashJoin, JoinKind, Limit,
-    Materialize, NestedLoopJoin, Phase, Plan, Project, ProjectSet, Recursive, Scan, SetCall,
-    SetOperation, Sort, SortKey, Target, Values, Window, WorkingTable,
+    LockRows, Materialize, NestedLoopJoin, Phase, Plan, Project, ProjectSet, Recursive, Scan,
+    SetCall, SetOperation, Sort, SortKey, Target, Values, Window, WorkingTable,
 };
 use model::types::DataType;
 use shards::exec::functions::calls_sequences;
@@ -74,6 +74,10 @@ fn place(logical: Logical) -> Placed {
         }
         Logical::Sort { input, keys, limit } => sort(place(*input), keys, limit),
         Logical::Limit { input, limit, offset } => limited(place(*input), limit, offset),
+        Logical::LockRows { input, locks, ordered, limit, offset } => {
+            let input = Box::new(gather(place(*input)));
+            Placed::Router(Plan::LockRows(LockRows { input, locks, ordered, limit, offset }))
+        }
         Logical::Join { left, right, kind, condition } => {
             let width = left.width();
             join(place(*left), place(*right), kind, condition, width)
@@ -513,6 +517,7 @@ fn keep_uncorrelated(plan: &mut Plan) {
         | Plan::Aggregate(Aggregate { input, .. })
         | Plan::Sort(Sort { input, .. })
         | Plan::Limit(Limit { input, .. })
+        | Plan::LockRows(LockRows { input, .. })
         | Plan::Window(Window { input, .. })
         | Plan::ProjectSet(ProjectSet { input, .. })
         | Plan::Apply(Apply { input, .. }) => keep_uncorrelated(input),

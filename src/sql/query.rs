@@ -5,6 +5,7 @@ use super::binder::{Binder, Coercion, CommonTable};
 use super::functions::sort_key;
 use super::logical::Logical;
 use super::names::fold;
+use super::row_locks::{self, LockClause};
 use super::scope::{Scope, ScopeColumn};
 use super::slots::{Refusals, Slots};
 use model::error::{SqlError, SqlState};
@@ -85,8 +86,14 @@ impl Binder<'_> {
     ) -> Result<BoundQuery, SqlError> {
         let order = order_expressions(query)?;
         let mut bound = match query.body.as_ref() {
-            SetExpr::Select(select) => self.bind_select(select, order, outer)?,
+            SetExpr::Select(select) => {
+                let locks = row_locks::written(query)?;
+                self.bind_select(select, order, &locks, outer)?
+            }
             body => {
+                if let Some(clause) = row_locks::written(query)?.first() {
+                    return self.bind_locked_body(query, clause, outer);
+                }
                 let bound = self.bind_set(body, outer)?;
                 self.order_output(bound, order)?
             }
@@ -98,13 +105,29 @@ impl Binder<'_> {
         Ok(bound)
     }
 
+    /// Locks behind a query in parentheses are that query's.
+    fn bind_locked_body(
+        &self,
+        query: &ast::Query,
+        clause: &LockClause,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<BoundQuery, SqlError> {
+        let SetExpr::Query(inner) = query.body.as_ref() else {
+            return Err(row_locks::refuse_body(clause, &query.body));
+        };
+        let mut inner = inner.clone();
+        inner.locks.extend(query.locks.iter().cloned());
+        let body = Box::new(SetExpr::Query(inner));
+        self.bind_body(&ast::Query { body, locks: Vec::new(), ..query.clone() }, outer)
+    }
+
     pub(super) fn bind_set(
         &self,
         body: &SetExpr,
         outer: Option<&Scope<'_>>,
     ) -> Result<BoundQuery, SqlError> {
         match body {
-            SetExpr::Select(select) => self.bind_select(select, &[], outer),
+            SetExpr::Select(select) => self.bind_select(select, &[], &[], outer),
             SetExpr::Query(query) => self.bind_query(query, outer),
             SetExpr::Values(values) => self.bind_values(values, outer),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
@@ -356,9 +379,6 @@ fn order_expressions(query: &ast::Query) -> Result<&[ast::OrderByExpr], SqlError
 }
 
 fn refuse_clauses(query: &ast::Query) -> Result<(), SqlError> {
-    if !query.locks.is_empty() {
-        return Err(SqlError::unsupported("SELECT ... FOR UPDATE or FOR SHARE"));
-    }
     let foreign = query.for_clause.is_some()
         || query.settings.is_some()
         || query.format_clause.is_some()

@@ -15,12 +15,14 @@ use super::grouping::Grouping;
 use super::logical::Logical;
 use super::names::{fold, relation_name};
 use super::query::{BoundQuery, distinct, ordinal};
+use super::row_locks::{self, LockClause};
 use super::scope::Scope;
 use super::slots::{Refusals, Slot, Slots, collect, replace_slots};
 use super::table_as::into_not_allowed;
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
 use model::plan::{SortKey, WindowCall, WindowFunction};
+use model::row_lock::RowLock;
 use model::types::DataType;
 use model::value::Value;
 use shards::exec::functions::changes_sequences;
@@ -36,6 +38,8 @@ struct Clauses {
     order: Vec<SortKey>,
     /// `DISTINCT ON`: of the rows in which these are equal the first in order is kept.
     distinct_on: Vec<Expression>,
+    /// The tables whose rows are locked.
+    locks: Vec<RowLock>,
 }
 
 impl Binder<'_> {
@@ -44,6 +48,7 @@ impl Binder<'_> {
         &self,
         select: &ast::Select,
         order: &[ast::OrderByExpr],
+        locks: &[LockClause],
         outer: Option<&Scope<'_>>,
     ) -> Result<BoundQuery, SqlError> {
         refuse_clauses(select)?;
@@ -73,7 +78,9 @@ impl Binder<'_> {
             }
             _ => Vec::new(),
         };
-        let mut clauses = Clauses { items, having, order, distinct_on };
+        row_locks::check(locks, select, &slots, !groups.is_empty())?;
+        let locks = self.bind_row_locks(locks, &select.from, &scope)?;
+        let mut clauses = Clauses { items, having, order, distinct_on, locks };
         let grouped =
             !groups.is_empty() || !slots.aggregates.is_empty() || clauses.having.is_some();
         if grouped {
@@ -249,6 +256,7 @@ impl Binder<'_> {
             Some(ast::Distinct::Distinct) => true,
         };
         check_distinct_on(&clauses)?;
+        let ordered = !clauses.order.is_empty();
         let columns: Vec<OutputColumn> = clauses
             .items
             .iter()
@@ -285,6 +293,17 @@ impl Binder<'_> {
             });
             distinct_on.push(Expression::column(index, data_type));
         }
+        let mut locks = clauses.locks;
+        for RowLock { table, key, .. } in &mut locks {
+            for (column, &ordinal) in key.iter_mut().zip(&table.primary_key) {
+                let key = Expression::column(*column, table.columns[ordinal].data_type);
+                let mut known = clauses.items.iter().map(|(_, value)| value).chain(&extra);
+                *column = known.position(|value| *value == key).unwrap_or_else(|| {
+                    extra.push(key);
+                    columns.len() + extra.len() - 1
+                });
+            }
+        }
         let mut expressions: Vec<Expression> =
             clauses.items.into_iter().map(|(_, value)| value).chain(extra).collect();
         let drops_rows = is_distinct || !distinct_on.is_empty();
@@ -302,6 +321,10 @@ impl Binder<'_> {
         }
         if !keys.is_empty() {
             plan = Logical::Sort { input: Box::new(plan), keys, limit: None };
+        }
+        if !locks.is_empty() {
+            let input = Box::new(plan);
+            plan = Logical::LockRows { input, locks, ordered, limit: None, offset: None };
         }
         if width > columns.len() || !drawn.is_empty() {
             let kept = columns.iter().enumerate();

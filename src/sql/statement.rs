@@ -49,12 +49,23 @@ pub struct Planned {
     /// It asks for the sessions of the node, whose rows are there only in a plan that was made with
     /// a view of them.
     pub views_node: bool,
+    /// How it locks rows, where it does.
+    pub row_locks: Option<RowLocks>,
     /// What it does with sequences.
     pub sequences: SequenceUse,
     /// What it takes of the session as further parameters, behind its own.
     pub session_values: Vec<SessionValue>,
     /// What to do.
     pub kind: PlannedKind,
+}
+
+/// How a statement locks rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowLocks {
+    /// What it is called by that: `SELECT FOR UPDATE` or its kin.
+    pub command: &'static str,
+    /// It leaves rows out that others have locked: what it reads is not all there is.
+    pub skips: bool,
 }
 
 /// What a statement does with sequences.
@@ -329,6 +340,7 @@ impl Binder<'_> {
             cacheable: false,
             warnings: Vec::new(),
             views_node: self.views_node.get(),
+            row_locks: self.row_locks.get(),
             sequences: self.sequence_use(),
             session_values: self.session_values.borrow().clone(),
             kind,
@@ -566,6 +578,7 @@ impl Planned {
             cacheable: true,
             warnings: Vec::new(),
             views_node: false,
+            row_locks: None,
             sequences: SequenceUse::None,
             session_values: Vec::new(),
             kind: PlannedKind::Empty,
@@ -589,6 +602,9 @@ impl Planned {
             PlannedKind::Explain { inner, analyze: true } => inner.writes_by(),
             PlannedKind::Ddl(change) => Some(change.tag()),
             PlannedKind::TableAs(plan) => Some(plan.verb),
+            PlannedKind::Query(_) | PlannedKind::Declare(_) if self.row_locks.is_some() => {
+                self.row_locks.map(|locks| locks.command)
+            }
             PlannedKind::Query(_) | PlannedKind::Declare(_) => match self.sequences {
                 SequenceUse::Changes(function) => Some(function),
                 SequenceUse::None | SequenceUse::Reads => None,

@@ -197,6 +197,9 @@ fn bind_named(
     binder.path.replace(Rc::new(path.clone()));
     binder.named_relations.replace(Some(Vec::new()));
     let BoundQuery { plan, columns } = binder.bind_query(&query, None)?;
+    if let Some(locks) = binder.row_locks.get() {
+        return Err(SqlError::unsupported(format!("{} in a view", locks.command)));
+    }
     refuse_plan_parameters(&plan)?;
     let named = binder.named_relations.take().unwrap_or_default();
     Ok((columns, binder.tables(), named))

@@ -172,6 +172,10 @@ impl Binder<'_> {
     /// The query, every column of a type that can be stored.
     fn bind_rows_of(&self, query: &ast::Query) -> Result<RowsOf, SqlError> {
         let BoundQuery { plan, columns } = self.bind_query(query, None)?;
+        if let Some(locks) = self.row_locks.get() {
+            let command = locks.command;
+            return Err(SqlError::unsupported(format!("{command} in CREATE TABLE AS")));
+        }
         let (plan, columns) = self.storable(plan, columns)?;
         let query = query_plan(physical(rules::optimize(plan)));
         Ok(RowsOf::Query { query, columns })

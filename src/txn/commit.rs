@@ -77,7 +77,9 @@ pub async fn roll_back_to(
     mark: Mark,
 ) -> Result<(), SqlError> {
     let txn = transaction.id;
-    let rollbacks = transaction.participants().into_iter().map(|partition| async move {
+    let readers = transaction.readers().into_iter().chain(transaction.unheard());
+    let everyone = transaction.participants().into_iter().chain(readers);
+    let rollbacks = everyone.map(|partition| async move {
         let answer = engine.call(partition, RequestBody::RollbackTo { txn, mark }).await?;
         match answer {
             Response::Returned(left) => Ok((partition, left)),

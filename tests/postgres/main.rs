@@ -23,6 +23,7 @@ mod pgbench;
 mod privileges;
 mod protocol;
 mod psql;
+mod row_locks;
 mod snapshots;
 mod sysbench;
 mod table_as;

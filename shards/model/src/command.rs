@@ -4,10 +4,12 @@ use crate::batch::Batch;
 use crate::error::SqlError;
 use crate::id::{Mark, PartitionId, TxnId};
 use crate::plan::Plan;
+use crate::row_lock::{LockRows, RowLocked};
 use crate::time::Timestamp;
 use crate::value::Value;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A request to the leader of one partition.
 #[derive(Debug, Clone)]
@@ -44,7 +46,12 @@ pub enum RequestBody {
         effects: Vec<Effect>,
         /// As of a write.
         mark: Option<Mark>,
+        /// As of a fragment.
+        lock_timeout: Option<Duration>,
     },
+    /// Locks rows that a query has read, until the transaction ends. Answered by
+    /// [`Response::Locked`].
+    Lock(LockRows),
     /// Takes back what a transaction has staged and locked since a mark. Answered by
     /// [`Response::Returned`].
     RollbackTo {
@@ -128,6 +135,9 @@ pub struct Fragment {
     /// The statement's own wall-clock time, the same everywhere (`now()`): microseconds since
     /// 2000-01-01 00:00 UTC.
     pub now_micros: i64,
+    /// How long it waits for each lock, and for the outcome of each transaction in its way; `None`:
+    /// as long as the node allows.
+    pub lock_timeout: Option<Duration>,
 }
 
 /// How a transaction is kept from others.
@@ -211,6 +221,9 @@ pub enum Response {
     End,
     /// Rows were changed.
     Modified(Modified),
+    /// What became of the first keys of a [`RequestBody::Lock`]: those behind them are more than
+    /// was wanted.
+    Locked(Vec<RowLocked>),
     /// Staged, finished or rolled back.
     Done,
     /// Rolled back to a mark; whether the transaction still has something here.

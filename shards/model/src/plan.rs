@@ -6,6 +6,7 @@
 //! columns of its input; of a join, to the left input's columns followed by the right's.
 
 use crate::expression::Expression;
+use crate::row_lock::RowLock;
 use crate::schema::Table;
 use crate::types::DataType;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub enum Plan {
     ProjectSet(ProjectSet),
     /// Keeps its input's rows, so that an enclosing `Apply` runs it once.
     Materialize(Materialize),
+    /// Locks the rows that its input's rows come from. Only in the router.
+    LockRows(LockRows),
     /// Changes a table's rows in this partition.
     Modify(Modify),
 }
@@ -486,6 +489,23 @@ pub enum SetFunction {
 pub struct Materialize {
     /// Not correlated.
     pub input: Box<Plan>,
+}
+
+/// Locks the rows that its input's rows come from, and passes those that it has got: no row that
+/// has changed since it was read, or that another transaction has locked and `SKIP LOCKED` leaves
+/// out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LockRows {
+    /// The input.
+    pub input: Box<Plan>,
+    /// The tables.
+    pub locks: Vec<RowLock>,
+    /// Whether the rows' order is of account: they are locked in it.
+    pub ordered: bool,
+    /// Only as many rows are locked as the `LIMIT` above passes: an expression without columns.
+    pub limit: Option<Expression>,
+    /// Those that the `OFFSET` above skips are locked, too.
+    pub offset: Option<Expression>,
 }
 
 /// Changes a table's rows in this partition, with their local index entries. What other

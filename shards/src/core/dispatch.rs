@@ -123,7 +123,10 @@ fn admit(inner: &Inner, request: &Request, in_progress: usize) -> Result<(), Sql
     inner.parts.context.follow(request.sent);
     let is_statement = matches!(
         request.body,
-        RequestBody::Read(_) | RequestBody::Write { .. } | RequestBody::Stage { .. }
+        RequestBody::Read(_)
+            | RequestBody::Write { .. }
+            | RequestBody::Stage { .. }
+            | RequestBody::Lock(_)
     );
     if is_statement && in_progress >= inner.options.remote_requests_max {
         inner.counters.refused_busy.set(inner.counters.refused_busy.get() + 1);
@@ -204,10 +207,11 @@ impl Engine {
             RequestBody::Write { fragment, commit, mark } => {
                 Response::Modified(here.write(&fragment, commit, mark).await?)
             }
-            RequestBody::Stage { txn, effects, mark } => {
-                here.stage_effects(txn, effects, mark).await?;
+            RequestBody::Stage { txn, effects, mark, lock_timeout } => {
+                here.stage_effects(txn, effects, mark, lock_timeout).await?;
                 Response::Done
             }
+            RequestBody::Lock(rows) => Response::Locked(here.lock_rows(rows).await?),
             RequestBody::RollbackTo { txn, mark } => {
                 Response::Returned(here.roll_back_to(txn, mark).await?)
             }

@@ -107,7 +107,7 @@ async fn stage(
     partition: u32,
     effects: Vec<Effect>,
 ) -> Result<(), SqlError> {
-    let body = RequestBody::Stage { txn, effects, mark: None };
+    let body = RequestBody::Stage { txn, effects, mark: None, lock_timeout: None };
     engine.call(PartitionId(partition), body).await.map(drop)
 }
 
@@ -121,7 +121,7 @@ async fn commit(engine: &Engine, txn: TxnId, partition: u32) -> Result<Timestamp
 async fn get(engine: &Engine, partition: u32, key: &str) -> Option<Vec<u8>> {
     let at = engine.now();
     let partition = engine.inner.partition(PartitionId(partition)).unwrap();
-    let row = partition.get(key.as_bytes(), at, None).await.unwrap();
+    let row = partition.get(key.as_bytes(), at, None, None).await.unwrap();
     row.map(|row| row.value.to_vec())
 }
 

@@ -2,6 +2,7 @@
 
 use super::backends::Backends;
 use super::kept::KeptRows;
+use super::lock_rows::RowLocker;
 use super::materialize::Materialized;
 use super::memory::MemoryAccount;
 use super::sequences::SequenceCalls;
@@ -76,6 +77,8 @@ pub struct ExecContext {
     pub rows: Option<Rc<dyn RowStore>>,
     /// The partitions, in the router.
     pub gather: Option<Rc<dyn Gather>>,
+    /// What locks rows for the statement's transaction, in the router, where it locks any.
+    pub locker: Option<Rc<dyn RowLocker>>,
     /// The statement's calls of sequences, in the router, where it has any.
     pub sequences: Option<Rc<SequenceCalls>>,
     /// The sessions of the node, in the router, where the statement asks for them.
@@ -120,6 +123,7 @@ impl ExecContext {
             memory,
             rows: None,
             gather: None,
+            locker: None,
             sequences: None,
             backends: None,
             cancelled: Rc::new(Cell::new(false)),
@@ -159,6 +163,7 @@ impl ExecContext {
             memory: self.memory.clone(),
             rows: self.rows.clone(),
             gather: self.gather.clone(),
+            locker: self.locker.clone(),
             sequences: self.sequences.clone(),
             backends: self.backends.clone(),
             cancelled: self.cancelled.clone(),

@@ -8,6 +8,7 @@ use model::plan::{
     Access, Aggregate, ApplyKind, Bound, Change, Exchange, JoinKind, KeyBounds, Phase, Plan, Scan,
     SetOperationKind, SortKey, Target,
 };
+use model::row_lock::{LockWait, RowLock, RowLockMode};
 
 /// One line a node or property. `partitions` is how many share the hash space.
 pub fn render(plan: &Plan, partitions: u32) -> Vec<String> {
@@ -130,6 +131,10 @@ fn describe(plan: &Plan, partitions: u32) -> Description<'_> {
             ("ProjectSet".to_owned(), vec![&node.input])
         }
         Plan::Materialize(node) => ("Materialize".to_owned(), vec![&node.input]),
+        Plan::LockRows(node) => {
+            properties.extend(node.locks.iter().map(row_lock));
+            ("LockRows".to_owned(), vec![&node.input])
+        }
         Plan::Modify(node) => {
             let verb = match node.change {
                 Change::Insert { .. } => "Insert",
@@ -140,6 +145,19 @@ fn describe(plan: &Plan, partitions: u32) -> Description<'_> {
         }
     };
     Description { title, properties, inputs }
+}
+
+fn row_lock(lock: &RowLock) -> String {
+    let mode = match lock.mode {
+        RowLockMode::Exclusive => "FOR UPDATE",
+        RowLockMode::Shared => "FOR SHARE",
+    };
+    let wait = match lock.wait {
+        LockWait::Wait => "",
+        LockWait::Skip => " SKIP LOCKED",
+        LockWait::Refuse => " NOWAIT",
+    };
+    format!("Lock: {} {mode}{wait}", lock.table.name)
 }
 
 fn scan_title(scan: &Scan, properties: &mut Vec<String>) -> String {

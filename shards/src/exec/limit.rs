@@ -21,6 +21,16 @@ pub fn row_limit(
     )
 }
 
+/// Evaluates the expression of an `OFFSET`: 0 is none. 2201X where it is negative.
+pub(super) fn row_offset(
+    expression: Option<&Expression>,
+    context: &ExecContext,
+) -> Result<u64, SqlError> {
+    let negative =
+        SqlError::new(SqlState::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE, "OFFSET must not be negative");
+    Ok(count(expression, context, negative)?.unwrap_or(0))
+}
+
 fn count(
     expression: Option<&Expression>,
     context: &ExecContext,
@@ -46,11 +56,7 @@ impl LimitOperator {
         input: Box<dyn Operator>,
         context: &ExecContext,
     ) -> Result<LimitOperator, SqlError> {
-        let negative = SqlError::new(
-            SqlState::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE,
-            "OFFSET must not be negative",
-        );
-        let skip = count(plan.offset.as_ref(), context, negative)?.unwrap_or(0);
+        let skip = row_offset(plan.offset.as_ref(), context)?;
         let remaining = row_limit(plan.limit.as_ref(), context)?.unwrap_or(u64::MAX);
         Ok(LimitOperator { input, skip, remaining })
     }

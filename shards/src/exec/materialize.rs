@@ -18,6 +18,13 @@ use std::rc::Rc;
 #[derive(Default)]
 pub struct Materialized(RefCell<HashMap<usize, Rc<KeptRows>>>);
 
+impl Materialized {
+    /// Whether a node's rows are kept.
+    pub(super) fn holds(&self, node: usize) -> bool {
+        self.0.borrow().contains_key(&node)
+    }
+}
+
 pub(super) struct MaterializeOperator {
     pub(super) node: usize,
     pub(super) input: Option<Box<dyn Operator>>,

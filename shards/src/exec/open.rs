@@ -9,6 +9,7 @@ use super::filter::FilterOperator;
 use super::functions::calls_sequences;
 use super::join::{JoinOperator, JoinPlan};
 use super::limit::LimitOperator;
+use super::lock_rows::LockRowsOperator;
 use super::materialize::MaterializeOperator;
 use super::project::ProjectOperator;
 use super::project_set::ProjectSetOperator;
@@ -103,15 +104,22 @@ pub fn open(plan: &Plan, context: &Rc<ExecContext>) -> Result<Box<dyn Operator>,
             let input = open(&node.input, context)?;
             Box::new(ProjectSetOperator::new(node, input, types, context))
         }
-        Plan::Materialize(node) => Box::new(MaterializeOperator {
+        Plan::Materialize(node) => {
             // The address names the node: it is the same for each outer row, and the plan
             // outlives its operators.
-            node: std::ptr::from_ref(node).addr(),
-            input: Some(open(&node.input, context)?),
-            types: output_types(&node.input),
-            context: context.clone(),
-            at: 0,
-        }),
+            let address = std::ptr::from_ref(node).addr();
+            // What is kept already need not be asked for again.
+            let input = match context.materialized.holds(address) {
+                true => None,
+                false => Some(open(&node.input, context)?),
+            };
+            let types = output_types(&node.input);
+            let context = context.clone();
+            Box::new(MaterializeOperator { node: address, input, types, context, at: 0 })
+        }
+        Plan::LockRows(node) => {
+            Box::new(LockRowsOperator::new(node, open(&node.input, context)?, context)?)
+        }
         Plan::Modify(_) => {
             return Err(SqlError::internal("a change of rows is no operator: see exec::modify"));
         }

@@ -90,6 +90,7 @@ fn for_each_input(plan: &mut Plan, visit: &mut impl FnMut(&mut Plan)) {
         Plan::Window(node) => visit(&mut node.input),
         Plan::ProjectSet(node) => visit(&mut node.input),
         Plan::Materialize(node) => visit(&mut node.input),
+        Plan::LockRows(node) => visit(&mut node.input),
         Plan::Modify(node) => visit(&mut node.input),
     }
 }
@@ -124,6 +125,7 @@ fn for_each_expression(plan: &mut Plan, visit: &mut impl FnMut(&mut Expression))
             node.limit.iter_mut().for_each(visit);
         }
         Plan::Limit(node) => node.limit.iter_mut().chain(&mut node.offset).for_each(visit),
+        Plan::LockRows(node) => node.limit.iter_mut().chain(&mut node.offset).for_each(visit),
         Plan::HashJoin(node) => {
             let keys = node.left_keys.iter_mut().chain(&mut node.right_keys);
             keys.chain(&mut node.condition).for_each(visit);

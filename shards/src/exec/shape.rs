@@ -58,6 +58,7 @@ pub fn output_types(plan: &Plan) -> Vec<DataType> {
             types
         }
         Plan::Materialize(materialize) => output_types(&materialize.input),
+        Plan::LockRows(node) => output_types(&node.input),
         Plan::Modify(modify) => modify.returning.as_deref().map_or(Vec::new(), types_of),
     }
 }

@@ -13,6 +13,7 @@ use model::schema::Table;
 use model::time::Timestamp;
 use runtime::time;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A point read that was tried without waiting.
 #[derive(Debug, Clone)]
@@ -86,10 +87,11 @@ impl Partition {
         key: &[u8],
         at: Timestamp,
         own: Option<TxnId>,
+        lock_timeout: Option<Duration>,
     ) -> Result<Option<Versioned>, SqlError> {
         let mut end = key.to_vec();
         end.push(0);
-        self.wait_for_pending(key, Some(&end), at, own).await?;
+        self.wait_for_pending(key, Some(&end), at, own, lock_timeout).await?;
         self.tree.get(key, at).await.map_err(storage_error)
     }
 
@@ -145,7 +147,7 @@ impl Partition {
     }
 
     /// Refuses what would be more than all transactions of the core together may stage.
-    fn check_room(&self) -> Result<(), SqlError> {
+    pub(super) fn check_room(&self) -> Result<(), SqlError> {
         let (all, max) = (self.context.staged_and_locked(), self.context.options.staged_bytes_max);
         if all < max {
             return Ok(());
@@ -159,11 +161,17 @@ impl Partition {
     }
 
     /// Stages what another partition's change means here.
-    pub(super) async fn stage_effect(&self, txn: TxnId, effect: Effect) -> Result<(), SqlError> {
+    pub(super) async fn stage_effect(
+        &self,
+        txn: TxnId,
+        effect: Effect,
+        lock_timeout: Option<Duration>,
+    ) -> Result<(), SqlError> {
         match effect {
             Effect::ClaimKey { key, value, conflict } => {
                 let key = Bytes::from(key);
-                self.lock(txn, &key, LockMode::Exclusive, table_of(&conflict)).await?;
+                self.lock(txn, &key, LockMode::Exclusive, table_of(&conflict), lock_timeout)
+                    .await?;
                 match self.newest(txn, &key).await? {
                     Some(_) => Err(conflict.error.clone()),
                     None => self.stage(txn, key, Some(value.into())),
@@ -171,17 +179,17 @@ impl Partition {
             }
             Effect::FreeKey { key } => {
                 let key = Bytes::from(key);
-                self.lock(txn, &key, LockMode::Exclusive, None).await?;
+                self.lock(txn, &key, LockMode::Exclusive, None, lock_timeout).await?;
                 self.stage(txn, key, None)
             }
             Effect::PutKey { key, value } => {
                 let key = Bytes::from(key);
-                self.lock(txn, &key, LockMode::Exclusive, None).await?;
+                self.lock(txn, &key, LockMode::Exclusive, None, lock_timeout).await?;
                 self.stage(txn, key, Some(value.into()))
             }
             Effect::RequireKey { key, conflict } => {
                 let key = Bytes::from(key);
-                self.lock(txn, &key, LockMode::Shared, table_of(&conflict)).await?;
+                self.lock(txn, &key, LockMode::Shared, table_of(&conflict), lock_timeout).await?;
                 self.check_room()?;
                 match self.newest(txn, &key).await? {
                     Some(_) => {

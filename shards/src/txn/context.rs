@@ -120,6 +120,30 @@ impl CoreContext {
         self.log.get().expect("the log is set before requests are served")
     }
 
+    /// How long something is waited for, of which a session says how long it waits for locks.
+    pub(crate) fn patience(&self, lock_timeout: Option<Duration>) -> Duration {
+        lock_timeout.unwrap_or(Duration::MAX).min(self.options.lock_timeout)
+    }
+
+    /// Locks a key where nobody has to be waited for.
+    pub(crate) fn try_lock(
+        &self,
+        partition: PartitionId,
+        txn: TxnId,
+        key: &Bytes,
+        mode: LockMode,
+    ) -> bool {
+        let mut locks = self.locks.borrow_mut();
+        let Acquired::Queued(ticket) = locks.acquire(partition, txn, key, mode) else {
+            return true;
+        };
+        let mut granted = Vec::new();
+        locks.cancel(ticket, &mut granted);
+        drop(locks);
+        self.wake(granted);
+        false
+    }
+
     /// Locks a key until the transaction ends in the partition. `name` says in an error what was
     /// to be locked.
     pub(crate) async fn lock(
@@ -128,10 +152,11 @@ impl CoreContext {
         txn: TxnId,
         key: &Bytes,
         mode: LockMode,
+        lock_timeout: Option<Duration>,
         name: impl Fn() -> String,
     ) -> Result<(), SqlError> {
         let acquired = self.locks.borrow_mut().acquire(partition, txn, key, mode);
-        self.wait(acquired, name).await
+        self.wait(acquired, lock_timeout, name).await
     }
 
     /// As [`CoreContext::lock`], a range of keys.
@@ -141,20 +166,26 @@ impl CoreContext {
         txn: TxnId,
         range: &LockRange,
         mode: LockMode,
+        lock_timeout: Option<Duration>,
         name: impl Fn() -> String,
     ) -> Result<(), SqlError> {
         let acquired = self.locks.borrow_mut().acquire_range(partition, txn, range, mode);
-        self.wait(acquired, name).await
+        self.wait(acquired, lock_timeout, name).await
     }
 
-    async fn wait(&self, acquired: Acquired, name: impl Fn() -> String) -> Result<(), SqlError> {
+    async fn wait(
+        &self,
+        acquired: Acquired,
+        lock_timeout: Option<Duration>,
+        name: impl Fn() -> String,
+    ) -> Result<(), SqlError> {
         let Acquired::Queued(ticket) = acquired else { return Ok(()) };
         let since = time::now();
         let (woken, answer) = oneshot::channel();
         self.waiting.borrow_mut().insert(ticket, Waiting { woken, since });
         self.queued.notify_one();
         let _cancel = CancelWait { context: self, ticket };
-        match time::timeout(self.options.lock_timeout, answer).await {
+        match time::timeout(self.patience(lock_timeout), answer).await {
             Ok(Ok(Woken::Granted)) => Ok(()),
             Ok(Ok(Woken::Failed(error))) => Err(error),
             Ok(Err(_closed)) => Err(SqlError::internal("a request for a lock was forgotten")),
@@ -236,10 +267,9 @@ impl Drop for CancelWait<'_> {
 /// 55P03, saying who was in the way and for how long.
 pub(crate) fn timed_out(name: &str, blocker: Option<TxnId>, waited: Duration) -> SqlError {
     let blocker = blocker.map_or_else(|| "another one".to_owned(), |txn| txn.to_string());
-    SqlError::new(
-        SqlState::LOCK_NOT_AVAILABLE,
-        format!("canceling statement due to lock timeout on {name}"),
-    )
-    .detail(format!("Transaction {blocker} holds it; waited {} ms.", waited.as_millis()))
-    .hint("Retry the transaction, or raise the lock timeout.")
+    let message = "canceling statement due to lock timeout";
+    let waited = waited.as_millis();
+    SqlError::new(SqlState::LOCK_NOT_AVAILABLE, message)
+        .detail(format!("Transaction {blocker} holds {name}; waited {waited} ms."))
+        .hint("Retry the transaction, or raise lock_timeout.")
 }

@@ -63,8 +63,9 @@ impl Partition {
 
     fn exec_context(self: &Rc<Self>, fragment: &Fragment, txn: Option<TxnId>) -> Rc<ExecContext> {
         let memory = self.context.memory.child(self.context.options.statement_bytes_max);
-        let Fragment { snapshot, seen, isolation, .. } = *fragment;
-        let store = TxnStore { partition: self.clone(), snapshot, txn, seen, isolation };
+        let Fragment { snapshot, seen, isolation, lock_timeout, .. } = *fragment;
+        let partition = self.clone();
+        let store = TxnStore { partition, snapshot, txn, seen, isolation, lock_timeout };
         let parameters = fragment.parameters.clone();
         let context = ExecContext::new(parameters, fragment.now_micros, memory);
         Rc::new(ExecContext { rows: Some(Rc::new(store)), ..context })

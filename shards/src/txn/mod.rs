@@ -63,6 +63,7 @@ mod partition;
 mod parts;
 mod report;
 mod requests;
+mod row_locks;
 mod snapshots;
 mod state;
 mod store;

@@ -16,6 +16,7 @@ use runtime::{task, time};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A long change is applied in parts of so many writes, between which other tasks run.
 const APPLY_WRITES: usize = 64;
@@ -254,12 +255,13 @@ impl Partition {
         end: Option<&[u8]>,
         at: Timestamp,
         own: Option<TxnId>,
+        lock_timeout: Option<Duration>,
     ) -> Result<(), SqlError> {
         let since = time::now();
         loop {
             let blocker = self.states.borrow().pending_in(start, end, at, own);
             let Some(blocker) = blocker else { return Ok(()) };
-            let left = self.context.options.lock_timeout.saturating_sub(since.elapsed());
+            let left = self.context.patience(lock_timeout).saturating_sub(since.elapsed());
             let name = "the outcome of a transaction";
             if time::timeout(left, self.wait_ended(blocker)?).await.is_err() {
                 return Err(timed_out(name, Some(blocker), since.elapsed()));
@@ -305,6 +307,7 @@ impl Partition {
         key: &Bytes,
         mode: LockMode,
         table: Option<&str>,
+        lock_timeout: Option<Duration>,
     ) -> Result<(), SqlError> {
         let name = || {
             let shown: String = key.iter().skip(4).map(|byte| format!("{byte:02x}")).collect();
@@ -313,7 +316,7 @@ impl Partition {
                 None => format!("key {shown}"),
             }
         };
-        self.context.lock(self.id, txn, key, mode, name).await?;
+        self.context.lock(self.id, txn, key, mode, lock_timeout, name).await?;
         self.check_locked(txn)
     }
 
@@ -325,13 +328,14 @@ impl Partition {
         range: &KeyRange,
         mode: LockMode,
         table: &str,
+        lock_timeout: Option<Duration>,
     ) -> Result<Timestamp, SqlError> {
         let range = LockRange {
             start: Bytes::copy_from_slice(&range.start),
             end: range.end.as_deref().map(Bytes::copy_from_slice),
         };
         let name = || format!("a range of rows of \"{table}\"");
-        self.context.lock_range(self.id, txn, &range, mode, name).await?;
+        self.context.lock_range(self.id, txn, &range, mode, lock_timeout, name).await?;
         self.check_locked(txn)?;
         Ok(self.context.now())
     }

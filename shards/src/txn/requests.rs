@@ -10,6 +10,7 @@ use model::id::{LogIndex, Mark, PartitionId, TxnId};
 use model::time::Timestamp;
 use runtime::time;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What a command costs in the log besides its keys and values, in bytes.
 const COMMAND_BYTES: usize = 64;
@@ -57,10 +58,11 @@ impl Partition {
         txn: TxnId,
         effects: Vec<Effect>,
         mark: Option<Mark>,
+        lock_timeout: Option<Duration>,
     ) -> Result<(), SqlError> {
         let _entered = self.enter(txn, mark)?;
         for effect in effects {
-            self.stage_effect(txn, effect).await?;
+            self.stage_effect(txn, effect, lock_timeout).await?;
             runtime::task::yield_if_due().await;
         }
         Ok(())

@@ -13,6 +13,7 @@ use model::key::KeyRange;
 use model::schema::Table;
 use model::time::Timestamp;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A scan reads at most so many bytes at a time.
 const BATCH_BYTES: usize = 128 << 10;
@@ -25,6 +26,8 @@ pub(crate) struct TxnStore {
     /// Of its own writes only those before this are seen.
     pub(super) seen: Option<Mark>,
     pub(super) isolation: Isolation,
+    /// How long it waits for locks and outcomes; `None`: as long as the node allows.
+    pub(super) lock_timeout: Option<Duration>,
 }
 
 impl TxnStore {
@@ -68,6 +71,7 @@ impl RowStore for TxnStore {
             partition: self.partition.clone(),
             snapshot: self.snapshot,
             txn: self.txn,
+            lock_timeout: self.lock_timeout,
             locking: self.locking(purpose).map(|txn| (txn, purpose.clone())),
             reverse,
             scan: self.partition.tree.scan(range.clone(), self.snapshot, reverse),
@@ -88,7 +92,8 @@ impl RowStore for TxnStore {
                 Some(txn) => {
                     let key = Bytes::copy_from_slice(key);
                     let table = Some(&*purpose.table.name);
-                    self.partition.lock(txn, &key, mode(purpose), table).await?;
+                    let lock_timeout = self.lock_timeout;
+                    self.partition.lock(txn, &key, mode(purpose), table, lock_timeout).await?;
                     Timestamp::MAX
                 }
                 None => self.snapshot,
@@ -98,7 +103,7 @@ impl RowStore for TxnStore {
             {
                 return Ok(staged.map(stored));
             }
-            let row = self.partition.get(key, snapshot, self.txn).await?;
+            let row = self.partition.get(key, snapshot, self.txn, self.lock_timeout).await?;
             Ok(row.map(|row| stored(Bytes::copy_from_slice(&row.value))))
         })
     }
@@ -131,7 +136,8 @@ impl RowStore for TxnStore {
         Box::pin(async move {
             let txn = self.txn()?;
             let key = Bytes::copy_from_slice(key);
-            self.partition.lock(txn, &key, LockMode::Exclusive, Some(&table.name)).await?;
+            let (name, lock_timeout) = (Some(&*table.name), self.lock_timeout);
+            self.partition.lock(txn, &key, LockMode::Exclusive, name, lock_timeout).await?;
             Ok(self.partition.newest(txn, &key).await?.map(stored))
         })
     }
@@ -163,7 +169,8 @@ impl RowStore for TxnStore {
     ) -> LocalBoxFuture<'a, Result<(), SqlError>> {
         Box::pin(async move {
             let (txn, key) = (self.txn()?, Bytes::from(key));
-            self.partition.lock(txn, &key, LockMode::Exclusive, Some(&table.name)).await?;
+            let (name, lock_timeout) = (Some(&*table.name), self.lock_timeout);
+            self.partition.lock(txn, &key, LockMode::Exclusive, name, lock_timeout).await?;
             self.partition.stage(txn, key, value.map(|row| row.bytes().clone()))
         })
     }
@@ -209,6 +216,7 @@ struct Cursor {
     partition: Rc<Partition>,
     snapshot: Timestamp,
     txn: Option<TxnId>,
+    lock_timeout: Option<Duration>,
     /// Whose reads lock what they read, and what for.
     locking: Option<(TxnId, Purpose)>,
     reverse: bool,
@@ -232,12 +240,16 @@ impl RowCursor for Cursor {
                 if let Some((txn, purpose)) = &self.locking {
                     // What is committed in the range by now is what is there until the end.
                     let (mode, table) = (mode(purpose), &purpose.table.name);
-                    self.snapshot = self.partition.lock_range(*txn, &range, mode, table).await?;
+                    self.snapshot = self
+                        .partition
+                        .lock_range(*txn, &range, mode, table, self.lock_timeout)
+                        .await?;
                     self.scan =
                         self.partition.tree.scan(range.clone(), self.snapshot, self.reverse);
                 }
                 let (start, end) = (&range.start, range.end.as_deref());
-                self.partition.wait_for_pending(start, end, self.snapshot, self.txn).await?;
+                let (at, txn, lock_timeout) = (self.snapshot, self.txn, self.lock_timeout);
+                self.partition.wait_for_pending(start, end, at, txn, lock_timeout).await?;
             }
             if !self.more {
                 return Ok(false);

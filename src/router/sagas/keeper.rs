@@ -307,6 +307,7 @@ impl Router {
             now_micros: self.now_micros(),
             snapshot: None,
             isolation: Isolation::Serializable,
+            lock_timeout: None,
             identity: taken.identity,
             sequences: Rc::default(),
             presence: None,

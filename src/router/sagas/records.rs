@@ -349,6 +349,7 @@ impl Router {
             now_micros: self.now_micros(),
             snapshot: None,
             isolation: Isolation::ReadCommitted,
+            lock_timeout: None,
             identity: SessionIdentity::default(),
             sequences: Rc::default(),
             presence: None,

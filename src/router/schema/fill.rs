@@ -176,7 +176,10 @@ impl Router {
         let txn = transaction.id;
         let staged = gathered.effects.into_iter().map(|(partition, effects)| {
             transaction.touch(partition);
-            self.engine().call(partition, RequestBody::Stage { txn, effects, mark: None })
+            self.engine().call(
+                partition,
+                RequestBody::Stage { txn, effects, mark: None, lock_timeout: None },
+            )
         });
         let staged: Vec<_> = staged.collect();
         let staged: Result<Vec<_>, SqlError> = join_all(staged).await.into_iter().collect();

@@ -1,4 +1,5 @@
-//! A sort below a limit keeps only the first rows, and a projection below it that draws from
+//! A sort below a limit keeps only the first rows, what locks rows locks no more than are passed,
+//! and a projection below it that draws from
 //! sequences draws only for the rows that are passed.
 
 use super::{Logical, Rule, map_inputs};
@@ -25,6 +26,7 @@ impl Rule for LimitPushdown {
 
 /// The limit of a plan, or of what lies under its projection where that changes sequences.
 fn limited(mut input: Logical, limit: Option<Expression>, offset: Option<Expression>) -> Logical {
+    tell_locks(&mut input, &limit, &offset);
     if let Some(rows) = needed(limit.as_ref(), offset.as_ref()) {
         tell(&mut input, rows);
     }
@@ -33,6 +35,19 @@ fn limited(mut input: Logical, limit: Option<Expression>, offset: Option<Express
             limited(*input, limit, offset).project(expressions)
         }
         input => Logical::Limit { input: Box::new(input), limit, offset },
+    }
+}
+
+/// Tells what locks rows below how many are passed. How many it has to read for that, it does not
+/// know before it locks them.
+fn tell_locks(plan: &mut Logical, rows: &Option<Expression>, skipped: &Option<Expression>) {
+    match plan {
+        Logical::LockRows { limit, offset, .. } => {
+            limit.clone_from(rows);
+            offset.clone_from(skipped);
+        }
+        Logical::Project { input, .. } => tell_locks(input, rows, skipped),
+        _ => {}
     }
 }
 

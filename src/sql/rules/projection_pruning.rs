@@ -127,6 +127,16 @@ fn prune(plan: Logical, needed: &[bool]) -> Pruned {
             let Pruned { plan, kept } = prune(*input, needed);
             Pruned { plan: Logical::Limit { input: Box::new(plan), limit, offset }, kept }
         }
+        Logical::LockRows { input, mut locks, ordered, limit, offset } => {
+            let mut read = needed.to_vec();
+            locks.iter().flat_map(|lock| &lock.key).for_each(|&column| read[column] = true);
+            let Pruned { plan, kept } = prune(*input, &read);
+            let map = Pruned { plan: Logical::one_row(), kept };
+            let keys = locks.iter_mut().flat_map(|lock| &mut lock.key);
+            keys.for_each(|column| *column = map.position(*column));
+            let input = Box::new(plan);
+            Pruned { plan: Logical::LockRows { input, locks, ordered, limit, offset }, ..map }
+        }
         Logical::Append { inputs } => {
             let mut needed = needed.to_vec();
             // One column at least carries the rows, the same of all inputs.
