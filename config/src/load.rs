@@ -80,6 +80,10 @@ pub struct Config {
     pub connections_max: u32,
     /// How long a statement waits for a row lock.
     pub lock_timeout: Duration,
+    /// How long versions of rows stay readable after they were replaced.
+    pub retention: Duration,
+    /// How long a transaction's snapshot keeps the versions that it sees.
+    pub snapshot_age_max: Duration,
     /// How long open statements may go on after SIGTERM.
     pub drain_timeout: Duration,
     /// Length of one segment of the write-ahead log.
@@ -184,6 +188,12 @@ impl Config {
             lock_timeout: values
                 .take(Setting::LockTimeout, |text| duration(text, Duration::from_millis(1)))
                 .unwrap_or(Duration::from_secs(10)),
+            retention: values
+                .take(Setting::Retention, |text| duration(text, Duration::from_secs(1)))
+                .unwrap_or(Duration::from_secs(60)),
+            snapshot_age_max: values
+                .take(Setting::SnapshotAgeMax, |text| duration(text, Duration::from_secs(1)))
+                .unwrap_or(Duration::from_secs(3600)),
             drain_timeout: values
                 .take(Setting::DrainTimeout, |text| duration(text, Duration::ZERO))
                 .unwrap_or(Duration::from_secs(10)),
@@ -262,6 +272,8 @@ impl Config {
             }
             Setting::ConnectionsMax => self.connections_max.to_string(),
             Setting::LockTimeout => format_duration(self.lock_timeout),
+            Setting::Retention => format_duration(self.retention),
+            Setting::SnapshotAgeMax => format_duration(self.snapshot_age_max),
             Setting::DrainTimeout => format_duration(self.drain_timeout),
             Setting::WalSegmentSize => self.wal_segment_size.to_string(),
         }

@@ -44,6 +44,10 @@ pub enum Setting {
     ConnectionsMax,
     /// How long a statement waits for a row lock.
     LockTimeout,
+    /// `retention`
+    Retention,
+    /// `snapshot-age-max`
+    SnapshotAgeMax,
     /// How long open work may take after SIGTERM.
     DrainTimeout,
     /// Length of one segment of the write-ahead log.
@@ -64,7 +68,7 @@ pub struct Description {
 }
 
 /// Every setting, in the order of the enum.
-pub const SETTINGS: [Description; 22] = [
+pub const SETTINGS: [Description; 24] = [
     Description {
         setting: Setting::DataDir,
         name: "data-dir",
@@ -184,6 +188,18 @@ pub const SETTINGS: [Description; 22] = [
         name: "lock-timeout",
         default: "10s",
         help: "How long a statement waits for a row lock at most, before it fails with 55P03 (1ms to 1h)",
+    },
+    Description {
+        setting: Setting::Retention,
+        name: "retention",
+        default: "1m",
+        help: "How long versions of rows stay readable after they were replaced (1s to 1h)",
+    },
+    Description {
+        setting: Setting::SnapshotAgeMax,
+        name: "snapshot-age-max",
+        default: "1h",
+        help: "How long a transaction's snapshot keeps the versions that it sees; its reads fail with 72000 later (1s to 1h)",
     },
     Description {
         setting: Setting::DrainTimeout,

@@ -100,7 +100,10 @@ fn value_name(setting: Setting) -> &'static str {
         Setting::TlsMinimumVersion => "VERSION",
         Setting::Memory | Setting::WalSegmentSize => "SIZE",
         Setting::LogLevel => "LEVEL",
-        Setting::LockTimeout | Setting::DrainTimeout => "DURATION",
+        Setting::LockTimeout
+        | Setting::Retention
+        | Setting::SnapshotAgeMax
+        | Setting::DrainTimeout => "DURATION",
         Setting::Authentication => "RULES",
         Setting::Cores
         | Setting::Partitions

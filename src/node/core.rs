@@ -193,6 +193,8 @@ async fn open_engine(
         wal_live_bytes_max: options.wal_segment_bytes.saturating_mul(LIVE_SEGMENTS),
         part_bytes: options.part_bytes,
         lock_timeout: options.lock_timeout,
+        retention: options.retention,
+        snapshot_age_max: options.snapshot_age_max,
         ..EngineOptions::new(data_dir, options.node, core, placement.clone())
     };
     let mesh = assembly.engines.clone().join(core.0).await;

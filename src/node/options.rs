@@ -35,6 +35,10 @@ pub struct NodeOptions {
     pub connections_max: u32,
     /// How long a statement waits for a row lock.
     pub lock_timeout: Duration,
+    /// How long versions of rows stay readable after they were replaced.
+    pub retention: Duration,
+    /// How long a transaction's snapshot keeps the versions that it sees.
+    pub snapshot_age_max: Duration,
     /// How long open statements and transactions may go on once the node drains.
     pub drain_timeout: Duration,
     /// Size of a log segment, in bytes; a multiple of 4096.
@@ -69,6 +73,8 @@ impl NodeOptions {
             memory_bytes: config.memory.as_u64(),
             connections_max: config.connections_max,
             lock_timeout: config.lock_timeout,
+            retention: config.retention,
+            snapshot_age_max: config.snapshot_age_max,
             drain_timeout: config.drain_timeout,
             wal_segment_bytes: config.wal_segment_size.as_u64(),
             part_bytes: EngineOptions::PART_BYTES,

@@ -79,6 +79,8 @@ impl<'a> Machine<'a> {
             memory_bytes: pick(&MEMORY_BYTES),
             connections_max: 64,
             lock_timeout: Duration::from_secs(1 + random::below(4)),
+            retention: Duration::from_secs(1 + random::below(60)),
+            snapshot_age_max: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(5),
             wal_segment_bytes: pick(&SEGMENT_BYTES),
             part_bytes: pick(&PART_BYTES) as usize,

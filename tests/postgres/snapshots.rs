@@ -75,3 +75,24 @@ fn a_cursor_shows_the_moment_of_its_declaration() {
     assert_eq!(reader.query("MOVE ALL FROM c"), "");
     assert_eq!(reader.query("COMMIT"), "");
 }
+
+#[test]
+fn a_snapshot_that_is_too_old_is_not_read() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let flags = ["--cores", "2", "--retention", "1s", "--snapshot-age-max", "2s"];
+    let server = start(&data.path().join("data"), &flags);
+    let (mut reader, mut writer) = (Speaker::connect(&server), Speaker::connect(&server));
+    writer.query("CREATE TABLE a (id int PRIMARY KEY, v int)");
+    writer.query("INSERT INTO a SELECT i, i FROM generate_series(1, 5000) AS i");
+    assert_eq!(reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ"), "");
+    assert_eq!(reader.query("SELECT count(*) FROM a"), "5000;");
+    assert_eq!(reader.query("DECLARE c CURSOR FOR SELECT id FROM a ORDER BY id"), "");
+    assert_eq!(reader.query("FETCH c"), "1;");
+    writer.query("UPDATE a SET v = 0");
+    sleep(Duration::from_secs(4));
+    assert_eq!(reader.query("SAVEPOINT s; SELECT sum(v) FROM a"), "72000;");
+    // Not silently without rows whose versions are gone, either.
+    assert_eq!(reader.query("ROLLBACK TO s; MOVE ALL FROM c"), "72000;");
+    assert_eq!(reader.query("ROLLBACK"), "");
+    assert_eq!(reader.query("SELECT sum(v) FROM a"), "0;");
+}

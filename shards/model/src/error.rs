@@ -219,6 +219,8 @@ states! {
     IDLE_SESSION_TIMEOUT = b"57P05";
     /// io_error
     IO_ERROR = b"58030";
+    /// snapshot_too_old
+    SNAPSHOT_TOO_OLD = b"72000";
     /// internal_error
     INTERNAL_ERROR = b"XX000";
     /// data_corrupted

@@ -29,7 +29,7 @@ pub(super) async fn housekeeping(engine: Weak<Inner>) {
 /// Versions that nobody can see any more may go.
 fn collect(inner: &Inner) {
     let context = &inner.parts.context;
-    let before = context.snapshots.collect_before(context.now(), inner.options.retention);
+    let before = context.collect_before();
     for partition in inner.parts.partitions.values() {
         partition.tree.set_collect_before(before);
     }

@@ -36,6 +36,8 @@ pub struct EngineOptions {
     pub resolve_delay: Duration,
     /// Versions stay readable for so long after they were replaced.
     pub retention: Duration,
+    /// A snapshot in use keeps the versions that it sees for so long.
+    pub snapshot_age_max: Duration,
     /// Requests of other cores that may run here at once; more are refused.
     pub remote_requests_max: usize,
 }
@@ -65,6 +67,7 @@ impl EngineOptions {
             idle_transaction_timeout: Duration::from_secs(3600),
             resolve_delay: Duration::from_secs(5),
             retention: Duration::from_secs(60),
+            snapshot_age_max: Duration::from_secs(3600),
             remote_requests_max: 4096,
         }
     }

@@ -63,6 +63,8 @@ impl Parts {
         let statements = (memory / 100 * STATEMENTS_PERCENT) as u64;
         let txn_options = TxnOptions {
             lock_timeout: options.lock_timeout,
+            retention: options.retention,
+            snapshot_age_max: options.snapshot_age_max,
             staged_bytes_max: memory / 100 * STAGED_PERCENT,
             part_bytes: options.part_bytes.min(options.wal_segment_bytes as usize / PARTS_MIN),
             statement_bytes_max: statements,

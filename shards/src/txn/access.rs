@@ -1,6 +1,6 @@
 //! Reading and staging single keys for a transaction.
 
-use super::context::CoreContext;
+use super::context::{CoreContext, TxnOptions};
 use super::locks::LockMode;
 use super::partition::{Partition, dispose_marks, storage_error};
 use super::snapshots::SnapshotGuard;
@@ -207,17 +207,29 @@ impl CoreContext {
     /// Begins to read at a snapshot in any partition of the core, or keeps it for later.
     pub(crate) fn enter_snapshot(&self, at: Timestamp) -> Result<SnapshotGuard, SqlError> {
         self.follow(at);
-        self.snapshots.enter(at).ok_or_else(snapshot_too_old)
+        self.snapshots.enter(at).ok_or_else(|| self.snapshot_too_old())
+    }
+
+    /// Whether a snapshot can still be read.
+    pub(super) fn check_snapshot(&self, at: Timestamp) -> Result<(), SqlError> {
+        match self.snapshots.allows(at) {
+            true => Ok(()),
+            false => Err(self.snapshot_too_old()),
+        }
+    }
+
+    /// 72000: a snapshot whose versions may be gone.
+    fn snapshot_too_old(&self) -> SqlError {
+        let TxnOptions { retention, snapshot_age_max, .. } = &self.options;
+        SqlError::new(SqlState::SNAPSHOT_TOO_OLD, "snapshot too old")
+            .detail(format!(
+                "Versions of rows are kept for {retention:?} after they were replaced (retention), \
+                 and for a snapshot in use for {snapshot_age_max:?} (snapshot-age-max)."
+            ))
+            .hint("Run the transaction again, or have the node keep versions for longer.")
     }
 }
 
 fn table_of(conflict: &KeyConflict) -> Option<&str> {
     conflict.error.fields().table.as_deref()
-}
-
-/// A snapshot whose versions may be gone.
-fn snapshot_too_old() -> SqlError {
-    SqlError::new(SqlState::SERIALIZATION_FAILURE, "the snapshot is too old to be read")
-        .detail("Row versions that it sees may have been collected.")
-        .hint("Retry the transaction; reads may take no longer than the retention time to begin.")
 }

@@ -22,6 +22,10 @@ use std::time::Duration;
 pub(crate) struct TxnOptions {
     /// How long a lock or another transaction's outcome is waited for.
     pub(crate) lock_timeout: Duration,
+    /// Versions stay readable for so long after they were replaced.
+    pub(crate) retention: Duration,
+    /// A snapshot in use keeps the versions that it sees for so long.
+    pub(crate) snapshot_age_max: Duration,
     /// Bytes that all transactions of the core may have staged and locked.
     pub(crate) staged_bytes_max: usize,
     /// A transaction that has staged more than this in a partition goes through the log in parts
@@ -92,6 +96,12 @@ impl CoreContext {
             deadlocks: Cell::new(0),
             lock_timeouts: Cell::new(0),
         }
+    }
+
+    /// Moves on to what may be collected now.
+    pub(crate) fn collect_before(&self) -> Timestamp {
+        let TxnOptions { retention, snapshot_age_max, .. } = self.options;
+        self.snapshots.collect_before(self.now(), retention, snapshot_age_max)
     }
 
     /// A fresh timestamp.

@@ -9,19 +9,25 @@ use model::command::{Fragment, Isolation, Modified};
 use model::error::SqlError;
 use model::id::TxnId;
 use model::plan::Plan;
+use model::time::Timestamp;
 use runtime::time;
 use std::rc::Rc;
 
 /// A fragment that reads, in progress. Dropping it ends it.
 pub(crate) struct FragmentRead {
     operator: Box<dyn Operator>,
+    partition: Rc<Partition>,
+    at: Timestamp,
     _snapshot: SnapshotGuard,
 }
 
 impl FragmentRead {
     /// The next batch; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Batch>, SqlError> {
-        self.operator.next().await
+        let batch = self.operator.next().await?;
+        // Versions may have been collected while it was read.
+        self.partition.context.check_snapshot(self.at)?;
+        Ok(batch)
     }
 }
 
@@ -41,7 +47,8 @@ impl Partition {
         }
         let context = self.exec_context(fragment, fragment.txn);
         let operator = exec::open(&fragment.plan, &context)?;
-        Ok(FragmentRead { operator, _snapshot: snapshot })
+        let (partition, at) = (self.clone(), fragment.snapshot);
+        Ok(FragmentRead { operator, partition, at, _snapshot: snapshot })
     }
 
     /// Runs a fragment that changes rows, staging the changes in `txn`.

@@ -37,11 +37,19 @@ impl Snapshots {
     }
 
     /// Moves on to what may be collected now: everything that was replaced `retention` ago and
-    /// that no snapshot in use sees.
-    pub(crate) fn collect_before(&self, now: Timestamp, retention: Duration) -> Timestamp {
-        let retention = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
+    /// that no snapshot in use sees which is not older than `age_max`.
+    pub(crate) fn collect_before(
+        &self,
+        now: Timestamp,
+        retention: Duration,
+        age_max: Duration,
+    ) -> Timestamp {
+        let ago = |age: Duration| {
+            let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+            Timestamp(now.0.saturating_sub(age))
+        };
         let oldest = self.in_use.borrow().keys().next().copied().unwrap_or(Timestamp::MAX);
-        let before = Timestamp(now.0.saturating_sub(retention)).min(oldest);
+        let before = ago(retention).min(oldest.max(ago(age_max)));
         self.collected.set(self.collected.get().max(before));
         self.collected.get()
     }
@@ -67,12 +75,24 @@ mod tests {
     fn a_snapshot_in_use_keeps_its_versions() {
         let snapshots = Rc::new(Snapshots::default());
         let second = Duration::from_secs(1);
+        let collect = |now, age_max| snapshots.collect_before(Timestamp(now), second, age_max);
         let guard = snapshots.enter(Timestamp(5)).unwrap();
-        assert_eq!(snapshots.collect_before(Timestamp(9_000_000_000), second), Timestamp(5));
+        assert_eq!(collect(9_000_000_000, second * 60), Timestamp(5));
         assert!(snapshots.enter(Timestamp(4)).is_none());
         drop(guard);
-        let before = snapshots.collect_before(Timestamp(9_000_000_000), second);
-        assert_eq!(before, Timestamp(8_000_000_000));
+        assert_eq!(collect(9_000_000_000, second * 60), Timestamp(8_000_000_000));
         assert!(!snapshots.allows(Timestamp(7_000_000_000)));
+    }
+
+    #[test]
+    fn a_snapshot_keeps_them_for_so_long() {
+        let snapshots = Rc::new(Snapshots::default());
+        let second = Duration::from_secs(1);
+        let _guard = snapshots.enter(Timestamp(5_000_000_000)).unwrap();
+        let collect = |now| snapshots.collect_before(Timestamp(now), second, second * 4);
+        assert_eq!(collect(9_000_000_000), Timestamp(5_000_000_000));
+        assert!(snapshots.allows(Timestamp(5_000_000_000)));
+        assert_eq!(collect(9_000_000_001), Timestamp(5_000_000_001));
+        assert!(!snapshots.allows(Timestamp(5_000_000_000)), "in use or not");
     }
 }
