@@ -26,7 +26,8 @@ const BALANCE: i64 = 1_000;
 const CLIENTS: u64 = 32;
 const READERS: u64 = 4;
 /// The levels that the clients' transfers run at, in turn.
-const LEVELS: [Isolation; 1] = [Isolation::ReadCommitted];
+const LEVELS: [Isolation; 3] =
+    [Isolation::ReadCommitted, Isolation::RepeatableRead, Isolation::Serializable];
 /// How long the server lives between two kills.
 const LIFE_MS: std::ops::Range<u64> = 1_000..2_500;
 /// Longest pause between two statements of a long reader.

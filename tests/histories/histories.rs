@@ -172,6 +172,26 @@ fn registers_at_read_committed_are_read_committed() {
     holds(Kind::RwRegister, Isolation::ReadCommitted, "read-committed");
 }
 
+#[test]
+fn lists_at_repeatable_read_are_snapshot_isolated() {
+    holds(Kind::ListAppend, Isolation::RepeatableRead, "snapshot-isolation");
+}
+
+#[test]
+fn registers_at_repeatable_read_are_snapshot_isolated() {
+    holds(Kind::RwRegister, Isolation::RepeatableRead, "snapshot-isolation");
+}
+
+#[test]
+fn lists_at_serializable_are_strict_serializable() {
+    holds(Kind::ListAppend, Isolation::Serializable, "strict-serializable");
+}
+
+#[test]
+fn registers_at_serializable_are_strict_serializable() {
+    holds(Kind::RwRegister, Isolation::Serializable, "strict-serializable");
+}
+
 /// The workload has teeth: what READ COMMITTED allows happens, and is found.
 #[test]
 fn lists_at_read_committed_are_not_serializable() {

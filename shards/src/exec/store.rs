@@ -86,6 +86,17 @@ pub trait RowStore {
         key: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>>;
 
+    /// As the check of [`RowStore::lock_seen`], of a key that is locked and is to be written; `None`
+    /// where no snapshot is kept.
+    fn check_seen<'a>(
+        &'a self,
+        table: &'a Table,
+        key: &'a [u8],
+    ) -> Option<LocalBoxFuture<'a, Result<(), SqlError>>> {
+        let _no_snapshot = (table, key);
+        None
+    }
+
     /// Stages a write of a key that the transaction has locked; `None` deletes. 53200 where
     /// transactions may not stage more.
     fn stage(&self, key: Vec<u8>, value: Option<StoredRow>) -> Result<(), SqlError>;

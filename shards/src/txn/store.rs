@@ -149,10 +149,23 @@ impl RowStore for TxnStore {
     ) -> LocalBoxFuture<'a, Result<Option<StoredRow>, SqlError>> {
         Box::pin(async move {
             let newest = self.lock(table, key).await?;
-            if self.isolation == Isolation::RepeatableRead {
-                self.partition.check_unchanged(self.txn()?, table, key, self.snapshot).await?;
+            if let Some(check) = self.check_seen(table, key) {
+                check.await?;
             }
             Ok(newest)
+        })
+    }
+
+    fn check_seen<'a>(
+        &'a self,
+        table: &'a Table,
+        key: &'a [u8],
+    ) -> Option<LocalBoxFuture<'a, Result<(), SqlError>>> {
+        (self.isolation == Isolation::RepeatableRead).then(|| {
+            let check = async move {
+                self.partition.check_unchanged(self.txn()?, table, key, self.snapshot).await
+            };
+            Box::pin(check) as LocalBoxFuture<'a, _>
         })
     }
 

@@ -22,6 +22,10 @@ pub(super) async fn insert(
     writer.check(&rows)?;
     for row in rows {
         let existing = writer.lock_row(&row).await?;
+        // A key that is taken is taken, whether the snapshot shows by whom or not.
+        if existing.is_none() || *on_conflict != OnConflict::Fail {
+            writer.check_seen(&row).await?;
+        }
         let updates = matches!(on_conflict, OnConflict::DoUpdate { .. });
         let first_time = !updates || writer.touch(&row)?;
         match (existing, on_conflict) {

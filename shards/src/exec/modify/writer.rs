@@ -95,6 +95,14 @@ impl Writer {
         self.store.lock(&self.table, &keys::row_key(&self.table, row)).await
     }
 
+    /// 40001 where the transaction has a snapshot, and what is at the row's key is younger.
+    pub(super) async fn check_seen(&self, row: &[Value]) -> Result<(), SqlError> {
+        match self.store.check_seen(&self.table, &keys::row_key(&self.table, row)) {
+            Some(check) => check.await,
+            None => Ok(()),
+        }
+    }
+
     /// The first unique index of this partition whose key another row has.
     pub(super) async fn conflicting_index(&self, row: &[Value]) -> Result<Option<usize>, SqlError> {
         for (at, index) in self.table.indexes.iter().enumerate() {
