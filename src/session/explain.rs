@@ -13,11 +13,19 @@ use model::value::Value;
 use runtime::time;
 use shards::exec::explain::render;
 
-/// Sends the plan of `inner`, run first where `analyze` asks for it. Returns the lines sent.
+/// What is explained.
+pub(super) struct Run<'a> {
+    pub(super) inner: &'a Planned,
+    /// Whether it is run first.
+    pub(super) analyze: bool,
+    /// How its transaction commits, where the client has said something of it.
+    pub(super) commit: Option<String>,
+}
+
+/// Sends the plan of a statement. Returns the lines sent.
 pub(super) async fn run(
     router: &Router,
-    inner: &Planned,
-    analyze: bool,
+    Run { inner, analyze, commit }: Run<'_>,
     statement: Statement<'_>,
     transaction: Option<&mut Transaction>,
     client: &mut dyn Client,
@@ -34,6 +42,7 @@ pub(super) async fn run(
         lines.push(format!("Rows: {rows}"));
         lines.push(format!("Execution Time: {milliseconds:.3} ms"));
     }
+    lines.extend(commit);
     let count = lines.len() as u64;
     let rows: Vec<Vec<Value>> =
         lines.into_iter().map(|line| vec![Value::text(line.as_str())]).collect();

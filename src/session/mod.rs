@@ -48,6 +48,7 @@ pub mod admission;
 mod ahead;
 mod backends;
 mod block;
+mod committing;
 mod copy;
 mod cursors;
 mod execute;
@@ -297,6 +298,8 @@ struct Open {
     settings_before: Option<Settings>,
     /// The settings without what `SET LOCAL` changed; `None` while it has changed nothing.
     settings_after: Option<Settings>,
+    /// Its client has said how it is to commit, and is told how it does.
+    tells_commit: bool,
     /// A statement has read or written in it.
     worked: bool,
     /// How it is kept from others, from its first statement on.

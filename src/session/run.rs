@@ -248,11 +248,13 @@ impl Session {
             Decision::Begin => {
                 self.begin(Standing::Open);
                 self.set_modes(&planned, client)?;
+                self.note_commit_mode(&planned);
                 return Ok(Done::tagged("BEGIN"));
             }
             Decision::Continue => {
                 self.standing = Standing::Open;
                 self.set_modes(&planned, client)?;
+                self.note_commit_mode(&planned);
                 return Ok(Done::tagged("BEGIN"));
             }
             Decision::Leave => {
@@ -288,7 +290,11 @@ impl Session {
                     self.rollback_open(Standing::Idle).await;
                     return Err(error);
                 }
+                let way = self.way_of_commit();
                 self.commit_open().await?;
+                if let Some(way) = way {
+                    self.tell(Weight::Notice, way.to_notice(), client);
+                }
                 return Ok(Done::tagged("COMMIT"));
             }
             Decision::Rollback(warning) => {
@@ -518,6 +524,7 @@ impl Session {
         client: &mut dyn Client,
     ) -> Result<u64, SqlError> {
         let host = self.host.clone();
+        let commit = self.explained_commit();
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
         let isolation = self.isolation();
@@ -547,7 +554,8 @@ impl Session {
                 self.copy_out(copy, backends, client).await
             }
             PlannedKind::Explain { inner, analyze } => {
-                explain::run(&host.router, inner, *analyze, statement, transaction, client).await
+                let run = explain::Run { inner, analyze: *analyze, commit };
+                explain::run(&host.router, run, statement, transaction, client).await
             }
             _ => match self.ahead.current.take() {
                 // Sent out before its turn, and the plan is still the one it was sent with.
@@ -590,6 +598,7 @@ impl Session {
             began_micros,
             settings_before: None,
             settings_after: None,
+            tells_commit: false,
             worked: false,
             kept: None,
             savepoints: Vec::new(),

@@ -54,7 +54,7 @@ const fn row(name: &'static str, default: &'static str, takes: Takes, help: &'st
 }
 
 /// In the order of `SHOW ALL`.
-const ROWS: [Row; 34] = [
+const ROWS: [Row; 35] = [
     row("application_name", "", Takes::Text, "What the client calls itself."),
     row("bytea_output", "hex", Takes::Only(&["hex"]), "Format of bytea in text."),
     row(
@@ -168,6 +168,12 @@ const ROWS: [Row; 34] = [
         "Zone in which timestamps with time zone are shown.",
     ),
     row(
+        COMMIT,
+        "auto",
+        Takes::OneOf(&["auto", "two_phase"]),
+        "How the current transaction commits; on one node both are two-phase commit.",
+    ),
+    row(
         "transaction_deferrable",
         "off",
         Takes::Bool,
@@ -202,6 +208,9 @@ const REPORTED: [&str; 9] = [
     "standard_conforming_strings",
     "TimeZone",
 ];
+
+/// The setting that `BEGIN ... WITH (commit = ...)` gives to its transaction.
+pub(super) const COMMIT: &str = "transaction_commit";
 
 /// Names that mean another one.
 const ALIASES: [(&str, &str); 4] = [

@@ -1,13 +1,16 @@
 //! The modes of transactions, as the settings that they are.
 
+use super::saga::SagaPlan;
 use super::statement::{PlannedKind, SetStatement};
-use model::error::SqlError;
+use model::error::{SqlError, SqlState};
 
 /// A parsed `BEGIN` or `SET TRANSACTION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransactionStatement {
     /// `BEGIN`
     Begin(Vec<Mode>),
+    /// `BEGIN ... WITH (commit = 'saga')`, which is `BEGIN SAGA`. The modes before it make no sense.
+    BeginSaga(Vec<Mode>),
     /// `SET TRANSACTION`
     Set(Vec<Mode>),
     /// `SET SESSION CHARACTERISTICS AS TRANSACTION`
@@ -23,6 +26,17 @@ pub enum Mode {
     ReadOnly(bool),
     /// `[NOT] DEFERRABLE`
     Deferrable(bool),
+    /// `WITH (commit = ...)`
+    Commit(Commit),
+}
+
+/// How a transaction over several partitions commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// In two phases, as long as every participant can be reached: on one node, always.
+    Auto,
+    /// In two phases.
+    TwoPhase,
 }
 
 /// The levels of isolation.
@@ -53,6 +67,8 @@ impl Mode {
                 ("transaction_isolation", level)
             }
             Mode::ReadOnly(only) => ("transaction_read_only", on(only)),
+            Mode::Commit(Commit::Auto) => ("transaction_commit", "auto"),
+            Mode::Commit(Commit::TwoPhase) => ("transaction_commit", "two_phase"),
             Mode::Deferrable(deferrable) => ("transaction_deferrable", on(deferrable)),
         };
         Ok(SetStatement { name: format!("{prefix}{name}"), value: Some(value.to_owned()), local })
@@ -66,6 +82,15 @@ pub(super) fn bind(statement: &TransactionStatement) -> Result<PlannedKind, SqlE
     };
     Ok(match statement {
         TransactionStatement::Begin(modes) => PlannedKind::Begin(settings(modes, "", true)?),
+        TransactionStatement::BeginSaga(modes) if modes.is_empty() => {
+            PlannedKind::Saga(SagaPlan::Begin(None))
+        }
+        TransactionStatement::BeginSaga(_) => {
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                "a saga has no transaction modes: each of its steps is a transaction",
+            ));
+        }
         TransactionStatement::Set(modes) => PlannedKind::SetTransaction(settings(modes, "", true)?),
         TransactionStatement::SetSession(modes) => {
             PlannedKind::SetTransaction(settings(modes, "default_", false)?)

@@ -9,6 +9,7 @@ use std::path::Path;
 mod blocks;
 mod limits;
 mod lives;
+mod sagas;
 
 /// Starts a node with so many cores on free ports.
 fn start(directory: &Path, cores: u16) -> Running {

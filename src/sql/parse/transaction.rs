@@ -1,20 +1,21 @@
-//! The grammar of `BEGIN`, `START TRANSACTION` and `SET TRANSACTION`, with PostgreSQL's modes.
+//! The grammar of `BEGIN`, `START TRANSACTION` and `SET TRANSACTION`, with PostgreSQL's modes, and
+//! `WITH (commit = 'auto' | 'two_phase' | 'saga')` behind them.
 
-use super::words::{Parsed, accept, at};
-use crate::sql::transaction::{Isolation, Mode, TransactionStatement};
+use super::words::{Parsed, accept, at, expect, word_at};
+use crate::sql::transaction::{Commit, Isolation, Mode, TransactionStatement};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 /// One of them; `None`, and nothing read, where the statement is another.
 pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<TransactionStatement>> {
     if accept(parser, &["start", "transaction"]) {
-        return modes(parser).map(|modes| Some(TransactionStatement::Begin(modes)));
+        return begin(parser).map(Some);
     }
     if accept(parser, &["begin"]) {
         if !accept(parser, &["transaction"]) {
             accept(parser, &["work"]);
         }
-        return modes(parser).map(|modes| Some(TransactionStatement::Begin(modes)));
+        return begin(parser).map(Some);
     }
     let session = ["set", "session", "characteristics", "as", "transaction"];
     if accept(parser, &session) {
@@ -28,6 +29,33 @@ pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<TransactionSta
         return some_modes(parser).map(|modes| Some(TransactionStatement::Set(modes)));
     }
     Ok(None)
+}
+
+/// What stands behind `BEGIN`.
+fn begin(parser: &mut Parser<'_>) -> Parsed<TransactionStatement> {
+    let mut modes = modes(parser)?;
+    if !accept(parser, &["with"]) {
+        return Ok(TransactionStatement::Begin(modes));
+    }
+    parser.expect_token(&Token::LParen)?;
+    expect(parser, &["commit"])?;
+    parser.expect_token(&Token::Eq)?;
+    let next = parser.peek_token();
+    let choice = match &next.token {
+        Token::SingleQuotedString(text) => text.to_lowercase(),
+        _ => word_at(parser, 0).unwrap_or_default(),
+    };
+    let commit = match choice.as_str() {
+        "auto" => Some(Commit::Auto),
+        "two_phase" => Some(Commit::TwoPhase),
+        "saga" => None,
+        _ => return parser.expected("'auto', 'two_phase' or 'saga'", next),
+    };
+    parser.next_token();
+    parser.expect_token(&Token::RParen)?;
+    let Some(commit) = commit else { return Ok(TransactionStatement::BeginSaga(modes)) };
+    modes.push(Mode::Commit(commit));
+    Ok(TransactionStatement::Begin(modes))
 }
 
 fn some_modes(parser: &mut Parser<'_>) -> Parsed<Vec<Mode>> {
