@@ -1,6 +1,6 @@
 //! `phantom.transactions`: what is open, what commits, and who waits for whom, on all cores.
 
-use crate::speaker::Speaker;
+use crate::speaker::{Message, Speaker};
 use crate::start;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,5 +139,76 @@ fn commits_are_seen_on_their_way() {
         });
         println!("states that were seen: {seen:?}");
         until(&mut watcher, "SELECT count(*) FROM phantom.transactions", "0;");
+    });
+}
+
+/// The error that a statement ends with.
+fn error_of(speaker: &mut Speaker, text: &str) -> Message {
+    speaker.send('Q', format!("{text}\0").as_bytes());
+    let answer = speaker.answer();
+    let error = answer.iter().find(|message| message.kind == 'E');
+    error.unwrap_or_else(|| panic!("{text}: {answer:?}")).clone()
+}
+
+#[test]
+fn errors_name_the_key_the_other_transaction_and_the_wait() {
+    with_rows(|server| {
+        let (mut holder, mut waiter) = (Speaker::connect(server), Speaker::connect(server));
+        holder.query("CREATE TABLE named (id int PRIMARY KEY, name text UNIQUE)");
+        holder.query("CREATE TABLE child (id int PRIMARY KEY, held int REFERENCES held)");
+        let held_by = process(&mut holder);
+        let change =
+            "BEGIN; UPDATE held SET v = 1 WHERE id = 7; INSERT INTO named VALUES (1, 'it')";
+        assert_eq!(holder.query(change), "");
+        assert_eq!(holder.query("DELETE FROM held WHERE id = 9"), "");
+        let id = format!("SELECT id FROM phantom.transactions WHERE pid = {held_by}");
+        let id = waiter.query(&id).trim_end_matches(';').to_owned();
+        waiter.query("SET lock_timeout = '100ms'");
+        let of = |waiter: &mut Speaker, text: &str, table: &str, constraint: Option<&str>| {
+            let error = error_of(waiter, text);
+            let field = |kind| error.field(kind);
+            assert_eq!(field('C').as_deref(), Some("55P03"), "{text}");
+            assert_eq!(
+                (field('s').as_deref(), field('t').as_deref()),
+                (Some("public"), Some(table))
+            );
+            assert_eq!(field('n').as_deref(), constraint, "{text}");
+            let detail = field('D').unwrap_or_default();
+            let way = format!("Transaction {id} is in the way of a lock on ");
+            detail.strip_prefix(&way).unwrap_or_else(|| panic!("{text}: {detail}")).to_owned()
+        };
+        let row = of(&mut waiter, "UPDATE held SET v = 2 WHERE id = 7", "held", None);
+        let waited = row.strip_prefix("table \"held\", key (id) = (7); waited ");
+        let waited = waited.and_then(|waited| waited.strip_suffix(" ms.")).expect(&row);
+        assert!(waited.parse::<u32>().is_ok_and(|waited| waited >= 100), "{row}");
+        let now = "SELECT v FROM held WHERE id = 7 FOR UPDATE NOWAIT";
+        assert_eq!(of(&mut waiter, now, "held", None), "table \"held\", key (id) = (7).");
+        let insert = "INSERT INTO named VALUES (2, 'it')";
+        let key = of(&mut waiter, insert, "named", Some("named_name_key"));
+        let expected =
+            "constraint \"named_name_key\" of table \"named\", key (name) = (it); waited";
+        assert!(key.starts_with(expected), "{key}");
+        let insert = "INSERT INTO child VALUES (1, 9)";
+        let key = of(&mut waiter, insert, "child", Some("child_held_fkey"));
+        let expected =
+            "constraint \"child_held_fkey\" of table \"child\", key (held) = (9); waited";
+        assert!(key.starts_with(expected), "{key}");
+        let count = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM held";
+        let range = of(&mut waiter, count, "held", None);
+        assert!(range.starts_with("a range of table \"held\"; waited"), "{range}");
+        // A snapshot that a change has overtaken.
+        assert_eq!(waiter.query("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"), "1;");
+        assert_eq!(waiter.query("SELECT v FROM held WHERE id = 7"), "0;");
+        assert_eq!(holder.query("COMMIT"), "");
+        let error = error_of(&mut waiter, "UPDATE held SET v = 2 WHERE id = 7");
+        assert_eq!(error.field('C').as_deref(), Some("40001"));
+        assert_eq!(
+            error.field('D').as_deref(),
+            Some(
+                "Another transaction has changed table \"held\", key (id) = (7) after this one's \
+                 snapshot was taken."
+            )
+        );
+        assert_eq!(error.field('t').as_deref(), Some("held"));
     });
 }

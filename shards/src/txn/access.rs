@@ -2,11 +2,12 @@
 
 use super::context::{CoreContext, TxnOptions};
 use super::locks::LockMode;
+use super::naming::Locked;
 use super::partition::{Partition, dispose_marks, storage_error};
 use super::snapshots::SnapshotGuard;
 use crate::storage::{CacheLookup, Versioned};
 use bytes::Bytes;
-use model::command::{Effect, KeyConflict};
+use model::command::Effect;
 use model::error::{SqlError, SqlState};
 use model::id::{Mark, TxnId};
 use model::schema::Table;
@@ -125,8 +126,8 @@ impl Partition {
             format!("could not serialize access due to concurrent {what}"),
         )
         .detail(format!(
-            "A row of table \"{}\" was changed after the transaction's snapshot was taken.",
-            table.name
+            "Another transaction has changed {} after this one's snapshot was taken.",
+            model::key::describe(table, key)
         ))
         .hint("Run the transaction again.")
         .table(&table.schema, &table.name))
@@ -170,7 +171,7 @@ impl Partition {
         match effect {
             Effect::ClaimKey { key, value, conflict } => {
                 let key = Bytes::from(key);
-                self.lock(txn, &key, LockMode::Exclusive, table_of(&conflict), lock_timeout)
+                self.lock(txn, &key, LockMode::Exclusive, Locked::For(&conflict), lock_timeout)
                     .await?;
                 match self.newest(txn, &key).await? {
                     Some(_) => Err(conflict.error.clone()),
@@ -179,17 +180,18 @@ impl Partition {
             }
             Effect::FreeKey { key } => {
                 let key = Bytes::from(key);
-                self.lock(txn, &key, LockMode::Exclusive, None, lock_timeout).await?;
+                self.lock(txn, &key, LockMode::Exclusive, Locked::Entry, lock_timeout).await?;
                 self.stage(txn, key, None)
             }
             Effect::PutKey { key, value } => {
                 let key = Bytes::from(key);
-                self.lock(txn, &key, LockMode::Exclusive, None, lock_timeout).await?;
+                self.lock(txn, &key, LockMode::Exclusive, Locked::Entry, lock_timeout).await?;
                 self.stage(txn, key, Some(value.into()))
             }
             Effect::RequireKey { key, conflict } => {
                 let key = Bytes::from(key);
-                self.lock(txn, &key, LockMode::Shared, table_of(&conflict), lock_timeout).await?;
+                self.lock(txn, &key, LockMode::Shared, Locked::For(&conflict), lock_timeout)
+                    .await?;
                 self.check_room()?;
                 match self.newest(txn, &key).await? {
                     Some(_) => {
@@ -228,8 +230,4 @@ impl CoreContext {
             ))
             .hint("Run the transaction again, or have the node keep versions for longer.")
     }
-}
-
-fn table_of(conflict: &KeyConflict) -> Option<&str> {
-    conflict.error.fields().table.as_deref()
 }

@@ -2,6 +2,7 @@
 
 use super::locks::{Acquired, LockMode, LockRange, LockTable, Ticket};
 use super::long_waits::Lookout;
+use super::naming::name_of;
 use super::snapshots::Snapshots;
 use crate::exec::memory::MemoryAccount;
 use crate::log::Log;
@@ -135,23 +136,24 @@ impl CoreContext {
         lock_timeout.unwrap_or(Duration::MAX).min(self.options.lock_timeout)
     }
 
-    /// Locks a key where nobody has to be waited for.
+    /// Locks a key where nobody has to be waited for; says who would have to be.
     pub(crate) fn try_lock(
         &self,
         partition: PartitionId,
         txn: TxnId,
         key: &Bytes,
         mode: LockMode,
-    ) -> bool {
+    ) -> Result<(), Option<TxnId>> {
         let mut locks = self.locks.borrow_mut();
         let Acquired::Queued(ticket) = locks.acquire(partition, txn, key, mode) else {
-            return true;
+            return Ok(());
         };
+        let blocker = locks.blocker(ticket);
         let mut granted = Vec::new();
         locks.cancel(ticket, &mut granted);
         drop(locks);
         self.wake(granted);
-        false
+        Err(blocker)
     }
 
     /// Locks a key until the transaction ends in the partition. `name` says in an error what was
@@ -201,8 +203,9 @@ impl CoreContext {
             Ok(Err(_closed)) => Err(SqlError::internal("a request for a lock was forgotten")),
             Err(Elapsed) => {
                 self.lock_timeouts.set(self.lock_timeouts.get() + 1);
-                let blocker = self.locks.borrow().blocker(ticket);
-                Err(timed_out(&name(), blocker, since.elapsed()))
+                let blocker = name_of(self.locks.borrow().blocker(ticket));
+                let what = format!("{blocker} is in the way of a lock on {}", name());
+                Err(timed_out(&what, since.elapsed()))
             }
         }
     }
@@ -274,12 +277,11 @@ impl Drop for CancelWait<'_> {
     }
 }
 
-/// 55P03, saying who was in the way and for how long.
-pub(crate) fn timed_out(name: &str, blocker: Option<TxnId>, waited: Duration) -> SqlError {
-    let blocker = blocker.map_or_else(|| "another one".to_owned(), |txn| txn.to_string());
+/// 55P03, saying who was in the way of what (a clause) and for how long.
+pub(crate) fn timed_out(what: &str, waited: Duration) -> SqlError {
     let message = "canceling statement due to lock timeout";
     let waited = waited.as_millis();
     SqlError::new(SqlState::LOCK_NOT_AVAILABLE, message)
-        .detail(format!("Transaction {blocker} holds {name}; waited {waited} ms."))
+        .detail(format!("{what}; waited {waited} ms."))
         .hint("Retry the transaction, or raise lock_timeout.")
 }

@@ -59,6 +59,7 @@ mod context;
 mod fragment;
 mod locks;
 mod long_waits;
+mod naming;
 mod partition;
 mod parts;
 mod report;

@@ -2,6 +2,7 @@
 
 use super::context::{CoreContext, timed_out};
 use super::locks::{LockMode, LockRange};
+use super::naming::Locked;
 use super::state::{Decision, Finish, Marked, Refusal, TxnStates, Vote, WriteSet};
 use crate::log::LogError;
 use crate::storage::{StorageError, Tree};
@@ -10,6 +11,7 @@ use model::command::{Command, KeyWrite, Outcome};
 use model::error::{SqlError, SqlState};
 use model::id::{LogIndex, PartitionId, TxnId};
 use model::key::KeyRange;
+use model::schema::Table;
 use model::time::Timestamp;
 use runtime::sync::Notify;
 use runtime::{task, time};
@@ -262,9 +264,9 @@ impl Partition {
             let blocker = self.states.borrow().pending_in(start, end, at, own);
             let Some(blocker) = blocker else { return Ok(()) };
             let left = self.context.patience(lock_timeout).saturating_sub(since.elapsed());
-            let name = "the outcome of a transaction";
             if time::timeout(left, self.wait_ended(blocker)?).await.is_err() {
-                return Err(timed_out(name, Some(blocker), since.elapsed()));
+                let what = format!("Transaction {blocker} commits, and has no outcome yet");
+                return Err(timed_out(&what, since.elapsed()));
             }
         }
     }
@@ -306,17 +308,12 @@ impl Partition {
         txn: TxnId,
         key: &Bytes,
         mode: LockMode,
-        table: Option<&str>,
+        locked: Locked<'_>,
         lock_timeout: Option<Duration>,
     ) -> Result<(), SqlError> {
-        let name = || {
-            let shown: String = key.iter().skip(4).map(|byte| format!("{byte:02x}")).collect();
-            match table {
-                Some(table) => format!("a row of \"{table}\" (key {shown})"),
-                None => format!("key {shown}"),
-            }
-        };
-        self.context.lock(self.id, txn, key, mode, lock_timeout, name).await?;
+        let name = || locked.name(key);
+        let granted = self.context.lock(self.id, txn, key, mode, lock_timeout, name).await;
+        granted.map_err(|error| locked.attach(error))?;
         self.check_locked(txn)
     }
 
@@ -327,15 +324,17 @@ impl Partition {
         txn: TxnId,
         range: &KeyRange,
         mode: LockMode,
-        table: &str,
+        table: &Table,
         lock_timeout: Option<Duration>,
     ) -> Result<Timestamp, SqlError> {
         let range = LockRange {
             start: Bytes::copy_from_slice(&range.start),
             end: range.end.as_deref().map(Bytes::copy_from_slice),
         };
-        let name = || format!("a range of rows of \"{table}\"");
-        self.context.lock_range(self.id, txn, &range, mode, lock_timeout, name).await?;
+        let locked = Locked::RangeIn(table);
+        let name = || locked.name(&range.start);
+        let granted = self.context.lock_range(self.id, txn, &range, mode, lock_timeout, name).await;
+        granted.map_err(|error| locked.attach(error))?;
         self.check_locked(txn)?;
         Ok(self.context.now())
     }

@@ -115,7 +115,10 @@ impl Partition {
             }
             let left = self.context.options.lock_timeout.saturating_sub(since.elapsed());
             if time::timeout(left, self.wait_left(txn)).await.is_err() {
-                return Err(timed_out("a statement that was given up", None, since.elapsed()));
+                return Err(timed_out(
+                    "A statement of the transaction that was given up still runs",
+                    since.elapsed(),
+                ));
             }
         }
     }

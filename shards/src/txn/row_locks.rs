@@ -1,6 +1,7 @@
 //! Locks on rows that a query has read.
 
 use super::locks::LockMode;
+use super::naming::{Locked, name_of};
 use super::partition::{Partition, storage_error};
 use bytes::Bytes;
 use model::error::{SqlError, SqlState};
@@ -48,20 +49,25 @@ impl Partition {
     /// Whether the row is locked now.
     async fn lock_row(&self, rows: &LockRows, key: &Bytes) -> Result<bool, SqlError> {
         let (txn, mode) = (rows.txn, rows.mode.into());
+        let locked = Locked::In(&rows.table);
         self.check_room()?;
         if rows.wait == LockWait::Wait {
-            let name = Some(&*rows.table.name);
-            self.lock(txn, key, mode, name, rows.lock_timeout).await?;
+            self.lock(txn, key, mode, locked, rows.lock_timeout).await?;
             return Ok(true);
         }
-        if self.context.try_lock(self.id, txn, key, mode) {
+        let Err(blocker) = self.context.try_lock(self.id, txn, key, mode) else {
             return Ok(true);
-        }
+        };
         match rows.wait {
             LockWait::Refuse => Err(SqlError::new(
                 SqlState::LOCK_NOT_AVAILABLE,
                 format!("could not obtain lock on row in relation \"{}\"", rows.table.name),
             )
+            .detail(format!(
+                "{} is in the way of a lock on {}.",
+                name_of(blocker),
+                locked.name(key)
+            ))
             .table(&rows.table.schema, &rows.table.name)),
             LockWait::Wait | LockWait::Skip => Ok(false),
         }

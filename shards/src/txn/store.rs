@@ -1,6 +1,7 @@
 //! A partition as execution sees it: one snapshot, one transaction.
 
 use super::locks::LockMode;
+use super::naming::Locked;
 use super::partition::{Partition, storage_error};
 use crate::exec::{Purpose, RowCursor, RowStore, StoredRow};
 use crate::storage::{CacheLookup, Scan, ScanBatch};
@@ -91,9 +92,8 @@ impl RowStore for TxnStore {
             let snapshot = match self.locking(purpose) {
                 Some(txn) => {
                     let key = Bytes::copy_from_slice(key);
-                    let table = Some(&*purpose.table.name);
-                    let lock_timeout = self.lock_timeout;
-                    self.partition.lock(txn, &key, mode(purpose), table, lock_timeout).await?;
+                    let (locked, lock_timeout) = (Locked::In(&purpose.table), self.lock_timeout);
+                    self.partition.lock(txn, &key, mode(purpose), locked, lock_timeout).await?;
                     Timestamp::MAX
                 }
                 None => self.snapshot,
@@ -136,8 +136,8 @@ impl RowStore for TxnStore {
         Box::pin(async move {
             let txn = self.txn()?;
             let key = Bytes::copy_from_slice(key);
-            let (name, lock_timeout) = (Some(&*table.name), self.lock_timeout);
-            self.partition.lock(txn, &key, LockMode::Exclusive, name, lock_timeout).await?;
+            let (locked, lock_timeout) = (Locked::In(table), self.lock_timeout);
+            self.partition.lock(txn, &key, LockMode::Exclusive, locked, lock_timeout).await?;
             Ok(self.partition.newest(txn, &key).await?.map(stored))
         })
     }
@@ -182,8 +182,8 @@ impl RowStore for TxnStore {
     ) -> LocalBoxFuture<'a, Result<(), SqlError>> {
         Box::pin(async move {
             let (txn, key) = (self.txn()?, Bytes::from(key));
-            let (name, lock_timeout) = (Some(&*table.name), self.lock_timeout);
-            self.partition.lock(txn, &key, LockMode::Exclusive, name, lock_timeout).await?;
+            let (locked, lock_timeout) = (Locked::In(table), self.lock_timeout);
+            self.partition.lock(txn, &key, LockMode::Exclusive, locked, lock_timeout).await?;
             self.partition.stage(txn, key, value.map(|row| row.bytes().clone()))
         })
     }
@@ -252,7 +252,7 @@ impl RowCursor for Cursor {
             if let Some(range) = self.unchecked.take() {
                 if let Some((txn, purpose)) = &self.locking {
                     // What is committed in the range by now is what is there until the end.
-                    let (mode, table) = (mode(purpose), &purpose.table.name);
+                    let (mode, table) = (mode(purpose), &*purpose.table);
                     self.snapshot = self
                         .partition
                         .lock_range(*txn, &range, mode, table, self.lock_timeout)
