@@ -8,6 +8,7 @@
 use super::Router;
 use super::gates::GateReport;
 use super::peers::{Answer, Call, CancelKey};
+use model::command::Isolation;
 use model::error::SqlError;
 use model::id::{ObjectId, TxnId};
 use runtime::sync::{Event, Notify};
@@ -68,6 +69,8 @@ pub struct Backend {
     pub query_micros: Option<i64>,
     /// The transaction that is open, and when it began.
     pub transaction: Option<(TxnId, i64)>,
+    /// How that is kept from others, as far as its statements have said.
+    pub isolation: Isolation,
     /// The change of the schema that it makes, under the id that it has among transactions.
     pub change: Option<TxnId>,
 }
@@ -143,6 +146,11 @@ impl Presence {
     /// A transaction begins in the statement that runs.
     pub fn enter(&self, txn: TxnId, now_micros: i64) {
         self.shown.borrow_mut().transaction = Some((txn, now_micros));
+    }
+
+    /// How the transaction of the statement that runs is kept from others.
+    pub fn set_isolation(&self, isolation: Isolation) {
+        self.shown.borrow_mut().isolation = isolation;
     }
 
     /// The transaction that is open.

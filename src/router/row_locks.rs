@@ -17,9 +17,10 @@ use futures::future::{FutureExt, LocalBoxFuture, join_all};
 use model::command::{Isolation, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::id::{Mark, PartitionId};
+use model::key;
 use model::plan::Plan;
 use model::row_lock::{LockRows, LockWait, RowLock, RowLocked};
-use model::schema::{Placement, Table};
+use model::schema::Placement;
 use model::time::Timestamp;
 use model::value::Value;
 use shards::core::Engine;
@@ -160,7 +161,7 @@ impl RowLocker for PartitionLocker {
     ) -> LocalBoxFuture<'a, Result<Vec<RowLocked>, SqlError>> {
         async move {
             let locked = self.lock_in_turn(locking.lock, &locking).await?;
-            self.check(locking.lock, &locked)?;
+            self.check(&locking, &locked)?;
             Ok(locked)
         }
         .boxed_local()
@@ -274,24 +275,34 @@ impl PartitionLocker {
     }
 
     /// Rows that others have changed since the snapshot.
-    fn check(&self, lock: &RowLock, locked: &[RowLocked]) -> Result<(), SqlError> {
-        if locked.contains(&RowLocked::Changed) {
+    fn check(&self, locking: &Locking<'_>, locked: &[RowLocked]) -> Result<(), SqlError> {
+        let first = |what| locked.iter().position(|locked| *locked == what);
+        if let Some(at) = first(RowLocked::Changed) {
             self.lost_race.set(!self.one_snapshot);
-            return Err(changed_meanwhile(&lock.table, "update"));
+            return Err(self.changed_meanwhile(locking, at, "update"));
         }
         // One that is gone is none of the query's any more.
-        match self.one_snapshot && locked.contains(&RowLocked::Deleted) {
-            true => Err(changed_meanwhile(&lock.table, "delete")),
-            false => Ok(()),
+        match first(RowLocked::Deleted).filter(|_| self.one_snapshot) {
+            Some(at) => Err(self.changed_meanwhile(locking, at, "delete")),
+            None => Ok(()),
         }
     }
-}
 
-fn changed_meanwhile(table: &Table, change: &str) -> SqlError {
-    SqlError::new(
-        SqlState::SERIALIZATION_FAILURE,
-        format!("could not serialize access due to concurrent {change}"),
-    )
-    .hint("Run the transaction again.")
-    .table(&table.schema, &table.name)
+    fn changed_meanwhile(&self, locking: &Locking<'_>, at: usize, change: &str) -> SqlError {
+        let table = &locking.lock.table;
+        let error = SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
+            format!("could not serialize access due to concurrent {change}"),
+        )
+        .hint("Run the transaction again.")
+        .table(&table.schema, &table.name);
+        let keys = self.keys(locking.lock, &locking.keys).unwrap_or_default();
+        match keys.iter().find(|key| key.at == at) {
+            Some(key) => error.detail(format!(
+                "Another transaction has changed {} after this one's snapshot was taken.",
+                key::describe(table, &key.key)
+            )),
+            None => error,
+        }
+    }
 }

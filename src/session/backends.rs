@@ -60,6 +60,7 @@ impl Session {
             Standing::Open | Standing::Saga => Activity::InTransaction,
             Standing::Failed => Activity::Aborted,
         };
+        self.presence.set_isolation(self.settings.isolation());
         self.presence.rest(activity, now_micros());
     }
 }

@@ -96,6 +96,7 @@ use backends::NodeView;
 use bytes::Bytes;
 use futures::future::{Either, LocalBoxFuture, ready, select};
 use identity::Identity;
+use model::command::Isolation;
 use model::error::{SqlError, SqlState};
 use model::id::CatalogVersion;
 use planner::Planner;
@@ -363,6 +364,7 @@ impl Session {
             query: String::new(),
             query_micros: None,
             transaction: None,
+            isolation: Isolation::default(),
             change: None,
         };
         let presence = Rc::new(Presence::new(key, shown));

@@ -528,6 +528,7 @@ impl Session {
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
         let isolation = self.isolation();
+        self.presence.set_isolation(self.settings.isolation());
         let (transaction, now) = match &mut self.open {
             Some(open) => {
                 open.transaction.keep(mark);

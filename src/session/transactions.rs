@@ -2,6 +2,7 @@
 
 use super::backends::NodeView;
 use super::tables::NamedRow;
+use model::command::Isolation;
 use model::id::{PartitionId, TxnId};
 use model::value::Value;
 use shards::core::{TxnReport, TxnState};
@@ -77,6 +78,14 @@ fn name(state: TxnState) -> &'static str {
     }
 }
 
+fn isolation(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadCommitted => "read committed",
+        Isolation::RepeatableRead => "repeatable read",
+        Isolation::Serializable => "serializable",
+    }
+}
+
 /// By transaction, from what all cores have told.
 fn by_transaction(reports: &[TxnReport]) -> BTreeMap<TxnId, Known> {
     let mut known = BTreeMap::new();
@@ -110,6 +119,7 @@ impl NodeView {
             ("core", Value::Int(i64::from(id.core.0))),
             ("pid", session.map_or(Value::Null, |of| Value::Int(i64::from(of.process)))),
             ("state", Value::text(known.as_ref().map_or("active", |known| name(known.state)))),
+            ("isolation", session.map_or(Value::Null, |of| Value::text(isolation(of.isolation)))),
             ("began", Value::Timestamp(began)),
         ];
         let count = |count: usize| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));

@@ -41,7 +41,7 @@ fn open_transactions_and_their_waits_are_shown() {
         let (mut holder, mut waiter) = (Speaker::connect(server), Speaker::connect(server));
         let mut watcher = Speaker::connect(server);
         until(&mut watcher, "SELECT count(*) FROM phantom.transactions", "0;");
-        assert_eq!(holder.query("BEGIN"), "");
+        assert_eq!(holder.query("BEGIN ISOLATION LEVEL REPEATABLE READ"), "");
         let (held_by, waits) = (process(&mut holder), process(&mut waiter));
         let shown = |columns: &str, pid: &str| {
             format!("SELECT {columns} FROM phantom.transactions WHERE pid = {pid}")
@@ -51,8 +51,11 @@ fn open_transactions_and_their_waits_are_shown() {
         assert_eq!(watcher.query(&shown(all, &held_by)), "active|{}|~|0|0|~|~|~;");
         assert_eq!(holder.query("UPDATE held SET v = 1"), "");
         let columns = "state, cardinality(partitions) > 1, anchor, locks, staged_bytes > 16 * 13, \
-                       began <= heard, core = pid / 16777216, node";
-        assert_eq!(watcher.query(&shown(columns, &held_by)), "active|t|~|16|t|t|t|1;");
+                       began <= heard, core = pid / 16777216, node, isolation";
+        assert_eq!(
+            watcher.query(&shown(columns, &held_by)),
+            "active|t|~|16|t|t|t|1|repeatable read;"
+        );
         waiter.send('Q', b"UPDATE held SET v = 2 WHERE id = 7\0");
         let key = r#"table "held", key (id) = (7)"#;
         until(&mut watcher, &shown("waits_for", &waits), &format!("{key};"));

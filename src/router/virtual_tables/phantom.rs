@@ -28,12 +28,13 @@ const CONSTRAINTS: [(&str, DataType); 4] = [
     ("definition", DataType::Text),
 ];
 /// Its rows are the sessions' (`src/session/transactions.rs`).
-const TRANSACTIONS: [(&str, DataType); 14] = [
+const TRANSACTIONS: [(&str, DataType); 15] = [
     ("id", DataType::Text),
     ("node", DataType::Int4),
     ("core", DataType::Int4),
     ("pid", DataType::Int4),
     ("state", DataType::Text),
+    ("isolation", DataType::Text),
     ("began", DataType::TimestampTz),
     ("heard", DataType::TimestampTz),
     ("partitions", DataType::Array(ElementType::Int4)),
