@@ -597,6 +597,8 @@ fn a_failed_log_write_ends_writes_for_good_and_not_reads() {
     with_disk(7, |engine, sim| {
         Box::pin(async move {
             write_one(&engine, 0).await.unwrap();
+            // The next segment is prepared by now: the write that fails is one of the log.
+            runtime::time::sleep(Duration::from_secs(1)).await;
             let fault = DiskFault::new(Operations::WRITE, DiskError::InputOutput);
             sim.disk(1).fail(fault.on_path("wal").once());
             // What the failed write held may be there after the next start; what came later is not.
