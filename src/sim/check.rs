@@ -1,7 +1,9 @@
 //! What must hold whenever the node is quiet, whatever has happened before.
 
 use super::client::{Answer, Client, Failure};
-use super::workload::{ACCOUNTS, BALANCE, GRADES, Key, Row, Shared, check_schema, integers, text};
+use super::workload::{
+    ACCOUNTS, BALANCE, GRADES, Key, Row, Shared, check_sagas, check_schema, integers, text,
+};
 use model::error::SqlState;
 use model::value::Value;
 use runtime::time;
@@ -85,6 +87,11 @@ pub(super) async fn check(shared: &Shared, client: &mut Client) -> Result<(), Pr
     check_accounts(client, &movements).await?;
     check_indexes(client, &items).await?;
     check_uniqueness(shared, client, &items).await?;
+    let sagas = check_sagas(shared, client).await;
+    let failed = |failure| Problem::Failure { statement: "a look at sagas".to_owned(), failure };
+    if let Some(what) = sagas.map_err(failed)? {
+        return Err(violation(what));
+    }
     check_locks(client).await?;
     check_schema(shared, client)
         .await

@@ -25,7 +25,8 @@
 //!   changes, no statement is refused with an SQLSTATE that no fault and no other client explains;
 //! * in quiet, with a bound on virtual time: the node serves; acknowledged rows are there, refused
 //!   ones are not, those in doubt wholly or not at all; indexes lead to exactly their rows; unique
-//!   codes are free or taken as the rows say; accounts hold what their movements make; no lock is
+//!   codes are free or taken as the rows say; accounts hold what their movements make;
+//!   every saga is wholly there or wholly undone, each of its steps once; no lock is
 //!   left over; the schema is as it was acknowledged;
 //! * with `bit-flip` and `zero-sector`: a refusal with XX001, or not to start, is right once data is
 //!   damaged, and wrong data never is.

@@ -5,7 +5,7 @@ use super::client::{ANSWER_TIME_MAX, Client};
 use super::commits;
 use super::machine::{Machine, NODE};
 use super::report::{Report, Verdict};
-use super::workload::{self, ACCOUNTS, BALANCE, Shared, TABLES};
+use super::workload::{self, ACCOUNTS, BALANCE, PURSES, Shared, TABLES};
 use model::error::SqlState;
 use runtime::sim::{Fault, Loss, Nemesis, Options, Sim, Strike};
 use runtime::task::Task;
@@ -242,7 +242,10 @@ impl Run<'_> {
     async fn set_up(&mut self, mut client: Client) -> Result<(), Halt> {
         let values: Vec<String> = (0..ACCOUNTS).map(|id| format!("({id}, {BALANCE})")).collect();
         let accounts = format!("INSERT INTO account VALUES {}", values.join(", "));
-        for statement in TABLES.iter().copied().chain([accounts.as_str()]) {
+        let values: Vec<String> = (0..PURSES).map(|id| format!("({id}, {BALANCE})")).collect();
+        let purses = format!("INSERT INTO purse VALUES {}", values.join(", "));
+        let rows = [accounts.as_str(), purses.as_str()];
+        for statement in TABLES.iter().copied().chain(rows) {
             let answer = client.query(statement).await;
             answer.map_err(|failure| Halt::Broken(format!("{statement}: {failure}")))?;
         }

@@ -4,6 +4,8 @@
 //!   item      rows of one owner each; a unique code, an index on the grade
 //!   account   shared by all clients; their sum never changes
 //!   movement  one row for each transfer between accounts, written in the same transaction
+//!   purse     of sagas, whose steps are undone where the saga does not come to its end
+//!   note      one row for each such step, and one for each that was undone
 //!   side_N    tables that come and go
 //! ```
 //!
@@ -12,9 +14,11 @@
 //! The accounts are what clients meet on: locks, deadlocks and commits over partitions and cores.
 
 mod block;
+mod saga;
 mod schema;
 mod session;
 
+pub(super) use saga::{PURSES, Told, check as check_sagas};
 pub(super) use schema::{SchemaOracle, check as check_schema};
 pub(super) use session::session;
 
@@ -42,13 +46,16 @@ const PAD_BYTES_MAX: u64 = 300;
 pub(super) const SHARED_CODES: u64 = 12;
 
 /// Statements that make the tables of an empty node.
-pub(super) const TABLES: [&str; 4] = [
+pub(super) const TABLES: [&str; 6] = [
     "CREATE TABLE item (id bigint PRIMARY KEY, owner bigint NOT NULL, grade bigint NOT NULL, \
      code text NOT NULL UNIQUE, pad text)",
     "CREATE INDEX item_grade ON item (grade)",
     "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL)",
     "CREATE TABLE movement (id bigint PRIMARY KEY, owner bigint NOT NULL, source bigint NOT NULL, \
      target bigint NOT NULL, amount bigint NOT NULL)",
+    "CREATE TABLE purse (id bigint PRIMARY KEY, balance bigint NOT NULL)",
+    "CREATE TABLE note (saga bigint, step bigint, undone bigint, purse bigint NOT NULL, \
+     amount bigint NOT NULL, PRIMARY KEY (saga, step, undone))",
 ];
 
 /// A row that one client alone writes.
@@ -94,6 +101,8 @@ pub(super) struct Shared {
     /// By owner.
     pub oracles: Vec<RefCell<RowOracle>>,
     pub schema: RefCell<SchemaOracle>,
+    /// By number.
+    pub sagas: RefCell<BTreeMap<i64, Told>>,
     pub counters: Counters,
     /// Whether some bits of the disk were changed behind the node's back.
     pub damaged: Cell<bool>,
@@ -109,6 +118,7 @@ impl Shared {
             stop: Event::new(),
             oracles: (0..clients).map(|_| RefCell::default()).collect(),
             schema: RefCell::default(),
+            sagas: RefCell::default(),
             counters: Counters::default(),
             damaged: Cell::new(false),
             violations: RefCell::default(),

@@ -1,8 +1,8 @@
 //! The life of one client: connect, work, connect again.
 
 use super::block::{self, Fate};
-use super::schema;
 use super::{ACCOUNTS, BALANCE, GRADES, Key, Row, Shared, count, draw, integers, text};
+use super::{saga, schema};
 use crate::sim::client::{Client, Failure};
 use model::value::Value;
 use runtime::{random, time};
@@ -46,7 +46,8 @@ async fn transaction(shared: &Shared, client: &mut Client, owner: usize) -> Fate
     if owner == 0 && random::below(SCHEMA_CHANGES) == 0 {
         return schema::change(shared, client).await;
     }
-    match random::below(10) {
+    match random::below(11) {
+        10 => saga::saga(shared, client).await,
         0..3 => block::single(shared, client, owner).await,
         3..5 => block::block(shared, client, owner).await,
         5..7 => block::transfer(shared, client, owner).await,
