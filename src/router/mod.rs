@@ -122,6 +122,8 @@ struct Inner {
     options: RouterOptions,
     memory: MemoryAccount,
     catalog: RefCell<Arc<Catalog>>,
+    /// When it became the one.
+    catalog_since: Cell<Timestamp>,
     last_row_id: Cell<i64>,
     last_snapshot: Cell<u64>,
     /// Those that this core keeps.
@@ -155,6 +157,7 @@ impl Router {
                 options,
                 memory,
                 catalog: RefCell::new(Arc::new(Catalog::bootstrap())),
+                catalog_since: Cell::default(),
                 last_row_id: Cell::new(0),
                 last_snapshot: Cell::new(0),
                 snapshots: RefCell::default(),
@@ -290,7 +293,7 @@ impl Router {
         }
         if let PlannedKind::Query(query) = &statement.planned.kind {
             let reader = transaction.map(|transaction| transaction.reader());
-            if let (Some(point), None) = (&query.point, &reader)
+            if let (Some(point), None, None) = (&query.point, &reader, statement.snapshot)
                 && let Some(rows) = self.point_read(point, statement, out).await?
             {
                 return Ok(rows);

@@ -416,6 +416,7 @@ impl Router {
             let rows = objects.iter().map(|(id, definition)| (*id, definition.as_str()));
             self.inner.catalog.replace(Arc::new(load(rows)?));
         }
+        self.inner.catalog_since.set(self.engine().now());
         Ok(())
     }
 
@@ -462,6 +463,7 @@ impl Router {
             Call::Publish(catalog) => {
                 inner.counters.keep_those_of(&catalog);
                 drop(inner.catalog.replace(catalog));
+                inner.catalog_since.set(inner.engine.now());
             }
             Call::CancelByKey(_)
             | Call::Signal(..)

@@ -7,9 +7,11 @@
 
 use super::Router;
 use super::peers::{Call, Peers};
-use model::error::SqlError;
+use crate::sql::AsOf;
+use model::error::{SqlError, SqlState};
 use model::id::CoreId;
 use model::time::Timestamp;
+use std::time::Duration;
 
 /// Names a snapshot in its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,11 +51,39 @@ impl Router {
     /// # Errors
     /// A core is stopping.
     pub async fn hold_snapshot(&self) -> Result<Snapshot, SqlError> {
+        self.hold_snapshot_at(self.inner.engine.now()).await
+    }
+
+    /// A snapshot of a time that has passed, which can be read until it is dropped.
+    ///
+    /// # Errors
+    /// 22023 for what is no such time, 72000 where versions of then may be gone, 55000 where the
+    /// schema was another one.
+    pub async fn hold_snapshot_as_of(&self, as_of: &AsOf) -> Result<Snapshot, SqlError> {
+        let now = self.inner.engine.now();
+        let at = as_of.time(now)?;
+        let retention = self.inner.engine.retention();
+        let kept = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
+        if at.0 < now.0.saturating_sub(kept) {
+            return Err(too_old(retention));
+        }
+        if at < self.inner.catalog_since.get() {
+            return Err(SqlError::new(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the schema has changed since the time that is to be read",
+            )
+            .detail("A start of the node counts, too.")
+            .hint("Read a later time."));
+        }
+        self.hold_snapshot_at(at).await
+    }
+
+    async fn hold_snapshot_at(&self, at: Timestamp) -> Result<Snapshot, SqlError> {
         let inner = &*self.inner;
         inner.last_snapshot.set(inner.last_snapshot.get() + 1);
         let number = SnapshotNumber { core: inner.engine.core(), count: inner.last_snapshot.get() };
         // Made first: where telling the cores breaks off, those that were told are told again.
-        let snapshot = Snapshot { peers: inner.peers.clone(), number, at: inner.engine.now() };
+        let snapshot = Snapshot { peers: inner.peers.clone(), number, at };
         inner.peers.call_all(Call::HoldSnapshot(number, snapshot.at)).await?;
         Ok(snapshot)
     }
@@ -73,4 +103,11 @@ impl Router {
     pub(super) fn release_snapshot(&self, number: SnapshotNumber) {
         self.inner.snapshots.borrow_mut().remove(&number);
     }
+}
+
+fn too_old(retention: Duration) -> SqlError {
+    SqlError::new(SqlState::SNAPSHOT_TOO_OLD, "snapshot too old").detail(format!(
+        "Versions of rows are kept for {retention:?} after they were replaced (retention); the time \
+         that is to be read is before that."
+    ))
 }

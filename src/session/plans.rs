@@ -159,6 +159,7 @@ mod tests {
 
     fn planned(version: u64, cacheable: bool) -> Rc<Planned> {
         Rc::new(Planned {
+            as_of: None,
             row_locks: None,
             parameters: Vec::new(),
             columns: Vec::new(),

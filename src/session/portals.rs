@@ -310,14 +310,14 @@ impl Session {
                 client.complete(self.standing, done.rows, &done.tag, true);
                 return Ok(Progress::Complete);
             }
-            State::Bound if is_query && planned.row_locks.is_none() => {
+            State::Bound if is_query && !planned.runs_to_its_end() => {
                 let timeout = self.settings.statement_timeout();
                 let presence = self.presence.clone();
                 let opened = self.open_portal(&text, planned, parameters);
                 let opened = guarded(opened, interrupts, presence.cancelled(), timeout).await?;
                 self.set_reading(name, opened);
             }
-            // A change, and a query that locks rows, run to their end.
+            // A change runs to its end, and so do some queries.
             State::Bound => {
                 let mut held = Held { client, kept: self.sink() };
                 let source = Source::Prepared(&text);
@@ -475,7 +475,7 @@ impl Session {
             return Ok(());
         };
         let (text, planned) = (text.clone(), bound.portal.planned.clone());
-        if !matches!(planned.kind, PlannedKind::Query(_)) || planned.row_locks.is_some() {
+        if !matches!(planned.kind, PlannedKind::Query(_)) || planned.runs_to_its_end() {
             return Err(SqlError::new(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("portal \"{name}\" is no query that is read bit by bit"),

@@ -6,12 +6,14 @@ use super::planner::{self, LongText};
 use super::plans::Key;
 use super::prepared::{Name, PreparedText};
 use super::{Client, Interrupts, Open, Session, Settings, Weight, explain, sealing};
-use crate::router::Statement;
 use crate::router::gates::{Holder, Pass};
+use crate::router::{Snapshot, Statement};
 use crate::sql::ddl::DdlStatement;
 use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, SagaPlan, Verb, parse, plan};
 use model::batch::Batch;
+use model::command::Isolation;
 use model::error::{SqlError, SqlState};
+use model::time::Timestamp;
 use model::types::DataType;
 use model::value::Value;
 use runtime::time;
@@ -249,12 +251,17 @@ impl Session {
                 self.begin(Standing::Open);
                 self.set_modes(&planned, client)?;
                 self.note_commit_mode(&planned);
+                if let Err(error) = self.read_as_of(&planned).await {
+                    self.rollback_open(Standing::Idle).await;
+                    return Err(error);
+                }
                 return Ok(Done::tagged("BEGIN"));
             }
             Decision::Continue => {
                 self.standing = Standing::Open;
                 self.set_modes(&planned, client)?;
                 self.note_commit_mode(&planned);
+                self.read_as_of(&planned).await?;
                 return Ok(Done::tagged("BEGIN"));
             }
             Decision::Leave => {
@@ -407,10 +414,12 @@ impl Session {
                 Ok(Done::tagged(&planned.tag(0)))
             }
             PlannedKind::SetTransaction(sets) => {
-                if self.open.is_none() && sets.iter().any(|set| set.local) {
+                let is_local = planned.as_of.is_some() || sets.iter().any(|set| set.local);
+                if self.open.is_none() && is_local {
                     self.warn(Some(Warning::ModesOutside), client);
                 } else {
                     self.set_modes(&planned, client)?;
+                    self.read_as_of(&planned).await?;
                 }
                 Ok(Done::tagged(&planned.tag(0)))
             }
@@ -467,7 +476,9 @@ impl Session {
             PlannedKind::Show { name } => self.show(name, &planned, client).await,
             _ => {
                 let (planned, _pass) = self.admit(source, planned).await?;
-                let rows = self.run(&planned, parameters, client).await?;
+                let then = self.snapshot_as_of(&planned).await?;
+                let then = then.as_ref().map(Snapshot::at);
+                let rows = self.run(&planned, parameters, then, client).await?;
                 Ok(Done { rows, tag: planned.tag(rows) })
             }
         }
@@ -521,26 +532,28 @@ impl Session {
         &mut self,
         planned: &Planned,
         parameters: Arc<[Value]>,
+        then: Option<Timestamp>,
         client: &mut dyn Client,
     ) -> Result<u64, SqlError> {
         let host = self.host.clone();
         let commit = self.explained_commit();
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
-        let isolation = self.isolation();
         self.presence.set_isolation(self.settings.isolation());
+        let isolation = if then.is_some() { Isolation::RepeatableRead } else { self.isolation() };
         let (transaction, now) = match &mut self.open {
-            Some(open) => {
+            // What its transaction has changed was not there then.
+            Some(open) if then.is_none() => {
                 open.transaction.keep(mark);
                 (Some(&mut open.transaction), open.began_micros)
             }
-            None => (None, now_micros()),
+            _ => (None, now_micros()),
         };
         let statement = Statement {
             planned,
             parameters,
             now_micros: now,
-            snapshot,
+            snapshot: then.or(snapshot),
             isolation,
             lock_timeout: self.settings.lock_timeout(),
             identity: self.identity.clone(),

@@ -3,7 +3,7 @@
 //! The modes of a transaction are settings, too, which end with it. One that a transaction does not
 //! set is what new transactions have, as it was when the transaction came to it.
 
-use super::block::Warning;
+use super::block::{Standing, Warning};
 use super::identity::SettingChange;
 use super::settings::{is_of_transaction, of_transaction};
 use super::{Client, Open, Session, Settings};
@@ -232,6 +232,61 @@ impl Session {
         };
         if let Some(open) = &mut self.open {
             open.kept = Some(Kept { isolation, one });
+        }
+        Ok(())
+    }
+
+    /// What a statement reads that says so itself.
+    ///
+    /// # Errors
+    /// Those of [`Router::hold_snapshot_as_of`](crate::router::Router::hold_snapshot_as_of); 0A000
+    /// inside of a block, whose statements read what the block reads.
+    pub(super) async fn snapshot_as_of(
+        &self,
+        planned: &Planned,
+    ) -> Result<Option<Snapshot>, SqlError> {
+        let Some(as_of) = &planned.as_of else { return Ok(None) };
+        if self.standing == Standing::Open {
+            return Err(SqlError::unsupported("AS OF SYSTEM TIME inside of a transaction block")
+                .hint("Begin the transaction with it."));
+        }
+        self.host.router.hold_snapshot_as_of(as_of).await.map(Some)
+    }
+
+    /// A `BEGIN` or `SET TRANSACTION` that says what its transaction reads. It does not write.
+    ///
+    /// # Errors
+    /// Those of [`Router::hold_snapshot_as_of`](crate::router::Router::hold_snapshot_as_of); 25001
+    /// where it comes too late, 22023 for one that writes.
+    pub(super) async fn read_as_of(&mut self, planned: &Planned) -> Result<(), SqlError> {
+        let Some(as_of) = &planned.as_of else { return Ok(()) };
+        let is_late = |open: &Open| open.worked || open.kept.is_some();
+        if self.open.as_deref().is_some_and(is_late) {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "AS OF SYSTEM TIME must be set before any query",
+            ));
+        }
+        let (PlannedKind::Begin(modes) | PlannedKind::SetTransaction(modes)) = &planned.kind else {
+            return Err(SqlError::internal("a statement about no transaction"));
+        };
+        let writes = |mode: &SetStatement| {
+            mode.name == "transaction_read_only" && mode.value.as_deref() == Some("off")
+        };
+        if modes.iter().any(writes) {
+            return Err(SqlError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                "AS OF SYSTEM TIME specified with READ WRITE mode",
+            ));
+        }
+        let router = self.host.router.clone();
+        let schema = router.catalog_version();
+        let snapshot = router.hold_snapshot_as_of(as_of).await?;
+        self.keep_setting("transaction_read_only", Some("on"), true)?;
+        if let Some(open) = &mut self.open {
+            let one = Some(OneSnapshot { snapshot, schema });
+            open.kept = Some(Kept { isolation: Isolation::RepeatableRead, one });
+            open.worked = true;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! One binder binds one statement. It collects the tables that the statement depends on and the
 //! types of its parameters, which are inferred from where they stand.
 
+use super::as_of::AsOf;
 use super::logical::Logical;
 use super::parse::Overriding;
 use super::positions::Lines;
@@ -72,6 +73,8 @@ pub struct Binder<'a> {
     pub(super) session_values: RefCell<Vec<SessionValue>>,
     /// How many its own parameters are; `None` where nothing is taken of the session so.
     pub(super) own_parameters: Option<usize>,
+    /// The time that the statement reads.
+    pub(super) as_of: RefCell<Option<AsOf>>,
     /// What the `INSERT` says of identity columns.
     pub(super) overriding: Cell<Option<Overriding>>,
     /// Of the text that is bound; none of a text that the client has not sent.
@@ -141,6 +144,7 @@ impl<'a> Binder<'a> {
             changes_sequences: Cell::new(None),
             session_values: RefCell::default(),
             own_parameters: None,
+            as_of: RefCell::default(),
             overriding: Cell::new(None),
             lines: RefCell::new(None),
         }

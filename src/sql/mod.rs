@@ -24,6 +24,7 @@
 
 mod access;
 mod arrays;
+mod as_of;
 mod binder;
 mod callable;
 mod catalog_functions;
@@ -72,6 +73,7 @@ mod transaction;
 mod types;
 mod view_text;
 
+pub use as_of::AsOf;
 pub use callable::{argument_types, is_callable};
 pub use catalog_functions::CatalogFunction;
 pub use copy::{CopyFormat, CopyIn, CopyOptions, CopyOut, Header};

@@ -1,5 +1,6 @@
 //! Text to syntax trees.
 
+use super::as_of::AsOf;
 use super::binder::{NESTING_MAX, too_complex};
 use super::copy::CopyStatement;
 use super::cursor::{CloseStatement, DeclareStatement, FetchStatement};
@@ -21,6 +22,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 mod alter;
+mod as_of;
 mod comment;
 mod copy;
 mod cursor;
@@ -61,6 +63,8 @@ pub struct ParsedStatement {
     pub lines: Lines,
     /// The clause of that name in an `INSERT`, which the tree does not show.
     pub overriding: Option<Overriding>,
+    /// The time that it reads, in a clause that the tree does not show.
+    pub as_of: Option<AsOf>,
     /// What the client is told of how it is written.
     pub warnings: Vec<SqlError>,
 }
@@ -174,6 +178,7 @@ impl ParsedStatement {
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
     let mut tokens = tokens(text)?;
     let mut notes = Notes {
+        as_of: as_of::take(&mut tokens),
         overriding: rewrite::take_overriding(&mut tokens),
         warnings: digits::reduced(&tokens),
     };
@@ -192,6 +197,7 @@ pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
 
 /// What the tokens say that the tree does not show.
 struct Notes {
+    as_of: Vec<(Location, Option<AsOf>)>,
     overriding: Vec<(Location, Overriding)>,
     warnings: Vec<(Location, SqlError)>,
 }
@@ -254,11 +260,22 @@ fn parse_all(
         if overriding.is_some() && !may_override(&syntax) {
             return parser.expected("OVERRIDING in an INSERT only", next);
         }
+        let as_of = match notes.as_of.iter().find(|(at, _)| within(*at)) {
+            None => None,
+            Some((_, Some(time))) if may_read_as_of(&syntax) => Some(time.clone()),
+            Some(_) => return parser.expected("AS OF SYSTEM TIME and a time, of a query", next),
+        };
+        // Of a `SET TRANSACTION` the time may be the only mode.
+        if let (Syntax::Transaction(TransactionStatement::Set(modes)), None) = (&syntax, &as_of)
+            && modes.is_empty()
+        {
+            return parser.expected("a transaction mode", end);
+        }
         let warnings = notes.warnings.extract_if(.., |(at, _)| *at == begin || within(*at));
         let warnings =
             warnings.map(|(at, warning)| with_position(warning, text.lines.position(at)));
         let (warnings, lines) = (warnings.collect(), text.lines.clone());
-        statements.push(ParsedStatement { syntax, lines, overriding, warnings });
+        statements.push(ParsedStatement { syntax, lines, overriding, as_of, warnings });
     }
 }
 
@@ -279,6 +296,21 @@ fn access_control(parser: &mut Parser<'_>) -> Result<Option<Syntax>, ParserError
         return Ok(Some(syntax));
     }
     database::statement(parser)
+}
+
+/// Whether a statement may read what was there at another time. That of a prepared one is found in
+/// its text.
+fn may_read_as_of(syntax: &Syntax) -> bool {
+    match syntax {
+        Syntax::Prepare(_) => true,
+        Syntax::Transaction(TransactionStatement::Begin(_) | TransactionStatement::Set(_)) => true,
+        Syntax::Standard(statement) => match statement.as_ref() {
+            Statement::Query(_) => true,
+            Statement::Explain { statement, .. } => matches!(**statement, Statement::Query(_)),
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// Whether `OVERRIDING` may stand in a statement. That of a prepared one is found in its text.

@@ -66,6 +66,7 @@ impl Binder<'_> {
         let binder = Binder::new(self.catalog, settings, self.virtual_tables, &declared);
         binder.lines.replace(self.lines.borrow().clone());
         binder.overriding.set(self.overriding.get());
+        binder.as_of.replace(self.as_of.borrow().clone());
         let (kind, columns) = bind_statement(&binder, &prepare.statement, settings)?;
         binder.check_privileges()?;
         let inner = Planned {

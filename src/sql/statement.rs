@@ -1,5 +1,6 @@
 //! From a parsed statement to what the router and the session carry out.
 
+use super::as_of::AsOf;
 use super::binder::Binder;
 use super::copy::{CopyIn, CopyOut};
 use super::cursor::{DeclarePlan, FetchPlan};
@@ -49,6 +50,8 @@ pub struct Planned {
     /// It asks for the sessions of the node, whose rows are there only in a plan that was made with
     /// a view of them.
     pub views_node: bool,
+    /// The time that it reads, where that is not now.
+    pub as_of: Option<AsOf>,
     /// How it locks rows, where it does.
     pub row_locks: Option<RowLocks>,
     /// What it does with sequences.
@@ -271,6 +274,7 @@ fn plan_with(
 ) -> Result<Planned, SqlError> {
     binder.lines.replace(Some(statement.lines.clone()));
     binder.overriding.set(statement.overriding);
+    binder.as_of.replace(statement.as_of.clone());
     let (kind, columns) = match &statement.syntax {
         Syntax::Standard(statement) => bind_statement(binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
@@ -319,6 +323,13 @@ fn plan_with(
         }
     };
     binder.check_privileges()?;
+    if statement.as_of.is_some() && matches!(kind, PlannedKind::Saga(_)) {
+        return Err(SqlError::unsupported("a saga with AS OF SYSTEM TIME"));
+    }
+    if let (Some(_), Some(locks)) = (&statement.as_of, binder.row_locks.get()) {
+        let command = locks.command;
+        return Err(SqlError::unsupported(format!("{command} with AS OF SYSTEM TIME")));
+    }
     Ok(Planned {
         parameters: binder.parameter_types(),
         cacheable: !binder.uncacheable.get(),
@@ -340,6 +351,7 @@ impl Binder<'_> {
             cacheable: false,
             warnings: Vec::new(),
             views_node: self.views_node.get(),
+            as_of: self.as_of.borrow().clone(),
             row_locks: self.row_locks.get(),
             sequences: self.sequence_use(),
             session_values: self.session_values.borrow().clone(),
@@ -578,6 +590,7 @@ impl Planned {
             cacheable: true,
             warnings: Vec::new(),
             views_node: false,
+            as_of: None,
             row_locks: None,
             sequences: SequenceUse::None,
             session_values: Vec::new(),
@@ -661,9 +674,16 @@ impl Planned {
         }
     }
 
+    /// Whether it is a query that is not read bit by bit: its rows are locked when all are, or it
+    /// reads another time than its transaction.
+    pub fn runs_to_its_end(&self) -> bool {
+        self.row_locks.is_some() || self.as_of.is_some()
+    }
+
     /// Whether it is a lookup of one row by its whole key.
     pub fn is_point_read(&self) -> bool {
-        matches!(&self.kind, PlannedKind::Query(QueryPlan { point: Some(_), .. }))
+        self.as_of.is_none()
+            && matches!(&self.kind, PlannedKind::Query(QueryPlan { point: Some(_), .. }))
     }
 
     /// Refuses parameters that do not fit.

@@ -13,6 +13,7 @@
 //! postgres pgbench -- --nocapture`.
 
 mod activity;
+mod as_of;
 mod authentication;
 mod bounds;
 mod cursors;

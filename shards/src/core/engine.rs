@@ -211,6 +211,11 @@ impl Engine {
         self.inner.parts.context.observe(seen)
     }
 
+    /// How long versions stay readable after they were replaced.
+    pub fn retention(&self) -> Duration {
+        self.inner.options.retention
+    }
+
     /// Keeps what a snapshot sees on this core; from here on nothing commits here before it.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<TransactionSta
     if is_set && accept(parser, &["set", "transaction"])
         || accept(parser, &["set", "local", "transaction"])
     {
-        return some_modes(parser).map(|modes| Some(TransactionStatement::Set(modes)));
+        return modes(parser).map(|modes| Some(TransactionStatement::Set(modes)));
     }
     Ok(None)
 }
