@@ -162,10 +162,20 @@ impl Router {
         let error = describe::deadlock(circle, waits, &sessions, &self.catalog());
         let detail = error.fields().detail.clone().unwrap_or_default();
         let WaitPlace { core, id } = victim.wait;
-        match self.inner.peers.call(core, Call::Sacrifice(id, error)).await? {
+        match self.inner.peers.call(core, Call::Sacrifice(id, error.clone())).await? {
             Answer::Count(1) => log::info!("a deadlock was ended: {detail}"),
             // Its statement was cancelled or ran out of time, and the circle is open.
-            _ => log::debug!("a deadlock ended by itself: {detail}"),
+            _ => {
+                log::debug!("a deadlock ended by itself: {detail}");
+                return Ok(());
+            }
+        }
+        // Its statement has failed, and waits in other partitions for nothing: until all of it has
+        // ended it would be in the way.
+        for (&WaitPlace { core, id }, wait) in waits {
+            if wait.txn == victim.txn && (WaitPlace { core, id }) != victim.wait {
+                self.inner.peers.call(core, Call::Sacrifice(id, error.clone())).await?;
+            }
         }
         Ok(())
     }
