@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!   SAVEPOINT a   ─► a mark in the transaction; changes from here on belong to it
-//!   an error      ─► what was done since the last savepoint is taken back at once, with its locks;
+//!   an error      ─► what was done since the last savepoint is taken back at once;
 //!                    the block has failed, and waits to be told what becomes of it
 //!   ROLLBACK TO a ─► what was done since a is taken back; a stays, and the block goes on
 //!   RELEASE a     ─► a and what came after it are no savepoints any more
 //! ```
 //!
-//! What goes back with the changes: the locks, cursors that were opened since, settings. A schema
-//! change commits the block, savepoints and all.
+//! What goes back with the changes: the locks (not at SERIALIZABLE, where what was read stays locked
+//! to the end), cursors that were opened since, settings. A schema change commits the block,
+//! savepoints and all.
 
 use super::block::Standing;
 use super::{Open, Session, Settings};

@@ -15,7 +15,8 @@ use shards::core::Engine;
 /// participants goes on behind the answer, in the core's finisher.
 ///
 /// Dropping the future while it waits leaves the outcome to the participants: what was prepared is
-/// resolved at the anchor, what was not is rolled back.
+/// resolved at the anchor; what was not, and what stands aside, lets go when nothing was heard of it
+/// for as long as a transaction may be idle.
 pub async fn commit(
     engine: &Engine,
     finisher: &Finisher,

@@ -26,14 +26,15 @@
 //! commit's, so a vote after `T` need not be waited for.
 //!
 //! **Locks** are of keys and of ranges of keys, shared or exclusive, first come first served, one
-//! table a core ([`locks`]). Transactions that wait for each other in a circle cost the youngest of them (40P01):
-//! the routers find circles, on one core as on several, and ask all cores who waits for whom when a
-//! lock has been waited for a moment ([`long_waits`]). What is in the way and no lock (an outcome, a
-//! schema change) ends by the lock timeout (55P03).
+//! table a core ([`locks`]). Transactions that wait for each other in a circle cost the youngest of
+//! them (40P01): the routers find circles, on one core as on several, and ask all cores who waits for
+//! whom when a lock has been waited for a moment ([`long_waits`]). What is in the way and no lock (an
+//! outcome, a schema change) ends by the lock timeout (55P03).
 //!
 //! **Going back.** A transaction that may go back to a savepoint, or has a cursor open, names a
 //! *mark* with each change. What the first change of a key after a mark replaces is kept with it
-//! (`state/marks.rs`), until the transaction ends or goes back; the locks since then go with it.
+//! (`state/marks.rs`), until the transaction ends or goes back. The locks since then go with it, but
+//! those of a serializable transaction: what it has read was seen.
 //!
 //! # What holds
 //!
