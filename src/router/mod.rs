@@ -246,14 +246,19 @@ impl Router {
         Transaction::new(TxnId { began: engine.now(), node: engine.node(), core: engine.core() })
     }
 
-    /// Commits a transaction.
+    /// Commits a transaction. A future that is dropped while it waits does so behind the caller's
+    /// back.
     pub async fn commit(&self, transaction: Transaction) -> Result<(), SqlError> {
-        txn::commit(&self.inner.engine, &self.inner.finisher, &transaction).await.map(drop)
+        txn::commit(&self.inner.engine, &self.inner.finisher, transaction).await.map(drop)
     }
 
-    /// Rolls a transaction back.
+    /// Rolls a transaction back. A future that is dropped while it waits does so behind the caller's
+    /// back.
     pub async fn rollback(&self, transaction: Transaction) -> Result<(), SqlError> {
-        txn::rollback(&self.inner.engine, &transaction).await
+        let mut unfinished = Unfinished { router: self, transaction: Some(transaction) };
+        let told = txn::rollback(&self.inner.engine, unfinished.transaction()).await;
+        unfinished.transaction = None;
+        told
     }
 
     /// Rolls a transaction back behind the caller's back.
@@ -375,7 +380,10 @@ impl Router {
                 return Err(SqlError::internal("a statement lost its transaction"));
             };
             let changed = match changed {
-                Ok(changed) => self.commit(transaction).await.map(|()| changed),
+                Ok(changed) => {
+                    let _held_off = statement.presence.as_deref().map(Presence::enter_commit);
+                    self.commit(transaction).await.map(|()| changed)
+                }
                 Err(error) => {
                     // What cannot be told is rolled back by the partition itself after a while.
                     let _told = self.rollback(transaction).await;
@@ -574,8 +582,8 @@ impl OpenQuery {
     }
 }
 
-/// The transaction of a statement of its own. A statement that is dropped where it waits has it
-/// rolled back: its locks must not outlive it.
+/// A transaction that nobody else holds. Who is dropped where it waits has it rolled back: its locks
+/// must not outlive him.
 struct Unfinished<'a> {
     router: &'a Router,
     transaction: Option<Transaction>,

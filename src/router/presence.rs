@@ -95,6 +95,7 @@ pub struct Patience {
 pub struct Presence {
     key: CancelKey,
     cancelled: Notify,
+    committing: Cell<bool>,
     ended: Event,
     shown: RefCell<Backend>,
     patience: Cell<Patience>,
@@ -109,6 +110,7 @@ impl Presence {
         Presence {
             key,
             cancelled: Notify::new(),
+            committing: Cell::new(false),
             ended: Event::new(),
             shown: RefCell::new(shown),
             patience: Cell::default(),
@@ -126,6 +128,18 @@ impl Presence {
     /// that does not wait is soon done.
     pub fn cancelled(&self) -> &Notify {
         &self.cancelled
+    }
+
+    /// Whether its statement commits its own transaction now. What cancels the statement waits
+    /// until that is over.
+    pub fn is_committing(&self) -> bool {
+        self.committing.get()
+    }
+
+    /// Its statement commits its own transaction until what is returned is dropped.
+    pub(super) fn enter_commit(&self) -> impl Drop + '_ {
+        self.committing.set(true);
+        InCommit(self)
     }
 
     /// Set when somebody ends the session.
@@ -231,6 +245,15 @@ struct InChange<'a>(&'a Presence);
 impl Drop for InChange<'_> {
     fn drop(&mut self) {
         self.0.shown.borrow_mut().change = None;
+    }
+}
+
+/// A session whose statement commits.
+struct InCommit<'a>(&'a Presence);
+
+impl Drop for InCommit<'_> {
+    fn drop(&mut self) {
+        self.0.committing.set(false);
     }
 }
 

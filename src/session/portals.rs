@@ -314,7 +314,7 @@ impl Session {
                 let timeout = self.settings.statement_timeout();
                 let presence = self.presence.clone();
                 let opened = self.open_portal(&text, planned, parameters);
-                let opened = guarded(opened, interrupts, presence.cancelled(), timeout).await?;
+                let opened = guarded(opened, interrupts, &presence, timeout).await?;
                 self.set_reading(name, opened);
             }
             // A change runs to its end, and so do some queries.
@@ -502,7 +502,7 @@ impl Session {
         let timeout = self.settings.statement_timeout();
         let wanted = limit.map(NonZeroU64::get);
         let sent = reading.forward(wanted, Some(client));
-        let rows = guarded(sent, interrupts, self.presence.cancelled(), timeout).await?;
+        let rows = guarded(sent, interrupts, &self.presence, timeout).await?;
         let progress = match wanted {
             Some(wanted) if rows == wanted => Progress::Suspended,
             _ => Progress::Complete,

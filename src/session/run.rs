@@ -7,6 +7,7 @@ use super::plans::Key;
 use super::prepared::{Name, PreparedText};
 use super::{Client, Interrupts, Open, Session, Settings, Weight, explain, sealing};
 use crate::router::gates::{Holder, Pass};
+use crate::router::presence::Presence;
 use crate::router::{Snapshot, Statement};
 use crate::sql::ddl::DdlStatement;
 use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, SagaPlan, Verb, parse, plan};
@@ -128,7 +129,7 @@ impl Session {
                 let (host, scope) = (self.host.clone(), self.scope.clone());
                 let planning = planner::plan_aside(&host, text, &scope, self.tables_then());
                 let timeout = self.settings.statement_timeout();
-                match guarded(planning, interrupts, self.presence.cancelled(), timeout).await? {
+                match guarded(planning, interrupts, &self.presence, timeout).await? {
                     LongText::One(mut planned) => {
                         self.complete_plan(&mut planned);
                         return self.run_kept(text, Rc::new(*planned), client, interrupts).await;
@@ -292,7 +293,7 @@ impl Session {
                 // What the commit would do itself, but here it may be interrupted.
                 let (presence, timeout) =
                     (self.presence.clone(), self.settings.statement_timeout());
-                let held = guarded(self.hold_cursors(), interrupts, presence.cancelled(), timeout);
+                let held = guarded(self.hold_cursors(), interrupts, &presence, timeout);
                 if let Err(error) = held.await {
                     self.rollback_open(Standing::Idle).await;
                     return Err(error);
@@ -313,7 +314,7 @@ impl Session {
                 let (presence, timeout) =
                     (self.presence.clone(), self.settings.statement_timeout());
                 let begun = self.begin_saga(&planned);
-                guarded(begun, interrupts, presence.cancelled(), timeout).await?;
+                guarded(begun, interrupts, &presence, timeout).await?;
                 return Ok(Done::tagged(&planned.tag(0)));
             }
             Decision::CommitSaga => {
@@ -328,7 +329,7 @@ impl Session {
                 let (presence, timeout) =
                     (self.presence.clone(), self.settings.statement_timeout());
                 let found = self.other_saga(&planned, client);
-                guarded(found, interrupts, presence.cancelled(), timeout).await?;
+                guarded(found, interrupts, &presence, timeout).await?;
                 return Ok(Done::tagged(&planned.tag(0)));
             }
             Decision::CommitThenAlone => self.commit_open().await?,
@@ -351,7 +352,7 @@ impl Session {
         let timeout = self.settings.statement_timeout();
         let presence = self.presence.clone();
         let work = self.work(source, planned, parameters, client);
-        guarded(work, interrupts, presence.cancelled(), timeout).await
+        guarded(work, interrupts, &presence, timeout).await
     }
 
     /// A change without what only this session may know.
@@ -688,11 +689,11 @@ fn describe(planned: &Planned, client: &mut dyn Client) {
 }
 
 /// Runs `work` until it is done, interrupted or out of time. One that never waits pays for none
-/// of that.
+/// of that; nothing interrupts a commit, which could not say then whether it has happened.
 pub(super) async fn guarded<T>(
     work: impl Future<Output = Result<T, SqlError>>,
     interrupts: &dyn Interrupts,
-    cancelled: &runtime::sync::Notify,
+    presence: &Presence,
     timeout: Option<Duration>,
 ) -> Result<T, SqlError> {
     let mut work = pin!(work);
@@ -700,7 +701,7 @@ pub(super) async fn guarded<T>(
         return done;
     }
     let mut interrupted = interrupts.wait();
-    let mut cancelled = pin!(cancelled.notified());
+    let mut cancelled = pin!(presence.cancelled().notified());
     let mut alarm = pin!(async move {
         match timeout {
             Some(timeout) => time::sleep(timeout).await,
@@ -710,6 +711,9 @@ pub(super) async fn guarded<T>(
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(done);
+        }
+        if presence.is_committing() {
+            return Poll::Pending;
         }
         if let Poll::Ready(error) = interrupted.as_mut().poll(cx) {
             return Poll::Ready(Err(error));

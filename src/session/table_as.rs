@@ -83,7 +83,7 @@ impl Session {
             let timeout = self.settings.statement_timeout();
             let presence = self.presence.clone();
             let filled = self.fill_table(rows, &columns, &table);
-            count = guarded(filled, interrupts, presence.cancelled(), timeout).await?;
+            count = guarded(filled, interrupts, &presence, timeout).await?;
         }
         let create = DdlStatement::CreateTable(new);
         let told = router.change_schema(&create, &self.scope, &self.presence).await?;

@@ -44,9 +44,10 @@ const STRIKE_INTERVAL_MAX: Duration = Duration::from_millis(600);
 const STRIKES_MAX: u64 = 3;
 /// Longest time a node stays down.
 const DOWN_MAX: Duration = Duration::from_secs(2);
-/// After so long, what a client that has gone had begun is over: the longest stall of a disk that
-/// the nemesis knows, and a little.
-const SETTLE: Duration = Duration::from_secs(15);
+/// After so long, what a client that has gone had begun is over: its last words, lost and sent
+/// again, have arrived within the network's `give_up` (15 s), and what they ask for has waited for
+/// locks as long as it may.
+const SETTLE: Duration = Duration::from_secs(20);
 /// A node that was asked to stop has stopped within this time.
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
 /// So often may the node end of its own accord in one quiet time: once for every error that was

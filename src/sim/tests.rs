@@ -1,7 +1,7 @@
 //! Single faults against one node, exactly placed.
 
 use super::client::{Client, Failure};
-use super::machine::{Machine, NODE};
+use super::machine::{Held, Machine, NODE};
 use super::workload::integers;
 use model::error::SqlState;
 use runtime::sim::{DiskError, DiskFault, Loss, Operations, Options, Sim};
@@ -103,6 +103,97 @@ fn a_change_of_the_number_of_cores_may_end_anywhere() {
             (steps, crashes) = (steps + APART, crashes + 1);
         }
         assert!(crashes > 10, "{crashes} crashes: this shows nothing");
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
+
+/// Money from account 1 to account 2, in a block that has read another one.
+const TRANSFER: [&str; 4] = [
+    "BEGIN",
+    "SELECT balance FROM account WHERE id = 3",
+    "UPDATE account SET balance = balance - 1 WHERE id = 1",
+    "UPDATE account SET balance = balance + 1 WHERE id = 2",
+];
+const BALANCES: &str = "SELECT id, balance FROM account ORDER BY id";
+
+/// A node with accounts 1, 2 and 3, which lie in several partitions.
+async fn bank(machine: &mut Machine<'_>) -> Client {
+    machine.start(2);
+    let mut client = connect(machine).await;
+    for statement in [
+        "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL)",
+        "INSERT INTO account VALUES (1, 1000), (2, 1000), (3, 1000)",
+    ] {
+        client.query(statement).await.unwrap();
+    }
+    client
+}
+
+async fn balances(client: &mut Client) -> Vec<Option<Vec<i64>>> {
+    client.query(BALANCES).await.unwrap().rows.iter().map(|row| integers(row)).collect()
+}
+
+/// While a session commits it is ended, sooner or later: the commit comes to its end, wholly or not
+/// at all, and nothing of it is held any more soon after.
+#[test]
+fn a_commit_whose_session_is_ended_comes_to_its_end() {
+    let sim = Sim::new(Options::new(13));
+    let mut machine = Machine::with_partitions(&sim, 16);
+    let ran = sim.run_until(async {
+        let mut operator = bank(&mut machine).await;
+        let (mut moved, mut answered, mut cut_off, mut in_progress) = (0, 0, 0, 0);
+        for delay in 0..120 {
+            let mut client = connect(&machine).await;
+            let process = client.query("SELECT pg_backend_pid()").await.unwrap();
+            let process = integers(&process.rows[0]).unwrap()[0];
+            for statement in TRANSFER {
+                client.query(statement).await.unwrap();
+            }
+            let committing =
+                runtime::task::spawn("commit", async move { client.query("COMMIT").await });
+            time::sleep(Duration::from_micros(delay * 20)).await;
+            let end = format!("SELECT pg_terminate_backend({process})");
+            operator.query(&end).await.unwrap();
+            in_progress += u64::from(machine.gauges().held().transactions > 0);
+            match committing.await.unwrap() {
+                Ok(_) => answered += 1,
+                Err(_) => cut_off += 1,
+            }
+            time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(machine.gauges().held(), Held::default(), "{delay}");
+            let [one, two, _] = balances(&mut operator).await.try_into().unwrap();
+            let now = 1000 - one.unwrap()[1];
+            assert_eq!(two, Some(vec![2, 1000 + now]), "{delay}");
+            assert!((moved..=moved + 1).contains(&now), "{delay}");
+            moved = now;
+        }
+        let counts = format!("{answered} answered, {cut_off} cut off, {in_progress} in progress");
+        assert!(answered > 10 && cut_off > 10 && in_progress > 10, "{counts}");
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
+
+/// A statement of its own has changed several partitions and commits, when its time is over or
+/// somebody cancels it: who is told that it was cancelled can be sure that it has not happened.
+#[test]
+fn a_statement_that_commits_is_not_cancelled() {
+    let sim = Sim::new(Options::new(17));
+    let mut machine = Machine::with_partitions(&sim, 16);
+    let ran = sim.run_until(async {
+        let mut client = bank(&mut machine).await;
+        client.query("SET statement_timeout = '50ms'").await.unwrap();
+        let (sent, stalled) = (time::now(), Duration::from_secs(2));
+        sim.disk(NODE).stall(Operations::WRITE, stalled);
+        let change = "UPDATE account SET balance = balance + 1 WHERE id <= 3";
+        assert_eq!(client.query(change).await.unwrap().tag, "UPDATE 3");
+        assert!(sent.elapsed() >= stalled);
+        // The one behind it can be.
+        let sleeps = state_of(&mut client, "SELECT pg_sleep(1)").await;
+        assert_eq!(sleeps, Some(SqlState::QUERY_CANCELED));
+        let rows = balances(&mut client).await;
+        assert_eq!(rows, [1, 2, 3].map(|id| Some(vec![id, 1001])));
     });
     ran.unwrap();
     assert!(sim.panics().is_empty(), "{:?}", sim.panics());

@@ -3,25 +3,66 @@
 use super::Transaction;
 use super::coordinator::{Action, Coordinator, Event};
 use super::finisher::{Decision, Finisher, Work};
-use futures::future::LocalBoxFuture;
+use futures::future::{FusedFuture, FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{RequestBody, Response};
 use model::error::SqlError;
-use model::id::{Mark, TxnId};
+use model::id::{Mark, PartitionId, TxnId};
 use model::time::Timestamp;
 use shards::core::Engine;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// A commit on its way: its outcome, and what is then left to do behind the client's back.
+pub(super) type Committing = LocalBoxFuture<'static, (Result<Timestamp, SqlError>, Vec<Work>)>;
 
 /// Commits a transaction. Returns when the outcome is decided and durable; carrying it out in the
 /// participants goes on behind the answer, in the core's finisher.
 ///
-/// Dropping the future while it waits leaves the outcome to the participants: what was prepared is
-/// resolved at the anchor; what was not, and what stands aside, lets go when nothing was heard of it
-/// for as long as a transaction may be idle.
+/// A future that is dropped while it waits goes on there, too: what has begun to commit comes to its
+/// end, and whatever it holds is let go, although nobody hears of it.
 pub async fn commit(
     engine: &Engine,
     finisher: &Finisher,
-    transaction: &Transaction,
+    transaction: Transaction,
 ) -> Result<Timestamp, SqlError> {
+    let commit: Committing = Box::pin(decide(engine.clone(), transaction));
+    let (outcome, behind) = Watched { finisher, commit: commit.fuse() }.await;
+    for work in behind {
+        finisher.carry_out(work).await;
+    }
+    outcome
+}
+
+/// A commit that somebody waits for.
+struct Watched<'a> {
+    finisher: &'a Finisher,
+    commit: futures::future::Fuse<Committing>,
+}
+
+impl Future for Watched<'_> {
+    type Output = (Result<Timestamp, SqlError>, Vec<Work>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(self.commit.poll_unpin(cx)))
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let commit = std::mem::replace(&mut self.commit, futures::future::Fuse::terminated());
+        if !commit.is_terminated() {
+            self.finisher.go_on(Box::pin(commit));
+        }
+    }
+}
+
+/// Drives the coordinator until the client can be answered.
+async fn decide(
+    engine: Engine,
+    transaction: Transaction,
+) -> (Result<Timestamp, SqlError>, Vec<Work>) {
+    let engine = &engine;
     let (participants, readers) = (transaction.participants(), transaction.readers());
     let (mut coordinator, mut actions) = Coordinator::start(&participants, &readers);
     let mut answers: FuturesUnordered<LocalBoxFuture<'_, Option<Event>>> = FuturesUnordered::new();
@@ -44,26 +85,27 @@ pub async fn commit(
             }
         }
         if let Some(result) = answer {
-            for work in behind {
-                finisher.carry_out(work).await;
-            }
             // Rollbacks are told before the client is: its next statement must not meet the locks.
             while answers.next().await.is_some() {}
-            return result;
+            return (result, behind);
         }
         let Some(event) = answers.next().await else {
-            return Err(SqlError::internal("a commit has nothing to wait for"));
+            return (Err(SqlError::internal("a commit has nothing to wait for")), behind);
         };
         actions = event.map_or_else(Vec::new, |event| coordinator.step(event));
     }
 }
 
+/// Everyone who may hold something of a transaction.
+fn everyone(transaction: &Transaction) -> impl Iterator<Item = PartitionId> {
+    let readers = transaction.readers().into_iter().chain(transaction.unheard());
+    transaction.participants().into_iter().chain(readers)
+}
+
 /// Drops everything a transaction holds anywhere.
 pub async fn rollback(engine: &Engine, transaction: &Transaction) -> Result<(), SqlError> {
     let txn = transaction.id;
-    let readers = transaction.readers().into_iter().chain(transaction.unheard());
-    let everyone = transaction.participants().into_iter().chain(readers);
-    let rollbacks = everyone.map(|partition| async move {
+    let rollbacks = everyone(transaction).map(|partition| async move {
         engine.call(partition, RequestBody::Rollback { txn }).await.map(drop)
     });
     let results = futures::future::join_all(rollbacks).await;
@@ -78,9 +120,7 @@ pub async fn roll_back_to(
     mark: Mark,
 ) -> Result<(), SqlError> {
     let txn = transaction.id;
-    let readers = transaction.readers().into_iter().chain(transaction.unheard());
-    let everyone = transaction.participants().into_iter().chain(readers);
-    let rollbacks = everyone.map(|partition| async move {
+    let rollbacks = everyone(transaction).map(|partition| async move {
         let answer = engine.call(partition, RequestBody::RollbackTo { txn, mark }).await?;
         match answer {
             Response::Returned(left) => Ok((partition, left)),

@@ -2,6 +2,7 @@
 //! spawn, and a bound on how many are under way.
 
 use super::Transaction;
+use super::commit::Committing;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 use model::command::{Outcome, RequestBody};
@@ -29,6 +30,8 @@ pub(super) enum Work {
     Release { txn: TxnId, commit: Timestamp, readers: Vec<PartitionId> },
     /// A session or statement was given up in the middle: free what its transaction holds.
     GiveUp(Transaction),
+    /// The same in the middle of its commit, whose outcome may be decided: that goes on to its end.
+    Commit(Committing),
 }
 
 /// A logged decision to commit.
@@ -52,6 +55,13 @@ impl Finisher {
     pub(super) async fn carry_out(&self, work: Work) {
         // A closed queue means that the core is stopping: recovery finishes the transaction.
         let _stopping = self.queue.send(work).await;
+    }
+
+    /// Goes on with a commit that nobody waits for any more.
+    pub(super) fn go_on(&self, commit: Committing) {
+        // Where there is no room for it, what was prepared is resolved at the anchor, and what was
+        // not lets go when it was idle for long enough.
+        let _full = self.queue.try_send(Work::Commit(commit));
     }
 
     /// Rolls back a transaction that nobody waits for any more.
@@ -93,6 +103,12 @@ async fn finish(engine: &Engine, work: Work) {
         Work::GiveUp(transaction) => {
             // A partition that cannot be told rolls it back itself, after a while.
             let _told = super::rollback(engine, &transaction).await;
+        }
+        Work::Commit(commit) => {
+            let (_nobody_asks, behind) = commit.await;
+            for work in behind {
+                Box::pin(finish(engine, work)).await;
+            }
         }
     }
 }

@@ -135,7 +135,9 @@ impl Network {
         !powered || (from != to && self.links.borrow().is_cut(from, to))
     }
 
-    /// How long `bytes` are under way from one node to another, losses and all.
+    /// How long `bytes` are under way from one node to another, losses and all: what is lost again
+    /// and again arrives before its sender would give the connection up, as cutting the link is
+    /// what makes it do that.
     fn delay(&self, world: &World, from: u32, to: u32, bytes: usize) -> Duration {
         let faults = self.faults.borrow();
         let random = &world.random;
@@ -149,7 +151,7 @@ impl Network {
             + Duration::from_nanos(transfer as u64)
             + random.duration(link.extra_delay.start, link.extra_delay.end);
         let mut pause = faults.retransmit;
-        while random.happens(faults.loss.max(link.loss)) && delay < faults.give_up {
+        while random.happens(faults.loss.max(link.loss)) && delay + pause < faults.give_up {
             delay += pause;
             pause *= 2;
         }

@@ -306,6 +306,10 @@ fn links_are_slow_lossy_and_dirty_as_told() {
             late += usize::from(client.round_trip().await.unwrap() > 200 * MS);
         }
         assert!((30..80).contains(&late), "{late}");
+        // There and back, each at most as long as a sender has patience.
+        sim.network().change(|faults| faults.loss = Chance::ALWAYS);
+        let worst = client.round_trip().await.unwrap();
+        assert!((20 * SECOND..30 * SECOND).contains(&worst), "{worst:?}");
         sim.network().change(|faults| {
             faults.loss = Chance::NEVER;
             faults.corrupt = Chance::percent(50);
