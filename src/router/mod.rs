@@ -16,6 +16,7 @@
 //!
 //! What it does not know: sessions, settings, wire formats.
 
+mod conflicts;
 mod copy;
 mod deadlocks;
 pub mod gates;

@@ -174,7 +174,7 @@ impl PartitionLocker {
         lock: &RowLock,
         locking: &Locking<'_>,
     ) -> Result<Vec<RowLocked>, SqlError> {
-        let mut keys = self.keys(lock, &locking.keys)?;
+        let mut keys = self.keys(lock, &locking.keys);
         let (count, all) = (keys.len(), locking.rows_max >= keys.len());
         if lock.wait != LockWait::Wait && all {
             return self.lock_at_once(lock, keys).await;
@@ -224,25 +224,18 @@ impl PartitionLocker {
         Ok(locked)
     }
 
-    fn keys(&self, lock: &RowLock, rows: &[Vec<Value>]) -> Result<Vec<Key>, SqlError> {
+    fn keys(&self, lock: &RowLock, rows: &[Vec<Value>]) -> Vec<Key> {
         let table = &*lock.table;
-        let in_key = |ordinal: &usize| table.primary_key.iter().position(|key| key == ordinal);
-        let placed_by: Option<Vec<usize>> = table.partition_columns.iter().map(in_key).collect();
-        let placed_by = placed_by
-            .ok_or_else(|| SqlError::internal("a partition column outside of the primary key"))?;
         let placement = self.engine.placement();
         let key = |(at, primary): (usize, &Vec<Value>)| {
             let partition = match table.placement {
                 Placement::System => PartitionId::SYSTEM,
-                Placement::Hashed => {
-                    let values = placed_by.iter().map(|&column| &primary[column]);
-                    placement.partition_of(keys::placement_hash(values))
-                }
+                Placement::Hashed => placement.partition_of(keys::primary_hash(table, primary)),
             };
             let key = Bytes::from(keys::row_key_of_primary(table, primary));
             Key { at, partition, key }
         };
-        Ok(rows.iter().enumerate().map(key).collect())
+        rows.iter().enumerate().map(key).collect()
     }
 
     /// Asks a partition for locks on some of its keys.
@@ -296,7 +289,7 @@ impl PartitionLocker {
         )
         .hint("Run the transaction again.")
         .table(&table.schema, &table.name);
-        let keys = self.keys(locking.lock, &locking.keys).unwrap_or_default();
+        let keys = self.keys(locking.lock, &locking.keys);
         match keys.iter().find(|key| key.at == at) {
             Some(key) => error.detail(format!(
                 "Another transaction has changed {} after this one's snapshot was taken.",

@@ -33,7 +33,9 @@ use model::command::{Fragment, Isolation, RequestBody};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CoreId, ObjectId, PartitionId, TxnId};
-use model::plan::{Access, Change, KeyBounds, Modify, OnConflict, Plan, Scan, Values};
+use model::plan::{
+    Access, Arbiter, Change, ConflictUpdate, KeyBounds, Modify, OnConflict, Plan, Scan, Values,
+};
 use model::schema::Table;
 use model::types::DataType;
 use model::value::Value;
@@ -538,8 +540,9 @@ pub(super) fn upsert(table: &Arc<Table>, rows: Vec<Vec<Expression>>) -> Modify {
     let excluded = |ordinal: usize| {
         (ordinal, Expression::column(width + ordinal, table.columns[ordinal].data_type))
     };
-    let on_conflict =
-        OnConflict::DoUpdate { assignments: (1..width).map(excluded).collect(), condition: None };
+    let update =
+        ConflictUpdate { assignments: (1..width).map(excluded).collect(), condition: None };
+    let on_conflict = OnConflict::DoUpdate(Arbiter::PrimaryKey, update);
     let input = Box::new(Plan::Values(Values { rows, types: table.types() }));
     let change = Change::Insert { on_conflict };
     Modify { table: Arc::clone(table), input, change, returning: None }

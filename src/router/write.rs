@@ -19,7 +19,7 @@ use model::value::Value;
 use shards::exec::memory::Reservation;
 use shards::exec::sequences::evaluate_rows;
 use shards::exec::{ExecContext, evaluate, keys, open};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,7 +44,12 @@ pub(super) struct Writer<'a> {
     /// What it reads.
     snapshot: Timestamp,
     /// The statement is the whole transaction.
-    alone: bool,
+    pub(super) alone: bool,
+    /// Unique keys that an `ON CONFLICT DO UPDATE` has inserted or updated so far, by which it is in
+    /// conflict with nothing else.
+    pub(super) written: HashSet<Vec<u8>>,
+    /// Holds the memory they take.
+    pub(super) memory: Reservation,
 }
 
 /// All rows of a query whose rows become changes.
@@ -105,6 +110,14 @@ impl Router {
         self.inner.last_row_id.set(id);
         id
     }
+
+    /// The partition of a table's rows, or of an index's entries, with this hash.
+    pub(super) fn partition_at(&self, table: &Table, hash: u64) -> PartitionId {
+        match table.placement {
+            Placement::System => PartitionId::SYSTEM,
+            Placement::Hashed => self.engine().placement().partition_of(hash),
+        }
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -116,7 +129,9 @@ impl<'a> Writer<'a> {
     ) -> Writer<'a> {
         let (reader, snapshot) = (Some(transaction.reader()), router.snapshot_of(statement));
         let context = router.context(statement, snapshot, statement.isolation, reader, None);
-        Writer { router, statement, transaction, context, snapshot, alone: false }
+        let memory = context.memory.reserve();
+        let written = HashSet::new();
+        Writer { router, statement, transaction, context, snapshot, alone: false, written, memory }
     }
 }
 
@@ -125,7 +140,7 @@ impl Writer<'_> {
         match &insert.source {
             InsertSource::Values(rows) if rows.len() <= CHUNK_ROWS => {
                 let rows = self.constants(rows.len(), |row| &rows[row]).await?;
-                self.insert_rows(insert, rows).await
+                self.insert_or_else(insert, rows).await
             }
             // A piece at a time, so that nobody waits for all of them at once.
             InsertSource::Values(rows) => {
@@ -133,7 +148,7 @@ impl Writer<'_> {
                 let (mut count, mut returned) = (0, Vec::new());
                 for piece in rows.chunks(CHUNK_ROWS) {
                     let piece = self.constants(piece.len(), |row| &piece[row]).await?;
-                    let (more, batches) = self.insert_rows(insert, piece).await?;
+                    let (more, batches) = self.insert_or_else(insert, piece).await?;
                     count += more;
                     returned.extend(batches);
                 }
@@ -149,12 +164,12 @@ impl Writer<'_> {
                     rows.extend((0..batch.rows()).map(|row| batch.row(row)));
                     if rows.len() >= CHUNK_ROWS {
                         let (more, batches) =
-                            self.insert_rows(insert, std::mem::take(&mut rows)).await?;
+                            self.insert_or_else(insert, std::mem::take(&mut rows)).await?;
                         count += more;
                         returned.extend(batches);
                     }
                 }
-                let (more, batches) = self.insert_rows(insert, rows).await?;
+                let (more, batches) = self.insert_or_else(insert, rows).await?;
                 self.alone = alone;
                 returned.extend(batches);
                 Ok((count + more, returned))
@@ -225,12 +240,7 @@ impl Writer<'_> {
     }
 
     fn partition_of(&self, table: &Table, row: &[Value]) -> PartitionId {
-        match table.placement {
-            Placement::System => PartitionId::SYSTEM,
-            Placement::Hashed => {
-                self.router.engine().placement().partition_of(keys::row_hash(table, row))
-            }
-        }
+        self.router.partition_at(table, keys::row_hash(table, row))
     }
 
     async fn update(
@@ -319,7 +329,7 @@ impl Writer<'_> {
         let source = self.read_all(source).await?;
         let (mut count, mut returned) = (0, Vec::new());
         let mut removed = Removed::of(table);
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for batch in &source.batches {
             let mut rows = Vec::with_capacity(batch.rows());
             for row in 0..batch.rows() {

@@ -2,12 +2,12 @@
 
 use super::Client;
 use crate::router::{Router, RowSink, Statement};
-use crate::sql::{InsertSource, Planned, PlannedKind, RowsOf, WriteTarget};
+use crate::sql::{InsertPlan, InsertSource, Planned, PlannedKind, RowsOf, WriteTarget};
 use crate::txn::Transaction;
 use futures::future::LocalBoxFuture;
 use model::batch::Batch;
 use model::error::SqlError;
-use model::plan::Plan;
+use model::plan::{Arbiter, OnConflict, Plan};
 use model::types::DataType;
 use model::value::Value;
 use runtime::time;
@@ -64,12 +64,14 @@ fn lines(planned: &Planned, partitions: u32) -> Result<Vec<String>, SqlError> {
         PlannedKind::Query(query) => render(&query.plan, partitions),
         PlannedKind::Insert(insert) => {
             let title = format!("Insert on {}", insert.table.name);
-            match &insert.source {
+            let mut lines = match &insert.source {
                 InsertSource::Values(rows) => {
                     vec![title, format!("  Values ({} rows)", rows.len())]
                 }
                 InsertSource::Query(plan) => below(title, plan),
-            }
+            };
+            lines.splice(1..1, on_conflict(insert));
+            lines
         }
         PlannedKind::Update(update) => {
             changed(format!("Update on {}", update.table.name), &update.target)
@@ -83,6 +85,21 @@ fn lines(planned: &Planned, partitions: u32) -> Result<Vec<String>, SqlError> {
         },
         _ => return Err(SqlError::unsupported("EXPLAIN of this statement")),
     })
+}
+
+/// What an insert does about conflicts, and by which key.
+fn on_conflict(insert: &InsertPlan) -> Vec<String> {
+    let (resolution, arbiter) = match &insert.on_conflict {
+        OnConflict::Fail => return Vec::new(),
+        OnConflict::DoNothing(arbiter) => ("NOTHING", *arbiter),
+        OnConflict::DoUpdate(arbiter, _) => ("UPDATE", Some(*arbiter)),
+    };
+    let name = arbiter.and_then(|arbiter| match arbiter {
+        Arbiter::PrimaryKey => insert.table.primary_key_name.as_deref(),
+        Arbiter::Index(index) => Some(insert.table.indexes[index].name.as_str()),
+    });
+    let arbiter = name.map(|name| format!("  Conflict Arbiter Indexes: {name}"));
+    std::iter::once(format!("  Conflict Resolution: {resolution}")).chain(arbiter).collect()
 }
 
 /// Takes rows that nobody wants to see.

@@ -21,11 +21,12 @@ use crate::catalog::Relation;
 use crate::catalog::privileges::Privileges;
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
-use model::plan::{Change, Modify, OnConflict, Plan, Scan, Target};
-use model::schema::Table;
+use model::plan::{Arbiter, Change, ConflictUpdate, Modify, OnConflict, Plan, Scan, Target};
+use model::schema::{Index, Table};
 use model::value::Value;
 use shards::exec::functions::calls_sequences;
 use sqlparser::ast::{self, Assignment, AssignmentTarget, Expr, SelectItem, SetExpr};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// `INSERT`
@@ -152,11 +153,10 @@ impl Binder<'_> {
         };
         self.requires(table.id, Privileges::INSERT);
         match &on_conflict {
-            OnConflict::Fail => {}
+            OnConflict::Fail | OnConflict::DoNothing(None) => {}
             // The rows that are there are looked at.
-            OnConflict::DoNothing if insert.on.as_ref().is_some_and(has_no_target) => {}
-            OnConflict::DoNothing => self.requires(table.id, Privileges::SELECT),
-            OnConflict::DoUpdate { .. } => {
+            OnConflict::DoNothing(Some(_)) => self.requires(table.id, Privileges::SELECT),
+            OnConflict::DoUpdate(..) => {
                 self.requires(table.id, Privileges::SELECT | Privileges::UPDATE);
             }
         }
@@ -308,20 +308,19 @@ impl Binder<'_> {
         table: &Arc<Table>,
         clause: &ast::OnConflict,
     ) -> Result<OnConflict, SqlError> {
-        if let Some(target) = &clause.conflict_target {
-            check_conflict_target(table, target)?;
-        }
+        let target = clause.conflict_target.as_ref();
+        let arbiter = target.map(|target| arbiter(table, target)).transpose()?;
         let update = match &clause.action {
-            ast::OnConflictAction::DoNothing => return Ok(OnConflict::DoNothing),
+            ast::OnConflictAction::DoNothing => return Ok(OnConflict::DoNothing(arbiter)),
             ast::OnConflictAction::DoUpdate(update) => update,
         };
-        if clause.conflict_target.is_none() {
+        let Some(arbiter) = arbiter else {
             return Err(SqlError::new(
                 SqlState::SYNTAX_ERROR,
                 "ON CONFLICT DO UPDATE requires inference specification or constraint name",
             )
             .hint("For example, ON CONFLICT (column_name)."));
-        }
+        };
         let source = table_source(table);
         let mut columns = rename(source, Some(&table.name), None)?.columns;
         let mut excluded = columns.clone();
@@ -335,11 +334,19 @@ impl Binder<'_> {
         if assignments.iter().any(|(ordinal, _)| table.primary_key.contains(ordinal)) {
             return Err(SqlError::unsupported("changing the primary key in ON CONFLICT DO UPDATE"));
         }
+        let is_referenced = |ordinal: &usize| {
+            table.referenced_by.iter().any(|key| key.parent_columns.contains(ordinal))
+        };
+        if assignments.iter().any(|(ordinal, _)| is_referenced(ordinal)) {
+            return Err(SqlError::unsupported(
+                "changing a key that others refer to in ON CONFLICT DO UPDATE",
+            ));
+        }
         let condition = match &update.selection {
             None => None,
             Some(condition) => Some(self.bind_plain_condition(condition, &scope)?),
         };
-        Ok(OnConflict::DoUpdate { assignments, condition })
+        Ok(OnConflict::DoUpdate(arbiter, ConflictUpdate { assignments, condition }))
     }
 
     fn bind_plain_condition(
@@ -576,11 +583,6 @@ fn filter_reads(selection: Option<&Expr>, filtered: &Logical, width: usize) -> b
     selection.is_some() && single_table(filtered).is_none_or(|found| any_reads(&found, width))
 }
 
-/// `ON CONFLICT DO NOTHING` about any conflict.
-fn has_no_target(on: &ast::OnInsert) -> bool {
-    matches!(on, ast::OnInsert::OnConflict(clause) if clause.conflict_target.is_none())
-}
-
 fn plain_slots(clause: &'static str) -> Slots {
     Slots::refusing(Refusals {
         aggregates: Some(clause),
@@ -667,25 +669,52 @@ fn targets_of(targets: &[usize], named: bool, values: usize) -> Result<&[usize],
     }
 }
 
-/// Only the primary key decides a conflict.
-fn check_conflict_target(table: &Table, target: &ast::ConflictTarget) -> Result<(), SqlError> {
-    let matches = match target {
+/// The unique key that a conflict target means: of several on the same columns one speaks for all.
+fn arbiter(table: &Table, target: &ast::ConflictTarget) -> Result<Arbiter, SqlError> {
+    match target {
         ast::ConflictTarget::Columns(names) => {
-            let named: Vec<usize> = names
-                .iter()
-                .map(|name| column_ordinal(table, &fold(name)))
-                .collect::<Result<_, _>>()?;
-            named.len() == table.primary_key.len()
-                && table.primary_key.iter().all(|key| named.contains(key))
+            let named = names.iter().map(|name| column_ordinal(table, &fold(name)));
+            arbiter_on(table, &named.collect::<Result<_, _>>()?)
         }
-        ast::ConflictTarget::OnConstraint(name) => {
-            Some(single_name(name)?) == table.primary_key_name
-        }
-    };
-    if matches {
-        return Ok(());
+        ast::ConflictTarget::OnConstraint(name) => arbiter_called(table, &single_name(name)?),
     }
-    Err(SqlError::unsupported("ON CONFLICT on anything but the primary key"))
+}
+
+fn arbiter_on(table: &Table, columns: &BTreeSet<usize>) -> Result<Arbiter, SqlError> {
+    let is_meant = |ordinals: BTreeSet<usize>| ordinals == *columns;
+    if is_meant(table.primary_key.iter().copied().collect()) {
+        return Ok(Arbiter::PrimaryKey);
+    }
+    let columns_of = |index: &Index| index.columns.iter().map(|column| column.ordinal).collect();
+    let found = table.indexes.iter().position(|index| index.unique && is_meant(columns_of(index)));
+    found.map(Arbiter::Index).ok_or_else(|| {
+        SqlError::new(
+            SqlState::INVALID_COLUMN_REFERENCE,
+            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+        )
+    })
+}
+
+fn arbiter_called(table: &Table, name: &str) -> Result<Arbiter, SqlError> {
+    if table.primary_key_name.as_deref() == Some(name) {
+        return Ok(Arbiter::PrimaryKey);
+    }
+    let is_meant = |index: &Index| index.constraint && index.name == name;
+    if let Some(found) = table.indexes.iter().position(is_meant) {
+        return Ok(Arbiter::Index(found));
+    }
+    let others = table.checks.iter().map(|check| &check.name);
+    let mut others = others.chain(table.foreign_keys.iter().map(|key| &key.name));
+    Err(match others.any(|other| other == name) {
+        true => SqlError::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            "constraint in ON CONFLICT clause has no associated index",
+        ),
+        false => SqlError::new(
+            SqlState::UNDEFINED_OBJECT,
+            format!("constraint \"{name}\" for table \"{}\" does not exist", table.name),
+        ),
+    })
 }
 
 fn refuse_insert_clauses(insert: &ast::Insert) -> Result<(), SqlError> {

@@ -4,9 +4,10 @@
 //!   ([`schedule`] says how they are written). Each runs on one core and on four, where its rows lie
 //!   apart; `tests/transactions/check-with-postgres` runs them on PostgreSQL.
 //!
-//! * A row that everybody counts in ([`counter`]), deadlocks over cores ([`deadlocks`]), and the cost
-//!   of the second phase of a commit ([`cost`]). They print what they measure; that it is good enough
-//!   is asserted in release builds, which are the ones that are measured.
+//! * A row that everybody counts in ([`counter`]), keys that everybody inserts ([`upserts`]), deadlocks
+//!   over cores ([`deadlocks`]), and the cost of the second phase of a commit ([`cost`]). They print what
+//!   they measure; that it is good enough is asserted in release builds, which are the ones that are
+//!   measured.
 //!
 //! How much of the long ones is run:
 //!
@@ -28,6 +29,7 @@ mod outcome;
 mod place;
 mod runner;
 mod schedule;
+mod upserts;
 
 use std::path::Path;
 use test_support::{Server, ServerBuilder};

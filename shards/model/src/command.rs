@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::error::SqlError;
 use crate::id::{Mark, PartitionId, TxnId};
 use crate::plan::Plan;
+use crate::probe::{Probe, Probed};
 use crate::row_lock::{LockRows, RowLocked};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -52,6 +53,9 @@ pub enum RequestBody {
     /// Locks rows that a query has read, until the transaction ends. Answered by
     /// [`Response::Locked`].
     Lock(LockRows),
+    /// Locks unique keys that rows are about to claim, and says which are taken. Answered by
+    /// [`Response::Probed`].
+    Probe(Probe),
     /// Takes back what a transaction has staged and locked since a mark. Answered by
     /// [`Response::Returned`].
     RollbackTo {
@@ -224,6 +228,8 @@ pub enum Response {
     /// What became of the first keys of a [`RequestBody::Lock`]: those behind them are more than
     /// was wanted.
     Locked(Vec<RowLocked>),
+    /// What is there, key by key, of a [`RequestBody::Probe`].
+    Probed(Vec<Probed>),
     /// Staged, finished or rolled back.
     Done,
     /// Rolled back to a mark; whether the transaction still has something here.
@@ -248,6 +254,9 @@ pub struct Modified {
     pub returning: Vec<Batch>,
     /// What other partitions must do before the transaction commits.
     pub effects: Vec<RoutedEffect>,
+    /// Of a [`crate::plan::Change::UpdateConflicting`]: places of the input's rows whose existing row
+    /// does not have the key any more.
+    pub lost: Vec<usize>,
     /// The transaction has already committed at this timestamp.
     pub committed: Option<Timestamp>,
 }

@@ -7,7 +7,7 @@
 //! * [`schema`], [`placement`]: how rows are described and which partition holds them.
 //! * [`expression`], [`lookup`], [`plan`], [`batch`]: bound expressions, physical operators and the batches
 //!   that flow between them. Fragments and the router's gather trees are made of the same nodes.
-//! * [`command`], [`row_lock`]: what a router asks of a partition, and what a partition writes to its log.
+//! * [`command`], [`row_lock`], [`probe`]: what a router asks of a partition, and what a partition writes to its log.
 //! * [`json`]: what is inside a `jsonb`.
 //! * [`text`]: how values are printed, as PostgreSQL does.
 //! * [`error`]: what a statement's failure looks like, in PostgreSQL's terms.
@@ -25,6 +25,7 @@ pub mod moment;
 pub mod numeric;
 pub mod placement;
 pub mod plan;
+pub mod probe;
 pub mod row;
 pub mod row_lock;
 pub mod schema;

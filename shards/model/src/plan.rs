@@ -528,8 +528,17 @@ pub struct Modify {
 pub enum Change {
     /// Adds rows. `NOT NULL`, `CHECK` and uniqueness are checked here.
     Insert {
-        /// What happens where the key exists.
+        /// What happens where a key exists.
         on_conflict: OnConflict,
+    },
+    /// What an `ON CONFLICT DO UPDATE` about an index does to the existing rows. Each of the input's
+    /// rows is the primary key of one, then the proposed row. An existing row that does not have the
+    /// key any more is left alone, and told (see [`crate::command::Modified::lost`]).
+    UpdateConflicting {
+        /// The index, by its place among the table's.
+        index: usize,
+        /// The change.
+        update: ConflictUpdate,
     },
     /// Sets columns; never columns of the primary key (the router moves such rows).
     Update {
@@ -540,19 +549,32 @@ pub enum Change {
     Delete,
 }
 
-/// What an insert does where the primary key exists.
+/// What an insert does where a unique key exists.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OnConflict {
     /// Fails with 23505.
     Fail,
-    /// Leaves the row alone.
-    DoNothing,
-    /// Updates the existing row. The expressions see the existing row's columns, then the
-    /// proposed row's (`excluded`).
-    DoUpdate {
-        /// Ordinal and new value.
-        assignments: Vec<(usize, Expression)>,
-        /// Only where this is true.
-        condition: Option<Expression>,
-    },
+    /// Leaves the row out, where the key is this one; `None`: whichever it is.
+    DoNothing(Option<Arbiter>),
+    /// Updates the existing row, where the key is this one.
+    DoUpdate(Arbiter, ConflictUpdate),
+}
+
+/// The unique key that an `ON CONFLICT` is about: a conflict by another one is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arbiter {
+    /// The primary key.
+    PrimaryKey,
+    /// A unique index, by its place among the table's.
+    Index(usize),
+}
+
+/// How an existing row is changed. The expressions see the existing row's columns, then the proposed
+/// row's (`excluded`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConflictUpdate {
+    /// Ordinal and new value.
+    pub assignments: Vec<(usize, Expression)>,
+    /// Only where this is true.
+    pub condition: Option<Expression>,
 }

@@ -127,6 +127,7 @@ fn admit(inner: &Inner, request: &Request, in_progress: usize) -> Result<(), Sql
             | RequestBody::Write { .. }
             | RequestBody::Stage { .. }
             | RequestBody::Lock(_)
+            | RequestBody::Probe(_)
     );
     if is_statement && in_progress >= inner.options.remote_requests_max {
         inner.counters.refused_busy.set(inner.counters.refused_busy.get() + 1);
@@ -212,6 +213,7 @@ impl Engine {
                 Response::Done
             }
             RequestBody::Lock(rows) => Response::Locked(here.lock_rows(rows).await?),
+            RequestBody::Probe(probe) => Response::Probed(here.probe(probe).await?),
             RequestBody::RollbackTo { txn, mark } => {
                 Response::Returned(here.roll_back_to(txn, mark).await?)
             }

@@ -138,6 +138,7 @@ fn describe(plan: &Plan, partitions: u32) -> Description<'_> {
         Plan::Modify(node) => {
             let verb = match node.change {
                 Change::Insert { .. } => "Insert",
+                Change::UpdateConflicting { .. } => "Update",
                 Change::Update { .. } => "Update",
                 Change::Delete => "Delete",
             };

@@ -71,6 +71,14 @@ pub fn row_hash(table: &Table, values: &[Value]) -> u64 {
     placement_hash(table.partition_columns.iter().map(|&ordinal| &values[ordinal]))
 }
 
+/// The hash that places a row, of its primary key columns in key order.
+pub fn primary_hash(table: &Table, primary: &[Value]) -> u64 {
+    // The partition columns are among them.
+    let in_key = |ordinal: &usize| table.primary_key.iter().position(|key| key == ordinal);
+    let placed_by = table.partition_columns.iter().filter_map(in_key);
+    placement_hash(placed_by.map(|column| &primary[column]))
+}
+
 /// The hash that places a row's entry in a global index.
 pub fn index_entry_hash(index: &Index, values: &[Value]) -> u64 {
     placement_hash(index.columns.iter().map(|column| &values[column.ordinal]))

@@ -11,6 +11,8 @@ mod constraints;
 mod insert;
 mod writer;
 
+pub use insert::second_time;
+
 use super::context::ExecContext;
 use super::evaluate::evaluate;
 use super::open;
@@ -65,6 +67,9 @@ async fn change(
 ) -> Result<(), SqlError> {
     match &plan.change {
         Change::Insert { on_conflict } => insert::insert(batch, on_conflict, writer, context).await,
+        Change::UpdateConflicting { index, update } => {
+            insert::update_conflicting(batch, *index, update, writer, context).await
+        }
         Change::Update { assignments } => {
             let rows = assigned(assignments, batch, context)?;
             writer.check(&rows)?;

@@ -231,6 +231,14 @@ impl CoreContext {
         }
     }
 
+    /// Ends the lock on a key, if the transaction took it after its first `kept` locks in the
+    /// partition.
+    pub(crate) fn unlock_key(&self, partition: PartitionId, txn: TxnId, key: &Bytes, kept: usize) {
+        let mut granted = Vec::new();
+        self.locks.borrow_mut().release_key(partition, txn, key, kept, &mut granted);
+        self.wake(granted);
+    }
+
     /// Returns whether that was all of them but the first `kept`.
     fn unlock_some(&self, partition: PartitionId, txn: TxnId, kept: usize) -> bool {
         let mut granted = Vec::new();

@@ -239,6 +239,33 @@ impl LockTable {
         left <= kept
     }
 
+    /// Ends a transaction's lock on a key, if it is among those that came after the first `kept`.
+    /// Appends the requests that are granted by that.
+    pub(crate) fn release_key(
+        &mut self,
+        partition: PartitionId,
+        txn: TxnId,
+        key: &Bytes,
+        kept: usize,
+        granted: &mut Vec<Ticket>,
+    ) {
+        let Some(held) = self.held.get_mut(&(partition, txn)) else { return };
+        let is_it = |span: &Span| matches!(span, Span::Key(held) if held == key);
+        let Some(at) = held.iter().skip(kept).position(is_it) else { return };
+        held.remove(kept + at);
+        if held.is_empty() {
+            self.held.remove(&(partition, txn));
+        }
+        self.held_count -= 1;
+        let Some(space) = self.spaces.get_mut(&partition) else { return };
+        space.release_key(txn, key);
+        match space.ranges_wait() {
+            true => self.grant_all(partition, granted),
+            false => self.grant_key(partition, key, granted),
+        }
+        self.forget_empty(partition);
+    }
+
     /// Locks that all transactions hold.
     pub(crate) fn held_count(&self) -> usize {
         self.held_count

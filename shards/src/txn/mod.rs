@@ -63,6 +63,7 @@ mod long_waits;
 mod naming;
 mod partition;
 mod parts;
+mod probe;
 mod report;
 mod requests;
 mod row_locks;

@@ -53,7 +53,7 @@ fn mode(purpose: &Purpose) -> LockMode {
 }
 
 /// Storage and staged writes hand out only what was staged, and only `row::encode` makes that.
-fn stored(bytes: Bytes) -> StoredRow {
+pub(super) fn stored(bytes: Bytes) -> StoredRow {
     // SAFETY: values come from `RowStore::stage`, whose rows are encoded, or from effects, whose
     // payloads execution encoded the same way; storage and log verify checksums on the way back.
     unsafe { StoredRow::from_verified(bytes) }

@@ -128,6 +128,29 @@ fn who_waits_in_a_long_queue_names_those_next_to_it() {
 }
 
 #[test]
+fn one_lock_ends_before_the_others_if_it_came_late_enough() {
+    let mut table = LockTable::default();
+    for name in ["a", "b", "c"] {
+        assert_eq!(ask(&mut table, 1, name, Exclusive), Acquired::Granted);
+    }
+    let second = queued(ask(&mut table, 2, "b", Exclusive));
+    let third = queued(ask(&mut table, 3, "b", Shared));
+    let mut granted = Vec::new();
+    table.release_key(HOME, txn(1), &key("b"), 2, &mut granted);
+    assert_eq!(granted, [], "it was held before");
+    table.release_key(HOME, txn(1), &key("d"), 0, &mut granted);
+    assert_eq!(granted, [], "it is not held");
+    table.release_key(HOME, txn(1), &key("b"), 1, &mut granted);
+    assert_eq!(granted, [second]);
+    assert_eq!(table.held(HOME, txn(1)), [Span::Key(key("a")), Span::Key(key("c"))]);
+    assert_eq!(table.held_count(), 3);
+    assert_eq!(release(&mut table, 2), [third]);
+    release(&mut table, 1);
+    release(&mut table, 3);
+    assert_eq!((table.held_count(), table.waiting()), (0, 0));
+}
+
+#[test]
 fn a_lock_is_held_once_however_often_it_is_asked_for() {
     let mut table = LockTable::default();
     for mode in [Shared, Exclusive, Exclusive, Shared] {

@@ -30,6 +30,8 @@ pub(super) struct Writer {
     modified: Modified,
     /// Keys that an `ON CONFLICT DO UPDATE` has inserted or updated: it may not update them again.
     touched: HashSet<Vec<u8>>,
+    /// Rows of the input before the batch at hand.
+    passed: usize,
     memory: Reservation,
 }
 
@@ -48,6 +50,7 @@ impl Writer {
             returned: Vec::new(),
             modified: Modified::default(),
             touched: HashSet::new(),
+            passed: 0,
             memory: context.memory.reserve(),
         })
     }
@@ -56,11 +59,27 @@ impl Writer {
         &self.table
     }
 
-    /// Notes that the statement writes this row; whether it is for the first time.
-    pub(super) fn touch(&mut self, row: &[Value]) -> Result<bool, SqlError> {
+    /// Notes that the statement writes this row.
+    pub(super) fn touch(&mut self, row: &[Value]) -> Result<(), SqlError> {
         let key = keys::row_key(&self.table, row);
         self.memory.grow(key.len())?;
-        Ok(self.touched.insert(key))
+        self.touched.insert(key);
+        Ok(())
+    }
+
+    /// Whether the statement has written this row.
+    pub(super) fn has_touched(&self, row: &[Value]) -> bool {
+        self.touched.contains(&keys::row_key(&self.table, row))
+    }
+
+    /// A row of the batch at hand that was to be updated is another one now.
+    pub(super) fn lost(&mut self, row: usize) {
+        self.modified.lost.push(self.passed + row);
+    }
+
+    /// A batch is done with.
+    pub(super) fn passed(&mut self, rows: usize) {
+        self.passed += rows;
     }
 
     /// Checks `NOT NULL` and `CHECK` of rows that are about to be written.
@@ -103,22 +122,53 @@ impl Writer {
         }
     }
 
-    /// The first unique index of this partition whose key another row has.
-    pub(super) async fn conflicting_index(&self, row: &[Value]) -> Result<Option<usize>, SqlError> {
-        for (at, index) in self.table.indexes.iter().enumerate() {
-            if !index.global && self.is_taken(index, row).await? {
-                return Ok(Some(at));
+    /// Locks the row with a primary key and reads what is there.
+    pub(super) async fn lock_primary(
+        &self,
+        primary: &[Value],
+    ) -> Result<Option<StoredRow>, SqlError> {
+        self.store.lock(&self.table, &keys::row_key_of_primary(&self.table, primary)).await
+    }
+
+    /// The first unique index of this partition whose key another row has, with that row's entry.
+    pub(super) async fn conflicting_index(
+        &self,
+        row: &[Value],
+    ) -> Result<Option<(usize, StoredRow)>, SqlError> {
+        for index in 0..self.table.indexes.len() {
+            if let Some(entry) = self.claimant(index, row).await? {
+                return Ok(Some((index, entry)));
             }
         }
         Ok(None)
     }
 
-    async fn is_taken(&self, index: &Index, row: &[Value]) -> Result<bool, SqlError> {
-        if !keys::is_claim(index, row) {
-            return Ok(false);
+    /// The entry of the row that has the key of this one in an index, if the key lies here and is
+    /// taken. It is locked.
+    pub(super) async fn claimant(
+        &self,
+        index: usize,
+        row: &[Value],
+    ) -> Result<Option<StoredRow>, SqlError> {
+        let index = &self.table.indexes[index];
+        if index.global || !keys::is_claim(index, row) {
+            return Ok(None);
         }
         let key = keys::index_entry_key(&self.table, index, row);
-        Ok(self.store.lock(&self.table, &key).await?.is_some())
+        self.store.lock(&self.table, &key).await
+    }
+
+    /// 40001 where the transaction has a snapshot, and the row of an entry is younger.
+    pub(super) async fn check_claimant_seen(&self, entry: &StoredRow) -> Result<(), SqlError> {
+        let entry = entry.row();
+        let primary = 0..self.table.primary_key.len();
+        let primary: Vec<Value> =
+            primary.map(|at| entry.get(at).map_or(Value::Null, |value| value.to_value())).collect();
+        let key = keys::row_key_of_primary(&self.table, &primary);
+        match self.store.check_seen(&self.table, &key) {
+            Some(check) => check.await,
+            None => Ok(()),
+        }
     }
 
     /// 23505 of the primary key.
@@ -150,7 +200,7 @@ impl Writer {
     pub(super) async fn replace(&mut self, old: &[Value], new: Vec<Value>) -> Result<(), SqlError> {
         let table = self.table.clone();
         self.store.stage(keys::row_key(&table, &new), Some(StoredRow::encode(&new)))?;
-        for index in &table.indexes {
+        for (at, index) in table.indexes.iter().enumerate() {
             let (before, after) = (
                 keys::index_entry_key(&table, index, old),
                 keys::index_entry_key(&table, index, &new),
@@ -158,7 +208,7 @@ impl Writer {
             if before == after {
                 continue;
             }
-            if !index.global && self.is_taken(index, &new).await? {
+            if self.claimant(at, &new).await?.is_some() {
                 return Err(self.index_conflict(index, &new));
             }
             self.free_entry(index, old).await?;

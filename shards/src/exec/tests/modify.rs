@@ -87,10 +87,11 @@ fn violations_speak_as_postgresql_does() {
 fn conflicts_can_be_passed_over_or_updated() {
     let store = ten_rows();
     let rows = [(3, Some(50), Some("x")), (30, Some(51), Some("y"))];
-    let modified = change(&store, insert(&rows, OnConflict::DoNothing)).unwrap();
+    let modified = change(&store, insert(&rows, OnConflict::DoNothing(None))).unwrap();
     assert_eq!(modified.rows, 1);
     // Column 4 is `excluded.kind`.
-    let update = OnConflict::DoUpdate { assignments: vec![(1, column(4))], condition: None };
+    let raise = ConflictUpdate { assignments: vec![(1, column(4))], condition: None };
+    let update = OnConflict::DoUpdate(Arbiter::PrimaryKey, raise);
     let modified = change(&store, insert(&[(3, Some(50), Some("x"))], update.clone())).unwrap();
     assert_eq!(modified.rows, 1);
     assert_eq!(all_rows(&store)[3], [Value::Int(3), Value::Int(50)]);
