@@ -30,6 +30,7 @@ pub mod sagas;
 mod schema;
 pub mod sequences;
 mod snapshots;
+pub mod statistics;
 pub mod virtual_tables;
 mod write;
 
@@ -137,6 +138,7 @@ struct Inner {
     claims: Claims,
     keeper: Keeper,
     own_plans: OwnPlans,
+    counting: statistics::Counting,
     /// On core 0: the right to change the schema.
     schema_turn: runtime::sync::Semaphore,
     schema_permit: RefCell<Option<runtime::sync::Permit>>,
@@ -168,6 +170,7 @@ impl Router {
                 claims: Claims::default(),
                 keeper: Keeper::default(),
                 own_plans: OwnPlans::default(),
+                counting: statistics::Counting::default(),
                 schema_turn: runtime::sync::Semaphore::new(1),
                 schema_permit: RefCell::default(),
                 schema_in_doubt: Cell::default(),
@@ -234,6 +237,7 @@ impl Router {
                 self.release_snapshot(number);
                 Ok(Answer::Done)
             }
+            Call::Statistics => Ok(Answer::Statistics(self.statistics_here())),
             Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
             Call::Saga(call) => self.handle_saga_call(call).await.map(Answer::Saga),
             Call::Sequence(request) => self.count(request).await.map(Answer::Sequence),
@@ -342,6 +346,7 @@ impl Router {
                     if self.roll_back_to(transaction, mark).await.is_err() {
                         break Err(error);
                     }
+                    self.note_retry(statement, &error);
                     attempt += 1;
                     self.pause_before(attempt).await;
                 }
@@ -393,6 +398,7 @@ impl Router {
             };
             match changed {
                 Err(error) if error.state().is_retryable() && attempt < ATTEMPTS_MAX => {
+                    self.note_retry(statement, &error);
                     attempt += 1;
                     self.pause_before(attempt).await;
                 }

@@ -7,6 +7,7 @@ use super::presence::Backend;
 use super::sagas::{SagaAnswer, SagaCall};
 use super::sequences::{SequenceAnswer, SequenceRequest};
 use super::snapshots::SnapshotNumber;
+use super::statistics::Counted;
 use crate::catalog::Catalog;
 use model::error::SqlError;
 use model::id::{CoreId, ObjectId, TxnId};
@@ -83,6 +84,8 @@ pub enum Call {
     HoldSnapshot(SnapshotNumber, Timestamp),
     /// Nobody reads it any more.
     ReleaseSnapshot(SnapshotNumber),
+    /// What has become of transactions?
+    Statistics,
     /// How many sessions are there?
     CountSessions,
     /// About sagas.
@@ -153,6 +156,8 @@ pub enum Answer {
     Transactions(Vec<TxnReport>),
     /// Transactions that wait.
     Waits(Vec<RouterWait>),
+    /// What was counted.
+    Statistics(Vec<Counted>),
     /// About sagas.
     Saga(SagaAnswer),
     /// What a sequence answers.

@@ -8,6 +8,7 @@
 use super::Router;
 use super::gates::GateReport;
 use super::peers::{Answer, Call, CancelKey};
+use super::statistics::Statistics;
 use model::command::Isolation;
 use model::error::SqlError;
 use model::id::{ObjectId, TxnId};
@@ -102,11 +103,12 @@ pub struct Presence {
     patience_changed: Notify,
     /// Since when it waits for its client; kept while its patience has an end.
     rests_since: Cell<Instant>,
+    statistics: Rc<Statistics>,
 }
 
 impl Presence {
-    /// Of a session that begins, as it is shown.
-    pub fn new(key: CancelKey, shown: Backend) -> Presence {
+    /// Of a session that begins, as it is shown, and where its transactions are counted.
+    pub fn new(key: CancelKey, shown: Backend, statistics: Rc<Statistics>) -> Presence {
         Presence {
             key,
             cancelled: Notify::new(),
@@ -116,12 +118,18 @@ impl Presence {
             patience: Cell::default(),
             patience_changed: Notify::new(),
             rests_since: Cell::new(time::now()),
+            statistics,
         }
     }
 
     /// What a client must know to cancel the session from another connection.
     pub fn key(&self) -> CancelKey {
         self.key
+    }
+
+    /// Where what becomes of its transactions is counted.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// Told when somebody cancels what the session does. Reaches the statement that waits now; one

@@ -81,6 +81,7 @@ impl Router {
             }
             match read {
                 Err(error) if error.state().is_retryable() && attempt < super::ATTEMPTS_MAX => {
+                    self.note_retry(statement, &error);
                     attempt += 1;
                     self.pause_before(attempt).await;
                 }
@@ -130,7 +131,10 @@ impl Router {
             let mut context = self.context_with(statement, snapshot, isolation, reader, None);
             context.locker = Some(locker.clone());
             match Source::read(plan, &Rc::new(context)).await {
-                Err(_) if locker.lost_race.get() && attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(error) if locker.lost_race.get() && attempt < ATTEMPTS_MAX => {
+                    self.note_retry(statement, &error);
+                    attempt += 1;
+                }
                 result => return result,
             }
         }

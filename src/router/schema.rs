@@ -480,6 +480,7 @@ impl Router {
             | Call::HoldSnapshot(..)
             | Call::ReleaseSnapshot(_)
             | Call::CountSessions
+            | Call::Statistics
             | Call::Saga(_)
             | Call::Sequence(_) => {
                 return Err(SqlError::internal("no call about the schema"));

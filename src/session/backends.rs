@@ -14,6 +14,7 @@ use crate::router::Router;
 use crate::router::gates::GateReport;
 use crate::router::peers::{Call, core_of_process};
 use crate::router::presence::{Activity, Backend, HIDDEN};
+use crate::router::statistics::Counted;
 use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
 use model::value::Value;
@@ -32,6 +33,7 @@ pub(super) struct NodeView {
     pub(super) locks: Vec<LockReport>,
     pub(super) gates: Vec<GateReport>,
     pub(super) transactions: Vec<TxnReport>,
+    pub(super) statistics: Vec<Counted>,
 }
 
 impl Session {
@@ -41,10 +43,24 @@ impl Session {
     /// A core is stopping.
     pub(super) async fn node_view(&self) -> Result<Rc<NodeView>, SqlError> {
         let router = self.host.router.clone();
-        let (backends, locks) = (router.backends().await?, router.locks().await?);
-        let (gates, transactions) = (router.gate_waits().await?, router.transactions().await?);
+        let (backends, locks, gates, transactions, statistics) = futures::try_join!(
+            router.backends(),
+            router.locks(),
+            router.gate_waits(),
+            router.transactions(),
+            router.statistics(),
+        )?;
         let (catalog, role) = (router.catalog(), self.scope.actor.role);
-        Ok(Rc::new(NodeView { router, catalog, role, backends, locks, gates, transactions }))
+        Ok(Rc::new(NodeView {
+            router,
+            catalog,
+            role,
+            backends,
+            locks,
+            gates,
+            transactions,
+            statistics,
+        }))
     }
 
     /// The sessions that the statement has asked for.

@@ -69,6 +69,7 @@ mod scopes;
 mod sealing;
 mod seats;
 mod settings;
+mod statistics;
 mod table_as;
 mod tables;
 mod transactions;
@@ -367,7 +368,8 @@ impl Session {
             isolation: Isolation::default(),
             change: None,
         };
-        let presence = Rc::new(Presence::new(key, shown));
+        let statistics = host.router.statistics_of(&database_name);
+        let presence = Rc::new(Presence::new(key, shown, statistics));
         host.router.register(presence.clone());
         host.live.set(host.live.get() + 1);
         Ok(Session {
@@ -450,6 +452,7 @@ impl Session {
     /// Ends the session: what is open is rolled back.
     pub async fn end(mut self) {
         if let Some(open) = self.open.take() {
+            self.presence.statistics().rolled_back();
             // What cannot be told is rolled back by the partitions themselves after a while.
             let _told = self.host.router.rollback(open.transaction).await;
         }
@@ -459,6 +462,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
+            self.presence.statistics().rolled_back();
             self.host.router.give_up(open.transaction);
         }
         self.host.router.unregister(&self.presence);

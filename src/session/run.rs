@@ -227,6 +227,28 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<Done, SqlError> {
+        let (before, is_begin) = (self.standing, matches!(planned.kind, PlannedKind::Begin(_)));
+        let done = self.carry_out(source, planned, parameters, more, client, interrupts).await;
+        let is_outside = matches!(before, Standing::Idle | Standing::Saga);
+        if is_outside && before == self.standing && !is_begin {
+            // It was a transaction of its own.
+            match &done {
+                Ok(_) => self.presence.statistics().committed(),
+                Err(_) => self.presence.statistics().rolled_back(),
+            }
+        }
+        done
+    }
+
+    async fn carry_out(
+        &mut self,
+        source: Source<'_>,
+        planned: Rc<Planned>,
+        parameters: Arc<[Value]>,
+        more: bool,
+        client: &mut dyn Client,
+        interrupts: &dyn Interrupts,
+    ) -> Result<Done, SqlError> {
         let executed;
         let (source, planned, parameters) = match &planned.kind {
             PlannedKind::Execute(execute) => {
@@ -635,8 +657,14 @@ impl Session {
         let committed = self.host.router.commit(transaction).await;
         drop(pass);
         match &committed {
-            Ok(()) => self.portals.committed(),
-            Err(_) => self.portals.end_unheld(),
+            Ok(()) => {
+                self.presence.statistics().committed();
+                self.portals.committed();
+            }
+            Err(_) => {
+                self.presence.statistics().rolled_back();
+                self.portals.end_unheld();
+            }
         }
         let left = if committed.is_ok() { settings_after } else { settings_before };
         if let Some(settings) = left {
@@ -661,6 +689,7 @@ impl Session {
         self.lost_savepoints = false;
         self.portals.end_unheld();
         let Some(open) = self.open.take() else { return };
+        self.presence.statistics().rolled_back();
         if let Some(before) = open.settings_before {
             self.restore_settings(before);
         }
@@ -670,6 +699,7 @@ impl Session {
 
     /// A statement has failed: a block has, too. What the client is told of it.
     pub(super) async fn fail(&mut self, error: SqlError) -> SqlError {
+        self.presence.statistics().failed(&error);
         match self.standing {
             Standing::Idle | Standing::Failed => {}
             Standing::Implicit => self.rollback_open(Standing::Idle).await,

@@ -1,5 +1,6 @@
 //! Tables of what the session itself keeps: `pg_prepared_statements`, `pg_cursors`, and what it has
-//! asked the node's cores for: `pg_stat_activity`, `pg_locks`, `phantom.transactions`.
+//! asked the node's cores for: `pg_stat_activity`, `pg_locks`, `phantom.transactions`,
+//! `phantom.statistics`, `pg_stat_database`.
 //!
 //! They are made when a statement names them, by a knower of virtual tables that asks the session
 //! first and the node's after it.
@@ -20,11 +21,19 @@ type Kept = &'static str;
 pub(super) type NamedRow = Vec<(&'static str, Value)>;
 
 /// The tables that a session fills.
-const KEPT: [Kept; 5] =
-    ["pg_prepared_statements", "pg_cursors", "pg_stat_activity", "pg_locks", "transactions"];
+const KEPT: [Kept; 7] = [
+    "pg_prepared_statements",
+    "pg_cursors",
+    "pg_stat_activity",
+    "pg_locks",
+    "transactions",
+    "statistics",
+    "pg_stat_database",
+];
 
 /// Those of the tables whose rows are on all cores: without a view of the node they are empty.
-const OF_THE_NODE: [Kept; 3] = ["pg_stat_activity", "pg_locks", "transactions"];
+const OF_THE_NODE: [Kept; 5] =
+    ["pg_stat_activity", "pg_locks", "transactions", "statistics", "pg_stat_database"];
 
 /// The virtual tables as a session sees them.
 pub(super) struct SessionTables<'a> {
@@ -53,6 +62,10 @@ impl Session {
             "pg_cursors" => self.cursor_rows(),
             "pg_stat_activity" => self.view.as_ref().map_or_else(Vec::new, |view| view.activity()),
             "pg_locks" => self.view.as_ref().map_or_else(Vec::new, |view| view.lock_rows()),
+            "statistics" => self.view.as_ref().map_or_else(Vec::new, |view| view.statistics_rows()),
+            "pg_stat_database" => {
+                self.view.as_ref().map_or_else(Vec::new, |view| view.database_rows())
+            }
             "transactions" => {
                 let rows = |view: &Rc<NodeView>| view.transaction_rows(now_micros());
                 self.view.as_ref().map_or_else(Vec::new, rows)

@@ -4,7 +4,7 @@
 use crate::speaker::Speaker;
 use crate::start;
 use std::time::Duration;
-use test_support::{Server, Stopwatch, sleep};
+use test_support::{Server, sleep};
 
 fn with_server(test: impl FnOnce(&Server)) {
     let data = tempfile::tempdir().expect("a data directory");
@@ -16,32 +16,15 @@ fn with_server(test: impl FnOnce(&Server)) {
     assert!(server.is_running() && !server.log().contains("panick"), "{}", server.log());
 }
 
-fn process(speaker: &mut Speaker) -> String {
-    speaker.query("SELECT pg_backend_pid()").trim_end_matches(';').to_owned()
-}
-
-/// Asks until the answer is the expected one.
-fn until(speaker: &mut Speaker, query: &str, expected: &str) {
-    let since = Stopwatch::start();
-    loop {
-        let answer = speaker.query(query);
-        if answer == expected {
-            return;
-        }
-        assert!(since.elapsed() < Duration::from_secs(10), "{query}: {answer}, not {expected}");
-        sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn sessions_of_all_cores_are_seen_with_what_they_do() {
     with_server(|server| {
         let mut watcher = Speaker::connect(server);
         let mut others: Vec<Speaker> = (0..8).map(|_| Speaker::connect(server)).collect();
         let all = "SELECT count(*), count(DISTINCT pid) FROM pg_stat_activity";
-        until(&mut watcher, all, "9|9;");
+        watcher.until(all, "9|9;");
         // Eight connections to two cores that share a port are nearly never all on one.
-        let processes: Vec<String> = others.iter_mut().map(process).collect();
+        let processes: Vec<String> = others.iter_mut().map(Speaker::process).collect();
         let of = |at: usize, columns: &str| {
             format!("SELECT {columns} FROM pg_stat_activity WHERE pid = {}", processes[at])
         };
@@ -66,7 +49,7 @@ fn sessions_of_all_cores_are_seen_with_what_they_do() {
         watcher.query("PREPARE seen AS SELECT count(*) FROM pg_stat_activity");
         assert_eq!(watcher.query("EXECUTE seen"), "9;");
         others.pop();
-        until(&mut watcher, "EXECUTE seen", "8;");
+        watcher.until("EXECUTE seen", "8;");
     });
 }
 
@@ -75,11 +58,11 @@ fn who_waits_for_whom_is_seen_and_can_be_ended() {
     with_server(|server| {
         let (mut holder, mut waiter) = (Speaker::connect(server), Speaker::connect(server));
         let mut watcher = Speaker::connect(server);
-        let (held_by, waits) = (process(&mut holder), process(&mut waiter));
+        let (held_by, waits) = (holder.process(), waiter.process());
         assert_eq!(holder.query("BEGIN; UPDATE held SET v = 1"), "");
         waiter.send('Q', b"UPDATE held SET v = v + 10\0");
         let blocked = format!("SELECT pg_blocking_pids({waits})");
-        until(&mut watcher, &blocked, &format!("{{{held_by}}};"));
+        watcher.until(&blocked, &format!("{{{held_by}}};"));
         let wait =
             format!("SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = {waits}");
         assert_eq!(watcher.query(&wait), "active|Lock;");
@@ -104,7 +87,7 @@ fn who_waits_for_whom_is_seen_and_can_be_ended() {
         assert_eq!(holder.receive(), None);
         assert_eq!(waiter.query("UPDATE held SET v = v + 10; SELECT v FROM held"), "10;");
         // What was decided is carried out behind the answer.
-        until(&mut watcher, "SELECT count(*) FROM pg_locks", "0;");
+        watcher.until("SELECT count(*) FROM pg_locks", "0;");
         // A statement that runs is ended, too; nobody is nobody.
         waiter.send(
             'Q',
@@ -116,7 +99,7 @@ fn who_waits_for_whom_is_seen_and_can_be_ended() {
             last = message.field('C').or(last);
         }
         assert_eq!(last.as_deref(), Some("57P01"));
-        until(&mut watcher, "SELECT count(*) FROM pg_stat_activity", "1;");
+        watcher.until("SELECT count(*) FROM pg_stat_activity", "1;");
         assert_eq!(
             watcher.query("SELECT pg_cancel_backend(1234567), pg_blocking_pids(1)"),
             "f|{};"
@@ -135,7 +118,7 @@ fn who_has_no_right_to_it_sees_little_and_ends_nobody() {
         clerk.start(&[("user", "clerk"), ("database", "phantom")]);
         let mut other = Speaker::silent(server);
         other.start(&[("user", "other"), ("database", "phantom")]);
-        let (admins, others) = (process(&mut admin), process(&mut other));
+        let (admins, others) = (admin.process(), other.process());
         let seen = |pid: &str| {
             format!("SELECT usename, state, query FROM pg_stat_activity WHERE pid = {pid}")
         };

@@ -37,10 +37,6 @@ fn error(answer: &[Message]) -> &Message {
     answer.iter().find(|message| message.kind == 'E').unwrap_or_else(|| panic!("{answer:?}"))
 }
 
-fn process(speaker: &mut Speaker) -> String {
-    speaker.query("SELECT pg_backend_pid()").trim_end_matches(';').to_owned()
-}
-
 /// Each locks its row and asks for the next one's; `last` asks last. Returns how long after that
 /// the youngest has failed.
 fn circle(speakers: &mut [Speaker], first_row: usize, last: usize) -> Duration {
@@ -97,7 +93,7 @@ fn the_victim_is_told_of_the_whole_circle() {
         speakers[0]
             .query("CREATE TABLE named (name text, at date, v int UNIQUE, PRIMARY KEY (name, at))");
         speakers[0].query("INSERT INTO named VALUES ('it''s', '2026-02-03', 5)");
-        let processes: Vec<String> = speakers.iter_mut().map(process).collect();
+        let processes: Vec<String> = speakers.iter_mut().map(Speaker::process).collect();
         let [first, second, third] = [0, 1, 2].map(|at| processes[at].as_str());
         for (at, text) in [
             "UPDATE named SET v = 6",
@@ -283,7 +279,7 @@ fn many_that_wait_for_one_row_are_looked_at_now_and_then() {
 
 /// A change of the schema that waits for `blocker` begins.
 fn begin_change(changer: &mut Speaker, watcher: &mut Speaker, text: &str, blocker: &str) {
-    let (process, since) = (process(changer), Stopwatch::start());
+    let (process, since) = (changer.process(), Stopwatch::start());
     send(changer, text);
     let waits = format!(
         "SELECT wait_event_type, wait_event, pg_blocking_pids(pid) FROM pg_stat_activity \
@@ -306,7 +302,7 @@ fn a_change_of_the_schema_can_be_in_a_circle() {
             std::array::from_fn(|_| Speaker::connect(server));
         worker
             .query("CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (0), (1)");
-        let (works, changes) = (process(&mut worker), process(&mut changer));
+        let (works, changes) = (worker.process(), changer.process());
         let reference = "ALTER TABLE held ADD FOREIGN KEY (v) REFERENCES parent (id)";
         // It waits for who is in one of its tables, and who is wants into the other.
         assert_eq!(worker.query(&format!("BEGIN; {}", change(1))), "");
@@ -349,8 +345,8 @@ fn who_waits_for_a_change_of_the_schema_is_seen() {
     with_rows(|server| {
         let [mut worker, mut reader, mut changer, mut watcher] =
             std::array::from_fn(|_| Speaker::connect(server));
-        let (works, reads) = (process(&mut worker), process(&mut reader));
-        let changes = process(&mut changer);
+        let (works, reads) = (worker.process(), reader.process());
+        let changes = changer.process();
         assert_eq!(worker.query(&format!("BEGIN; {}", change(1))), "");
         begin_change(&mut changer, &mut watcher, "ALTER TABLE held ADD COLUMN w int", &works);
         send(&mut reader, "SELECT count(*) FROM held");

@@ -26,6 +26,7 @@ mod protocol;
 mod psql;
 mod row_locks;
 mod snapshots;
+mod statistics;
 mod sysbench;
 mod table_as;
 mod tls;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use test_support::{Server, Stopwatch, sleep};
+use test_support::{Server, Stopwatch};
 
 fn with_rows(test: impl FnOnce(&Server)) {
     let data = tempfile::tempdir().expect("a data directory");
@@ -18,31 +18,14 @@ fn with_rows(test: impl FnOnce(&Server)) {
     assert!(server.is_running() && !server.log().contains("panick"), "{}", server.log());
 }
 
-fn process(speaker: &mut Speaker) -> String {
-    speaker.query("SELECT pg_backend_pid()").trim_end_matches(';').to_owned()
-}
-
-/// Asks until the answer is the expected one.
-fn until(speaker: &mut Speaker, query: &str, expected: &str) {
-    let since = Stopwatch::start();
-    loop {
-        let answer = speaker.query(query);
-        if answer == expected {
-            return;
-        }
-        assert!(since.elapsed() < Duration::from_secs(10), "{query}: {answer}, not {expected}");
-        sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn open_transactions_and_their_waits_are_shown() {
     with_rows(|server| {
         let (mut holder, mut waiter) = (Speaker::connect(server), Speaker::connect(server));
         let mut watcher = Speaker::connect(server);
-        until(&mut watcher, "SELECT count(*) FROM phantom.transactions", "0;");
+        watcher.until("SELECT count(*) FROM phantom.transactions", "0;");
         assert_eq!(holder.query("BEGIN ISOLATION LEVEL REPEATABLE READ"), "");
-        let (held_by, waits) = (process(&mut holder), process(&mut waiter));
+        let (held_by, waits) = (holder.process(), waiter.process());
         let shown = |columns: &str, pid: &str| {
             format!("SELECT {columns} FROM phantom.transactions WHERE pid = {pid}")
         };
@@ -58,7 +41,7 @@ fn open_transactions_and_their_waits_are_shown() {
         );
         waiter.send('Q', b"UPDATE held SET v = 2 WHERE id = 7\0");
         let key = r#"table "held", key (id) = (7)"#;
-        until(&mut watcher, &shown("waits_for", &waits), &format!("{key};"));
+        watcher.until(&shown("waits_for", &waits), &format!("{key};"));
         let id = watcher.query(&shown("id", &held_by));
         let wait =
             "blocked_by[1], cardinality(blocked_by), locks, waitstart BETWEEN began AND now()";
@@ -74,7 +57,7 @@ fn open_transactions_and_their_waits_are_shown() {
         assert_eq!(watcher.query(&start), "t;");
         assert_eq!(holder.query("ROLLBACK"), "");
         assert_eq!(waiter.results(), "");
-        until(&mut watcher, "SELECT count(*) FROM phantom.transactions", "0;");
+        watcher.until("SELECT count(*) FROM phantom.transactions", "0;");
     });
 }
 
@@ -88,7 +71,7 @@ fn who_may_not_read_a_table_sees_no_keys_of_it() {
         assert_eq!(holder.query("BEGIN; UPDATE held SET v = 1"), "");
         waiter.send('Q', b"UPDATE held SET v = 2 WHERE id = 7\0");
         let shown = "SELECT waits_for FROM phantom.transactions WHERE blocked_by IS NOT NULL";
-        until(&mut clerk, shown, "table \"held\";");
+        clerk.until(shown, "table \"held\";");
         assert_eq!(holder.query("ROLLBACK"), "");
         assert_eq!(waiter.results(), "");
     });
@@ -141,7 +124,7 @@ fn commits_are_seen_on_their_way() {
             assert!(seen.contains("active") && seen.iter().any(|state| is_late(state)), "{seen:?}");
         });
         println!("states that were seen: {seen:?}");
-        until(&mut watcher, "SELECT count(*) FROM phantom.transactions", "0;");
+        watcher.until("SELECT count(*) FROM phantom.transactions", "0;");
     });
 }
 
@@ -159,7 +142,7 @@ fn errors_name_the_key_the_other_transaction_and_the_wait() {
         let (mut holder, mut waiter) = (Speaker::connect(server), Speaker::connect(server));
         holder.query("CREATE TABLE named (id int PRIMARY KEY, name text UNIQUE)");
         holder.query("CREATE TABLE child (id int PRIMARY KEY, held int REFERENCES held)");
-        let held_by = process(&mut holder);
+        let held_by = holder.process();
         let change =
             "BEGIN; UPDATE held SET v = 1 WHERE id = 7; INSERT INTO named VALUES (1, 'it')";
         assert_eq!(holder.query(change), "");

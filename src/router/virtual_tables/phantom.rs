@@ -46,8 +46,21 @@ const TRANSACTIONS: [(&str, DataType); 15] = [
     ("waitstart", DataType::TimestampTz),
 ];
 
+/// Its rows are the sessions' (`src/session/statistics.rs`).
+const STATISTICS: [(&str, DataType); 8] = [
+    ("core", DataType::Int4),
+    ("database", DataType::Text),
+    ("commits", DataType::Int8),
+    ("rollbacks", DataType::Int8),
+    ("retries", DataType::Int8),
+    ("serialization_failures", DataType::Int8),
+    ("deadlocks", DataType::Int8),
+    ("lock_timeouts", DataType::Int8),
+];
+
 /// The tables that are made here.
-pub(super) const NAMES: [&str; 4] = ["nodes", "partitions", "constraints", "transactions"];
+pub(super) const NAMES: [&str; 5] =
+    ["nodes", "partitions", "constraints", "transactions", "statistics"];
 
 /// The table of one of these names.
 pub(super) fn table(
@@ -60,7 +73,7 @@ pub(super) fn table(
         "nodes" => Some(nodes(node)),
         "partitions" => Some(partitions(node)),
         "constraints" => Some(definitions(catalog, settings)),
-        "transactions" => outline(name),
+        "transactions" | "statistics" => outline(name),
         _ => None,
     }
 }
@@ -72,6 +85,7 @@ pub(super) fn outline(name: &str) -> Option<VirtualTable> {
         "partitions" => Some(made(&PARTITIONS, Vec::new())),
         "constraints" => Some(made(&CONSTRAINTS, Vec::new())),
         "transactions" => Some(made(&TRANSACTIONS, Vec::new())),
+        "statistics" => Some(made(&STATISTICS, Vec::new())),
         _ => None,
     }
 }

@@ -1,12 +1,15 @@
 //! The client's side of PostgreSQL's protocol, spoken byte by byte, so that it can be spoken wrongly.
 
-use crate::Server;
+use crate::{Server, Stopwatch, sleep};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 /// How long an answer may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long it may take until an answer is the expected one.
+const SOON: Duration = Duration::from_secs(10);
 
 /// A message of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,6 +190,24 @@ impl Speaker {
             }
         }
         shown
+    }
+
+    /// The number of the session's process.
+    pub fn process(&mut self) -> String {
+        self.query("SELECT pg_backend_pid()").trim_end_matches(';').to_owned()
+    }
+
+    /// Asks until the answer is the expected one, which it must be soon.
+    pub fn until(&mut self, query: &str, expected: &str) {
+        let since = Stopwatch::start();
+        loop {
+            let answer = self.query(query);
+            if answer == expected {
+                return;
+            }
+            assert!(since.elapsed() < SOON, "{query}: {answer}, not {expected}");
+            sleep(Duration::from_millis(10));
+        }
     }
 
     /// Hangs up without a goodbye.
