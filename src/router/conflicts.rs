@@ -19,6 +19,7 @@ use model::command::{Isolation, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::PartitionId;
+use model::key;
 use model::plan::{Arbiter, Change, ConflictUpdate, Modify, OnConflict, Plan, Values};
 use model::probe::{Probe, Probed};
 use model::schema::{Index, Table};
@@ -151,13 +152,14 @@ impl Writer<'_> {
             }
             rows = lost;
         }
+        let restless = rows.first().and_then(|row| all_keys(table, stages, row).next());
+        let restless = restless.map_or_else(String::new, |entry| key::describe(table, &entry));
         Err(SqlError::new(
             SqlState::SERIALIZATION_FAILURE,
             "could not serialize access due to concurrent update",
         )
         .detail(format!(
-            "Rows of table \"{}\" that were to be updated have changed their keys again and again.",
-            table.name
+            "Whenever a row was to be updated it did not have its key any more: {restless}."
         ))
         .hint("Run the transaction again.")
         .table(&table.schema, &table.name))

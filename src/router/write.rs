@@ -11,6 +11,7 @@ use model::command::{Effect, Fragment, Isolation, Modified, RequestBody, Respons
 use model::error::{SqlError, SqlState};
 use model::expression::{BinaryOperator, Expression};
 use model::id::PartitionId;
+use model::key;
 use model::plan::{Access, Change, KeyBounds, Modify, OnConflict, Plan, Scan, Values};
 use model::schema::{Placement, Table};
 use model::time::Timestamp;
@@ -377,8 +378,9 @@ impl Writer<'_> {
             writes.push((self.partition_of(table, old), modify));
         }
         let modified = self.write(writes, false).await?;
-        if modified.iter().any(|(_, modified)| modified.rows == 0) {
-            return Err(changed_meanwhile(table));
+        // The answers have the order of the rows.
+        if let Some(at) = modified.iter().position(|(_, modified)| modified.rows == 0) {
+            return Err(changed_meanwhile(table, &rows[at].0));
         }
         let (_, mut returned) = total(modified);
         if !inserts.is_empty() {
@@ -555,12 +557,15 @@ fn exactly(table: &Arc<Table>, old: &[Value]) -> Scan {
     }
 }
 
-fn changed_meanwhile(table: &Table) -> SqlError {
+fn changed_meanwhile(table: &Table, old: &[Value]) -> SqlError {
     SqlError::new(
         SqlState::SERIALIZATION_FAILURE,
         "could not serialize access due to concurrent update",
     )
-    .detail(format!("A row of table \"{}\" changed after the statement had read it.", table.name))
+    .detail(format!(
+        "Another transaction has changed {} after the statement had read it.",
+        key::describe(table, &keys::row_key(table, old))
+    ))
     .hint("Run the transaction again.")
     .table(&table.schema, &table.name)
 }

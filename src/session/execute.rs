@@ -4,7 +4,7 @@
 //! gates, its portal and its command tag are those of the statement that was prepared.
 
 use super::Session;
-use super::block::{Refusal, Standing};
+use super::block::Standing;
 use super::prepared::{Name, PreparedText};
 use super::run::now_micros;
 use crate::sql::{ExecutePlan, Planned, PlannedKind, PreparePlan};
@@ -44,7 +44,7 @@ impl Session {
         given: &Arc<[Value]>,
     ) -> Result<Executed, SqlError> {
         if self.standing == Standing::Failed {
-            return Err(Refusal::Failed.to_error());
+            return Err(self.failed_block());
         }
         let (text, planned) = self.current(Name::Text(&execute.name))?;
         execute.check(&planned.parameters)?;

@@ -327,6 +327,8 @@ pub struct Session {
     open: Option<Box<Open>>,
     /// There when the session stands in a saga.
     saga: Option<SagaClaim>,
+    /// What the block that has failed last has failed with.
+    failure: Option<SqlError>,
     /// The block has failed, and its savepoints could not be kept.
     lost_savepoints: bool,
     prepared: PreparedStatements,
@@ -393,6 +395,7 @@ impl Session {
             standing: Standing::Idle,
             open: None,
             saga: None,
+            failure: None,
             lost_savepoints: false,
             prepared: PreparedStatements::default(),
             portals: Portals::default(),

@@ -247,9 +247,7 @@ impl Session {
     pub(super) fn refuse_planned_if_failed(&self, planned: &Planned) -> Result<(), SqlError> {
         let decision = block::decide(self.standing, run::step(&planned.kind, false));
         match decision {
-            Decision::Refuse(refusal) if self.standing == Standing::Failed => {
-                Err(refusal.to_error())
-            }
+            Decision::Refuse(_) if self.standing == Standing::Failed => Err(self.failed_block()),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! One statement's way through the session.
 
-use super::block::{self, Decision, Standing, Step, Warning};
+use super::block::{self, Decision, Refusal, Standing, Step, Warning};
 use super::execute::Executed;
 use super::planner::{self, LongText};
 use super::plans::Key;
@@ -193,8 +193,17 @@ impl Session {
     /// was rolled back.
     fn refuse_if_failed(&self, parsed: &ParsedStatement) -> Result<(), SqlError> {
         match self.standing == Standing::Failed && !parsed.leaves_failure() {
-            true => Err(block::Refusal::Failed.to_error()),
+            true => Err(self.failed_block()),
             false => Ok(()),
+        }
+    }
+
+    /// What a block that has failed answers to everything but its end, with what it has failed of.
+    pub(super) fn failed_block(&self) -> SqlError {
+        let refused = Refusal::Failed.to_error();
+        match &self.failure {
+            Some(failure) => refused.detail(format!("The transaction has failed with {failure}.")),
+            None => refused,
         }
     }
 
@@ -264,6 +273,7 @@ impl Session {
             self.refuse_in_saga(&planned)?;
         }
         match decision {
+            Decision::Refuse(Refusal::Failed) => return Err(self.failed_block()),
             Decision::Refuse(refusal) => return Err(refusal.to_error()),
             Decision::Warn(warning) => {
                 self.tell(Weight::Warning, warning.to_notice(), client);
@@ -626,7 +636,7 @@ impl Session {
     }
 
     pub(super) fn begin(&mut self, standing: Standing) {
-        self.standing = standing;
+        (self.standing, self.failure) = (standing, None);
         let (transaction, began_micros) = (self.host.router.begin(), now_micros());
         self.presence.enter(transaction.id, began_micros);
         self.open = Some(Box::new(Open {
@@ -700,6 +710,13 @@ impl Session {
     /// A statement has failed: a block has, too. What the client is told of it.
     pub(super) async fn fail(&mut self, error: SqlError) -> SqlError {
         self.presence.statistics().failed(&error);
+        match self.standing {
+            Standing::Idle => {}
+            Standing::Failed => drop(self.failure.get_or_insert_with(|| error.clone())),
+            Standing::Implicit | Standing::Open | Standing::Saga => {
+                self.failure = Some(error.clone());
+            }
+        }
         match self.standing {
             Standing::Idle | Standing::Failed => {}
             Standing::Implicit => self.rollback_open(Standing::Idle).await,

@@ -91,6 +91,15 @@ fn a_snapshot_that_is_too_old_is_not_read() {
     writer.query("UPDATE a SET v = 0");
     sleep(Duration::from_secs(4));
     assert_eq!(reader.query("SAVEPOINT s; SELECT sum(v) FROM a"), "72000;");
+    // It says how old it is.
+    reader.query("ROLLBACK TO s");
+    reader.send('Q', b"SELECT sum(v) FROM a\0");
+    let answer = reader.answer();
+    let error = answer.iter().find(|message| message.kind == 'E').expect("an error");
+    let detail = error.field('D').expect("a detail");
+    let age = detail.strip_prefix("It was taken ").and_then(|rest| rest.split_once(" ms ago. "));
+    let age = age.and_then(|(age, _)| age.parse::<u32>().ok()).expect("an age");
+    assert!((4_000..60_000).contains(&age), "{detail}");
     // Not silently without rows whose versions are gone, either.
     assert_eq!(reader.query("ROLLBACK TO s; MOVE ALL FROM c"), "72000;");
     assert_eq!(reader.query("ROLLBACK"), "");

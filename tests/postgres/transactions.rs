@@ -198,3 +198,60 @@ fn errors_name_the_key_the_other_transaction_and_the_wait() {
         assert_eq!(error.field('t').as_deref(), Some("held"));
     });
 }
+
+#[test]
+fn a_change_by_a_join_names_the_row_that_was_changed_meanwhile() {
+    with_rows(|server| {
+        let over = AtomicBool::new(false);
+        let error = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut restless = Speaker::connect(server);
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(restless.query("UPDATE held SET v = v + 1 WHERE id = 7"), "");
+                }
+            });
+            let mut slow = Speaker::connect(server);
+            slow.query("SET default_transaction_isolation = 'read committed'");
+            // However often it is run again, the row is another one when its query is done.
+            let text = "UPDATE held SET v = 0 FROM pg_sleep(0.05) WHERE id = 7";
+            let error = error_of(&mut slow, text);
+            over.store(true, Ordering::Relaxed);
+            error
+        });
+        assert_eq!(error.field('C').as_deref(), Some("40001"));
+        let detail = "Another transaction has changed table \"held\", key (id) = (7) after the \
+                      statement had read it.";
+        assert_eq!(error.field('D').as_deref(), Some(detail));
+        assert_eq!(error.field('t').as_deref(), Some("held"));
+    });
+}
+
+#[test]
+fn a_block_that_has_failed_says_of_what() {
+    with_rows(|server| {
+        let mut speaker = Speaker::connect(server);
+        let detail = |speaker: &mut Speaker, text: &str| {
+            let error = error_of(speaker, text);
+            assert_eq!(error.field('C').as_deref(), Some("25P02"), "{text}");
+            error.field('D').unwrap_or_default()
+        };
+        assert_eq!(speaker.query("BEGIN"), "");
+        assert_eq!(speaker.query("INSERT INTO held VALUES (7, 1)"), "23505;");
+        let taken = "The transaction has failed with 23505: duplicate key value violates unique \
+                     constraint \"held_pkey\".";
+        assert_eq!(detail(&mut speaker, "SELECT 1"), taken);
+        // Errors in a block that has failed are not what it has failed of.
+        assert_eq!(speaker.query("ROLLBACK TO nowhere"), "3B001;");
+        assert_eq!(detail(&mut speaker, "SELECT 1"), taken);
+        assert_eq!(speaker.query("ROLLBACK"), "");
+        assert_eq!(speaker.query("BEGIN; SAVEPOINT s"), "");
+        assert_eq!(speaker.query("SELECT 1 / 0"), "22012;");
+        let zero = "The transaction has failed with 22012: division by zero.";
+        assert_eq!(detail(&mut speaker, "INSERT INTO held VALUES (0, 1)"), zero);
+        assert_eq!(speaker.query("ROLLBACK TO s"), "");
+        assert_eq!(speaker.query("SELECT nothing"), "42703;");
+        let other = "The transaction has failed with 42703: column \"nothing\" does not exist.";
+        assert_eq!(detail(&mut speaker, "SELECT 1"), other);
+        speaker.query("ROLLBACK");
+    });
+}

@@ -121,7 +121,7 @@ async fn commit(engine: &Engine, txn: TxnId, partition: u32) -> Result<Timestamp
 async fn get(engine: &Engine, partition: u32, key: &str) -> Option<Vec<u8>> {
     let at = engine.now();
     let partition = engine.inner.partition(PartitionId(partition)).unwrap();
-    let row = partition.get(key.as_bytes(), at, None, None).await.unwrap();
+    let row = partition.get(key.as_bytes(), at, None, None, None).await.unwrap();
     row.map(|row| row.value.to_vec())
 }
 
@@ -311,6 +311,14 @@ fn a_read_waits_for_a_vote_before_it_and_for_no_other() {
                 engine.point_get(PartitionId(2), b"....other", after),
                 PointLookup::Absent
             ));
+            let here = engine.inner.partition(PartitionId(2)).unwrap();
+            let patience = Some(Duration::from_millis(50));
+            let late = here.get(b"....a", after, None, None, patience).await;
+            let late = late.expect_err("there is no outcome");
+            assert_eq!(late.state(), SqlState::LOCK_NOT_AVAILABLE);
+            let detail = late.fields().detail.clone().unwrap_or_default();
+            let told = format!("Transaction {id} commits changes of ");
+            assert!(detail.starts_with(&told) && detail.ends_with("; waited 50 ms."), "{detail}");
             let reader = {
                 let engine = engine.clone();
                 runtime::task::spawn("reader", async move { get(&engine, 2, "....a").await })

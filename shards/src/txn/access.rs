@@ -82,17 +82,19 @@ impl Partition {
         }
     }
 
-    /// The row of a key at a snapshot.
+    /// The row of a key at a snapshot. `table` names it in errors.
     pub(crate) async fn get(
         &self,
         key: &[u8],
         at: Timestamp,
         own: Option<TxnId>,
+        table: Option<&Table>,
         lock_timeout: Option<Duration>,
     ) -> Result<Option<Versioned>, SqlError> {
+        let read = table.map_or(Locked::Entry, Locked::In);
         let mut end = key.to_vec();
         end.push(0);
-        self.wait_for_pending(key, Some(&end), at, own, lock_timeout).await?;
+        self.wait_for_pending(key, Some(&end), at, own, read, lock_timeout).await?;
         self.tree.get(key, at).await.map_err(storage_error)
     }
 
@@ -209,24 +211,26 @@ impl CoreContext {
     /// Begins to read at a snapshot in any partition of the core, or keeps it for later.
     pub(crate) fn enter_snapshot(&self, at: Timestamp) -> Result<SnapshotGuard, SqlError> {
         self.follow(at);
-        self.snapshots.enter(at).ok_or_else(|| self.snapshot_too_old())
+        self.snapshots.enter(at).ok_or_else(|| self.snapshot_too_old(at))
     }
 
     /// Whether a snapshot can still be read.
     pub(super) fn check_snapshot(&self, at: Timestamp) -> Result<(), SqlError> {
         match self.snapshots.allows(at) {
             true => Ok(()),
-            false => Err(self.snapshot_too_old()),
+            false => Err(self.snapshot_too_old(at)),
         }
     }
 
     /// 72000: a snapshot whose versions may be gone.
-    fn snapshot_too_old(&self) -> SqlError {
+    fn snapshot_too_old(&self, at: Timestamp) -> SqlError {
         let TxnOptions { retention, snapshot_age_max, .. } = &self.options;
         SqlError::new(SqlState::SNAPSHOT_TOO_OLD, "snapshot too old")
             .detail(format!(
-                "Versions of rows are kept for {retention:?} after they were replaced (retention), \
-                 and for a snapshot in use for {snapshot_age_max:?} (snapshot-age-max)."
+                "It was taken {} ms ago. Versions of rows are kept for {retention:?} after they were \
+                 replaced (retention), and for a snapshot in use for {snapshot_age_max:?} \
+                 (snapshot-age-max).",
+                self.now().0.saturating_sub(at.0) / 1_000_000
             ))
             .hint("Run the transaction again, or have the node keep versions for longer.")
     }

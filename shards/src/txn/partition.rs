@@ -257,6 +257,7 @@ impl Partition {
         end: Option<&[u8]>,
         at: Timestamp,
         own: Option<TxnId>,
+        read: Locked<'_>,
         lock_timeout: Option<Duration>,
     ) -> Result<(), SqlError> {
         let since = time::now();
@@ -265,8 +266,11 @@ impl Partition {
             let Some(blocker) = blocker else { return Ok(()) };
             let left = self.context.patience(lock_timeout).saturating_sub(since.elapsed());
             if time::timeout(left, self.wait_ended(blocker)?).await.is_err() {
-                let what = format!("Transaction {blocker} commits, and has no outcome yet");
-                return Err(timed_out(&what, since.elapsed()));
+                let read_here = read.name(start);
+                let what = format!(
+                    "Transaction {blocker} commits changes of {read_here}, and has no outcome yet"
+                );
+                return Err(read.attach(timed_out(&what, since.elapsed())));
             }
         }
     }

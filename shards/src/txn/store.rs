@@ -73,7 +73,8 @@ impl RowStore for TxnStore {
             snapshot: self.snapshot,
             txn: self.txn,
             lock_timeout: self.lock_timeout,
-            locking: self.locking(purpose).map(|txn| (txn, purpose.clone())),
+            locking: self.locking(purpose),
+            purpose: purpose.clone(),
             reverse,
             scan: self.partition.tree.scan(range.clone(), self.snapshot, reverse),
             unchecked: Some(range),
@@ -103,7 +104,8 @@ impl RowStore for TxnStore {
             {
                 return Ok(staged.map(stored));
             }
-            let row = self.partition.get(key, snapshot, self.txn, self.lock_timeout).await?;
+            let table = Some(&*purpose.table);
+            let row = self.partition.get(key, snapshot, self.txn, table, self.lock_timeout).await?;
             Ok(row.map(|row| stored(Bytes::copy_from_slice(&row.value))))
         })
     }
@@ -230,8 +232,9 @@ struct Cursor {
     snapshot: Timestamp,
     txn: Option<TxnId>,
     lock_timeout: Option<Duration>,
-    /// Whose reads lock what they read, and what for.
-    locking: Option<(TxnId, Purpose)>,
+    /// Whose reads lock what they read.
+    locking: Option<TxnId>,
+    purpose: Purpose,
     reverse: bool,
     /// The range, until it is locked where reads lock, and nothing pending is in the way of the
     /// snapshot. What becomes pending later has a later timestamp.
@@ -250,19 +253,21 @@ impl RowCursor for Cursor {
     ) -> LocalBoxFuture<'a, Result<bool, SqlError>> {
         Box::pin(async move {
             if let Some(range) = self.unchecked.take() {
-                if let Some((txn, purpose)) = &self.locking {
+                let table = &*self.purpose.table;
+                if let Some(txn) = self.locking {
                     // What is committed in the range by now is what is there until the end.
-                    let (mode, table) = (mode(purpose), &*purpose.table);
+                    let mode = mode(&self.purpose);
                     self.snapshot = self
                         .partition
-                        .lock_range(*txn, &range, mode, table, self.lock_timeout)
+                        .lock_range(txn, &range, mode, table, self.lock_timeout)
                         .await?;
                     self.scan =
                         self.partition.tree.scan(range.clone(), self.snapshot, self.reverse);
                 }
                 let (start, end) = (&range.start, range.end.as_deref());
                 let (at, txn, lock_timeout) = (self.snapshot, self.txn, self.lock_timeout);
-                self.partition.wait_for_pending(start, end, at, txn, lock_timeout).await?;
+                let read = Locked::RangeIn(table);
+                self.partition.wait_for_pending(start, end, at, txn, read, lock_timeout).await?;
             }
             if !self.more {
                 return Ok(false);
