@@ -3,8 +3,8 @@
 //!
 //! A change is all or nothing: it is computed on a copy of the definitions, the next snapshot is
 //! built from them (which binds every text again, so that a broken one is refused), and only then
-//! does anyone see it. The caller stores `upserts` and `deletes` in one transaction, does the
-//! `work` and publishes the new catalog.
+//! does anyone see it. The caller does the `work`, and makes more changes on top of it if it likes; at
+//! the end it stores the [`difference`] in one transaction and publishes the last catalog.
 
 use super::build::{COUNTERS_ID, Definitions, databases, sequences};
 use super::privileges::{self, Privileges};
@@ -49,10 +49,6 @@ pub(crate) use sequence::require_within;
 /// A change, computed and not yet made.
 #[derive(Debug, Clone)]
 pub struct CatalogChange {
-    /// Definitions to store: id, kind and JSON.
-    pub upserts: Vec<(ObjectId, &'static str, String)>,
-    /// Definitions to delete.
-    pub deletes: Vec<ObjectId>,
     /// The next catalog; the same one where nothing changes.
     pub catalog: Catalog,
     /// What the data needs, in order, before the change may be seen; `DropData` after it.
@@ -61,6 +57,15 @@ pub struct CatalogChange {
     pub notices: Vec<String>,
     /// What it is warned of, and told with a detail.
     pub warnings: Vec<SqlError>,
+}
+
+/// What is stored of the way from one catalog to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredChange {
+    /// Definitions to store: id, kind and JSON.
+    pub upserts: Vec<(ObjectId, &'static str, String)>,
+    /// Definitions to delete.
+    pub deletes: Vec<ObjectId>,
 }
 
 /// Work on data that a change of the schema brings with it. Tables are those of the new catalog.
@@ -188,20 +193,38 @@ impl DdlWork {
     }
 }
 
-/// The change that uses the ids up which the next one needs, and does nothing else. It is made before
-/// keys are written under them: were they given out again after a failure or a crash, those keys
-/// would be taken for entries of another object.
-pub fn use_ids(before: &Catalog, next: &Catalog) -> Result<CatalogChange, SqlError> {
-    let counters = Counters { version: before.version.0, next_object: next.next_object.0 };
+/// What makes the stored catalog `after`, where it is `before`.
+///
+/// # Errors
+/// A definition that cannot be written.
+pub fn difference(before: &Catalog, after: &Catalog) -> Result<StoredChange, SqlError> {
+    let gone = before.definitions.keys().filter(|id| !after.definitions.contains_key(id));
+    let deletes = gone.copied().collect();
+    let mut upserts = Vec::new();
+    for (&id, definition) in &after.definitions {
+        if before.definitions.get(&id) != Some(definition) {
+            upserts.push((id, definition.kind(), definition.to_json()?));
+        }
+    }
+    let counters = Counters { version: after.version.0, next_object: after.next_object.0 };
     let counters = Definition::Counters(counters);
-    Ok(CatalogChange {
-        upserts: vec![(COUNTERS_ID, counters.kind(), counters.to_json()?)],
-        deletes: Vec::new(),
-        catalog: Catalog { next_object: next.next_object, ..before.clone() },
-        work: Vec::new(),
-        notices: Vec::new(),
-        warnings: Vec::new(),
-    })
+    upserts.push((COUNTERS_ID, counters.kind(), counters.to_json()?));
+    Ok(StoredChange { upserts, deletes })
+}
+
+impl Catalog {
+    /// Whether all that is defined is the same, whatever the version.
+    pub fn is_same_as(&self, other: &Catalog) -> bool {
+        self.definitions == other.definitions
+    }
+
+    /// The same catalog, in which the ids before `next` are used up.
+    ///
+    /// That is stored and published before keys are written under them: were they given out again after
+    /// a failure or a crash, those keys would be taken for entries of another object.
+    pub fn with_ids_used(&self, next: ObjectId) -> Catalog {
+        Catalog { next_object: next.max(self.next_object), ..self.clone() }
+    }
 }
 
 /// A change in the making.
@@ -247,23 +270,12 @@ impl<'c> Draft<'c> {
     fn finish(mut self) -> Result<CatalogChange, SqlError> {
         let told = self.told_of_cascade();
         self.warnings.splice(0..0, told);
-        let mut deletes: Vec<ObjectId> = self.before.definitions.keys().copied().collect();
-        deletes.retain(|id| !self.definitions.contains_key(id));
-        let mut upserts = Vec::new();
-        for (&id, definition) in &self.definitions {
-            if self.before.definitions.get(&id) != Some(definition) {
-                upserts.push((id, definition.kind(), definition.to_json()?));
-            }
-        }
-        if upserts.is_empty() && deletes.is_empty() {
+        if self.definitions == self.before.definitions {
             let (catalog, work) = (self.before.clone(), Vec::new());
             let (notices, warnings) = (self.notices, self.warnings);
-            return Ok(CatalogChange { upserts, deletes, catalog, work, notices, warnings });
+            return Ok(CatalogChange { catalog, work, notices, warnings });
         }
         let version = CatalogVersion(self.before.version.0 + 1);
-        let counters = Counters { version: version.0, next_object: self.next_object.0 };
-        let counters = Definition::Counters(counters);
-        upserts.push((COUNTERS_ID, counters.kind(), counters.to_json()?));
         if !self.dropped.is_empty() {
             self.work.push(DdlWork::DropData { objects: self.dropped });
         }
@@ -278,7 +290,7 @@ impl<'c> Draft<'c> {
             sequences,
         };
         let (work, notices, warnings) = (self.work, self.notices, self.warnings);
-        Ok(CatalogChange { upserts, deletes, catalog, work, notices, warnings })
+        Ok(CatalogChange { catalog, work, notices, warnings })
     }
 
     fn next_id(&mut self) -> Result<ObjectId, SqlError> {

@@ -220,12 +220,7 @@ async fn open_router(
     let router = Router::new(engine.clone(), peers.clone(), limits);
     let answering = router.clone();
     let answers = async move {
-        peers
-            .run(move |call| {
-                let router = answering.clone();
-                async move { router.handle(call).await }
-            })
-            .await;
+        peers.run(move |call| answering.handle(call)).await;
     };
     let watching = router.clone();
     let peers = async move {

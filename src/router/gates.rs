@@ -7,22 +7,30 @@
 //! being built.
 //!
 //! A transaction that is inside already may enter again while the gate closes: it is one of those
-//! the change waits for.
+//! the change waits for. The transaction that changes the table goes in and out as it likes.
+//!
+//! Who changes the schema at all goes through a gate, too, which one change at a time closes: the
+//! [`TURN`].
 //!
 //! Who waits at a gate, and who waits for those inside, may do so in a circle: a transaction that is
 //! in one of the tables of a change and wants into another of them is one with that change. So the
 //! gates tell who waits for whom ([`Gates::waits`]), as the locks do, and let a wait fail.
 
-use model::error::SqlError;
+use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
 use runtime::sync::Notify;
 use runtime::time::{self, Instant};
 use shards::core::{Lookout, WaitNumber};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// No table has this id: that its gate is closed means that somebody changes the schema. On the core
+/// that keeps the turn.
+pub const TURN: ObjectId = ObjectId(0);
 
 /// The gates of one core. One per core; clones share them.
 #[derive(Clone, Default)]
@@ -77,8 +85,8 @@ struct Waiting {
 pub enum GateWait {
     /// Somebody wants into these tables.
     Enter(Holder, Arc<[ObjectId]>),
-    /// A change waits until nobody is in these tables.
-    Close(TxnId, Arc<[ObjectId]>),
+    /// A change, of this session if of any, waits until nobody else is in these tables.
+    Close(TxnId, Option<Holder>, Arc<[ObjectId]>),
 }
 
 /// Who is in the way of a wait.
@@ -106,6 +114,8 @@ pub struct GateReport {
 /// The right to use some tables; gives it back when dropped.
 pub struct Pass {
     holder: Holder,
+    /// The transaction that it is of, where that may have closed gates itself.
+    of: Option<TxnId>,
     /// Where, once it has entered something.
     entered: Option<(Gates, u64)>,
 }
@@ -119,7 +129,12 @@ struct Wait {
 impl Pass {
     /// For somebody who is in no table yet.
     pub fn of(holder: Holder) -> Pass {
-        Pass { holder, entered: None }
+        Pass { holder, of: None, entered: None }
+    }
+
+    /// For a session's transaction, which may change tables itself.
+    pub fn of_transaction(holder: Holder, transaction: TxnId) -> Pass {
+        Pass { holder, of: Some(transaction), entered: None }
     }
 }
 
@@ -148,8 +163,9 @@ impl Gates {
         let inside = pass.entered.as_ref().and_then(|(_, number)| passes.get_mut(number));
         let is_in =
             |table: &ObjectId| inside.as_ref().is_some_and(|inside| inside.tables.contains(table));
-        let is_closed =
-            |table: &ObjectId| gates.get(table).is_some_and(|gate| gate.closed.is_some());
+        let is_closed = |table: &ObjectId| {
+            gates.get(table).is_some_and(|gate| gate.closed.is_some() && gate.closed != pass.of)
+        };
         if tables.iter().any(|table| is_closed(table) && !is_in(table)) {
             return false;
         }
@@ -175,27 +191,75 @@ impl Gates {
         true
     }
 
-    /// Closes the gates of `tables` for a change and waits until nobody is inside. If the future is
-    /// dropped or fails they stay closed: the caller opens them.
+    /// Whether the gate of one of `tables` is closed to whoever has no pass.
+    pub fn is_closed(&self, tables: &[ObjectId]) -> bool {
+        let gates = self.inner.gates.borrow();
+        tables.iter().any(|table| gates.get(table).is_some_and(|gate| gate.closed.is_some()))
+    }
+
+    /// Closes the gates of `tables` for a change of `by`'s and waits until nobody else is inside. A
+    /// gate that another change has closed is closed when that opens it, in the order of those who
+    /// wait. The place among them is taken now, and not when the future is polled first.
+    ///
+    /// If the future is dropped or fails some may stay closed: the caller opens them.
     ///
     /// # Errors
     /// What [`Gates::fail`] says.
-    pub async fn close(&self, change: TxnId, tables: &Arc<[ObjectId]>) -> Result<(), SqlError> {
-        for &table in tables.iter() {
-            self.inner.gates.borrow_mut().entry(table).or_default().closed = Some(change);
+    pub fn close(
+        &self,
+        change: TxnId,
+        by: Option<Holder>,
+        tables: Arc<[ObjectId]>,
+    ) -> impl Future<Output = Result<(), SqlError>> + use<> {
+        let wait = self.begin_to_wait(GateWait::Close(change, by, tables.clone()));
+        let mut closed = self.try_close(wait.number, change, &tables);
+        async move {
+            let gates = &wait.gates;
+            loop {
+                wait.check()?;
+                closed = closed || gates.try_close(wait.number, change, &tables);
+                if closed && !gates.occupied(by, &tables) {
+                    return Ok(());
+                }
+                gates.inner.changed.notified().await;
+            }
         }
-        let wait = self.begin_to_wait(GateWait::Close(change, tables.clone()));
-        while self.occupied(tables) {
-            wait.changed().await?;
-        }
-        Ok(())
     }
 
-    /// Opens gates again.
-    pub fn open(&self, tables: &[ObjectId]) {
+    /// Whether all are closed by the change now.
+    fn try_close(&self, wait: WaitNumber, change: TxnId, tables: &[ObjectId]) -> bool {
+        let mut gates = self.inner.gates.borrow_mut();
+        let is_anothers = |table: &ObjectId| {
+            gates.get(table).is_some_and(|gate| gate.closed.is_some_and(|closed| closed != change))
+        };
+        if tables.iter().any(is_anothers) || self.comes_later(wait, tables) {
+            return false;
+        }
+        for &table in tables {
+            gates.entry(table).or_default().closed = Some(change);
+        }
+        true
+    }
+
+    /// Whether another has waited longer to close one of the tables.
+    fn comes_later(&self, wait: WaitNumber, tables: &[ObjectId]) -> bool {
+        let waiting = self.inner.waiting.borrow();
+        waiting.range(..wait).any(|(_, earlier)| match &earlier.what {
+            GateWait::Close(_, _, wanted) => {
+                earlier.failed.is_none() && wanted.iter().any(|table| tables.contains(table))
+            }
+            GateWait::Enter(..) => false,
+        })
+    }
+
+    /// Opens the gates of `tables` that a change has closed. Where it still waits to close them it
+    /// has been given up.
+    pub fn open(&self, change: TxnId, tables: &[ObjectId]) {
         let mut gates = self.inner.gates.borrow_mut();
         for table in tables {
-            if let Some(gate) = gates.get_mut(table) {
+            if let Some(gate) = gates.get_mut(table)
+                && gate.closed == Some(change)
+            {
                 gate.closed = None;
                 if gate.inside == 0 {
                     gates.remove(table);
@@ -203,6 +267,14 @@ impl Gates {
             }
         }
         drop(gates);
+        for waiting in self.inner.waiting.borrow_mut().values_mut() {
+            if let GateWait::Close(of, _, wanted) = &waiting.what
+                && *of == change
+                && wanted.iter().any(|table| tables.contains(table))
+            {
+                waiting.failed = Some(given_up());
+            }
+        }
         self.inner.changed.notify_all();
     }
 
@@ -227,10 +299,18 @@ impl Gates {
                 let changes = tables.iter().filter_map(|table| gates.get(table)?.closed);
                 InTheWay::Changes(changes.collect())
             }
-            GateWait::Close(_, tables) => {
+            GateWait::Close(change, by, tables) => {
+                let gates = self.inner.gates.borrow();
+                let closed = tables.iter().filter_map(|table| gates.get(table)?.closed);
+                let others: Vec<TxnId> = closed.filter(|closed| closed != change).collect();
+                if !others.is_empty() {
+                    return InTheWay::Changes(others);
+                }
                 let passes = self.inner.passes.borrow();
-                let is_inside =
-                    |inside: &&Inside| inside.tables.iter().any(|table| tables.contains(table));
+                let is_inside = |inside: &&Inside| {
+                    Some(inside.holder) != *by
+                        && inside.tables.iter().any(|table| tables.contains(table))
+                };
                 let holders = passes.values().filter(is_inside).map(|inside| inside.holder);
                 InTheWay::Inside(holders.collect())
             }
@@ -271,9 +351,17 @@ impl Gates {
         Wait { gates: self.clone(), number }
     }
 
-    fn occupied(&self, tables: &[ObjectId]) -> bool {
+    /// Whether somebody else is in one of the tables.
+    fn occupied(&self, by: Option<Holder>, tables: &[ObjectId]) -> bool {
         let gates = self.inner.gates.borrow();
-        tables.iter().any(|table| gates.get(table).is_some_and(|gate| gate.inside > 0))
+        let passes = self.inner.passes.borrow();
+        let own = |table: &ObjectId| {
+            let own = passes.values().filter(|inside| Some(inside.holder) == by);
+            own.filter(|inside| inside.tables.contains(table)).count()
+        };
+        tables
+            .iter()
+            .any(|table| gates.get(table).is_some_and(|gate| gate.inside as usize > own(table)))
     }
 
     fn leave(&self, pass: u64) {
@@ -299,6 +387,11 @@ impl Wait {
     /// Waits until a gate has changed.
     async fn changed(&self) -> Result<(), SqlError> {
         self.gates.inner.changed.notified().await;
+        self.check()
+    }
+
+    /// Whether it is to go on.
+    fn check(&self) -> Result<(), SqlError> {
         let mut waits = self.gates.inner.waiting.borrow_mut();
         let failed = waits.get_mut(&self.number).and_then(|waiting| waiting.failed.take());
         failed.map_or(Ok(()), Err)
@@ -307,8 +400,17 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.gates.inner.waiting.borrow_mut().remove(&self.number);
+        let ended = self.gates.inner.waiting.borrow_mut().remove(&self.number);
+        // Who waits to close the same gates is the next.
+        if ended.is_some_and(|ended| matches!(ended.what, GateWait::Close(..))) {
+            self.gates.inner.changed.notify_all();
+        }
     }
+}
+
+/// Nobody hears it: whoever wanted the gates closed has gone.
+fn given_up() -> SqlError {
+    SqlError::new(SqlState::QUERY_CANCELED, "a change of the schema was given up")
 }
 
 impl Drop for Pass {
@@ -322,7 +424,6 @@ impl Drop for Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::error::SqlState;
     use model::id::{CoreId, NodeId};
     use model::time::Timestamp;
     use std::future::Future;
@@ -343,30 +444,30 @@ mod tests {
 
     #[test]
     fn a_change_waits_for_those_inside_and_holds_back_those_outside() {
-        let (gates, tables) = (Gates::default(), Arc::from([A]));
+        let (gates, tables): (_, Arc<[ObjectId]>) = (Gates::default(), Arc::from([A]));
         let mut inside = Pass::of(Holder::Session(1));
         assert!(gates.try_enter(&mut inside, &[A]));
-        let mut close = pin!(gates.close(CHANGE, &tables));
+        let mut close = pin!(gates.close(CHANGE, None, tables.clone()));
         assert!(poll(&mut close).is_none());
         let mut outside = Pass::of(Holder::Session(2));
         assert!(!gates.try_enter(&mut outside, &[B, A]), "closed");
         assert!(gates.try_enter(&mut inside, &[A, B]), "one that is inside may go on");
         drop(inside);
         assert_eq!(poll(&mut close), Some(Ok(())));
-        gates.open(&[A]);
+        gates.open(CHANGE, &[A]);
         assert!(gates.try_enter(&mut outside, &[A, B]));
     }
 
     #[test]
     fn who_waits_for_whom_is_told_and_can_fail() {
-        let (gates, tables) = (Gates::default(), Arc::from([A, B]));
+        let (gates, tables): (_, Arc<[ObjectId]>) = (Gates::default(), Arc::from([A, B]));
         let (mut inside, mut elsewhere) =
             (Pass::of(Holder::Session(1)), Pass::of(Holder::Session(2)));
         assert!(
             gates.try_enter(&mut inside, &[A]) && gates.try_enter(&mut elsewhere, &[ObjectId(3)])
         );
         {
-            let mut close = pin!(gates.close(CHANGE, &tables));
+            let mut close = pin!(gates.close(CHANGE, None, tables.clone()));
             assert!(poll(&mut close).is_none());
             let mut enter = pin!(gates.enter(&mut inside, &[B]));
             assert!(poll(&mut enter).is_none());
@@ -375,7 +476,7 @@ mod tests {
                 .into_iter()
                 .map(|told| (told.number, told.wait, told.in_the_way))
                 .collect();
-            let close_wait = GateWait::Close(CHANGE, tables.clone());
+            let close_wait = GateWait::Close(CHANGE, None, tables.clone());
             let enter_wait = GateWait::Enter(Holder::Session(1), Arc::from([B]));
             let (first, second) = (WaitNumber(1), WaitNumber(2));
             assert_eq!(
@@ -391,7 +492,7 @@ mod tests {
             assert_eq!(poll(&mut enter), Some(Err(error)));
         }
         assert!(gates.waits().is_empty());
-        gates.open(&tables);
+        gates.open(CHANGE, &tables);
         assert!(gates.try_enter(&mut inside, &[A, B]));
     }
 
@@ -408,11 +509,65 @@ mod tests {
     #[test]
     fn a_refused_entry_leaves_no_trace() {
         let gates = Gates::default();
-        assert_eq!(poll(&mut pin!(gates.close(CHANGE, &Arc::from([A])))), Some(Ok(())));
+        assert_eq!(poll(&mut pin!(gates.close(CHANGE, None, Arc::from([A])))), Some(Ok(())));
         let mut pass = Pass::of(Holder::Session(1));
         assert!(!gates.try_enter(&mut pass, &[B, A]));
-        gates.open(&[A]);
+        gates.open(CHANGE, &[A]);
         let both = Arc::from([A, B]);
-        assert_eq!(poll(&mut pin!(gates.close(CHANGE, &both))), Some(Ok(())), "nobody is in B");
+        assert_eq!(
+            poll(&mut pin!(gates.close(CHANGE, None, both))),
+            Some(Ok(())),
+            "nobody is in B"
+        );
+    }
+
+    #[test]
+    fn one_change_after_the_other_has_the_turn() {
+        let gates = Gates::default();
+        let turn: Arc<[ObjectId]> = Arc::from([TURN]);
+        let (first, second, third) = (change(1), change(2), change(3));
+        assert_eq!(poll(&mut pin!(gates.close(first, None, turn.clone()))), Some(Ok(())));
+        // The places are taken before anybody looks.
+        let mut of_second = pin!(gates.close(second, None, turn.clone()));
+        let mut of_third = pin!(gates.close(third, None, turn.clone()));
+        assert!(poll(&mut of_third).is_none() && poll(&mut of_second).is_none());
+        let blockers: Vec<_> = gates.waits().into_iter().map(|told| told.in_the_way).collect();
+        let first_is = InTheWay::Changes(vec![first]);
+        assert_eq!(blockers, [first_is.clone(), first_is]);
+        gates.open(second, &turn);
+        assert!(poll(&mut of_third).is_none(), "another's is not opened");
+        gates.open(first, &turn);
+        assert!(matches!(poll(&mut of_second), Some(Err(_))), "given up while it waited");
+        assert_eq!(poll(&mut of_third), Some(Ok(())));
+        gates.open(third, &turn);
+        assert!(gates.inner.gates.borrow().is_empty());
+    }
+
+    #[test]
+    fn one_that_is_given_up_before_it_was_looked_at_closes_nothing() {
+        let gates = Gates::default();
+        let turn: Arc<[ObjectId]> = Arc::from([TURN]);
+        let mut close = pin!(gates.close(CHANGE, None, turn.clone()));
+        gates.open(CHANGE, &turn);
+        assert!(matches!(poll(&mut close), Some(Err(_))));
+        assert_eq!(poll(&mut pin!(gates.close(change(4), None, turn))), Some(Ok(())));
+    }
+
+    #[test]
+    fn who_has_closed_a_gate_is_in_nobodys_way_but_others() {
+        let (gates, tables) = (Gates::default(), Arc::from([A]));
+        let me = Holder::Session(1);
+        let mut mine = Pass::of_transaction(me, CHANGE);
+        assert!(gates.try_enter(&mut mine, &[A]));
+        assert_eq!(poll(&mut pin!(gates.close(CHANGE, Some(me), tables))), Some(Ok(())));
+        assert!(gates.try_enter(&mut mine, &[A, B]));
+        let mut other = Pass::of_transaction(Holder::Session(2), change(3));
+        assert!(!gates.try_enter(&mut other, &[A]));
+        let mut again = Pass::of_transaction(me, CHANGE);
+        assert!(gates.try_enter(&mut again, &[A]), "though it was not inside");
+    }
+
+    fn change(began: u64) -> TxnId {
+        TxnId { began: Timestamp(began), ..CHANGE }
     }
 }

@@ -6,8 +6,8 @@
 //! Change:  rows by partition ─► Write to each (write.rs) ─► effects elsewhere (unique keys,
 //!          references) ─► checks of referencing rows (references.rs) ─► commit (src/txn)
 //! Values of sequences come from the core that counts the sequence (sequences.rs).
-//! Schema:  close the tables' gates on every core ─► fill, check ─► commit the catalog's rows ─►
-//!          publish to every core ─► open (schema.rs)
+//! Schema:  close the tables' gates on every core ─► fill, check ─► the transaction's own catalog ─►
+//!          with its commit the catalog's rows ─► publish to every core ─► open (schema.rs)
 //! ```
 //!
 //! A statement outside of a transaction block is a transaction of its own. Where it touches one
@@ -34,7 +34,7 @@ pub mod statistics;
 pub mod virtual_tables;
 mod write;
 
-pub use schema::NewStorage;
+pub use schema::{ChangesMark, Changing, NewStorage, SchemaChanges};
 pub use snapshots::Snapshot;
 
 use crate::catalog::Catalog;
@@ -108,6 +108,8 @@ pub struct Statement<'a> {
     pub presence: Option<Rc<Presence>>,
     /// The node's sessions, where it asks for them.
     pub backends: Option<Rc<dyn Backends>>,
+    /// The catalog of its transaction, where that has changed it.
+    pub catalog: Option<Arc<Catalog>>,
 }
 
 /// The router of one core. Clones share it.
@@ -139,9 +141,8 @@ struct Inner {
     keeper: Keeper,
     own_plans: OwnPlans,
     counting: statistics::Counting,
-    /// On core 0: the right to change the schema.
-    schema_turn: runtime::sync::Semaphore,
-    schema_permit: RefCell<Option<runtime::sync::Permit>>,
+    /// The last version of the catalog that a change has given out, seen by others or not. On core 0.
+    schema_version: Cell<CatalogVersion>,
     /// There is no further change of the schema. On core 0.
     schema_in_doubt: Cell<bool>,
 }
@@ -171,8 +172,7 @@ impl Router {
                 keeper: Keeper::default(),
                 own_plans: OwnPlans::default(),
                 counting: statistics::Counting::default(),
-                schema_turn: runtime::sync::Semaphore::new(1),
-                schema_permit: RefCell::default(),
+                schema_version: Cell::new(CatalogVersion(0)),
                 schema_in_doubt: Cell::default(),
             }),
         }
@@ -208,8 +208,17 @@ impl Router {
         self.inner.memory.used_bytes()
     }
 
-    /// Answers another core's router.
-    pub async fn handle(&self, call: Call) -> Result<Answer, SqlError> {
+    /// Answers another core's router. What must happen in the order of the calls does so before this
+    /// returns.
+    pub fn handle(&self, call: Call) -> LocalBoxFuture<'static, Result<Answer, SqlError>> {
+        if call.is_about_schema() {
+            return self.handle_schema_call(call);
+        }
+        let router = self.clone();
+        Box::pin(async move { router.answer_call(call).await })
+    }
+
+    async fn answer_call(&self, call: Call) -> Result<Answer, SqlError> {
         match call {
             Call::CancelByKey(key) => {
                 self.signal_here(key.process, Some(key), Signal::Cancel);
@@ -513,7 +522,7 @@ impl Router {
             return Ok(None);
         }
         let held = Rc::clone(&statement.sequences);
-        let source = StatementSequences::new(self.clone(), held);
+        let source = StatementSequences::new(self.clone(), held, statement.catalog.clone());
         let taken = wanted.iter().map(|wanted| source.session_value(*wanted).map(Value::Int));
         let taken: Vec<Value> = taken.collect::<Result<_, SqlError>>()?;
         let parameters = statement.parameters.iter().cloned().chain(taken).collect();
@@ -528,7 +537,13 @@ impl Router {
             sequences: Rc::clone(&statement.sequences),
             presence: statement.presence.clone(),
             backends: statement.backends.clone(),
+            catalog: statement.catalog.clone(),
         }))
+    }
+
+    /// The catalog that a statement was planned with.
+    fn catalog_of(&self, statement: &Statement<'_>) -> Arc<Catalog> {
+        statement.catalog.clone().unwrap_or_else(|| self.catalog())
     }
 
     /// What a statement reads: the transaction's snapshot, or one of now.
@@ -567,7 +582,7 @@ impl Router {
         context.gather = Some(Rc::new(gather));
         if statement.planned.sequences != SequenceUse::None {
             let held = Rc::clone(&statement.sequences);
-            let source = StatementSequences::new(self.clone(), held);
+            let source = StatementSequences::new(self.clone(), held, statement.catalog.clone());
             context.sequences = Some(Rc::new(SequenceCalls::new(Rc::new(source))));
         }
         context

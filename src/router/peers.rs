@@ -2,7 +2,7 @@
 //! sessions, values of sequences. Small; rows never travel here.
 
 use super::deadlocks::{RouterWait, WaitId};
-use super::gates::GateReport;
+use super::gates::{GateReport, Holder};
 use super::presence::Backend;
 use super::sagas::{SagaAnswer, SagaCall};
 use super::sequences::{SequenceAnswer, SequenceRequest};
@@ -10,7 +10,7 @@ use super::snapshots::SnapshotNumber;
 use super::statistics::Counted;
 use crate::catalog::Catalog;
 use model::error::SqlError;
-use model::id::{CoreId, ObjectId, TxnId};
+use model::id::{CatalogVersion, CoreId, ObjectId, TxnId};
 use model::time::Timestamp;
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
@@ -20,6 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Messages taken from the mesh at once.
 const RECEIVE_MAX: usize = 64;
@@ -46,18 +47,37 @@ pub enum RouterMessage {
 /// What one router asks of another.
 #[derive(Debug, Clone)]
 pub enum Call {
-    /// To core 0: wait for the right to change the schema. One change at a time in a node.
-    BeginChange,
-    /// To core 0: give the right back. `in_doubt`: what has become of the change is not known, so that
-    /// there is none until the node has read its catalog again.
+    /// To the core that keeps it: wait for the turn to change the schema. One at a time changes it in
+    /// a node. Answered by the last version of the catalog that was given out.
+    BeginChange {
+        /// Who wants it.
+        change: TxnId,
+        /// How long it waits.
+        limit: Option<Duration>,
+    },
+    /// Give the turn back, or do not wait for it any longer.
     EndChange {
-        /// Whether.
+        /// Who has it, or wants it.
+        change: TxnId,
+        /// The last version of the catalog that it has given out.
+        version: CatalogVersion,
+        /// What has become of the change is not known, so that there is none until the node has read
+        /// its catalog again.
         in_doubt: bool,
     },
-    /// Close the gates of these tables for a change and wait until nobody is inside.
-    CloseGates(TxnId, Arc<[ObjectId]>),
-    /// Open them.
-    OpenGates(Arc<[ObjectId]>),
+    /// Close the gates of these tables for a change and wait until nobody else is inside.
+    CloseGates {
+        /// Whose change.
+        change: TxnId,
+        /// The session that makes it.
+        by: Holder,
+        /// The tables.
+        tables: Arc<[ObjectId]>,
+        /// How long it waits.
+        limit: Duration,
+    },
+    /// Open those that a change has closed, or do not wait for them any longer.
+    OpenGates(TxnId, Arc<[ObjectId]>),
     /// Use this catalog from now on.
     Publish(Arc<Catalog>),
     /// Stop what the session with this key is doing.
@@ -92,6 +112,20 @@ pub enum Call {
     Saga(SagaCall),
     /// To the core that counts the sequence.
     Sequence(SequenceRequest),
+}
+
+impl Call {
+    /// Whether it is of a change of the schema.
+    pub(super) fn is_about_schema(&self) -> bool {
+        matches!(
+            self,
+            Call::BeginChange { .. }
+                | Call::EndChange { .. }
+                | Call::CloseGates { .. }
+                | Call::OpenGates(..)
+                | Call::Publish(_)
+        )
+    }
 }
 
 /// A session of a node.
@@ -146,6 +180,8 @@ pub enum Answer {
     Done,
     /// A number.
     Count(u64),
+    /// A version of the catalog.
+    Version(CatalogVersion),
     /// Sessions, in no order.
     Backends(Vec<Backend>),
     /// Locks.
@@ -217,7 +253,8 @@ impl Peers {
         futures::future::join_all(calls).await.into_iter().collect()
     }
 
-    /// Receives until the node stops; `handle` answers the calls of others.
+    /// Receives until the node stops; `handle` answers the calls of others. It is called in the order
+    /// in which another core has sent them, and what it returns is run in any.
     pub async fn run<F>(&self, handle: impl Fn(Call) -> F + 'static)
     where
         F: Future<Output = Result<Answer, SqlError>> + 'static,

@@ -72,14 +72,12 @@ pub struct Backend {
     pub transaction: Option<(TxnId, i64)>,
     /// How that is kept from others, as far as its statements have said.
     pub isolation: Isolation,
-    /// The change of the schema that it makes, under the id that it has among transactions.
-    pub change: Option<TxnId>,
 }
 
 impl Backend {
-    /// Whether it runs a transaction, or makes a change of the schema, of this id.
+    /// Whether it runs the transaction of this id.
     pub fn runs(&self, txn: TxnId) -> bool {
-        self.transaction.is_some_and(|(id, _)| id == txn) || self.change == Some(txn)
+        self.transaction.is_some_and(|(id, _)| id == txn)
     }
 }
 
@@ -180,12 +178,6 @@ impl Presence {
         self.shown.borrow().transaction.map(|(txn, _)| txn)
     }
 
-    /// It makes a change of the schema until what is returned is dropped.
-    pub(super) fn enter_change(&self, change: TxnId) -> impl Drop + '_ {
-        self.shown.borrow_mut().change = Some(change);
-        InChange(self)
-    }
-
     /// The session has answered, and waits for its client.
     pub fn rest(&self, activity: Activity, now_micros: i64) {
         let shown = &mut *self.shown.borrow_mut();
@@ -244,15 +236,6 @@ impl Presence {
             Signal::Cancel => self.cancelled.notify_all(),
             Signal::Terminate => self.ended.set(),
         }
-    }
-}
-
-/// A session that makes a change of the schema.
-struct InChange<'a>(&'a Presence);
-
-impl Drop for InChange<'_> {
-    fn drop(&mut self) {
-        self.0.shown.borrow_mut().change = None;
     }
 }
 

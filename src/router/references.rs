@@ -80,7 +80,7 @@ impl Writer<'_> {
         reference: &ForeignKey,
         keys: &[(Vec<Value>, Option<Vec<Value>>)],
     ) -> Result<(), SqlError> {
-        let catalog = self.router.catalog();
+        let catalog = self.router.catalog_of(self.statement);
         let Some(child) = catalog.table(reference.child) else {
             return Err(SqlError::internal("a reference from a table that does not exist"));
         };
@@ -167,7 +167,7 @@ impl Writer<'_> {
         let context = self.router.context(self.statement, now, level, reader, None);
         let mut found = open(&Plan::Exchange(exchange), &context)?;
         let Some(batch) = found.next().await? else { return Ok(()) };
-        let catalog = self.router.catalog();
+        let catalog = self.router.catalog_of(self.statement);
         let parent = catalog.table(reference.parent);
         let names = reference
             .parent_columns

@@ -50,7 +50,7 @@ impl Session {
             router.transactions(),
             router.statistics(),
         )?;
-        let (catalog, role) = (router.catalog(), self.scope.actor.role);
+        let (catalog, role) = (self.catalog(), self.scope.actor.role);
         Ok(Rc::new(NodeView {
             router,
             catalog,

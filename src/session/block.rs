@@ -75,7 +75,12 @@ pub(super) enum Step {
         named: bool,
     },
     /// A schema change.
-    SchemaChange,
+    SchemaChange {
+        /// Its name, where it stands by itself: `CREATE DATABASE`.
+        by_itself: Option<&'static str>,
+        /// Whether it shares its text.
+        more: bool,
+    },
     /// A statement of that name that stands by itself: `VACUUM`, `DISCARD ALL`. `more`: other
     /// statements share its text.
     ByItself {
@@ -119,11 +124,6 @@ pub(super) enum Decision {
     RollbackTo,
     /// Run the statement as a transaction of its own.
     Alone,
-    /// Commit what is open, then run the statement as a transaction of its own.
-    CommitThenAlone,
-    /// Commit what the block has done so far, run the statement as a transaction of its own, and
-    /// go on in a block whose transaction is new.
-    CommitAround,
     /// Begin an implicit transaction and run the statement in it.
     BeginImplicit,
     /// Run the statement in the transaction that is open.
@@ -149,8 +149,6 @@ pub(super) enum Warning {
     NoneOpen,
     /// `COMMIT SAGA` or `ROLLBACK SAGA` outside.
     NoSagaOpen,
-    /// A schema change inside a block.
-    CommittedBySchemaChange,
     /// `SET LOCAL` outside, where it has no effect.
     LocalOutside,
     /// `SET TRANSACTION` outside, too.
@@ -210,9 +208,12 @@ pub(super) fn decide(standing: Standing, step: Step) -> Decision {
         (Standing::Open, Step::Savepoint(_)) => Decision::Savepoint,
         (_, Step::Savepoint(name)) => Decision::Refuse(Refusal::Outside(name)),
         (_, Step::RollbackTo) => Decision::Refuse(Refusal::Outside("ROLLBACK TO SAVEPOINT")),
-        (Standing::Idle, Step::SchemaChange) => Decision::Alone,
-        (Standing::Implicit, Step::SchemaChange) => Decision::CommitThenAlone,
-        (Standing::Open, Step::SchemaChange) => Decision::CommitAround,
+        (Standing::Idle, Step::SchemaChange { by_itself: None, .. })
+        | (Standing::Idle, Step::SchemaChange { more: false, .. }) => Decision::BeginImplicit,
+        (_, Step::SchemaChange { by_itself: Some(name), .. }) => {
+            Decision::Refuse(Refusal::Inside(name))
+        }
+        (_, Step::SchemaChange { by_itself: None, .. }) => Decision::Inside,
         (Standing::Idle, Step::ByItself { more: false, .. }) => Decision::Alone,
         (_, Step::ByItself { name, .. }) => Decision::Refuse(Refusal::Inside(name)),
         (Standing::Idle, Step::InTransaction { name, more: false }) => {
@@ -238,7 +239,7 @@ fn decide_in_saga(step: Step) -> Decision {
         Step::Begin => Decision::Refuse(Refusal::InSaga("BEGIN")),
         Step::BeginSaga => Decision::Refuse(Refusal::InSaga("BEGIN SAGA")),
         Step::RollbackTo => Decision::Refuse(Refusal::InSaga("ROLLBACK TO SAVEPOINT")),
-        Step::SchemaChange => Decision::Refuse(Refusal::InSaga("a schema change")),
+        Step::SchemaChange { .. } => Decision::Refuse(Refusal::InSaga("a schema change")),
         Step::Savepoint(name) | Step::ByItself { name, .. } | Step::InTransaction { name, .. } => {
             Decision::Refuse(Refusal::InSaga(name))
         }
@@ -267,11 +268,6 @@ impl Warning {
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "SET TRANSACTION can only be used in transaction blocks",
             ),
-            Warning::CommittedBySchemaChange => SqlError::new(
-                SqlState::ACTIVE_SQL_TRANSACTION,
-                "the schema change has committed the transaction block so far",
-            )
-            .detail("The block goes on with a new transaction. ROLLBACK does not undo the change."),
         }
     }
 }
@@ -308,10 +304,15 @@ impl Refusal {
 mod tests {
     use super::*;
     use Standing::{Failed, Idle, Implicit, Open, Saga};
-    use Step::{Begin, BeginSaga, Commit, PartOfSaga, Rollback, RollbackTo, SchemaChange};
+    use Step::{Begin, BeginSaga, Commit, PartOfSaga, Rollback, RollbackTo};
 
     const ALONE: Step = Step::Work { more: false };
     const AMONG: Step = Step::Work { more: true };
+    const CHANGE: Step = Step::SchemaChange { by_itself: None, more: false };
+    const CHANGE_AMONG: Step = Step::SchemaChange { by_itself: None, more: true };
+    const DATABASE: Step = Step::SchemaChange { by_itself: Some("CREATE DATABASE"), more: false };
+    const DATABASE_AMONG: Step =
+        Step::SchemaChange { by_itself: Some("CREATE DATABASE"), more: true };
     const SAVEPOINT: Step = Step::Savepoint("SAVEPOINT");
     const VACUUM: Step = Step::ByItself { name: "VACUUM", more: false };
     const DECLARE: Step = Step::InTransaction { name: "DECLARE CURSOR", more: false };
@@ -327,24 +328,29 @@ mod tests {
             (Idle, Begin, Decision::Begin),
             (Idle, Commit, Decision::Warn(Warning::NoneOpen)),
             (Idle, Rollback, Decision::Warn(Warning::NoneOpen)),
-            (Idle, SchemaChange, Decision::Alone),
+            (Idle, CHANGE, Decision::BeginImplicit),
+            (Idle, CHANGE_AMONG, Decision::BeginImplicit),
+            (Idle, DATABASE, Decision::BeginImplicit),
+            (Idle, DATABASE_AMONG, Decision::Refuse(Refusal::Inside("CREATE DATABASE"))),
             (Idle, ALONE, Decision::Alone),
             (Idle, AMONG, Decision::BeginImplicit),
             (Implicit, Begin, Decision::Continue),
             (Implicit, Commit, Decision::Commit(Some(Warning::NoneOpen))),
             (Implicit, Rollback, Decision::Rollback(Some(Warning::NoneOpen))),
-            (Implicit, SchemaChange, Decision::CommitThenAlone),
+            (Implicit, CHANGE_AMONG, Decision::Inside),
+            (Implicit, DATABASE, Decision::Refuse(Refusal::Inside("CREATE DATABASE"))),
             (Implicit, AMONG, Decision::Inside),
             (Open, Begin, Decision::Warn(Warning::AlreadyOpen)),
             (Open, Commit, Decision::Commit(None)),
             (Open, Rollback, Decision::Rollback(None)),
-            (Open, SchemaChange, Decision::CommitAround),
+            (Open, CHANGE, Decision::Inside),
+            (Open, DATABASE, Decision::Refuse(Refusal::Inside("CREATE DATABASE"))),
             (Open, ALONE, Decision::Inside),
             (Open, AMONG, Decision::Inside),
             (Failed, Begin, Decision::Refuse(Refusal::Failed)),
             (Failed, Commit, Decision::Leave),
             (Failed, Rollback, Decision::Leave),
-            (Failed, SchemaChange, Decision::Refuse(Refusal::Failed)),
+            (Failed, CHANGE, Decision::Refuse(Refusal::Failed)),
             (Failed, ALONE, Decision::Refuse(Refusal::Failed)),
             (Idle, VACUUM, Decision::Alone),
             (Idle, VACUUM_AMONG, Decision::Refuse(Refusal::Inside("VACUUM"))),
@@ -387,7 +393,7 @@ mod tests {
             (Saga, ALONE, Decision::Alone),
             (Saga, AMONG, Decision::Alone),
             (Saga, Begin, Decision::Refuse(Refusal::InSaga("BEGIN"))),
-            (Saga, SchemaChange, Decision::Refuse(Refusal::InSaga("a schema change"))),
+            (Saga, CHANGE, Decision::Refuse(Refusal::InSaga("a schema change"))),
             (Saga, SAVEPOINT, Decision::Refuse(Refusal::InSaga("SAVEPOINT"))),
             (Saga, VACUUM, Decision::Refuse(Refusal::InSaga("VACUUM"))),
             (Saga, DECLARE, Decision::Refuse(Refusal::InSaga("DECLARE CURSOR"))),

@@ -16,7 +16,7 @@ impl NodeView {
     fn gate_waits<'a>(&'a self, backend: &'a Backend) -> impl Iterator<Item = &'a GateReport> {
         self.gates.iter().filter(|report| match &report.wait {
             GateWait::Enter(holder, _) => *holder == Holder::Session(backend.process),
-            GateWait::Close(change, _) => backend.change == Some(*change),
+            GateWait::Close(change, ..) => backend.runs(*change),
         })
     }
 
@@ -38,9 +38,8 @@ impl NodeView {
                     }));
                 }
                 InTheWay::Changes(changes) => {
-                    let is_in_the_way = |other: &&Backend| {
-                        other.change.is_some_and(|change| changes.contains(&change))
-                    };
+                    let is_in_the_way =
+                        |other: &&Backend| changes.iter().any(|change| other.runs(*change));
                     let makers = self.backends.iter().filter(is_in_the_way);
                     processes.extend(makers.map(|backend| backend.process));
                 }
@@ -57,7 +56,7 @@ impl NodeView {
             for report in self.gate_waits(backend) {
                 let (tables, mode): (&Arc<[ObjectId]>, _) = match &report.wait {
                     GateWait::Enter(_, tables) => (tables, "AccessShareLock"),
-                    GateWait::Close(_, tables) => (tables, "AccessExclusiveLock"),
+                    GateWait::Close(_, _, tables) => (tables, "AccessExclusiveLock"),
                 };
                 let waited = i64::try_from(report.waited.as_micros()).unwrap_or(i64::MAX);
                 let since = now_micros.saturating_sub(waited);
@@ -71,7 +70,7 @@ impl NodeView {
     fn gate_row(&self, backend: &Backend, table: ObjectId, mode: &str, since: i64) -> NamedRow {
         let oid = |id: ObjectId| Value::Int(i64::from(oids::object(id)));
         let database = self.catalog.database(&backend.database);
-        let transaction = backend.change.or(backend.transaction.map(|(id, _)| id));
+        let transaction = backend.transaction.map(|(id, _)| id);
         vec![
             ("locktype", Value::text("relation")),
             ("database", database.map_or(Value::Null, |database| oid(database.id))),

@@ -70,7 +70,7 @@ impl Session {
     }
 
     fn known_role(&self, name: &str) -> Result<Identity, SqlError> {
-        let catalog = self.host.router.catalog();
+        let catalog = self.catalog();
         let role = catalog.roles().named(name).ok_or_else(|| {
             SqlError::new(
                 SqlState::INVALID_PARAMETER_VALUE,
@@ -82,7 +82,7 @@ impl Session {
 
     fn may_act_as(&self, name: &str) -> Result<Identity, SqlError> {
         let role = self.known_role(name)?;
-        let catalog = self.host.router.catalog();
+        let catalog = self.catalog();
         match catalog.roles().is_member(self.scope.actor.session, role.id) {
             true => Ok(role),
             false => Err(SqlError::new(
@@ -94,7 +94,7 @@ impl Session {
 
     fn may_be_authorized_as(&self, name: &str) -> Result<Identity, SqlError> {
         let role = self.known_role(name)?;
-        let catalog = self.host.router.catalog();
+        let catalog = self.catalog();
         let may = role.id == self.user.id || catalog.roles().is_superuser(self.user.id);
         match may {
             true => Ok(role),
@@ -131,7 +131,7 @@ impl Session {
 
     /// `on` or `off`, as clients are told.
     pub(super) fn is_superuser(&self) -> &'static str {
-        let catalog = self.host.router.catalog();
+        let catalog = self.catalog();
         if catalog.roles().is_superuser(self.scope.actor.role) { "on" } else { "off" }
     }
 }

@@ -14,9 +14,10 @@
 //! inside the gates until the block ends; otherwise until the statement does.
 //!
 //! **One text with several statements** is one transaction, as in PostgreSQL, unless it says
-//! otherwise. Unlike there, a schema change is always a transaction of its own: what stands before
-//! it in the text or in the block is committed first, which a block is warned of; the block goes on
-//! with a new transaction, and its `ROLLBACK` does not undo the change.
+//! otherwise.
+//!
+//! **A schema change** ([`schema`]) is part of its transaction, which has a catalog of its own from then
+//! on; one outside of a block begins a transaction for itself.
 //!
 //! **Portals** ([`portals`]) are statements with their parameters, which a client reads bit by bit;
 //! they end with their transaction. SQL's [`cursors`] are among them.
@@ -31,7 +32,7 @@
 //!
 //! **Interruptions**: a cancel, the statement's timeout or the end of the node drop the
 //! statement where it waits; its transaction is rolled back. A `COMMIT` that has begun is not
-//! interrupted, and neither is a schema change, which runs to its end on its own. Of a change that
+//! interrupted. Of a change that
 //! commits by itself, 57014 says that it was given up: had its commit begun just then, it is
 //! carried out all the same.
 //!
@@ -65,6 +66,7 @@ mod reading;
 mod run;
 mod sagas;
 mod savepoints;
+mod schema;
 mod scopes;
 mod sealing;
 mod seats;
@@ -88,7 +90,7 @@ use crate::router::peers::{Call, SessionNumber};
 use crate::router::presence::{Activity, Backend, Presence};
 use crate::router::sagas::SagaClaim;
 use crate::router::sequences::HeldSequences;
-use crate::router::{Router, RowSink};
+use crate::router::{Router, RowSink, SchemaChanges};
 use crate::sql::{OutputColumn, SessionSettings, VirtualTables};
 use crate::txn::Transaction;
 use admission::{AdmissionOptions, Admitted, Gate};
@@ -306,6 +308,8 @@ struct Open {
     worked: bool,
     /// How it is kept from others, from its first statement on.
     kept: Option<Kept>,
+    /// What it has changed of the schema.
+    schema: Option<Box<SchemaChanges>>,
     /// Places in it to go back to, the last one last.
     savepoints: Vec<Savepoint>,
 }
@@ -368,7 +372,6 @@ impl Session {
             query_micros: None,
             transaction: None,
             isolation: Isolation::default(),
-            change: None,
         };
         let statistics = host.router.statistics_of(&database_name);
         let presence = Rc::new(Presence::new(key, shown, statistics));
@@ -428,7 +431,7 @@ impl Session {
 
     /// While this is the same, so is what is [`reported`](Session::reported).
     pub fn reported_version(&self) -> (u64, CatalogVersion) {
-        (self.settings_changes, self.host.router.catalog_version())
+        (self.settings_changes, self.catalog_version())
     }
 
     /// Where it stands between statements.
@@ -458,6 +461,9 @@ impl Session {
             self.presence.statistics().rolled_back();
             // What cannot be told is rolled back by the partitions themselves after a while.
             let _told = self.host.router.rollback(open.transaction).await;
+            if let Some(changes) = open.schema {
+                changes.end().await;
+            }
         }
     }
 }

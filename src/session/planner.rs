@@ -66,18 +66,14 @@ pub(super) fn is_long(text: &str) -> bool {
 /// Parses a long text, and plans it where it is one statement.
 pub(super) async fn plan_aside(
     host: &Host,
+    catalog: Arc<Catalog>,
     text: &str,
     scope: &SessionSettings,
     tables: SessionTablesThen,
 ) -> Result<LongText, SqlError> {
     let turn = host.planner.turn.acquire(1).await;
     let _turn = turn.map_err(|_closed| SqlError::internal("no turn to plan"))?;
-    let work = Arc::new(Work {
-        text: text.to_owned(),
-        catalog: host.router.catalog(),
-        scope: scope.clone(),
-        tables,
-    });
+    let work = Arc::new(Work { text: text.to_owned(), catalog, scope: scope.clone(), tables });
     let (tell, told) = flume::bounded(1);
     let aside = work.clone();
     let spawned = thread::spawn("planner", move || {

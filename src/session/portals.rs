@@ -26,7 +26,7 @@ use crate::sql::{OutputColumn, Planned, PlannedKind};
 use futures::future::{LocalBoxFuture, ready};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
-use model::id::Mark;
+use model::id::{Mark, ObjectId};
 use model::time::Timestamp;
 use model::value::Value;
 use shards::exec::memory::Reservation;
@@ -133,6 +133,14 @@ impl Portals {
             _ => None,
         };
         self.by_name.values().filter_map(reads).max()
+    }
+
+    /// The tables that are still being read from.
+    pub(super) fn tables_read(&self) -> Vec<ObjectId> {
+        let reads =
+            |bound: &&Bound| matches!(&bound.state, State::Reading(reading) if reading.has_query());
+        let read = self.by_name.values().filter(reads);
+        read.flat_map(|bound| bound.portal.planned.tables.iter().copied()).collect()
     }
 
     pub(super) fn insert(&mut self, name: Box<str>, bound: Bound) {
@@ -404,7 +412,7 @@ impl Session {
         snapshot: Option<Timestamp>,
     ) -> Result<(OpenQuery, Option<Mark>), SqlError> {
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
-        let isolation = self.isolation();
+        let (isolation, catalog) = (self.isolation(), self.own_catalog());
         let (transaction, now) = match &mut self.open {
             Some(open) => {
                 let mark = open.transaction.set_mark();
@@ -425,6 +433,7 @@ impl Session {
             sequences,
             presence,
             backends,
+            catalog,
         };
         let query = self.host.router.open_query(&statement, transaction)?;
         Ok((query, transaction.map(|(_, mark)| mark)))
@@ -444,7 +453,7 @@ impl Session {
         let mut kept = self.sink();
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
-        let isolation = self.isolation();
+        let (isolation, catalog) = (self.isolation(), self.own_catalog());
         let (transaction, now_micros) = match &mut self.open {
             Some(open) => {
                 open.transaction.keep(mark);
@@ -463,6 +472,7 @@ impl Session {
             sequences: self.sequences.clone(),
             presence,
             backends,
+            catalog,
         };
         self.host.router.run(&statement, transaction, &mut kept).await?;
         Ok(kept.reading(None))

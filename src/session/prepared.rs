@@ -311,7 +311,7 @@ impl Session {
         };
         let (text, planned) = (prepared.text.clone(), prepared.planned.clone());
         let fresh = planned.cacheable
-            && planned.catalog_version == self.host.router.catalog_version()
+            && planned.catalog_version == self.catalog_version()
             && planned.role == self.scope.actor.role
             && planned.path == self.scope.path;
         if fresh {
@@ -362,14 +362,14 @@ impl Session {
         let host = &*self.host;
         let key = self.key(text, declared);
         if !prepared.from_sql
-            && let Some(planned) = host.plans.get(key, host.router.catalog_version())
+            && let Some(planned) = host.plans.get(key, self.catalog_version())
         {
             return Ok(planned);
         }
         let statements = parse(text)?;
         let statement = match statements.as_slice() {
             [statement] => statement,
-            [] => return Ok(Rc::new(Planned::empty(host.router.catalog_version(), &self.scope))),
+            [] => return Ok(Rc::new(Planned::empty(self.catalog_version(), &self.scope))),
             _ => {
                 return Err(SqlError::new(
                     SqlState::SYNTAX_ERROR,
@@ -377,7 +377,7 @@ impl Session {
                 ));
             }
         };
-        let catalog = host.router.catalog();
+        let catalog = self.catalog();
         let mut planned = plan(statement, &catalog, &self.scope, &self.tables(), declared)?;
         if prepared.from_sql {
             return match planned.kind {

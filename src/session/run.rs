@@ -5,8 +5,9 @@ use super::execute::Executed;
 use super::planner::{self, LongText};
 use super::plans::Key;
 use super::prepared::{Name, PreparedText};
+use super::schema::stands_by_itself;
 use super::{Client, Interrupts, Open, Session, Settings, Weight, explain, sealing};
-use crate::router::gates::{Holder, Pass};
+use crate::router::gates::Pass;
 use crate::router::presence::Presence;
 use crate::router::{Snapshot, Statement};
 use crate::sql::ddl::DdlStatement;
@@ -73,7 +74,10 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Savepoint(_) => Step::Savepoint("SAVEPOINT"),
         PlannedKind::Release(_) => Step::Savepoint("RELEASE SAVEPOINT"),
         PlannedKind::RollbackTo(_) => Step::RollbackTo,
-        PlannedKind::Ddl(_) | PlannedKind::TableAs(_) => Step::SchemaChange,
+        PlannedKind::Ddl(change) => {
+            Step::SchemaChange { by_itself: stands_by_itself(change), more }
+        }
+        PlannedKind::TableAs(_) => Step::SchemaChange { by_itself: None, more },
         PlannedKind::Maintenance(maintenance) if maintenance.verb == Verb::Vacuum => {
             Step::ByItself { name: "VACUUM", more }
         }
@@ -116,7 +120,7 @@ impl Session {
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
         let nothing: Arc<[Value]> = Arc::from([]);
-        let kept = self.host.plans.get(self.key(text, &[]), self.host.router.catalog_version());
+        let kept = self.host.plans.get(self.key(text, &[]), self.catalog_version());
         if let Some(planned) = kept
             && self.standing != Standing::Failed
         {
@@ -127,7 +131,8 @@ impl Session {
             false => parse(text)?,
             true => {
                 let (host, scope) = (self.host.clone(), self.scope.clone());
-                let planning = planner::plan_aside(&host, text, &scope, self.tables_then());
+                let planning =
+                    planner::plan_aside(&host, self.catalog(), text, &scope, self.tables_then());
                 let timeout = self.settings.statement_timeout();
                 match guarded(planning, interrupts, &self.presence, timeout).await? {
                     LongText::One(mut planned) => {
@@ -145,9 +150,10 @@ impl Session {
             if !more {
                 self.host.plans.keep(self.key(text, &[]), &planned);
             }
+            let source = Source::Parsed(parsed);
+            let planned = self.wait_for_schema(source, planned, interrupts).await?;
             self.tell_all(planned.warnings.clone(), client);
             describe(&planned, client);
-            let source = Source::Parsed(parsed);
             let parameters = nothing.clone();
             let done =
                 self.statement(source, planned, parameters, more, client, interrupts).await?;
@@ -171,9 +177,10 @@ impl Session {
         client: &mut dyn Client,
         interrupts: &dyn Interrupts,
     ) -> Result<(), SqlError> {
+        let (source, nothing) = (Source::Text(text), Arc::from([]));
+        let planned = self.wait_for_schema(source, planned, interrupts).await?;
         self.tell_all(planned.warnings.clone(), client);
         describe(&planned, client);
-        let (source, nothing) = (Source::Text(text), Arc::from([]));
         let done = self.statement(source, planned, nothing, false, client, interrupts).await?;
         if self.standing == Standing::Implicit {
             self.commit_open().await?;
@@ -208,7 +215,7 @@ impl Session {
     }
 
     fn plan_parsed(&self, parsed: &ParsedStatement) -> Result<Rc<Planned>, SqlError> {
-        let catalog = self.host.router.catalog();
+        let catalog = self.catalog();
         let mut planned = plan(parsed, &catalog, &self.scope, &self.tables(), &[])?;
         self.complete_plan(&mut planned);
         Ok(Rc::new(planned))
@@ -237,6 +244,8 @@ impl Session {
         interrupts: &dyn Interrupts,
     ) -> Result<Done, SqlError> {
         let (before, is_begin) = (self.standing, matches!(planned.kind, PlannedKind::Begin(_)));
+        let by_itself =
+            matches!(&planned.kind, PlannedKind::Ddl(change) if stands_by_itself(change).is_some());
         let done = self.carry_out(source, planned, parameters, more, client, interrupts).await;
         let is_outside = matches!(before, Standing::Idle | Standing::Saga);
         if is_outside && before == self.standing && !is_begin {
@@ -245,6 +254,9 @@ impl Session {
                 Ok(_) => self.presence.statistics().committed(),
                 Err(_) => self.presence.statistics().rolled_back(),
             }
+        }
+        if by_itself && done.is_ok() {
+            self.commit_open().await?;
         }
         done
     }
@@ -364,25 +376,23 @@ impl Session {
                 guarded(found, interrupts, &presence, timeout).await?;
                 return Ok(Done::tagged(&planned.tag(0)));
             }
-            Decision::CommitThenAlone => self.commit_open().await?,
-            Decision::CommitAround => {
-                self.commit_around().await?;
-                self.warn(Some(Warning::CommittedBySchemaChange), client);
-            }
             Decision::BeginImplicit => self.begin(Standing::Implicit),
             Decision::Alone | Decision::Inside => {}
         }
+        let timeout = self.settings.statement_timeout();
+        let presence = self.presence.clone();
         if let PlannedKind::Ddl(change) = &planned.kind {
             let change = self.sealed(change, client).await?;
-            let told = self.host.router.change_schema(&change, &self.scope, &self.presence).await?;
+            let changed = self.change_schema(&change);
+            let told = guarded(changed, interrupts, &presence, timeout).await?;
             self.tell_all(told, client);
             return Ok(Done::tagged(&planned.tag(0)));
         }
         if matches!(planned.kind, PlannedKind::TableAs(_)) {
-            return self.make_table(source, planned, parameters, client, interrupts).await;
+            let alone = self.standing == Standing::Implicit && !more;
+            let made = self.make_table(source, planned, parameters, alone, client);
+            return guarded(made, interrupts, &presence, timeout).await;
         }
-        let timeout = self.settings.statement_timeout();
-        let presence = self.presence.clone();
         let work = self.work(source, planned, parameters, client);
         guarded(work, interrupts, &presence, timeout).await
     }
@@ -525,8 +535,11 @@ impl Session {
         mut planned: Rc<Planned>,
     ) -> Result<(Rc<Planned>, Pass), SqlError> {
         let router = self.host.router.clone();
-        let holder = Holder::Session(self.presence.key().process);
+        let (holder, lock_timeout) = (self.holder(), self.settings.lock_timeout());
         self.take_snapshot().await?;
+        if let Some(changes) = self.open.as_mut().and_then(|open| open.schema.as_mut()) {
+            changes.use_ids().await?;
+        }
         self.view = None;
         if planned.views_node {
             self.view = Some(self.node_view().await?);
@@ -543,9 +556,9 @@ impl Session {
             };
             let gates = router.gates();
             if !gates.try_enter(pass, &planned.tables) {
-                gates.enter(pass, &planned.tables).await?;
+                within(lock_timeout, gates.enter(pass, &planned.tables)).await?;
             }
-            if planned.catalog_version == router.catalog_version() {
+            if planned.catalog_version == self.catalog_version() {
                 self.refuse_new_schema(&planned)?;
                 return Ok((planned, alone));
             }
@@ -561,6 +574,32 @@ impl Session {
         }
     }
 
+    /// Waits while somebody changes one of the statement's tables, before the client is told its
+    /// columns: they may be others then.
+    async fn wait_for_schema(
+        &mut self,
+        source: Source<'_>,
+        planned: Rc<Planned>,
+        interrupts: &dyn Interrupts,
+    ) -> Result<Rc<Planned>, SqlError> {
+        let gates = self.host.router.gates().clone();
+        let mut planned = planned;
+        while gates.is_closed(&planned.tables) {
+            let (timeout, presence) = (self.settings.statement_timeout(), self.presence.clone());
+            let mut alone = Pass::of(self.holder());
+            let pass = self.open.as_mut().map_or(&mut alone, |open| &mut open.pass);
+            let lock_timeout = self.settings.lock_timeout();
+            let entered = within(lock_timeout, gates.enter(pass, &planned.tables));
+            guarded(entered, interrupts, &presence, timeout).await?;
+            drop(alone);
+            if planned.catalog_version == self.catalog_version() {
+                break;
+            }
+            planned = self.replan(source)?;
+        }
+        Ok(planned)
+    }
+
     async fn run(
         &mut self,
         planned: &Planned,
@@ -572,6 +611,7 @@ impl Session {
         let commit = self.explained_commit();
         let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
         let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
+        let catalog = self.own_catalog();
         self.presence.set_isolation(self.settings.isolation());
         let isolation = if then.is_some() { Isolation::RepeatableRead } else { self.isolation() };
         let (transaction, now) = match &mut self.open {
@@ -593,6 +633,7 @@ impl Session {
             sequences: self.sequences.clone(),
             presence,
             backends,
+            catalog,
         };
         match &planned.kind {
             PlannedKind::CopyIn(copy) => self.copy_in(planned, copy, client).await,
@@ -639,15 +680,17 @@ impl Session {
         (self.standing, self.failure) = (standing, None);
         let (transaction, began_micros) = (self.host.router.begin(), now_micros());
         self.presence.enter(transaction.id, began_micros);
+        let pass = Pass::of_transaction(self.holder(), transaction.id);
         self.open = Some(Box::new(Open {
             transaction,
-            pass: Pass::of(Holder::Session(self.presence.key().process)),
+            pass,
             began_micros,
             settings_before: None,
             settings_after: None,
             tells_commit: false,
             worked: false,
             kept: None,
+            schema: None,
             savepoints: Vec::new(),
         }));
     }
@@ -663,8 +706,12 @@ impl Session {
             self.portals.end_unheld();
             return Ok(());
         };
-        let Open { transaction, pass, settings_before, settings_after, .. } = *open;
-        let committed = self.host.router.commit(transaction).await;
+        let Open { transaction, pass, settings_before, settings_after, schema, .. } = *open;
+        let router = &self.host.router;
+        let committed = match schema {
+            Some(changes) => router.commit_with_schema(transaction, *changes).await,
+            None => router.commit(transaction).await,
+        };
         drop(pass);
         match &committed {
             Ok(()) => {
@@ -683,17 +730,6 @@ impl Session {
         committed
     }
 
-    /// Commits what the block has done so far and goes on in a new transaction; where that fails,
-    /// the block has failed.
-    async fn commit_around(&mut self) -> Result<(), SqlError> {
-        let committed = self.commit_open().await;
-        match committed {
-            Ok(()) => self.begin(Standing::Open),
-            Err(_) => self.standing = Standing::Failed,
-        }
-        committed
-    }
-
     pub(super) async fn rollback_open(&mut self, standing: Standing) {
         self.standing = standing;
         self.lost_savepoints = false;
@@ -705,6 +741,9 @@ impl Session {
         }
         // What cannot be told is rolled back by the partitions themselves after a while.
         let _told = self.host.router.rollback(open.transaction).await;
+        if let Some(changes) = open.schema {
+            changes.end().await;
+        }
     }
 
     /// A statement has failed: a block has, too. What the client is told of it.
@@ -774,6 +813,22 @@ pub(super) async fn guarded<T>(
         Poll::Pending
     })
     .await
+}
+
+/// Waits for others no longer than `lock_timeout` allows.
+async fn within(
+    lock_timeout: Option<Duration>,
+    entered: impl Future<Output = Result<(), SqlError>>,
+) -> Result<(), SqlError> {
+    let Some(limit) = lock_timeout else { return entered.await };
+    match time::timeout(limit, entered).await {
+        Ok(entered) => entered,
+        Err(_late) => Err(SqlError::new(
+            SqlState::LOCK_NOT_AVAILABLE,
+            "canceling statement due to lock timeout",
+        )
+        .detail("A transaction that changes the schema of the table did not end in time.")),
+    }
 }
 
 fn given_up(message: &'static str) -> SqlError {

@@ -67,6 +67,7 @@ impl Session {
             sequences: self.sequences.clone(),
             presence: Some(self.presence.clone()),
             backends: self.take_backends(),
+            catalog: None,
         };
         let record = StepRecord {
             name: step.name.as_deref(),

@@ -9,11 +9,11 @@
 //! ```
 //!
 //! What goes back with the changes: the locks (not at SERIALIZABLE, where what was read stays locked
-//! to the end), cursors that were opened since, settings. A schema change commits the block,
-//! savepoints and all.
+//! to the end), cursors that were opened since, settings, changes of the schema.
 
 use super::block::Standing;
 use super::{Open, Session, Settings};
+use crate::router::ChangesMark;
 use model::error::{SqlError, SqlState};
 use model::id::Mark;
 
@@ -28,6 +28,8 @@ pub(super) struct Savepoint {
     settings: Settings,
     settings_before: Option<Settings>,
     settings_after: Option<Settings>,
+    /// The changes of the schema there, where there were any.
+    schema: Option<ChangesMark>,
 }
 
 fn unknown(name: &str) -> SqlError {
@@ -73,6 +75,7 @@ impl Session {
             settings,
             settings_before: open.settings_before.clone(),
             settings_after: open.settings_after.clone(),
+            schema: open.schema.as_ref().map(|changes| changes.mark()),
         };
         open.savepoints.push(savepoint);
         Ok(())
@@ -140,7 +143,18 @@ impl Session {
         open.settings_after = savepoint.settings_after.clone();
         self.restore_settings(settings);
         self.portals.end_since(mark);
-        router.roll_back_to(&mut self.opened()?.transaction, mark).await
+        let open = self.opened()?;
+        router.roll_back_to(&mut open.transaction, mark).await?;
+        let there = open.savepoints.last().and_then(|savepoint| savepoint.schema.as_ref());
+        match (&mut open.schema, there) {
+            (Some(changes), Some(there)) => changes.go_back(there).await,
+            (changes, _) => {
+                if let Some(changes) = changes.take() {
+                    changes.end().await;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn opened(&mut self) -> Result<&mut Open, SqlError> {

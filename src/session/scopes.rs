@@ -260,7 +260,7 @@ impl Session {
     /// where it comes too late, 22023 for one that writes.
     pub(super) async fn read_as_of(&mut self, planned: &Planned) -> Result<(), SqlError> {
         let Some(as_of) = &planned.as_of else { return Ok(()) };
-        let is_late = |open: &Open| open.worked || open.kept.is_some();
+        let is_late = |open: &Open| open.worked || open.kept.is_some() || open.schema.is_some();
         if self.open.as_deref().is_some_and(is_late) {
             return Err(SqlError::new(
                 SqlState::ACTIVE_SQL_TRANSACTION,
@@ -292,10 +292,14 @@ impl Session {
     }
 
     /// An index that was built after the snapshot does not show all that it sees, and rows that were
-    /// written anew are not there.
+    /// written anew are not there. What else the transaction itself has changed is as it sees it.
     pub(super) fn refuse_new_schema(&self, planned: &Planned) -> Result<(), SqlError> {
         let Some(held) = self.kept().and_then(|kept| kept.one.as_ref()) else { return Ok(()) };
-        if planned.tables.is_empty() || planned.catalog_version == held.schema {
+        let (schema, filled) = match self.schema_changes() {
+            Some(own) => (own.version_before(), own.has_filled(&planned.tables)),
+            None => (planned.catalog_version, false),
+        };
+        if planned.tables.is_empty() || (schema == held.schema && !filled) {
             return Ok(());
         }
         Err(SqlError::new(

@@ -1,12 +1,11 @@
 //! `CREATE TABLE ... AS`: a change of the schema with a query inside.
 //!
-//! Like any change of the schema it is a transaction of its own, outside of a block that it stands
-//! in. The query is read as any other is; what it returns goes to where the new table's rows will
-//! lie, and the table is there when all of them are.
+//! The query is read as any other of its transaction is; what it returns goes to where the new table's
+//! rows will lie, and the table is there when all of them are.
 
-use super::run::{Done, Source, guarded, now_micros};
-use super::{Client, Interrupts, Session};
-use crate::router::{NewStorage, Statement};
+use super::run::{Done, Source};
+use super::{Client, Session};
+use crate::router::NewStorage;
 use crate::sql::ddl::DdlStatement;
 use crate::sql::{OutputColumn, Planned, PlannedKind, RowsOf, TableAsPlan};
 use model::error::{SqlError, SqlState};
@@ -26,7 +25,7 @@ struct Rows<'a> {
 }
 
 impl Session {
-    /// Makes the table.
+    /// Makes the table. `alone`: nothing else is in the transaction.
     ///
     /// # Errors
     /// Those of the query and of creating the table; the table is not there then.
@@ -35,23 +34,8 @@ impl Session {
         source: Source<'_>,
         planned: Rc<Planned>,
         parameters: Arc<[Value]>,
+        alone: bool,
         client: &mut dyn Client,
-        interrupts: &dyn Interrupts,
-    ) -> Result<Done, SqlError> {
-        // The block's new transaction has done nothing yet: it has no part in this.
-        let open = self.open.take();
-        let made = self.make_outside(source, planned, parameters, client, interrupts).await;
-        self.open = open;
-        made
-    }
-
-    async fn make_outside(
-        &mut self,
-        source: Source<'_>,
-        planned: Rc<Planned>,
-        parameters: Arc<[Value]>,
-        client: &mut dyn Client,
-        interrupts: &dyn Interrupts,
     ) -> Result<Done, SqlError> {
         let PlannedKind::TableAs(plan) = &planned.kind else {
             return Err(SqlError::internal("a table is made of another statement"));
@@ -66,11 +50,10 @@ impl Session {
             }
         };
         let columns = columns_of(&rows.planned)?.to_vec();
-        let router = self.host.router.clone();
         let mut new = plan.table(&columns)?;
         let mut count = 0;
         if plan.with_data {
-            let table = match router.reserve_storage(&new, &self.scope).await? {
+            let table = match self.reserve_storage(&new).await? {
                 NewStorage::Of(table) => table,
                 NewStorage::Skipped(told) => {
                     self.tell_all(told, client);
@@ -80,24 +63,20 @@ impl Session {
             new.storage = Some(table.storage);
             // One that came to be meanwhile has other rows.
             new.if_not_exists = false;
-            let timeout = self.settings.statement_timeout();
-            let presence = self.presence.clone();
-            let filled = self.fill_table(rows, &columns, &table);
-            count = guarded(filled, interrupts, &presence, timeout).await?;
+            count = self.fill_table(rows, &columns, &table, alone).await?;
         }
-        let create = DdlStatement::CreateTable(new);
-        let told = router.change_schema(&create, &self.scope, &self.presence).await?;
+        let told = self.change_schema(&DdlStatement::CreateTable(new)).await?;
         self.tell_all(told, client);
         Ok(Done { rows: count, tag: planned.tag(count) })
     }
 
-    /// Reads the query into the place of the table's rows. The gates of what it reads are left when
-    /// it has ended: a change that waits for them may hold the turn.
+    /// Reads the query into the place of the table's rows.
     async fn fill_table(
         &mut self,
         rows: Rows<'_>,
         columns: &[OutputColumn],
         table: &Table,
+        alone: bool,
     ) -> Result<u64, SqlError> {
         let (planned, _pass) = self.admit(rows.source, rows.planned).await?;
         if columns_of(&planned)? != columns {
@@ -108,21 +87,21 @@ impl Session {
             .hint("Run the statement again."));
         }
         let query = query_of(&planned)?;
-        let statement = Statement {
-            planned: &query,
-            parameters: rows.parameters,
-            now_micros: now_micros(),
-            snapshot: self.snapshot(),
-            isolation: self.isolation(),
-            lock_timeout: self.settings.lock_timeout(),
-            identity: self.identity.clone(),
-            sequences: self.sequences.clone(),
-            presence: Some(self.presence.clone()),
-            backends: self.take_backends(),
+        let (router, snapshot) = (self.host.router.clone(), self.snapshot());
+        // What is all of its transaction need not lock what it reads.
+        let set_aside = if alone { self.open.take() } else { None };
+        let opened = self.open_rows(&query, rows.parameters, snapshot);
+        self.open = set_aside.or_else(|| self.open.take());
+        let (mut query, mark) = opened?;
+        // What others have committed meanwhile a snapshot does not see.
+        let into = match &mut self.open {
+            Some(open) if snapshot.is_some() && !alone => {
+                open.transaction.keep(mark);
+                Some(&mut open.transaction)
+            }
+            _ => None,
         };
-        let router = self.host.router.clone();
-        let mut query = router.open_query(&statement, None)?;
-        router.fill_storage(table, &mut query).await
+        router.fill_storage(table, &mut query, into).await
     }
 }
 

@@ -281,6 +281,8 @@ pub struct NewIndex {
     pub unique: bool,
     /// Do nothing where it exists.
     pub if_not_exists: bool,
+    /// It is not made inside of a transaction. It is made no otherwise.
+    pub concurrently: bool,
 }
 
 /// A view to create.

@@ -49,11 +49,17 @@ fn one_text_is_one_transaction() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 0);
     tags(&mut client, "INSERT INTO t VALUES (1, 'x'); INSERT INTO t VALUES (2, 'y')");
     assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 2);
-    // A schema change is a transaction of its own: what stands before it is committed.
+    // With its changes of the schema.
     let text = "INSERT INTO t VALUES (3, 'z'); CREATE TABLE u (a int); SELECT 1/0";
     assert_eq!(state(&mut client, text), SqlState::DIVISION_BY_ZERO);
-    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 3);
-    assert_eq!(number(&mut client, "SELECT count(*) FROM u"), 0);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 2);
+    assert_eq!(state(&mut client, "SELECT * FROM u"), SqlState::UNDEFINED_TABLE);
+    let text = "CREATE TABLE u (a int); INSERT INTO u VALUES (1); CREATE INDEX i ON u (a)";
+    tags(&mut client, text);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM u"), 1);
+    // Some have no place in one.
+    let text = "CREATE DATABASE d; SELECT 1";
+    assert_eq!(state(&mut client, text), SqlState::ACTIVE_SQL_TRANSACTION);
     assert_eq!(tags(&mut client, ""), [""]);
     shop.node.stop().unwrap();
 }
@@ -96,18 +102,19 @@ fn vacuum_stands_by_itself_and_analyze_anywhere() {
 }
 
 #[test]
-fn a_schema_change_commits_the_block_so_far_and_the_block_goes_on() {
+fn a_schema_change_ends_with_its_block() {
     let shop = shop();
-    let mut client = connect(&shop.node);
-    tags(&mut client, "BEGIN; INSERT INTO t VALUES (1, 'before')");
-    let outcomes = client.run("CREATE TABLE v (a int)").unwrap();
-    let notices: Vec<_> = outcomes.iter().flat_map(|outcome| outcome.notices.iter()).collect();
-    assert_eq!(notices[0].error.state(), SqlState::ACTIVE_SQL_TRANSACTION);
+    let (mut client, mut other) = (connect(&shop.node), connect(&shop.node));
+    tags(&mut client, "BEGIN; INSERT INTO t VALUES (1, 'before'); CREATE TABLE v (a int)");
     assert_eq!(client.transaction(), TransactionStatus::Open);
     tags(&mut client, "INSERT INTO t VALUES (2, 'after'); INSERT INTO v VALUES (1)");
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t, v"), 2);
+    assert_eq!(state(&mut other, "SELECT * FROM v"), SqlState::UNDEFINED_TABLE);
     tags(&mut client, "ROLLBACK");
-    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 1);
-    assert_eq!(number(&mut client, "SELECT count(*) FROM v"), 0);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 0);
+    assert_eq!(state(&mut client, "SELECT * FROM v"), SqlState::UNDEFINED_TABLE);
+    tags(&mut client, "BEGIN; CREATE TABLE v (a int); INSERT INTO v VALUES (1); COMMIT");
+    assert_eq!(number(&mut other, "SELECT count(*) FROM v"), 1);
     // One that fails leaves a failed block, as any statement does.
     tags(&mut client, "BEGIN");
     assert_eq!(state(&mut client, "CREATE TABLE v (a int)"), SqlState::DUPLICATE_TABLE);

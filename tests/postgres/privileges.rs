@@ -113,7 +113,8 @@ fn who_may_not_connect_to_a_database_is_told_so() {
     let data = tempfile::tempdir().expect("a data directory");
     let server = server(&data);
     let mut control = Client::connect(&server.url()).expect("a connection");
-    control.run("CREATE DATABASE closed; REVOKE ALL ON DATABASE closed FROM PUBLIC").expect("it");
+    control.run("CREATE DATABASE closed").expect("it");
+    control.run("REVOKE ALL ON DATABASE closed FROM PUBLIC").expect("it");
     let mut ali = Speaker::silent(&server);
     let answer = ali.start(&[("user", "ali"), ("database", "closed")]);
     let refusal = answer.iter().find(|message| message.kind == 'E').expect("a refusal");

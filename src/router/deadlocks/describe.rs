@@ -3,6 +3,7 @@
 use super::graph::{Circle, Link, WaitPlace};
 use super::waits::{RouterWait, Sought};
 use crate::catalog::Catalog;
+use crate::router::gates::TURN;
 use crate::router::presence::{Backend, HIDDEN};
 use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
@@ -98,6 +99,9 @@ impl Account<'_> {
     }
 
     fn tables(&self, tables: &[ObjectId]) -> String {
+        if tables == [TURN] {
+            return "the schema".to_owned();
+        }
         let known = tables.iter().filter_map(|table| self.catalog.table(*table));
         let names: Vec<String> = known.map(|table| format!("\"{}\"", table.name)).collect();
         match names.as_slice() {

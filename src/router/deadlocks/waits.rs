@@ -80,7 +80,7 @@ impl Router {
         let wait = |report: GateReport| {
             let (txn, sought) = match report.wait {
                 GateWait::Enter(holder, tables) => (txn_of(&holder)?, Sought::Entry(tables)),
-                GateWait::Close(change, tables) => (change, Sought::Emptiness(tables)),
+                GateWait::Close(change, _, tables) => (change, Sought::Emptiness(tables)),
             };
             let waits_for = match report.in_the_way {
                 InTheWay::Changes(changes) => changes,

@@ -312,6 +312,7 @@ impl Router {
             sequences: Rc::default(),
             presence: None,
             backends: None,
+            catalog: None,
         };
         self.run(&statement, Some(transaction), &mut Nowhere).await.map(drop)
     }

@@ -354,6 +354,7 @@ impl Router {
             sequences: Rc::default(),
             presence: None,
             backends: None,
+            catalog: None,
         };
         let mut rows = Rows::default();
         let count = self.run(&statement, transaction, &mut rows).await?;

@@ -35,8 +35,8 @@ impl Router {
             && becoming.conversions.iter().any(|(_, value)| calls_sequences(value))
         {
             let held = Rc::new(HeldSequences::default());
-            let catalog = Arc::clone(becoming.catalog);
-            let source = StatementSequences::of_catalog(self.clone(), held, catalog);
+            let catalog = Some(Arc::clone(becoming.catalog));
+            let source = StatementSequences::new(self.clone(), held, catalog);
             context.sequences = Some(Rc::new(SequenceCalls::new(Rc::new(source))));
         }
         context

@@ -1,10 +1,11 @@
 //! Writing what a schema change needs of a table's rows: the entries of a new index, or all rows by
-//! a new primary key. Nobody else is in the table meanwhile, and nothing reads what is written until
-//! the change is published.
+//! a new primary key. Nobody else is in the table meanwhile, and nothing reads what is written but the
+//! transaction that changes the schema, until that is committed.
 
 use super::conversion::{Becoming, converted};
 use super::scan;
 use crate::router::Router;
+use crate::txn::{Reader, Transaction};
 use futures::future::join_all;
 use model::command::{Effect, KeyConflict, RequestBody};
 use model::error::{SqlError, SqlState};
@@ -49,12 +50,17 @@ impl Gathered {
 
 impl Router {
     /// Writes the entries of a new index for all rows.
-    pub(super) async fn backfill(&self, table: &Arc<Table>, index: &Index) -> Result<(), SqlError> {
+    pub(super) async fn backfill(
+        &self,
+        table: &Arc<Table>,
+        index: &Index,
+        reader: Option<&Reader>,
+    ) -> Result<(), SqlError> {
         let make = |partition: PartitionId, values: Vec<Value>, out: &mut Gathered| {
             self.push_entry((table, index), partition, &values, out);
             Ok(())
         };
-        self.for_each_row(table, None, make).await
+        self.for_each_row(table, None, reader, make).await
     }
 
     /// Writes all rows of `from` as what they become, by its primary key, with their entries in
@@ -65,11 +71,12 @@ impl Router {
         becoming: Becoming<'_>,
         from: &Arc<Table>,
         indexes: &[ObjectId],
+        reader: Option<&Reader>,
     ) -> Result<(), SqlError> {
         let Becoming { table, conversions, .. } = becoming;
         let filled: Vec<&Index> =
             table.indexes.iter().filter(|index| indexes.contains(&index.id)).collect();
-        self.require_keys(table, from).await?;
+        self.require_keys(table, from, reader).await?;
         let make = |_, mut values: Vec<Value>, out: &mut Gathered| {
             for &(ordinal, _) in conversions {
                 if values[ordinal].is_null() && !table.columns[ordinal].nullable {
@@ -88,11 +95,16 @@ impl Router {
             }
             Ok(())
         };
-        self.for_each_row(from, Some(&becoming), make).await
+        self.for_each_row(from, Some(&becoming), reader, make).await
     }
 
     /// Looks for a row of `from` whose primary key in `table` has a `NULL`.
-    async fn require_keys(&self, table: &Table, from: &Arc<Table>) -> Result<(), SqlError> {
+    async fn require_keys(
+        &self,
+        table: &Table,
+        from: &Arc<Table>,
+        reader: Option<&Reader>,
+    ) -> Result<(), SqlError> {
         for &ordinal in &table.primary_key {
             let Some(column) = from.columns.get(ordinal).filter(|column| column.nullable) else {
                 continue;
@@ -102,7 +114,7 @@ impl Router {
             for partition in self.engine().placement().data_partitions() {
                 let scan =
                     Scan { limit: Some(1), filter: filter.clone(), ..scan(from, &[ordinal]) };
-                let mut rows = self.engine().read(partition, self.fragment(scan));
+                let mut rows = self.engine().read(partition, self.fragment(scan, reader));
                 while let Some(batch) = rows.next().await {
                     if batch?.rows() > 0 {
                         return Err(contains_nulls(from, ordinal));
@@ -120,6 +132,7 @@ impl Router {
         &self,
         table: &Arc<Table>,
         becomes: Option<&Becoming<'_>>,
+        reader: Option<&Reader>,
         make: impl Fn(PartitionId, Vec<Value>, &mut Gathered) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let columns: Vec<usize> = (0..table.columns.len()).collect();
@@ -131,7 +144,8 @@ impl Router {
         let mut gathered = Gathered::default();
         let context = self.conversion_context(becomes);
         for partition in partitions {
-            let mut rows = self.engine().read(partition, self.fragment(scan(table, &columns)));
+            let mut rows =
+                self.engine().read(partition, self.fragment(scan(table, &columns), reader));
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
                 let converted = converted(conversions, &batch, &context).await?;
@@ -172,23 +186,24 @@ impl Router {
         if gathered.effects.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.begin();
-        let txn = transaction.id;
+        let staged = async |transaction: &mut Transaction| self.stage(transaction, gathered).await;
+        self.in_own_transaction(staged).await
+    }
+
+    /// Stages effects in a transaction.
+    pub(super) async fn stage(
+        &self,
+        transaction: &mut Transaction,
+        gathered: Gathered,
+    ) -> Result<(), SqlError> {
+        let (txn, mark) = (transaction.id, transaction.mark());
         let staged = gathered.effects.into_iter().map(|(partition, effects)| {
             transaction.touch(partition);
-            self.engine().call(
-                partition,
-                RequestBody::Stage { txn, effects, mark: None, lock_timeout: None },
-            )
+            self.engine()
+                .call(partition, RequestBody::Stage { txn, effects, mark, lock_timeout: None })
         });
         let staged: Vec<_> = staged.collect();
-        let staged: Result<Vec<_>, SqlError> = join_all(staged).await.into_iter().collect();
-        if let Err(error) = staged {
-            // What cannot be told is rolled back by the partition itself after a while.
-            let _told = self.rollback(transaction).await;
-            return Err(error);
-        }
-        self.commit(transaction).await
+        join_all(staged).await.into_iter().try_for_each(|staged| staged.map(drop))
     }
 }
 

@@ -1,23 +1,27 @@
 //! A table that is made of the rows of a query.
 //!
 //! ```text
-//! turn ─► check the new table, use an id up ─► turn back
+//! check the new table, use an id up (with the turn, which goes back at once)
 //!   ─► the query's rows ─► written under that id, some at a time, each time a transaction
-//!   ─► turn ─► the table is created over what lies there ─► turn back
+//!   ─► the table is created over what lies there, as any other change of the schema
 //! ```
 //!
 //! The query runs without the turn, so that other changes of the schema do not wait for it, and may
-//! be broken off like any other: rows under an id that no table has are never read.
+//! be broken off like any other: rows under an id that no table has are never read. A transaction that
+//! has the turn already keeps it; one that reads a snapshot writes the rows itself, since it would not
+//! see those of another one.
 
+use super::changes::{SchemaChanges, told};
 use super::fill::Gathered;
-use super::told;
 use crate::catalog::change::apply_ddl;
 use crate::router::virtual_tables::Outlines;
 use crate::router::{OpenQuery, Router};
 use crate::sql::SessionSettings;
 use crate::sql::ddl::{DdlStatement, NewTable};
+use crate::txn::Transaction;
 use model::command::Effect;
 use model::error::SqlError;
+use model::id::ObjectId;
 use model::schema::Table;
 use model::value::Value;
 use shards::exec::{StoredRow, keys};
@@ -31,37 +35,35 @@ pub enum NewStorage {
     Skipped(Vec<SqlError>),
 }
 
-impl Router {
+impl SchemaChanges {
     /// Checks that a table can be created, and finds a place for its rows.
     ///
     /// # Errors
     /// Those of creating it.
     pub async fn reserve_storage(
-        &self,
+        &mut self,
         new: &NewTable,
         settings: &SessionSettings,
     ) -> Result<NewStorage, SqlError> {
-        let (router, new, settings) = (self.clone(), new.clone(), settings.clone());
-        self.in_turn(async move { router.reserve_in_turn(new, &settings).await }).await
-    }
-
-    async fn reserve_in_turn(
-        &self,
-        new: NewTable,
-        settings: &SessionSettings,
-    ) -> Result<NewStorage, SqlError> {
-        let before = self.catalog();
-        let change = apply_ddl(&before, &DdlStatement::CreateTable(new), settings, &Outlines)?;
+        let before = self.next();
+        let create = DdlStatement::CreateTable(new.clone());
+        let change = apply_ddl(&before, &create, settings, &Outlines)?;
         if change.catalog.version == before.version {
             return Ok(NewStorage::Skipped(told(change.notices, change.warnings)));
         }
-        self.use_ids(&before, &change.catalog).await?;
-        let made = change.upserts.iter().find_map(|(id, ..)| change.catalog.table(*id));
+        self.take_ids(&change.catalog);
+        self.use_ids().await?;
+        let ids = before.next_object.0..change.catalog.next_object.0;
+        let mut made = ids.filter_map(|id| change.catalog.table(ObjectId(id)));
+        let made = made.next();
         let made = made.ok_or_else(|| SqlError::internal("a new table is not in its catalog"))?;
         Ok(NewStorage::Of(Arc::clone(made)))
     }
+}
 
-    /// Writes the rows of a query where a new table's rows will lie. How many they were.
+impl Router {
+    /// Writes the rows of a query where a new table's rows will lie: in a transaction, or in many of
+    /// their own. How many they were.
     ///
     /// # Errors
     /// Those of the query and of writing.
@@ -69,6 +71,7 @@ impl Router {
         &self,
         table: &Table,
         query: &mut OpenQuery,
+        mut transaction: Option<&mut Transaction>,
     ) -> Result<u64, SqlError> {
         let placement = self.engine().placement();
         let mut gathered = Gathered::default();
@@ -85,12 +88,24 @@ impl Router {
                 gathered.push(partition, Effect::PutKey { key, value });
                 runtime::task::yield_if_due().await;
                 if gathered.is_enough() {
-                    self.stage_alone(std::mem::take(&mut gathered)).await?;
+                    let enough = std::mem::take(&mut gathered);
+                    self.stage_in(transaction.as_deref_mut(), enough).await?;
                 }
             }
             count += batch.rows() as u64;
         }
-        self.stage_alone(gathered).await?;
+        self.stage_in(transaction, gathered).await?;
         Ok(count)
+    }
+
+    async fn stage_in(
+        &self,
+        transaction: Option<&mut Transaction>,
+        gathered: Gathered,
+    ) -> Result<(), SqlError> {
+        match transaction {
+            Some(transaction) => self.stage(transaction, gathered).await,
+            None => self.stage_alone(gathered).await,
+        }
     }
 }

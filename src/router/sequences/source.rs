@@ -24,17 +24,17 @@ pub(in crate::router) struct StatementSequences {
 }
 
 impl StatementSequences {
-    pub(in crate::router) fn new(router: Router, held: Rc<HeldSequences>) -> StatementSequences {
-        StatementSequences { router, held, catalog: None }
-    }
-
-    /// The sequences of a catalog that is not published yet.
-    pub(in crate::router) fn of_catalog(
+    /// With the catalog that they are looked for in, where that is not the one that all see.
+    pub(in crate::router) fn new(
         router: Router,
         held: Rc<HeldSequences>,
-        catalog: Arc<Catalog>,
+        catalog: Option<Arc<Catalog>>,
     ) -> StatementSequences {
-        StatementSequences { router, held, catalog: Some(catalog) }
+        StatementSequences { router, held, catalog }
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.clone().unwrap_or_else(|| self.router.catalog())
     }
 
     /// What the session was given.
@@ -46,7 +46,7 @@ impl StatementSequences {
     }
 
     fn sequence(&self, oid: SequenceOid) -> Result<Arc<Sequence>, SqlError> {
-        let catalog = self.catalog.clone().unwrap_or_else(|| self.router.catalog());
+        let catalog = self.catalog();
         let found = oids::object_of(oid).and_then(|id| catalog.sequence(id));
         if let Some(sequence) = found {
             return Ok(Arc::clone(sequence));
@@ -145,7 +145,7 @@ impl SequenceSource for StatementSequences {
     }
 
     fn last(&self) -> Result<SequenceOid, SqlError> {
-        let catalog = self.router.catalog();
+        let catalog = self.catalog();
         let last = self.held.last().filter(|&id| catalog.sequence(id).is_some());
         last.map(oids::object).ok_or_else(|| {
             SqlError::new(

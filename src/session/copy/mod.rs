@@ -103,7 +103,7 @@ impl Session {
         to_line: u64,
     ) -> Result<u64, SqlError> {
         let isolation = self.isolation();
-        let snapshot = self.snapshot();
+        let (snapshot, catalog) = (self.snapshot(), self.own_catalog());
         let Some(open) = &mut self.open else {
             return Err(SqlError::internal("COPY outside of a transaction"));
         };
@@ -122,6 +122,7 @@ impl Session {
             sequences,
             presence: Some(self.presence.clone()),
             backends: None,
+            catalog,
         };
         let router = self.host.router.clone();
         let inserted = router.copy_in(copy, &statement, &mut open.transaction, pending.rows).await;
@@ -149,6 +150,7 @@ impl Session {
         let is_binary = copy.options.format == CopyFormat::Binary;
         client.copy_out(is_binary, count(copy.inner.columns.len()))?;
         let (snapshot, isolation) = (self.snapshot(), self.isolation());
+        let catalog = self.own_catalog();
         let (transaction, now_micros) = match &mut self.open {
             Some(open) => (Some(&mut open.transaction), open.began_micros),
             None => (None, now_micros()),
@@ -167,6 +169,7 @@ impl Session {
             sequences,
             presence: Some(self.presence.clone()),
             backends,
+            catalog,
         };
         let mut writer = Writer::new(copy, client);
         writer.begin().await?;

@@ -63,5 +63,6 @@ pub(super) fn new_index(
         columns: create.columns.iter().map(index_column).collect::<Result<_, _>>()?,
         unique: create.unique,
         if_not_exists: create.if_not_exists,
+        concurrently: create.concurrently,
     })
 }

@@ -1,0 +1,139 @@
+//! The catalog's rows in the system partition.
+
+use super::scan;
+use crate::catalog::change::StoredChange;
+use crate::catalog::{load, objects_table};
+use crate::router::Router;
+use crate::txn::Transaction;
+use model::batch::Batch;
+use model::command::{Fragment, Isolation, RequestBody};
+use model::error::{SqlError, SqlState};
+use model::expression::Expression;
+use model::id::{ObjectId, PartitionId};
+use model::plan::{
+    Access, Arbiter, Change, ConflictUpdate, KeyBounds, Modify, OnConflict, Plan, Scan, Values,
+};
+use model::schema::Table;
+use model::types::DataType;
+use model::value::Value;
+use std::sync::Arc;
+
+impl Router {
+    /// Commits rows of the catalog.
+    pub(super) async fn store(&self, stored: &StoredChange) -> Result<(), SqlError> {
+        let stored =
+            async |transaction: &mut Transaction| self.write_catalog(transaction, stored).await;
+        self.in_own_transaction(stored).await
+    }
+
+    /// Writes rows of the catalog in a transaction.
+    pub(super) async fn write_catalog(
+        &self,
+        transaction: &mut Transaction,
+        stored: &StoredChange,
+    ) -> Result<(), SqlError> {
+        let table = objects_table();
+        if !stored.upserts.is_empty() {
+            let rows = upsert(table, object_rows(&stored.upserts));
+            self.write_system(transaction, rows).await?;
+        }
+        if !stored.deletes.is_empty() {
+            self.write_system(transaction, delete(table, &stored.deletes)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_system(
+        &self,
+        transaction: &mut Transaction,
+        modify: Modify,
+    ) -> Result<(), SqlError> {
+        transaction.touch(PartitionId::SYSTEM);
+        let fragment = Fragment {
+            plan: Arc::new(Plan::Modify(modify)),
+            parameters: Arc::from([]),
+            snapshot: self.engine().now(),
+            txn: Some(transaction.id),
+            seen: None,
+            isolation: Isolation::ReadCommitted,
+            now_micros: 0,
+            lock_timeout: None,
+        };
+        let body = RequestBody::Write { fragment, commit: false, mark: transaction.mark() };
+        self.engine().call(PartitionId::SYSTEM, body).await.map(drop)
+    }
+
+    /// Reads the catalog from the system partition; every core does when it starts.
+    pub async fn load_catalog(&self) -> Result<(), SqlError> {
+        let table = objects_table();
+        let columns: Vec<usize> = (0..table.columns.len()).collect();
+        let mut rows =
+            self.engine().read(PartitionId::SYSTEM, self.fragment(scan(table, &columns), None));
+        let mut objects: Vec<(ObjectId, String)> = Vec::new();
+        while let Some(batch) = rows.next().await {
+            let batch: Batch = batch?;
+            for row in 0..batch.rows() {
+                match batch.row(row).as_slice() {
+                    [Value::Int(id), Value::Text(_), Value::Text(definition)] => {
+                        let id = u32::try_from(*id).map_err(|_large| corrupted())?;
+                        objects.push((ObjectId(id), definition.to_string()));
+                    }
+                    _ => return Err(corrupted()),
+                }
+            }
+        }
+        if !objects.is_empty() {
+            let rows = objects.iter().map(|(id, definition)| (*id, definition.as_str()));
+            self.inner.catalog.replace(Arc::new(load(rows)?));
+        }
+        self.inner.catalog_since.set(self.engine().now());
+        Ok(())
+    }
+}
+
+fn object_rows(objects: &[(ObjectId, &'static str, String)]) -> Vec<Vec<Expression>> {
+    let literal = |value: Value, data_type| Expression::Literal(value, data_type);
+    let rows = objects.iter().map(|(id, kind, definition)| {
+        vec![
+            literal(Value::Int(i64::from(id.0)), DataType::Int8),
+            literal(Value::text(*kind), DataType::Text),
+            literal(Value::text(definition.as_str()), DataType::Text),
+        ]
+    });
+    rows.collect()
+}
+
+/// Writes rows of a system table, whose key is its first column.
+pub(in crate::router) fn upsert(table: &Arc<Table>, rows: Vec<Vec<Expression>>) -> Modify {
+    let width = table.columns.len();
+    let excluded = |ordinal: usize| {
+        (ordinal, Expression::column(width + ordinal, table.columns[ordinal].data_type))
+    };
+    let update =
+        ConflictUpdate { assignments: (1..width).map(excluded).collect(), condition: None };
+    let on_conflict = OnConflict::DoUpdate(Arbiter::PrimaryKey, update);
+    let input = Box::new(Plan::Values(Values { rows, types: table.types() }));
+    let change = Change::Insert { on_conflict };
+    Modify { table: Arc::clone(table), input, change, returning: None }
+}
+
+fn delete(table: &Arc<Table>, objects: &[ObjectId]) -> Modify {
+    let point =
+        |id: &ObjectId| vec![Expression::Literal(Value::Int(i64::from(id.0)), DataType::Int8)];
+    let equal = objects.iter().map(point).collect();
+    let scan = Scan {
+        table: Arc::clone(table),
+        access: Access::PrimaryKey(KeyBounds { equal, lower: None, upper: None }),
+        columns: (0..table.columns.len()).collect(),
+        filter: None,
+        reverse: false,
+        lock: true,
+        limit: None,
+    };
+    let input = Box::new(Plan::Scan(scan));
+    Modify { table: Arc::clone(table), input, change: Change::Delete, returning: None }
+}
+
+fn corrupted() -> SqlError {
+    SqlError::new(SqlState::DATA_CORRUPTED, "the stored catalog has rows of an unknown form")
+}
