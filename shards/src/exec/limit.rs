@@ -44,6 +44,26 @@ fn count(
     }
 }
 
+/// Which rows pass.
+#[derive(Clone, Copy)]
+pub(super) struct Passing {
+    skip: u64,
+    remaining: u64,
+}
+
+impl Passing {
+    pub(super) fn of(plan: &Limit, context: &ExecContext) -> Result<Passing, SqlError> {
+        let skip = row_offset(plan.offset.as_ref(), context)?;
+        let remaining = row_limit(plan.limit.as_ref(), context)?.unwrap_or(u64::MAX);
+        Ok(Passing { skip, remaining })
+    }
+
+    /// Rows that are wanted of the input by one who wants so many.
+    pub(super) fn wanted_of(self, wanted: u64) -> u64 {
+        self.skip.saturating_add(self.remaining.min(wanted))
+    }
+}
+
 pub(super) struct LimitOperator {
     input: Box<dyn Operator>,
     skip: u64,
@@ -51,14 +71,9 @@ pub(super) struct LimitOperator {
 }
 
 impl LimitOperator {
-    pub(super) fn new(
-        plan: &Limit,
-        input: Box<dyn Operator>,
-        context: &ExecContext,
-    ) -> Result<LimitOperator, SqlError> {
-        let skip = row_offset(plan.offset.as_ref(), context)?;
-        let remaining = row_limit(plan.limit.as_ref(), context)?.unwrap_or(u64::MAX);
-        Ok(LimitOperator { input, skip, remaining })
+    pub(super) fn new(passing: Passing, input: Box<dyn Operator>) -> LimitOperator {
+        let Passing { skip, remaining } = passing;
+        LimitOperator { input, skip, remaining }
     }
 }
 

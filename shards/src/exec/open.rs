@@ -8,7 +8,7 @@ use super::exchange;
 use super::filter::FilterOperator;
 use super::functions::calls_sequences;
 use super::join::{JoinOperator, JoinPlan};
-use super::limit::LimitOperator;
+use super::limit::{LimitOperator, Passing};
 use super::lock_rows::LockRowsOperator;
 use super::materialize::MaterializeOperator;
 use super::project::ProjectOperator;
@@ -22,7 +22,7 @@ use super::values::ValuesOperator;
 use super::window::{WindowOperator, input_order};
 use model::error::SqlError;
 use model::expression::{BinaryOperator, Expression};
-use model::plan::{HashJoin, JoinKind, Plan, Sort};
+use model::plan::{Filter, HashJoin, JoinKind, Limit, Plan, Project, Sort};
 use model::types::DataType;
 use std::rc::Rc;
 
@@ -30,21 +30,11 @@ use std::rc::Rc;
 /// that their errors come at once; reading starts with the first pull.
 pub fn open(plan: &Plan, context: &Rc<ExecContext>) -> Result<Box<dyn Operator>, SqlError> {
     Ok(match plan {
-        Plan::Scan(scan) => Box::new(ScanOperator::new(scan, context)?),
+        Plan::Scan(scan) => Box::new(ScanOperator::new(scan, None, context)?),
         Plan::Values(values) => Box::new(ValuesOperator::new(values, context)),
         Plan::Exchange(node) => exchange::open(node, context)?,
-        Plan::Filter(node) => Box::new(FilterOperator {
-            input: open(&node.input, context)?,
-            condition: node.condition.clone(),
-            context: context.clone(),
-        }),
-        Plan::Project(node) => Box::new(ProjectOperator {
-            input: open(&node.input, context)?,
-            expressions: node.expressions.clone(),
-            calls_sequences: context.sequences.is_some()
-                && node.expressions.iter().any(calls_sequences),
-            context: context.clone(),
-        }),
+        Plan::Filter(node) => filter(node, open(&node.input, context)?, context),
+        Plan::Project(node) => project(node, open(&node.input, context)?, context),
         Plan::Aggregate(node) => {
             Box::new(AggregateOperator::new(node, open(&node.input, context)?, context)?)
         }
@@ -52,9 +42,7 @@ pub fn open(plan: &Plan, context: &Rc<ExecContext>) -> Result<Box<dyn Operator>,
             let types = output_types(&node.input);
             Box::new(SortOperator::new(node, open(&node.input, context)?, types, context)?)
         }
-        Plan::Limit(node) => {
-            Box::new(LimitOperator::new(node, open(&node.input, context)?, context)?)
-        }
+        Plan::Limit(node) => limit(node, u64::MAX, context)?,
         Plan::HashJoin(node) => {
             let left = open(&node.left, context)?;
             let right = open(&node.right, context)?;
@@ -124,6 +112,47 @@ pub fn open(plan: &Plan, context: &Rc<ExecContext>) -> Result<Box<dyn Operator>,
             return Err(SqlError::internal("a change of rows is no operator: see exec::modify"));
         }
     })
+}
+
+/// As [`open`], for one who may ask for no more than some rows: what is read for them only is not read
+/// ahead of them.
+fn open_some(
+    plan: &Plan,
+    wanted: u64,
+    context: &Rc<ExecContext>,
+) -> Result<Box<dyn Operator>, SqlError> {
+    match plan {
+        Plan::Scan(scan) => Ok(Box::new(ScanOperator::new(scan, Some(wanted), context)?)),
+        Plan::Filter(node) => Ok(filter(node, open_some(&node.input, wanted, context)?, context)),
+        Plan::Project(node) => Ok(project(node, open_some(&node.input, wanted, context)?, context)),
+        Plan::Limit(node) => limit(node, wanted, context),
+        other => open(other, context),
+    }
+}
+
+fn limit(
+    node: &Limit,
+    wanted: u64,
+    context: &Rc<ExecContext>,
+) -> Result<Box<dyn Operator>, SqlError> {
+    let passing = Passing::of(node, context)?;
+    let input = open_some(&node.input, passing.wanted_of(wanted), context)?;
+    Ok(Box::new(LimitOperator::new(passing, input)))
+}
+
+fn filter(node: &Filter, input: Box<dyn Operator>, context: &Rc<ExecContext>) -> Box<dyn Operator> {
+    let (condition, context) = (node.condition.clone(), context.clone());
+    Box::new(FilterOperator { input, condition, context })
+}
+
+fn project(
+    node: &Project,
+    input: Box<dyn Operator>,
+    context: &Rc<ExecContext>,
+) -> Box<dyn Operator> {
+    let expressions = node.expressions.clone();
+    let calls_sequences = context.sequences.is_some() && expressions.iter().any(calls_sequences);
+    Box::new(ProjectOperator { input, expressions, calls_sequences, context: context.clone() })
 }
 
 /// `NOT IN` over several keys or with a further condition is three-valued in a way that only

@@ -34,11 +34,18 @@ pub(super) struct ScanOperator {
     cursor: Option<Box<dyn RowCursor>>,
     /// Rows that may still pass the limit.
     remaining: u64,
+    /// Rows that are read at once.
+    rows_max: usize,
     found: Vec<(Bytes, StoredRow)>,
 }
 
 impl ScanOperator {
-    pub(super) fn new(plan: &Scan, context: &Rc<ExecContext>) -> Result<ScanOperator, SqlError> {
+    /// `wanted`: after so many rows it may not be asked for more.
+    pub(super) fn new(
+        plan: &Scan,
+        wanted: Option<u64>,
+        context: &Rc<ExecContext>,
+    ) -> Result<ScanOperator, SqlError> {
         let store = context
             .rows
             .clone()
@@ -59,16 +66,22 @@ impl ScanOperator {
         if plan.reverse {
             pending.make_contiguous().reverse();
         }
+        let remaining = plan.limit.unwrap_or(u64::MAX);
+        let wanted = wanted.unwrap_or(u64::MAX).min(remaining);
+        let few = usize::try_from(wanted).ok().filter(|few| (1..BATCH_ROWS).contains(few));
+        // Nobody knows how many rows are looked at until so many pass the filter.
+        let rows_max = few.filter(|_| plan.filter.is_none()).unwrap_or(BATCH_ROWS);
         Ok(ScanOperator {
             plan: plan.clone(),
             context: context.clone(),
             store,
-            purpose: Purpose { table: plan.table.clone(), change: plan.lock },
+            purpose: Purpose { table: plan.table.clone(), change: plan.lock, few },
             ranges,
             pending,
             points,
             cursor: None,
-            remaining: plan.limit.unwrap_or(u64::MAX),
+            remaining,
+            rows_max,
             found: Vec::new(),
         })
     }
@@ -79,16 +92,13 @@ impl ScanOperator {
         if self.points {
             return self.read_points().await;
         }
-        let unfiltered = self.plan.filter.is_none();
-        let rows_max =
-            if unfiltered { self.remaining.min(BATCH_ROWS as u64) as usize } else { BATCH_ROWS };
         loop {
             let Some(cursor) = &mut self.cursor else {
                 let Some(range) = self.pending.pop_front() else { return Ok(false) };
                 self.cursor = Some(self.store.scan(&self.purpose, range, self.plan.reverse));
                 continue;
             };
-            let more = cursor.next_batch(&mut self.found, rows_max).await?;
+            let more = cursor.next_batch(&mut self.found, self.rows_max).await?;
             if !more {
                 self.cursor = None;
             }
@@ -100,7 +110,7 @@ impl ScanOperator {
     }
 
     async fn read_points(&mut self) -> Result<bool, SqlError> {
-        while self.found.len() < BATCH_ROWS {
+        while self.found.len() < self.rows_max {
             let Some(point) = self.pending.pop_front() else { break };
             let key = point.start;
             let row = match self.store.get_cached(&self.purpose, &key) {

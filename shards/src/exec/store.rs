@@ -48,13 +48,17 @@ pub struct Purpose {
     pub table: Arc<Table>,
     /// Whether what is read will be changed: where reads lock, it is locked alone at once.
     pub change: bool,
+    /// After so many rows its reader may stop, where they are few: where reads lock, what lies behind
+    /// those that are read is not locked before it is read.
+    pub few: Option<usize>,
 }
 
 /// One partition at one snapshot for one transaction: reads see the snapshot's versions and the
 /// transaction's own staged writes. Of a serializable transaction they lock what they read, whether
 /// anything is there or not, and see the newest versions.
 pub trait RowStore {
-    /// Reads a range of keys in ascending or (`reverse`) descending order.
+    /// Reads a range of keys in ascending or (`reverse`) descending order. Where reads lock, it is
+    /// locked when it is first read from, or where few rows are wanted as far as they reach.
     fn scan(&self, purpose: &Purpose, range: KeyRange, reverse: bool) -> Box<dyn RowCursor>;
 
     /// Reads one key.

@@ -16,6 +16,10 @@ use model::time::Timestamp;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// A range of which few rows are wanted is locked bit by bit, up to so many rows at a time: then all
+/// that is left is.
+const STRETCH_ROWS_MAX: usize = 1_024;
+
 /// A scan reads at most so many bytes at a time.
 const BATCH_BYTES: usize = 128 << 10;
 
@@ -77,9 +81,10 @@ impl RowStore for TxnStore {
             purpose: purpose.clone(),
             reverse,
             scan: self.partition.tree.scan(range.clone(), self.snapshot, reverse),
-            unchecked: Some(range),
+            rest: Some(range),
+            stretch: purpose.few,
             batch: ScanBatch::new(),
-            more: true,
+            more: false,
             staged: Staged::new(staged, reverse),
         })
     }
@@ -212,14 +217,19 @@ impl Staged {
         staged.is_some_and(|(own, _)| if self.reverse { own[..] > *key } else { own[..] < *key })
     }
 
-    /// Moves the rows before `key` to `out`, all of them without one. Then, whether the
-    /// transaction has written `key` itself; that row is moved, too.
-    fn merge(&mut self, key: Option<&[u8]>, out: &mut Vec<(Bytes, StoredRow)>) -> bool {
+    /// Moves the rows before `key` to `out`, all of them without one.
+    fn merge_before(&mut self, key: Option<&[u8]>, out: &mut Vec<(Bytes, StoredRow)>) {
         while key.is_none_or(|key| self.is_before(key)) {
-            let Some((own, value)) = self.rows.pop() else { return false };
+            let Some((own, value)) = self.rows.pop() else { return };
             out.extend(value.map(|value| (own, stored(value))));
         }
-        let replaced = self.rows.last().is_some_and(|(own, _)| key == Some(&own[..]));
+    }
+
+    /// Moves the rows before `key` to `out`. Then, whether the transaction has written `key` itself;
+    /// that row is moved, too.
+    fn merge(&mut self, key: &[u8], out: &mut Vec<(Bytes, StoredRow)>) -> bool {
+        self.merge_before(Some(key), out);
+        let replaced = self.rows.last().is_some_and(|(own, _)| key == &own[..]);
         if replaced && let Some((own, value)) = self.rows.pop() {
             out.extend(value.map(|value| (own, stored(value))));
         }
@@ -236,13 +246,103 @@ struct Cursor {
     locking: Option<TxnId>,
     purpose: Purpose,
     reverse: bool,
-    /// The range, until it is locked where reads lock, and nothing pending is in the way of the
-    /// snapshot. What becomes pending later has a later timestamp.
-    unchecked: Option<KeyRange>,
+    /// What is not locked yet where reads lock, or of which it is not known yet that nothing pending
+    /// is in the way of the snapshot. What becomes pending later has a later timestamp.
+    rest: Option<KeyRange>,
+    /// Rows of what is locked next, where that is not all.
+    stretch: Option<usize>,
+    /// Of what is not in `rest`.
     scan: Scan,
     batch: ScanBatch,
+    /// There may be more in the scan.
     more: bool,
     staged: Staged,
+}
+
+impl Cursor {
+    /// Goes on with the rest of the range: with all of it, or where rows are locked as they are read
+    /// with as much as holds the next few. Behind those others may insert.
+    async fn go_on(&mut self, rest: KeyRange) -> Result<(), SqlError> {
+        let table = &*self.purpose.table;
+        let mut range = rest;
+        if let Some(txn) = self.locking {
+            if let Some(rows) = self.stretch {
+                (range, self.rest) = self.first_of(range, rows).await?;
+                self.stretch = Some(rows * 2).filter(|rows| *rows <= STRETCH_ROWS_MAX);
+            }
+            // What is committed in the range by now is what is there until the end.
+            let (mode, patience) = (mode(&self.purpose), self.lock_timeout);
+            self.snapshot = self.partition.lock_range(txn, &range, mode, table, patience).await?;
+            self.scan = self.partition.tree.scan(range.clone(), self.snapshot, self.reverse);
+        }
+        let (start, end, at) = (&range.start, range.end.as_deref(), self.snapshot);
+        let (txn, read, patience) = (self.txn, Locked::RangeIn(table), self.lock_timeout);
+        self.partition.wait_for_pending(start, end, at, txn, read, patience).await?;
+        self.more = true;
+        Ok(())
+    }
+
+    /// As much of a range as holds so many rows that are there now, and the rest. What is read in the
+    /// end is what is there when it is locked.
+    async fn first_of(
+        &self,
+        range: KeyRange,
+        rows: usize,
+    ) -> Result<(KeyRange, Option<KeyRange>), SqlError> {
+        let now = self.partition.context.now();
+        if let Some(last) = self.key_after(&range, rows, now).await? {
+            return Ok(cut(range, &last, self.reverse));
+        }
+        // There are not so many, or some have been committed just now.
+        let (start, end, read) =
+            (&range.start, range.end.as_deref(), Locked::RangeIn(&self.purpose.table));
+        let (txn, patience) = (self.txn, self.lock_timeout);
+        if self.partition.states.borrow().pending_in(start, end, now, txn).is_none() {
+            return Ok((range, None));
+        }
+        self.partition.wait_for_pending(start, end, now, txn, read, patience).await?;
+        Ok(match self.key_after(&range, rows, now).await? {
+            Some(last) => cut(range, &last, self.reverse),
+            None => (range, None),
+        })
+    }
+
+    /// The key of the last of so many rows at the beginning of a range, if there are so many.
+    async fn key_after(
+        &self,
+        range: &KeyRange,
+        rows: usize,
+        at: Timestamp,
+    ) -> Result<Option<Vec<u8>>, SqlError> {
+        let mut scan = self.partition.tree.scan(range.clone(), at, self.reverse);
+        let (mut batch, mut seen) = (ScanBatch::new(), 0);
+        loop {
+            let more = scan.next_batch(&mut batch, rows - seen, BATCH_BYTES).await;
+            let more = more.map_err(storage_error)?;
+            seen += batch.len();
+            if seen >= rows {
+                return Ok(batch.iter().last().map(|last| last.key.to_vec()));
+            }
+            if !more {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// A range up to a key and with it, and the rest.
+fn cut(range: KeyRange, key: &[u8], reverse: bool) -> (KeyRange, Option<KeyRange>) {
+    let at = match reverse {
+        true => key.to_vec(),
+        false => [key, &[0]].concat(),
+    };
+    let (before, behind) = (
+        KeyRange { start: range.start, end: Some(at.clone()) },
+        KeyRange { start: at, end: range.end },
+    );
+    let (first, rest) = if reverse { (behind, before) } else { (before, behind) };
+    let is_empty = rest.end.as_ref().is_some_and(|end| *end <= rest.start);
+    (first, (!is_empty).then_some(rest))
 }
 
 impl RowCursor for Cursor {
@@ -252,25 +352,9 @@ impl RowCursor for Cursor {
         rows_max: usize,
     ) -> LocalBoxFuture<'a, Result<bool, SqlError>> {
         Box::pin(async move {
-            if let Some(range) = self.unchecked.take() {
-                let table = &*self.purpose.table;
-                if let Some(txn) = self.locking {
-                    // What is committed in the range by now is what is there until the end.
-                    let mode = mode(&self.purpose);
-                    self.snapshot = self
-                        .partition
-                        .lock_range(txn, &range, mode, table, self.lock_timeout)
-                        .await?;
-                    self.scan =
-                        self.partition.tree.scan(range.clone(), self.snapshot, self.reverse);
-                }
-                let (start, end) = (&range.start, range.end.as_deref());
-                let (at, txn, lock_timeout) = (self.snapshot, self.txn, self.lock_timeout);
-                let read = Locked::RangeIn(table);
-                self.partition.wait_for_pending(start, end, at, txn, read, lock_timeout).await?;
-            }
             if !self.more {
-                return Ok(false);
+                let Some(rest) = self.rest.take() else { return Ok(false) };
+                self.go_on(rest).await?;
             }
             let next = self.scan.next_batch(&mut self.batch, rows_max, BATCH_BYTES).await;
             self.more = next.map_err(storage_error)?;
@@ -288,14 +372,19 @@ impl RowCursor for Cursor {
             for row in self.batch.iter() {
                 let key = bytes.split_to(row.key.len());
                 let value = bytes.split_to(row.value.len());
-                if !self.staged.merge(Some(row.key), out) {
+                if !self.staged.merge(row.key, out) {
                     out.push((key, stored(value)));
                 }
             }
             if !self.more {
-                self.staged.merge(None, out);
+                // Up to where it goes on.
+                let next = self.rest.as_ref().map(|rest| match self.reverse {
+                    true => rest.end.as_deref().unwrap_or_default(),
+                    false => &rest.start[..],
+                });
+                self.staged.merge_before(next, out);
             }
-            Ok(self.more)
+            Ok(self.more || self.rest.is_some())
         })
     }
 }
