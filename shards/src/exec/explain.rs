@@ -4,9 +4,10 @@ mod expression;
 
 use super::project_set;
 pub use expression::expression;
+use model::expression::Expression;
 use model::plan::{
-    Access, Aggregate, ApplyKind, Bound, Change, Exchange, JoinKind, KeyBounds, Phase, Plan, Scan,
-    SetOperationKind, SortKey, Target,
+    Access, Aggregate, ApplyKind, Bound, Change, Exchange, HashJoin, JoinKind, KeyBounds, Phase,
+    Plan, Scan, SetOperationKind, SortKey, Target,
 };
 use model::row_lock::{LockWait, RowLock, RowLockMode};
 
@@ -75,31 +76,16 @@ fn describe(plan: &Plan, partitions: u32) -> Description<'_> {
             ("Limit".to_owned(), vec![&node.input])
         }
         Plan::HashJoin(node) => {
-            let keys = node.left_keys.iter().zip(&node.right_keys);
-            let keys: Vec<String> = keys
-                .map(|(left, right)| {
-                    format!("left {} = right {}", expression(left), expression(right))
-                })
-                .collect();
-            properties.push(format!("Hash Cond: ({})", keys.join(") AND (")));
-            properties
-                .extend(node.condition.iter().map(|c| format!("Join Filter: {}", expression(c))));
+            properties.push(hash_condition(node));
+            properties.extend(join_filter(&node.condition));
             (format!("Hash {}Join", join_name(node.kind)), vec![&node.left, &node.right])
         }
         Plan::NestedLoopJoin(node) => {
-            properties
-                .extend(node.condition.iter().map(|c| format!("Join Filter: {}", expression(c))));
+            properties.extend(join_filter(&node.condition));
             (format!("Nested Loop {}Join", join_name(node.kind)), vec![&node.left, &node.right])
         }
         Plan::Apply(node) => {
-            let kind = match &node.kind {
-                ApplyKind::Scalar => "Scalar",
-                ApplyKind::Exists => "Exists",
-                ApplyKind::Any { .. } => "Any",
-                ApplyKind::Lateral { outer: false } => "Lateral",
-                ApplyKind::Lateral { outer: true } => "Lateral Left",
-            };
-            (format!("Apply ({kind})"), vec![&node.input, &node.subplan])
+            (format!("Apply ({})", apply_name(&node.kind)), vec![&node.input, &node.subplan])
         }
         Plan::Append(node) => ("Append".to_owned(), node.inputs.iter().collect()),
         Plan::Recursive(node) => {
@@ -146,6 +132,28 @@ fn describe(plan: &Plan, partitions: u32) -> Description<'_> {
         }
     };
     Description { title, properties, inputs }
+}
+
+fn hash_condition(join: &HashJoin) -> String {
+    let keys = join.left_keys.iter().zip(&join.right_keys);
+    let keys: Vec<String> = keys
+        .map(|(left, right)| format!("left {} = right {}", expression(left), expression(right)))
+        .collect();
+    format!("Hash Cond: ({})", keys.join(") AND ("))
+}
+
+fn join_filter(condition: &Option<Expression>) -> Option<String> {
+    condition.as_ref().map(|condition| format!("Join Filter: {}", expression(condition)))
+}
+
+fn apply_name(kind: &ApplyKind) -> &'static str {
+    match kind {
+        ApplyKind::Scalar => "Scalar",
+        ApplyKind::Exists => "Exists",
+        ApplyKind::Any { .. } => "Any",
+        ApplyKind::Lateral { outer: false } => "Lateral",
+        ApplyKind::Lateral { outer: true } => "Lateral Left",
+    }
 }
 
 fn row_lock(lock: &RowLock) -> String {

@@ -78,14 +78,7 @@ fn keep<T>(items: Vec<T>, needed: &[bool]) -> (Vec<T>, Vec<usize>) {
 
 fn prune(plan: Logical, needed: &[bool]) -> Pruned {
     match plan {
-        Logical::Get { table, columns, mut conjuncts } => {
-            let mut read = needed.to_vec();
-            note(&conjuncts, &mut read);
-            let (columns, kept) = keep(columns, &read);
-            let map = Pruned { plan: Logical::one_row(), kept };
-            conjuncts.iter_mut().for_each(|conjunct| map.remap(conjunct));
-            Pruned { plan: Logical::Get { table, columns, conjuncts }, ..map }
-        }
+        Logical::Get { .. } => prune_get(plan, needed),
         Logical::Values { rows, types } => {
             let mut needed = needed.to_vec();
             for (at, needed) in needed.iter_mut().enumerate() {
@@ -127,16 +120,7 @@ fn prune(plan: Logical, needed: &[bool]) -> Pruned {
             let Pruned { plan, kept } = prune(*input, needed);
             Pruned { plan: Logical::Limit { input: Box::new(plan), limit, offset }, kept }
         }
-        Logical::LockRows { input, mut locks, ordered, limit, offset } => {
-            let mut read = needed.to_vec();
-            locks.iter().flat_map(|lock| &lock.key).for_each(|&column| read[column] = true);
-            let Pruned { plan, kept } = prune(*input, &read);
-            let map = Pruned { plan: Logical::one_row(), kept };
-            let keys = locks.iter_mut().flat_map(|lock| &mut lock.key);
-            keys.for_each(|column| *column = map.position(*column));
-            let input = Box::new(plan);
-            Pruned { plan: Logical::LockRows { input, locks, ordered, limit, offset }, ..map }
-        }
+        Logical::LockRows { .. } => prune_lock_rows(plan, needed),
         Logical::Append { inputs } => {
             let mut needed = needed.to_vec();
             // One column at least carries the rows, the same of all inputs.
@@ -153,18 +137,7 @@ fn prune(plan: Logical, needed: &[bool]) -> Pruned {
         Logical::Join { .. } => prune_join(plan, needed),
         Logical::Apply { .. } => prune_apply(plan, needed),
         Logical::Window { .. } => prune_window(plan, needed),
-        Logical::ProjectSet { input, mut calls, ordinality, outer } => {
-            // Every call decides how many rows there are.
-            let width = input.width();
-            let mut read = needed[..width].to_vec();
-            note(calls.iter().flat_map(|call| &call.arguments), &mut read);
-            let input = prune(*input, &read);
-            calls.iter_mut().flat_map(|call| &mut call.arguments).for_each(|e| input.remap(e));
-            let mut kept = input.kept;
-            kept.extend(width..needed.len());
-            let input = Box::new(input.plan);
-            Pruned { plan: Logical::ProjectSet { input, calls, ordinality, outer }, kept }
-        }
+        Logical::ProjectSet { .. } => prune_project_set(plan, needed),
         Logical::WorkingTable { id, types } => {
             let kept = (0..types.len()).collect();
             Pruned { plan: Logical::WorkingTable { id, types }, kept }
@@ -185,6 +158,48 @@ fn prune(plan: Logical, needed: &[bool]) -> Pruned {
             Pruned { plan, kept: positions(&every) }
         }
     }
+}
+
+fn prune_get(plan: Logical, needed: &[bool]) -> Pruned {
+    let Logical::Get { table, columns, mut conjuncts } = plan else {
+        unreachable!("called for tables")
+    };
+    let mut read = needed.to_vec();
+    note(&conjuncts, &mut read);
+    let (columns, kept) = keep(columns, &read);
+    let map = Pruned { plan: Logical::one_row(), kept };
+    conjuncts.iter_mut().for_each(|conjunct| map.remap(conjunct));
+    Pruned { plan: Logical::Get { table, columns, conjuncts }, ..map }
+}
+
+fn prune_lock_rows(plan: Logical, needed: &[bool]) -> Pruned {
+    let Logical::LockRows { input, mut locks, ordered, limit, offset } = plan else {
+        unreachable!("called for locks on rows")
+    };
+    let mut read = needed.to_vec();
+    locks.iter().flat_map(|lock| &lock.key).for_each(|&column| read[column] = true);
+    let Pruned { plan, kept } = prune(*input, &read);
+    let map = Pruned { plan: Logical::one_row(), kept };
+    let keys = locks.iter_mut().flat_map(|lock| &mut lock.key);
+    keys.for_each(|column| *column = map.position(*column));
+    let input = Box::new(plan);
+    Pruned { plan: Logical::LockRows { input, locks, ordered, limit, offset }, ..map }
+}
+
+fn prune_project_set(plan: Logical, needed: &[bool]) -> Pruned {
+    let Logical::ProjectSet { input, mut calls, ordinality, outer } = plan else {
+        unreachable!("called for functions that return rows")
+    };
+    // Every call decides how many rows there are.
+    let width = input.width();
+    let mut read = needed[..width].to_vec();
+    note(calls.iter().flat_map(|call| &call.arguments), &mut read);
+    let input = prune(*input, &read);
+    calls.iter_mut().flat_map(|call| &mut call.arguments).for_each(|e| input.remap(e));
+    let mut kept = input.kept;
+    kept.extend(width..needed.len());
+    let input = Box::new(input.plan);
+    Pruned { plan: Logical::ProjectSet { input, calls, ordinality, outer }, kept }
 }
 
 fn prune_aggregate(plan: Logical, needed: &[bool]) -> Pruned {
