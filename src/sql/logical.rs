@@ -166,6 +166,40 @@ pub enum Logical {
     },
 }
 
+/// Calls `$visit` on the inputs of a plan, to read or to change them.
+macro_rules! each_input {
+    ($plan:expr, $visit:ident) => {
+        match $plan {
+            Logical::Get { .. } | Logical::Values { .. } | Logical::WorkingTable { .. } => {}
+            Logical::Filter { input, .. }
+            | Logical::Project { input, .. }
+            | Logical::Aggregate { input, .. }
+            | Logical::Sort { input, .. }
+            | Logical::Limit { input, .. }
+            | Logical::LockRows { input, .. }
+            | Logical::Window { input, .. }
+            | Logical::ProjectSet { input, .. } => $visit(input, false),
+            Logical::Join { left, right, .. } | Logical::SetOperation { left, right, .. } => {
+                $visit(left, false);
+                $visit(right, false);
+            }
+            Logical::Apply { input, subplan, .. } => {
+                $visit(input, false);
+                $visit(subplan, true);
+            }
+            Logical::Append { inputs } => {
+                for input in inputs {
+                    $visit(input, false);
+                }
+            }
+            Logical::Recursive { first, step, .. } => {
+                $visit(first, false);
+                $visit(step, false);
+            }
+        }
+    };
+}
+
 impl Logical {
     /// A single row without columns.
     pub fn one_row() -> Logical {
@@ -251,58 +285,12 @@ impl Logical {
 
     /// Calls `visit` on the inputs; `true` for one that is the subplan of an `Apply`.
     pub fn for_each_input<'a>(&'a self, mut visit: impl FnMut(&'a Logical, bool)) {
-        match self {
-            Logical::Get { .. } | Logical::Values { .. } | Logical::WorkingTable { .. } => {}
-            Logical::Filter { input, .. }
-            | Logical::Project { input, .. }
-            | Logical::Aggregate { input, .. }
-            | Logical::Sort { input, .. }
-            | Logical::Limit { input, .. }
-            | Logical::LockRows { input, .. }
-            | Logical::Window { input, .. }
-            | Logical::ProjectSet { input, .. } => visit(input, false),
-            Logical::Join { left, right, .. } | Logical::SetOperation { left, right, .. } => {
-                visit(left, false);
-                visit(right, false);
-            }
-            Logical::Apply { input, subplan, .. } => {
-                visit(input, false);
-                visit(subplan, true);
-            }
-            Logical::Append { inputs } => inputs.iter().for_each(|input| visit(input, false)),
-            Logical::Recursive { first, step, .. } => {
-                visit(first, false);
-                visit(step, false);
-            }
-        }
+        each_input!(self, visit);
     }
 
     /// As [`Logical::for_each_input`], to change them.
     pub fn for_each_input_mut(&mut self, mut change: impl FnMut(&mut Logical, bool)) {
-        match self {
-            Logical::Get { .. } | Logical::Values { .. } | Logical::WorkingTable { .. } => {}
-            Logical::Filter { input, .. }
-            | Logical::Project { input, .. }
-            | Logical::Aggregate { input, .. }
-            | Logical::Sort { input, .. }
-            | Logical::Limit { input, .. }
-            | Logical::LockRows { input, .. }
-            | Logical::Window { input, .. }
-            | Logical::ProjectSet { input, .. } => change(input, false),
-            Logical::Join { left, right, .. } | Logical::SetOperation { left, right, .. } => {
-                change(left, false);
-                change(right, false);
-            }
-            Logical::Apply { input, subplan, .. } => {
-                change(input, false);
-                change(subplan, true);
-            }
-            Logical::Append { inputs } => inputs.iter_mut().for_each(|input| change(input, false)),
-            Logical::Recursive { first, step, .. } => {
-                change(first, false);
-                change(step, false);
-            }
-        }
+        each_input!(self, change);
     }
 
     /// Calls `visit` on the node's own expressions.

@@ -208,6 +208,49 @@ impl BinaryOperator {
     }
 }
 
+/// Calls `$visit` on the direct operands of an expression, to read or to change them.
+macro_rules! each_child {
+    ($expression:expr, $visit:ident) => {
+        match $expression {
+            Expression::Column(_)
+            | Expression::Literal(..)
+            | Expression::Parameter { .. }
+            | Expression::Outer { .. } => {}
+            Expression::Unary { operand, .. }
+            | Expression::IsNull { operand, .. }
+            | Expression::Cast { operand, .. } => $visit(operand),
+            Expression::Binary { left, right, .. } => {
+                $visit(left);
+                $visit(right);
+            }
+            Expression::Case { branches, otherwise, .. } => {
+                for (condition, result) in branches {
+                    $visit(condition);
+                    $visit(result);
+                }
+                if let Some(otherwise) = otherwise {
+                    $visit(otherwise);
+                }
+            }
+            Expression::InList { operand, list, .. } => {
+                $visit(operand);
+                for item in list {
+                    $visit(item);
+                }
+            }
+            Expression::Like { operand, pattern, .. } => {
+                $visit(operand);
+                $visit(pattern);
+            }
+            Expression::Function { arguments, .. } | Expression::Lookup { arguments, .. } => {
+                for argument in arguments {
+                    $visit(argument);
+                }
+            }
+        }
+    };
+}
+
 impl Expression {
     /// A constant.
     pub fn literal(value: impl Into<Value>, data_type: DataType) -> Expression {
@@ -241,76 +284,12 @@ impl Expression {
 
     /// Calls `visit` on the direct operands, in order.
     pub fn for_each_child<'a>(&'a self, mut visit: impl FnMut(&'a Expression)) {
-        match self {
-            Expression::Column(_)
-            | Expression::Literal(..)
-            | Expression::Parameter { .. }
-            | Expression::Outer { .. } => {}
-            Expression::Unary { operand, .. }
-            | Expression::IsNull { operand, .. }
-            | Expression::Cast { operand, .. } => visit(operand),
-            Expression::Binary { left, right, .. } => {
-                visit(left);
-                visit(right);
-            }
-            Expression::Case { branches, otherwise, .. } => {
-                for (condition, result) in branches {
-                    visit(condition);
-                    visit(result);
-                }
-                if let Some(otherwise) = otherwise {
-                    visit(otherwise);
-                }
-            }
-            Expression::InList { operand, list, .. } => {
-                visit(operand);
-                list.iter().for_each(visit);
-            }
-            Expression::Like { operand, pattern, .. } => {
-                visit(operand);
-                visit(pattern);
-            }
-            Expression::Function { arguments, .. } | Expression::Lookup { arguments, .. } => {
-                arguments.iter().for_each(visit);
-            }
-        }
+        each_child!(self, visit);
     }
 
     /// Calls `change` on the direct operands, in order.
     pub fn for_each_child_mut(&mut self, mut change: impl FnMut(&mut Expression)) {
-        match self {
-            Expression::Column(_)
-            | Expression::Literal(..)
-            | Expression::Parameter { .. }
-            | Expression::Outer { .. } => {}
-            Expression::Unary { operand, .. }
-            | Expression::IsNull { operand, .. }
-            | Expression::Cast { operand, .. } => change(operand),
-            Expression::Binary { left, right, .. } => {
-                change(left);
-                change(right);
-            }
-            Expression::Case { branches, otherwise, .. } => {
-                for (condition, result) in branches {
-                    change(condition);
-                    change(result);
-                }
-                if let Some(otherwise) = otherwise {
-                    change(otherwise);
-                }
-            }
-            Expression::InList { operand, list, .. } => {
-                change(operand);
-                list.iter_mut().for_each(change);
-            }
-            Expression::Like { operand, pattern, .. } => {
-                change(operand);
-                change(pattern);
-            }
-            Expression::Function { arguments, .. } | Expression::Lookup { arguments, .. } => {
-                arguments.iter_mut().for_each(change);
-            }
-        }
+        each_child!(self, change);
     }
 
     /// Whether `test` holds for this expression or any below it.
