@@ -25,6 +25,7 @@ mod privileges;
 mod protocol;
 mod psql;
 mod row_locks;
+mod schema_blocks;
 mod snapshots;
 mod statistics;
 mod sysbench;

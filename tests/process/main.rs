@@ -16,6 +16,7 @@ mod hostile;
 mod idle;
 mod memory;
 mod sagas;
+mod schema;
 mod sequences;
 mod shutdown;
 

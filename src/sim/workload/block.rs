@@ -247,7 +247,7 @@ async fn revive(
 }
 
 /// Reads the client's items inside its block.
-async fn check(
+pub(super) async fn check(
     shared: &Shared,
     client: &mut Client,
     owner: usize,
@@ -274,7 +274,7 @@ async fn check(
     Ok(())
 }
 
-async fn roll_back(shared: &Shared, client: &mut Client) -> Fate {
+pub(super) async fn roll_back(shared: &Shared, client: &mut Client) -> Fate {
     match client.query("ROLLBACK").await {
         Ok(_) => Fate::Known,
         Err(failure) => not_committed(shared, "ROLLBACK", &failure),
@@ -282,7 +282,7 @@ async fn roll_back(shared: &Shared, client: &mut Client) -> Fate {
 }
 
 /// A statement inside a block has failed.
-fn not_committed(shared: &Shared, statement: &str, failure: &Failure) -> Fate {
+pub(super) fn not_committed(shared: &Shared, statement: &str, failure: &Failure) -> Fate {
     shared.note_refusal(statement, failure);
     match failure {
         Failure::Refused(_) => Fate::Known,
@@ -291,7 +291,12 @@ fn not_committed(shared: &Shared, statement: &str, failure: &Failure) -> Fate {
 }
 
 /// The oracle learns what became of the transaction that was open.
-fn settle(shared: &Shared, owner: usize, statement: &str, answer: Result<(), Failure>) -> Fate {
+pub(super) fn settle(
+    shared: &Shared,
+    owner: usize,
+    statement: &str,
+    answer: Result<(), Failure>,
+) -> Fate {
     let mut oracle = shared.oracles[owner].borrow_mut();
     match answer {
         Ok(()) => {

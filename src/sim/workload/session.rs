@@ -14,8 +14,8 @@ use std::time::Duration;
 const RECONNECT: Duration = Duration::from_millis(50);
 /// Longest pause between two transactions, in microseconds.
 const PAUSE_MICROS_MAX: u64 = 20_000;
-/// One in so many transactions of client 0 is a schema change.
-const SCHEMA_CHANGES: u64 = 12;
+/// One in so many transactions of client 0 changes the schema.
+const SCHEMA_CHANGES: u64 = 8;
 
 /// Works until it is told to stop, or does not know what has become of its rows.
 pub(in crate::sim) async fn session(shared: Rc<Shared>, owner: usize) {
@@ -44,7 +44,10 @@ pub(in crate::sim) async fn session(shared: Rc<Shared>, owner: usize) {
 
 async fn transaction(shared: &Shared, client: &mut Client, owner: usize) -> Fate {
     if owner == 0 && random::below(SCHEMA_CHANGES) == 0 {
-        return schema::change(shared, client).await;
+        return match random::below(2) {
+            0 => schema::change(shared, client).await,
+            _ => schema::block(shared, client, owner).await,
+        };
     }
     match random::below(11) {
         10 => saga::saga(shared, client).await,
