@@ -87,6 +87,37 @@ fn the_youngest_of_a_circle_fails_soon_and_the_others_commit() {
 }
 
 #[test]
+fn a_victim_that_waits_in_many_partitions_stops_to_wait_in_all_at_once() {
+    with_rows(|server| {
+        let (mut first, mut second) = (Speaker::connect(server), Speaker::connect(server));
+        first.query("INSERT INTO held SELECT i, 0 FROM generate_series(17, 128) AS i");
+        let rows = |rest: usize| {
+            let ids: Vec<String> =
+                (1..=128).filter(|id| id % 2 == rest).map(|id| id.to_string()).collect();
+            format!("UPDATE held SET v = v + 1 WHERE id IN ({})", ids.join(", "))
+        };
+        let rounds = 8;
+        for _ in 0..rounds {
+            // Each has the half of the rows in each partition, and asks for the other half.
+            let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+            assert_eq!(first.query(&format!("{begin}; {}", rows(0))), "");
+            assert_eq!(second.query(&format!("{begin}; {}", rows(1))), "");
+            send(&mut first, &rows(1));
+            let since = Stopwatch::start();
+            assert_eq!(second.query(&rows(0)), "40P01;");
+            assert!(since.elapsed() <= EACH_MAX, "{:?}", since.elapsed());
+            assert_eq!(first.results(), "");
+            assert_eq!(first.query("COMMIT"), "");
+            assert_eq!(second.query("ROLLBACK"), "");
+        }
+        assert_eq!(first.query("SELECT sum(v) FROM held"), format!("{};", rounds * 128));
+        // One search has ended it, and not one for each of its waits.
+        let ended = server.log().matches("a deadlock was ended").count();
+        assert_eq!(ended, rounds, "{}", server.log());
+    });
+}
+
+#[test]
 fn the_victim_is_told_of_the_whole_circle() {
     with_rows(|server| {
         let mut speakers: Vec<Speaker> = (0..3).map(|_| Speaker::connect(server)).collect();
