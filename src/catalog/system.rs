@@ -75,6 +75,7 @@ static SAGAS: LazyLock<Arc<Table>> = LazyLock::new(|| {
         ("changed", DataType::TimestampTz),
         ("failures", DataType::Int4),
         ("last_error?", DataType::Text),
+        ("skipped?", DataType::Array(ElementType::Int4)),
     ];
     Arc::new(table(SAGAS_ID, SAGAS_NAME, &columns, 1, Placement::Hashed))
 });

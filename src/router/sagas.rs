@@ -273,6 +273,27 @@ impl Router {
         }
     }
 
+    /// Leaves the compensation of a step out, for good; which one that was. A saga whose next attempt
+    /// is under way is waited for.
+    ///
+    /// # Errors
+    /// 55000 where the saga is not being compensated, 42704 where no compensation of the step is left.
+    pub async fn skip_compensation(&self, id: SagaId, step: i64) -> Result<String, SqlError> {
+        let mut unfinished = Unfinished { router: self, transaction: Some(self.begin()) };
+        let dropped = self.drop_step(id, step, unfinished.transaction()).await;
+        let transaction = unfinished.transaction.take();
+        let transaction =
+            transaction.ok_or_else(|| SqlError::internal("a saga lost its transaction"))?;
+        match dropped {
+            Ok(compensation) => self.commit(transaction).await.map(|()| compensation),
+            Err(error) => {
+                // What cannot be told is rolled back by the partition itself after a while.
+                let _told = self.rollback(transaction).await;
+                Err(error)
+            }
+        }
+    }
+
     /// What has become of the last saga of that name that the role may know of.
     ///
     /// # Errors

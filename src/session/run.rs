@@ -65,6 +65,7 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Begin(_) => Step::Begin,
         PlannedKind::Saga(SagaPlan::Begin(_)) => Step::BeginSaga,
         PlannedKind::Saga(SagaPlan::Step(_)) => Step::PartOfSaga,
+        PlannedKind::Saga(SagaPlan::Skip(..)) => Step::ByItself { name: "SKIP STEP", more },
         PlannedKind::Saga(SagaPlan::Commit(which)) => Step::CommitSaga { named: which.is_some() },
         PlannedKind::Saga(SagaPlan::Rollback(which)) => {
             Step::RollbackSaga { named: which.is_some() }
@@ -513,6 +514,10 @@ impl Session {
                     self.deallocate_named();
                     self.restore_settings(Settings::default());
                 }
+                Ok(Done::tagged(&planned.tag(0)))
+            }
+            PlannedKind::Saga(SagaPlan::Skip(which, step)) => {
+                self.skip_compensation(which, *step, client).await?;
                 Ok(Done::tagged(&planned.tag(0)))
             }
             PlannedKind::Saga(_) => self.run_step(source, planned, parameters, client).await,

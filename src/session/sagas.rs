@@ -111,11 +111,7 @@ impl Session {
         let claim = self.leave_saga()?;
         let id = claim.id();
         let tried = time::timeout(WAIT_MAX, self.host.router.compensate_saga(claim)).await;
-        if !matches!(&tried, Ok(Ok(Tried { failure: None, .. }))) {
-            let warning =
-                SqlError::new(SqlState::WARNING, format!("saga {id} is not compensated yet"));
-            self.tell(Weight::Warning, warning.detail(told(id.0, tried.ok())), client);
-        }
+        self.warn_if_not_compensated(id.0, tried.ok(), client);
         Ok(())
     }
 
@@ -169,6 +165,60 @@ impl Session {
                     Some(why) => Err(why),
                 }
             }
+        }
+    }
+
+    /// `ROLLBACK SAGA ... SKIP STEP`: what can never be undone is left out, and the rest gone on with.
+    ///
+    /// # Errors
+    /// 42501 for who is no superuser, 42704 for an unknown saga or step, 55006 where a session has the
+    /// saga, 55000 where it is not being compensated.
+    pub(super) async fn skip_compensation(
+        &self,
+        name: &SagaName,
+        step: i64,
+        client: &mut dyn Client,
+    ) -> Result<(), SqlError> {
+        let (router, role) = (self.host.router.clone(), self.scope.actor.role);
+        if !router.catalog().roles().is_superuser(role) {
+            return Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                "must be superuser to skip a compensation",
+            ));
+        }
+        let shown = shown(name);
+        let error = |state, what: &str| Err(SqlError::new(state, format!("{shown} {what}")));
+        let id = match router.saga_fate(name, role).await? {
+            Some(Fate::Compensating(id)) => id,
+            Some(Fate::Open) => {
+                return error(SqlState::OBJECT_IN_USE, "is open in another session");
+            }
+            Some(Fate::Committed) => {
+                return error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "has committed");
+            }
+            Some(Fate::Compensated) => {
+                return error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "was compensated");
+            }
+            None => return error(SqlState::UNDEFINED_OBJECT, "does not exist"),
+        };
+        let skipped = router.skip_compensation(id, step).await?;
+        let user = &self.identity.user;
+        log::warn!(saga = id.0, step = step; "{user} has skipped a compensation: {skipped}");
+        let tried = time::timeout(WAIT_MAX, router.compensate(id)).await;
+        self.warn_if_not_compensated(id.0, tried.ok(), client);
+        Ok(())
+    }
+
+    fn warn_if_not_compensated(
+        &self,
+        id: i64,
+        tried: Option<Result<Tried, SqlError>>,
+        client: &mut dyn Client,
+    ) {
+        if !matches!(&tried, Some(Ok(Tried { failure: None, .. }))) {
+            let warning =
+                SqlError::new(SqlState::WARNING, format!("saga {id} is not compensated yet"));
+            self.tell(Weight::Warning, warning.detail(told(id, tried)), client);
         }
     }
 

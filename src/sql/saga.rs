@@ -25,6 +25,8 @@ pub enum SagaStatement {
     Commit(Option<SagaName>),
     /// `ROLLBACK SAGA`
     Rollback(Option<SagaName>),
+    /// `ROLLBACK SAGA ... SKIP STEP`
+    Skip(SagaName, i64),
 }
 
 impl SagaStatement {
@@ -71,6 +73,8 @@ pub enum SagaPlan {
     Commit(Option<SagaName>),
     /// Compensates the session's saga, or one that no session has any more.
     Rollback(Option<SagaName>),
+    /// Leaves the compensation of a step out.
+    Skip(SagaName, i64),
 }
 
 /// One step.
@@ -100,7 +104,7 @@ impl SagaPlan {
             SagaPlan::Begin(_) => "BEGIN SAGA".to_owned(),
             SagaPlan::Step(step) => step.inner.tag(rows),
             SagaPlan::Commit(_) => "COMMIT SAGA".to_owned(),
-            SagaPlan::Rollback(_) => "ROLLBACK SAGA".to_owned(),
+            SagaPlan::Rollback(_) | SagaPlan::Skip(..) => "ROLLBACK SAGA".to_owned(),
         }
     }
 }
@@ -115,6 +119,7 @@ impl Binder<'_> {
             SagaStatement::Begin(name) => (SagaPlan::Begin(name.clone()), Vec::new()),
             SagaStatement::Commit(which) => (SagaPlan::Commit(which.clone()), Vec::new()),
             SagaStatement::Rollback(which) => (SagaPlan::Rollback(which.clone()), Vec::new()),
+            SagaStatement::Skip(which, step) => (SagaPlan::Skip(which.clone(), *step), Vec::new()),
             SagaStatement::Step(step) => {
                 let step = self.bind_step(step, settings)?;
                 let columns = step.inner.columns.clone();

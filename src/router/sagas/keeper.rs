@@ -269,7 +269,9 @@ impl Router {
             let transaction =
                 transaction.ok_or_else(|| SqlError::internal("a saga lost its transaction"))?;
             let undone = match undone {
-                Ok(()) => self.commit(transaction).await,
+                Ok(true) => self.commit(transaction).await,
+                // Somebody has undone or skipped it.
+                Ok(false) => self.rollback(transaction).await,
                 Err(error) => {
                     // What cannot be told is rolled back by the partition itself after a while.
                     let _told = self.rollback(transaction).await;
@@ -286,14 +288,15 @@ impl Router {
         }
     }
 
+    /// Whether there was something to be undone.
     async fn undo_in(
         &self,
         id: SagaId,
         step: u32,
         transaction: &mut Transaction,
         pass: &mut Pass,
-    ) -> Result<(), SqlError> {
-        let Some(taken) = self.take_step(id, step, transaction).await? else { return Ok(()) };
+    ) -> Result<bool, SqlError> {
+        let Some(taken) = self.take_step(id, step, transaction).await? else { return Ok(false) };
         let planned: Planned = loop {
             let planned = plan_compensation(&taken.compensation, &self.catalog(), &taken.settings)?;
             self.gates().enter(pass, &planned.tables).await?;
@@ -314,7 +317,7 @@ impl Router {
             backends: None,
             catalog: None,
         };
-        self.run(&statement, Some(transaction), &mut Nowhere).await.map(drop)
+        self.run(&statement, Some(transaction), &mut Nowhere).await.map(|_rows| true)
     }
 }
 

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 const BEGIN: &str = "INSERT INTO phantom.sagas VALUES \
-    ($1, $2, 'running', 0, 0, $3, $4, $5, $6, $6, 0, NULL)";
+    ($1, $2, 'running', 0, 0, $3, $4, $5, $6, $6, 0, NULL, NULL)";
 const STEP: &str = "UPDATE phantom.sagas SET steps = steps + 1, changed = $2 \
     WHERE id = $1 AND state = 'running'";
 const RECORD: &str = "INSERT INTO phantom.saga_steps VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -37,6 +37,10 @@ const UNDO: &str = "UPDATE phantom.sagas SET state = 'compensating', changed = $
     RETURNING database";
 const TAKE: &str = "DELETE FROM phantom.saga_steps WHERE saga = $1 AND step = $2 \
     RETURNING role, path, compensation, types, parameters";
+const SKIP: &str = "UPDATE phantom.sagas SET skipped = array_append(skipped, $3), changed = $2 \
+    WHERE id = $1 AND state IN ('compensating', 'stuck')";
+const DROP_STEP: &str = "DELETE FROM phantom.saga_steps WHERE saga = $1 AND step = $2 \
+    RETURNING compensation";
 const END: &str = "UPDATE phantom.sagas SET state = 'compensated', changed = $2 \
     WHERE id = $1 AND state IN ('compensating', 'stuck')";
 const NOTE: &str = "UPDATE phantom.sagas SET state = 'stuck', failures = failures + 1, \
@@ -209,10 +213,7 @@ impl Router {
         let now = vec![saga.clone(), self.now_value()];
         let (_, undone) = self.own(UNDO, now, Some(&mut *transaction)).await?;
         let Some([Value::Text(database)]) = undone.first().map(Vec::as_slice) else {
-            return Err(SqlError::new(
-                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("saga {id} is not being compensated"),
-            ));
+            return Err(not_compensated(id));
         };
         let key = vec![saga, Value::Int(i64::from(step))];
         let (_, rows) = self.own(TAKE, key, Some(transaction)).await?;
@@ -271,6 +272,37 @@ impl Router {
                 process: 0,
             },
         })
+    }
+
+    /// Takes out the record of a step that is not to be undone; its compensation.
+    ///
+    /// # Errors
+    /// 55000 where the saga is not being compensated, 42704 where no compensation of the step is left.
+    pub(super) async fn drop_step(
+        &self,
+        id: SagaId,
+        step: i64,
+        transaction: &mut Transaction,
+    ) -> Result<String, SqlError> {
+        let (saga, step) = (Value::Int(id.0), Value::Int(step));
+        let parameters = vec![saga.clone(), self.now_value(), step.clone()];
+        let (changed, _) = self.own(SKIP, parameters, Some(&mut *transaction)).await?;
+        if changed == 0 {
+            return Err(not_compensated(id));
+        }
+        let (_, rows) = self.own(DROP_STEP, vec![saga, step.clone()], Some(transaction)).await?;
+        match rows.first().map(Vec::as_slice) {
+            Some([Value::Text(compensation)]) => Ok(compensation.to_string()),
+            Some(_) => Err(corrupted()),
+            None => Err(SqlError::new(
+                SqlState::UNDEFINED_OBJECT,
+                format!(
+                    "step {} of saga {id} has no compensation left",
+                    step.to_text(DataType::Int8)
+                ),
+            )
+            .hint("phantom.saga_steps has those that are left.")),
+        }
     }
 
     /// Writes that a saga is compensated.
@@ -385,6 +417,13 @@ impl RowSink for Rows {
         self.0.extend((0..batch.rows()).map(|row| batch.row(row)));
         Box::pin(ready(Ok(())))
     }
+}
+
+fn not_compensated(id: SagaId) -> SqlError {
+    SqlError::new(
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("saga {id} is not being compensated"),
+    )
 }
 
 fn not_running(id: SagaId) -> SqlError {

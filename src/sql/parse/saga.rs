@@ -5,6 +5,7 @@
 //! STEP [name] change COMPENSATE { change | NOTHING }
 //! COMMIT SAGA [name | number]
 //! ROLLBACK SAGA [name | number]
+//! ROLLBACK SAGA { name | number } SKIP STEP number
 //! ```
 //!
 //! Both changes of a step are `INSERT`, `UPDATE` or `DELETE`. A name that is one of these words must
@@ -55,7 +56,13 @@ pub(super) fn statement(parser: &mut Parser<'_>, text: &Text<'_>) -> Parsed<Opti
         return Ok(Some(SagaStatement::Commit(which(parser)?)));
     }
     if accept(parser, &["rollback", "saga"]) {
-        return Ok(Some(SagaStatement::Rollback(which(parser)?)));
+        let which = which(parser)?;
+        return Ok(Some(match which {
+            Some(which) if accept(parser, &["skip", "step"]) => {
+                SagaStatement::Skip(which, step_number(parser)?)
+            }
+            which => SagaStatement::Rollback(which),
+        }));
     }
     match accept(parser, &["step"]) {
         true => step(parser, text).map(|step| Some(SagaStatement::Step(Box::new(step)))),
@@ -76,6 +83,18 @@ fn which(parser: &mut Parser<'_>) -> Parsed<Option<SagaName>> {
             Err(_) => parser.expected("the number of a saga", next),
         },
         _ => name(parser).map(|name| Some(SagaName::Name(name))),
+    }
+}
+
+fn step_number(parser: &mut Parser<'_>) -> Parsed<i64> {
+    let next = parser.next_token();
+    let number = match &next.token {
+        Token::Number(digits, false) => digits.parse().ok(),
+        _ => None,
+    };
+    match number {
+        Some(number) => Ok(number),
+        None => parser.expected("the number of a step", next),
     }
 }
 
@@ -164,6 +183,10 @@ mod tests {
         assert_eq!(format!("{:?}", one("COMMIT SAGA 7")), format!("{seven:?}"));
         assert!(matches!(one("ROLLBACK SAGA x"), SagaStatement::Rollback(Some(_))));
         assert!(one("ROLLBACK SAGA").ends() && !one("BEGIN SAGA").ends());
+        let skip = one("ROLLBACK SAGA x SKIP STEP 2");
+        assert!(matches!(&skip, SagaStatement::Skip(SagaName::Name(x), 2) if x == "x"));
+        assert!(!skip.ends());
+        assert!(matches!(one("ROLLBACK SAGA skip"), SagaStatement::Rollback(Some(_))));
     }
 
     #[test]
@@ -173,5 +196,9 @@ mod tests {
         assert_eq!(refusal("STEP a SELECT 1 COMPENSATE NOTHING"), change);
         assert_eq!(refusal("STEP DELETE FROM t COMPENSATE"), change);
         assert_eq!(refusal("STEP DELETE FROM t; DELETE FROM u"), "Expected here: COMPENSATE.");
+        assert_eq!(
+            refusal("ROLLBACK SAGA 7 SKIP STEP two"),
+            "Expected here: the number of a step."
+        );
     }
 }
