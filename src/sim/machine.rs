@@ -100,6 +100,14 @@ impl<'a> Machine<'a> {
         machine
     }
 
+    /// As [`Machine::new`], with one partition, and no transaction goes through the log in parts.
+    #[cfg(test)]
+    pub fn with_one_partition(sim: &'a Sim) -> Machine<'a> {
+        let mut machine = Machine::with_partitions(sim, 1);
+        machine.options.part_bytes = 1 << 20;
+        machine
+    }
+
     /// Looks at the engines of this life's cores.
     pub fn gauges(&self) -> Gauges {
         self.gauges.clone()

@@ -245,7 +245,7 @@ impl Run<'_> {
         let accounts = format!("INSERT INTO account VALUES {}", values.join(", "));
         let values: Vec<String> = (0..PURSES).map(|id| format!("({id}, {BALANCE})")).collect();
         let purses = format!("INSERT INTO purse VALUES {}", values.join(", "));
-        let rows = [accounts.as_str(), purses.as_str()];
+        let rows = [accounts.as_str(), purses.as_str(), "INSERT INTO tally VALUES (0, 0)"];
         for statement in TABLES.iter().copied().chain(rows) {
             let answer = client.query(statement).await;
             answer.map_err(|failure| Halt::Broken(format!("{statement}: {failure}")))?;

@@ -6,6 +6,8 @@ use super::workload::integers;
 use model::error::SqlState;
 use runtime::sim::{DiskError, DiskFault, Loss, Operations, Options, Sim};
 use runtime::time;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 async fn connect(machine: &Machine<'_>) -> Client {
@@ -194,6 +196,66 @@ fn a_statement_that_commits_is_not_cancelled() {
         assert_eq!(sleeps, Some(SqlState::QUERY_CANCELED));
         let rows = balances(&mut client).await;
         assert_eq!(rows, [1, 2, 3].map(|id| Some(vec![id, 1001])));
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
+
+/// What meets a change of all rows whose commit waits for the disk, each in a block or none, and
+/// with a row of its own.
+const MEETINGS: [(&str, &str); 7] = [
+    ("", "SELECT n FROM tally WHERE id = 1"),
+    ("BEGIN ISOLATION LEVEL SERIALIZABLE", "SELECT n FROM tally WHERE id = 2"),
+    ("BEGIN ISOLATION LEVEL READ COMMITTED", "SELECT n FROM tally WHERE id = 3 FOR UPDATE"),
+    ("BEGIN ISOLATION LEVEL READ COMMITTED", "UPDATE tally SET n = n + 1 WHERE id = 4 RETURNING n"),
+    ("", "UPDATE tally SET n = n + 1 WHERE id = 5"),
+    ("BEGIN ISOLATION LEVEL SERIALIZABLE", "UPDATE tally SET n = 1 / (n - 1) WHERE id = 6"),
+    ("BEGIN ISOLATION LEVEL READ COMMITTED", "UPDATE tally SET n = n + 1 WHERE id = 7"),
+];
+
+/// The last of them is told how many rows it has changed. Nobody else is told anything while a crash
+/// could take it back.
+#[test]
+fn nothing_is_shown_that_a_crash_could_take_back() {
+    let sim = Sim::new(Options::new(19));
+    let mut machine = Machine::with_one_partition(&sim);
+    let ran = sim.run_until(async {
+        machine.start(1);
+        let mut first = connect(&machine).await;
+        for statement in [
+            "CREATE TABLE tally (id bigint PRIMARY KEY, n bigint NOT NULL)",
+            "INSERT INTO tally SELECT i, 0 FROM generate_series(1, 7) AS i",
+        ] {
+            first.query(statement).await.unwrap();
+        }
+        let answered: Rc<RefCell<Vec<&str>>> = Rc::default();
+        let mut meeting = Vec::new();
+        for (begin, statement) in MEETINGS {
+            let mut client = connect(&machine).await;
+            if !begin.is_empty() {
+                client.query(begin).await.unwrap();
+            }
+            meeting.push((client, statement));
+        }
+        sim.disk(NODE).stall(Operations::WRITE, Duration::from_secs(60));
+        let ask = |mut client: Client, statement: &'static str| {
+            let answered = answered.clone();
+            let asking = async move {
+                let _answer_or_refusal = client.query(statement).await;
+                answered.borrow_mut().push(statement);
+            };
+            runtime::task::spawn("client", asking)
+        };
+        let mut asking = vec![ask(first, "UPDATE tally SET n = n + 1")];
+        time::sleep(Duration::from_millis(100)).await;
+        asking.extend(meeting.into_iter().map(|(client, statement)| ask(client, statement)));
+        time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(*answered.borrow(), [MEETINGS[6].1]);
+        sim.disk(NODE).end_stalls();
+        for asking in asking {
+            asking.await.unwrap();
+        }
+        assert_eq!(answered.borrow().len(), MEETINGS.len() + 1);
     });
     ran.unwrap();
     assert!(sim.panics().is_empty(), "{:?}", sim.panics());

@@ -221,7 +221,7 @@ impl Engine {
                 Response::Committed(here.commit_one_phase(txn).await?)
             }
             RequestBody::StandAside { txn } => {
-                here.stand_aside(txn)?;
+                here.stand_aside(txn).await?;
                 Response::Done
             }
             RequestBody::Prepare { txn, anchor } => {

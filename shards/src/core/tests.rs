@@ -1,5 +1,7 @@
 //! Engines in the simulated world, several cores, no SQL: raw keys through effects.
 
+mod handover;
+
 use super::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, PointLookup};
 use model::command::{Effect, KeyConflict, Outcome, RequestBody, Response};
 use model::error::{SqlError, SqlState};

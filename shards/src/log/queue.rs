@@ -164,6 +164,22 @@ impl Queues {
         }
     }
 
+    /// What waits in a partition and begins something which others must end.
+    pub(super) fn take_beginnings(&mut self, partition: PartitionId) -> Vec<Pending> {
+        let Some(queue) = self.partitions.get_mut(&partition) else { return Vec::new() };
+        let was_empty = queue.batches.is_empty();
+        let mut beginnings = Vec::new();
+        for batch in std::mem::take(&mut queue.batches) {
+            let (ends, begins) = batch.split();
+            queue.batches.extend(ends);
+            beginnings.extend(begins.commands);
+        }
+        if !was_empty && queue.batches.is_empty() {
+            self.ready.retain(|ready| *ready != partition);
+        }
+        beginnings
+    }
+
     /// Everything that still waits.
     pub(super) fn drain(&mut self) -> Vec<(PartitionId, Pending)> {
         self.ready.clear();

@@ -221,12 +221,18 @@ impl Inner {
         self.decided.notify_one();
     }
 
-    /// Answers commands that are not in the log, or may not be.
+    /// Answers commands that are not in the log, or may not be. Those that wait behind them are refused
+    /// with them: they may build on what these would have written. A log that fails for good refuses
+    /// everything that waits ([`Inner::note_failure`]).
     fn refuse<A: Applier>(&self, taken: Vec<Placed>, error: &WalError, applier: &A) {
         let refused = LogError::refused(error.clone());
+        let full = matches!(refused, LogError::Full(_));
         for placed in taken {
-            for pending in placed.batch.commands {
-                let full = matches!(refused, LogError::Full(_));
+            let behind = match refused {
+                LogError::InDoubt(_) => Vec::new(),
+                _ => self.queues.borrow_mut().take_beginnings(placed.partition),
+            };
+            for pending in placed.batch.commands.into_iter().chain(behind) {
                 self.stats.borrow_mut().refused_full += u64::from(full);
                 applier.refused(placed.partition, pending.command, &refused);
                 drop(pending.promise.send(Err(refused.clone())));

@@ -5,6 +5,7 @@ use super::locks::LockMode;
 use super::naming::Locked;
 use super::partition::{Partition, dispose_marks, storage_error};
 use super::snapshots::SnapshotGuard;
+use super::state::Handed;
 use crate::storage::{CacheLookup, Versioned};
 use bytes::Bytes;
 use model::command::Effect;
@@ -92,20 +93,58 @@ impl Partition {
         lock_timeout: Option<Duration>,
     ) -> Result<Option<Versioned>, SqlError> {
         let read = table.map_or(Locked::Entry, Locked::In);
-        let mut end = key.to_vec();
-        end.push(0);
-        self.wait_for_pending(key, Some(&end), at, own, read, lock_timeout).await?;
+        self.wait_for_key(key, at, own, read, lock_timeout).await?;
         self.tree.get(key, at).await.map_err(storage_error)
     }
 
-    /// The newest version of a key that the transaction has locked: its own, or the committed one.
+    /// Waits until no transaction is in the way of a snapshot of a key.
+    pub(super) async fn wait_for_key(
+        &self,
+        key: &[u8],
+        at: Timestamp,
+        own: Option<TxnId>,
+        read: Locked<'_>,
+        lock_timeout: Option<Duration>,
+    ) -> Result<(), SqlError> {
+        let mut end = key.to_vec();
+        end.push(0);
+        self.wait_for_pending(key, Some(&end), at, own, read, lock_timeout).await
+    }
+
+    /// The newest version of a key that the transaction has locked: its own, or what others have
+    /// committed.
     pub(super) async fn newest(&self, txn: TxnId, key: &[u8]) -> Result<Option<Bytes>, SqlError> {
         if let Some(staged) = self.states.borrow().staged(txn, key) {
             return Ok(staged);
         }
+        Ok(self.committed(txn, key).await?.and_then(|(_, value)| value))
+    }
+
+    /// When a key that the transaction has locked was changed last by another one, and to what: one
+    /// whose commit is durable, or on its way.
+    pub(super) async fn committed(
+        &self,
+        txn: TxnId,
+        key: &[u8],
+    ) -> Result<Option<(Timestamp, Option<Bytes>)>, SqlError> {
+        if let Some(handed) = self.handed(txn, key, Timestamp::MAX)? {
+            return Ok(Some((handed.at, handed.value)));
+        }
         let newest = self.tree.newest(key).await.map_err(storage_error)?;
-        let value = newest.and_then(|version| version.value);
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        Ok(newest
+            .map(|newest| (newest.ts, newest.value.map(|value| Bytes::copy_from_slice(&value)))))
+    }
+
+    /// The last version of a key not after `at`, if its commit is on its way and has handed the key
+    /// over. Only a change builds on it; what is told of it waits ([`Partition::wait_for_seen`]).
+    pub(super) fn handed(
+        &self,
+        txn: TxnId,
+        key: &[u8],
+        at: Timestamp,
+    ) -> Result<Option<Handed>, SqlError> {
+        let handed = self.states.borrow_mut().take_handed(txn, key, at);
+        handed.map_err(|refusal| self.refuse(txn, refusal))
     }
 
     /// Refuses the change of a row that was changed behind the snapshot of a transaction. The row is
@@ -120,9 +159,9 @@ impl Partition {
         if self.states.borrow().staged(txn, key).is_some() {
             return Ok(());
         }
-        let newest = self.tree.newest(key).await.map_err(storage_error)?;
-        let Some(newest) = newest.filter(|newest| newest.ts > snapshot) else { return Ok(()) };
-        let what = if newest.value.is_some() { "update" } else { "delete" };
+        let newest = self.committed(txn, key).await?;
+        let Some((_, value)) = newest.filter(|(at, _)| *at > snapshot) else { return Ok(()) };
+        let what = if value.is_some() { "update" } else { "delete" };
         Err(SqlError::new(
             SqlState::SERIALIZATION_FAILURE,
             format!("could not serialize access due to concurrent {what}"),

@@ -45,7 +45,7 @@ impl Partition {
             drop(self.entered(txn));
             self.states.borrow_mut().keep_locks(txn);
         }
-        let context = self.exec_context(fragment, fragment.txn);
+        let context = self.exec_context(fragment, fragment.txn, false);
         let operator = exec::open(&fragment.plan, &context)?;
         let (partition, at) = (self.clone(), fragment.snapshot);
         Ok(FragmentRead { operator, partition, at, _snapshot: snapshot })
@@ -64,15 +64,20 @@ impl Partition {
         if fragment.isolation == Isolation::Serializable {
             self.states.borrow_mut().keep_locks(txn);
         }
-        let context = self.exec_context(fragment, Some(txn));
+        let context = self.exec_context(fragment, Some(txn), true);
         exec::modify(modify, &context).await
     }
 
-    fn exec_context(self: &Rc<Self>, fragment: &Fragment, txn: Option<TxnId>) -> Rc<ExecContext> {
+    fn exec_context(
+        self: &Rc<Self>,
+        fragment: &Fragment,
+        txn: Option<TxnId>,
+        builds: bool,
+    ) -> Rc<ExecContext> {
         let memory = self.context.memory.child(self.context.options.statement_bytes_max);
         let Fragment { snapshot, seen, isolation, lock_timeout, .. } = *fragment;
         let partition = self.clone();
-        let store = TxnStore { partition, snapshot, txn, seen, isolation, lock_timeout };
+        let store = TxnStore { partition, snapshot, txn, seen, isolation, builds, lock_timeout };
         let parameters = fragment.parameters.clone();
         let context = ExecContext::new(parameters, fragment.now_micros, memory);
         Rc::new(ExecContext { rows: Some(Rc::new(store)), ..context })

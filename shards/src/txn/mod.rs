@@ -6,7 +6,7 @@
 //! locks on them. It ends in one of two ways:
 //!
 //! ```text
-//!  one partition:     stage ─► Commit ─► durable ─► visible, unlocked
+//!  one partition:     stage ─► Commit ─► unlocked ─► durable ─► visible
 //!
 //!  several:           stage ─► Prepare (a vote, in each participant's log, in parallel)
 //!                           ─► Decide  (in the anchor's log: this is the commit)
@@ -24,6 +24,15 @@
 //! served. What is in flight is *pending*: a read that meets a pending key with a timestamp up to
 //! `T` waits for the outcome, and only such a read. A vote's timestamp is a lower bound of the
 //! commit's, so a vote after `T` need not be waited for.
+//!
+//! **Handing over.** A transaction that wrote in one partition lets go of its locks when its commit
+//! has its place in the log. Whoever locks a row of it next to change it finds its value among the
+//! pending ones (`state/pending.rs`), builds on it and *leans* on its writer: what it writes comes behind
+//! it in the same log. It tells nothing of what it has seen but how many rows it has changed before that
+//! is durable ([`Partition::wait_for_seen`]): not to its client, and not to other partitions, whose logs
+//! are not behind this one. Queries and row locks see what is durable. If the log refuses the commit,
+//! it refuses what waits behind it, too, and who leans on it goes with it. So many changes of one row
+//! share a write of the log.
 //!
 //! **Locks** are of keys and of ranges of keys, shared or exclusive, first come first served, one
 //! table a core ([`locks`]). Transactions that wait for each other in a circle cost the youngest of

@@ -190,6 +190,7 @@ impl Partition {
                 // A vote that was to be written again is still where it was.
                 let carried = self.states.borrow().vote(txn).is_some_and(|vote| vote.segment > 0);
                 if !carried {
+                    self.drop_leaning(txn);
                     dispose(self.states.borrow_mut().refused(txn, &writes));
                     self.wake_ended(txn);
                 }
@@ -201,6 +202,28 @@ impl Partition {
                 self.wake_waiting(txn);
             }
             Command::Decide { .. } | Command::Forget { .. } => {}
+        }
+    }
+
+    /// A commit did not get into the log: those who have seen what it wrote go with it. Who has
+    /// proposed something since then is refused by the log.
+    fn drop_leaning(&self, txn: TxnId) {
+        let leaning = self.states.borrow().leaning_on(txn);
+        for leaning in leaning {
+            self.end(leaning);
+            self.states.borrow_mut().expel(leaning);
+        }
+    }
+
+    /// Waits until everything that a transaction has seen here is durable, before anything is told of
+    /// it. Refused: it did not get into the log, and the transaction has gone with it.
+    pub(super) async fn wait_for_seen(&self, txn: TxnId) -> Result<(), SqlError> {
+        loop {
+            let awaited = self.states.borrow().leans_on(txn);
+            match awaited.map_err(|refusal| self.refuse(txn, refusal))? {
+                Some(awaited) => self.wait_ended(awaited)?.await,
+                None => return Ok(()),
+            }
         }
     }
 
@@ -294,8 +317,8 @@ impl Partition {
                 "the transaction was rolled back",
             )
             .detail(format!(
-                "Partition {} does not know transaction {txn}: it was idle for too long, or the \
-                 node restarted.",
+                "Partition {} does not know transaction {txn}: it was idle for too long, the node \
+                 restarted, or the log took no commit that it had built on.",
                 self.id
             ))
             .hint("Retry the transaction."),

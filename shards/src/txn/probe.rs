@@ -25,6 +25,7 @@ impl Partition {
             probed.push(self.probe_key(&probe, key).await?);
             runtime::task::yield_if_due().await;
         }
+        self.wait_for_seen(probe.txn).await?;
         Ok(probed)
     }
 

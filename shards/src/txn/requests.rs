@@ -35,7 +35,15 @@ impl Partition {
         };
         let changed = {
             let _entered = self.enter(txn, mark)?;
-            self.run_modify(txn, fragment).await
+            match self.run_modify(txn, fragment).await {
+                // Nothing is told but how many rows there were, or nothing before the commit.
+                Ok(modified)
+                    if modified.effects.is_empty() && (commit || modified.returning.is_empty()) =>
+                {
+                    Ok(modified)
+                }
+                told => self.wait_for_seen(txn).await.and(told),
+            }
         };
         let mut modified = match changed {
             Ok(modified) => modified,
@@ -62,7 +70,10 @@ impl Partition {
     ) -> Result<(), SqlError> {
         let _entered = self.enter(txn, mark)?;
         for effect in effects {
-            self.stage_effect(txn, effect, lock_timeout).await?;
+            if let Err(error) = self.stage_effect(txn, effect, lock_timeout).await {
+                self.wait_for_seen(txn).await?;
+                return Err(error);
+            }
             runtime::task::yield_if_due().await;
         }
         Ok(())
@@ -97,6 +108,7 @@ impl Partition {
         if locked || !self.states.borrow().has_staged_nothing(txn) {
             return Ok(true);
         }
+        self.wait_for_seen(txn).await?;
         self.end(txn);
         Ok(false)
     }
@@ -124,28 +136,37 @@ impl Partition {
     }
 
     /// Commits a transaction that has written here only. Its writes are visible when it returns.
+    ///
+    /// Its locks go before that, when its commit has its place in the log: who has waited for a row
+    /// need not wait for the disk, and its own commit or vote comes behind this one, in this log.
     pub(crate) async fn commit_one_phase(&self, txn: TxnId) -> Result<Timestamp, SqlError> {
         let (bytes, writes) = self.ready_to_end(txn)?;
         self.forget_marks(txn);
         if writes == 0 {
+            self.wait_for_seen(txn).await?;
+            self.ready_to_end(txn)?;
             self.end(txn);
             return Ok(self.context.now());
         }
         if self.is_large(txn, bytes, writes) {
+            self.wait_for_seen(txn).await?;
             return self.commit_in_parts(txn).await;
         }
         let room = self.room(bytes + writes * WRITE_BYTES).await?;
         let at = self.context.now();
         let command = self.states.borrow_mut().commit(txn, at);
         let command = command.map_err(|refusal| self.refuse(txn, refusal))?;
-        applied(self.context.log().propose(room, self.id, command).await)?;
+        let proposal = self.context.log().propose(room, self.id, command);
+        self.context.unlock(self.id, txn);
+        applied(proposal.await)?;
         Ok(at)
     }
 
     /// Keeps the locks of a transaction that has only read here until it is told of the outcome:
     /// what it has read may be changed once it is known at which time the transaction has committed,
     /// and later than that.
-    pub(crate) fn stand_aside(&self, txn: TxnId) -> Result<(), SqlError> {
+    pub(crate) async fn stand_aside(&self, txn: TxnId) -> Result<(), SqlError> {
+        self.wait_for_seen(txn).await?;
         let (_, writes) = self.ready_to_end(txn)?;
         if writes > 0 {
             return Err(SqlError::internal("a partition stands aside with writes"));
@@ -169,9 +190,12 @@ impl Partition {
         let (bytes, writes) = self.ready_to_end(txn)?;
         self.forget_marks(txn);
         if self.is_large(txn, bytes, writes) {
+            self.wait_for_seen(txn).await?;
             return self.prepare_in_parts(txn, anchor).await.map(Some);
         }
         if writes == 0 && anchor != self.id && !self.states.borrow().requires(txn) {
+            self.wait_for_seen(txn).await?;
+            self.ready_to_end(txn)?;
             self.states.borrow_mut().stand_aside(txn);
             return Ok(None);
         }

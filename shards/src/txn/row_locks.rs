@@ -5,7 +5,6 @@ use super::naming::{Locked, name_of};
 use super::partition::{Partition, storage_error};
 use bytes::Bytes;
 use model::error::{SqlError, SqlState};
-use model::id::TxnId;
 use model::row_lock::{LockRows, LockWait, RowLockMode, RowLocked};
 use model::time::Timestamp;
 use std::rc::Rc;
@@ -34,7 +33,7 @@ impl Partition {
                 break;
             }
             let outcome = match self.lock_row(&rows, key).await? {
-                true => self.compare(rows.txn, key, rows.snapshot).await?,
+                true => self.compare(&rows, key).await?,
                 false => RowLocked::Skipped,
             };
             if matches!(outcome, RowLocked::Unchanged | RowLocked::Changed) {
@@ -73,20 +72,18 @@ impl Partition {
         }
     }
 
-    /// Whether the row of a key that is locked is still the one that a snapshot has.
-    async fn compare(
-        &self,
-        txn: TxnId,
-        key: &[u8],
-        snapshot: Timestamp,
-    ) -> Result<RowLocked, SqlError> {
-        if self.states.borrow().staged(txn, key).is_some() {
+    /// Whether the row of a key that is locked is still the one that the query has seen. The client
+    /// is told: whatever has changed it is durable.
+    async fn compare(&self, rows: &LockRows, key: &[u8]) -> Result<RowLocked, SqlError> {
+        if self.states.borrow().staged(rows.txn, key).is_some() {
             // Its own change, which the query has seen.
             return Ok(RowLocked::Unchanged);
         }
+        let (own, read) = (Some(rows.txn), Locked::In(&rows.table));
+        self.wait_for_key(key, Timestamp::MAX, own, read, rows.lock_timeout).await?;
         let newest = self.tree.newest(key).await.map_err(storage_error)?;
         Ok(match newest {
-            Some(version) if version.value.is_some() => match version.ts <= snapshot {
+            Some(version) if version.value.is_some() => match version.ts <= rows.snapshot {
                 true => RowLocked::Unchanged,
                 false => RowLocked::Changed,
             },

@@ -20,6 +20,7 @@
 
 mod bulk;
 mod marks;
+mod pending;
 mod report;
 
 pub(super) use bulk::lock_part;
@@ -29,12 +30,14 @@ pub(crate) use marks::{Marked, Returned};
 use model::command::{Command, KeyWrite, Outcome};
 use model::id::{LogIndex, PartitionId, TxnId};
 use model::time::Timestamp;
+pub(crate) use pending::Handed;
+use pending::Pending;
 #[cfg(test)]
 pub(super) use report::StateReport;
 pub use report::TxnState;
 use runtime::time::Instant;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::rc::Rc;
 
@@ -88,6 +91,8 @@ pub(crate) struct Txn {
     keeps_locks: bool,
     /// Something that is here must stay here if it commits.
     requires: bool,
+    /// Whose values it has seen before they were durable.
+    leans_on: BTreeSet<TxnId>,
 }
 
 /// A vote to commit.
@@ -151,6 +156,7 @@ impl Txn {
             busy: 0,
             keeps_locks: false,
             requires: false,
+            leans_on: BTreeSet::new(),
         }
     }
 }
@@ -172,9 +178,8 @@ fn vote_command(txn: TxnId, vote: &Vote) -> Command {
 pub(crate) struct TxnStates {
     partition: PartitionId,
     txns: BTreeMap<TxnId, Txn>,
-    /// Keys whose writes are in the log or on their way, and are not applied: no version before
-    /// the given time will be written.
-    pending: BTreeMap<Bytes, (Timestamp, TxnId)>,
+    /// Keys whose writes are in the log or on their way, and are not applied.
+    pending: Pending,
     /// The same of large transactions.
     bulk: BTreeMap<TxnId, Bulk>,
     decisions: BTreeMap<TxnId, Decision>,
@@ -196,7 +201,7 @@ impl TxnStates {
         TxnStates {
             partition,
             txns: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            pending: Pending::default(),
             bulk: BTreeMap::new(),
             decisions: BTreeMap::new(),
             expelled: BTreeMap::new(),
@@ -241,9 +246,16 @@ impl TxnStates {
 
     /// Ends a request.
     pub(crate) fn leave(&mut self, txn: TxnId, now: Instant) {
-        if let Some(known) = self.txns.get_mut(&txn) {
-            known.busy = known.busy.saturating_sub(1);
-            known.heard = now;
+        let Some(known) = self.txns.get_mut(&txn) else { return };
+        known.busy = known.busy.saturating_sub(1);
+        known.heard = now;
+        if !known.leans_on.is_empty() {
+            // A long transaction does not remember all it has ever leaned on.
+            let mut leans_on = std::mem::take(&mut known.leans_on);
+            leans_on.retain(|other| self.commits(*other));
+            if let Some(known) = self.txns.get_mut(&txn) {
+                known.leans_on = leans_on;
+            }
         }
     }
 
@@ -327,21 +339,23 @@ impl TxnStates {
     }
 
     /// Takes the staged writes of a transaction and makes readers at or after `at` wait for them.
-    fn take_writes(&mut self, txn: TxnId, at: Timestamp) -> Vec<KeyWrite> {
+    /// Whoever locks the keys next may build on those that are `handed` over.
+    fn take_writes(&mut self, txn: TxnId, at: Timestamp, handed: bool) -> Vec<KeyWrite> {
         let Some(known) = self.txns.get_mut(&txn) else { return Vec::new() };
         self.staged_bytes.set(self.staged_bytes.get() - known.staged_bytes);
         known.staged_bytes = 0;
         let staged = std::mem::take(&mut known.staged);
-        for key in staged.keys() {
-            self.pending.insert(key.clone(), (at, txn));
+        for (key, value) in &staged {
+            self.pending.insert(key, at, txn, handed.then(|| value.clone()));
         }
         staged.into_iter().map(|(key, value)| KeyWrite { key, value }).collect()
     }
 
-    /// The command that commits a transaction that wrote here only.
+    /// The command that commits a transaction that wrote here only. Its keys are handed over: once it
+    /// is proposed their locks may go.
     pub(crate) fn commit(&mut self, txn: TxnId, at: Timestamp) -> Result<Command, Refusal> {
         self.ready_to_end(txn)?;
-        let writes = self.take_writes(txn, at);
+        let writes = self.take_writes(txn, at, true);
         self.set_phase(txn, Phase::Committing);
         Ok(Command::Commit { txn, at, writes, staged: false })
     }
@@ -356,7 +370,7 @@ impl TxnStates {
         locks: Vec<Bytes>,
     ) -> Result<Command, Refusal> {
         self.ready_to_end(txn)?;
-        let writes = self.take_writes(txn, at);
+        let writes = self.take_writes(txn, at, false);
         self.set_phase(txn, Phase::Preparing);
         let (vote_writes, vote_locks) = (writes.clone(), locks.clone());
         let vote =
@@ -402,7 +416,7 @@ impl TxnStates {
     /// then locks the keys.
     pub(crate) fn prepared(&mut self, txn: TxnId, mut vote: Vote, now: Instant) -> bool {
         for write in &vote.writes {
-            self.pending.insert(write.key.clone(), (vote.at, txn));
+            self.pending.insert(&write.key, vote.at, txn, None);
         }
         let replayed = self.txns.get(&txn).is_none_or(|known| known.phase == Phase::Active);
         if replayed && vote.staged {
@@ -462,9 +476,7 @@ impl TxnStates {
     /// Its writes are visible.
     pub(crate) fn clear_pending(&mut self, txn: TxnId, writes: &[KeyWrite]) {
         for write in writes {
-            if self.pending.get(&write.key).is_some_and(|(_, other)| *other == txn) {
-                self.pending.remove(&write.key);
-            }
+            self.pending.remove(&write.key, txn);
         }
     }
 
@@ -520,21 +532,50 @@ impl TxnStates {
             return None;
         }
         let range = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut pending = self.pending.range::<[u8], _>(range);
-        let small = pending.find(|(_, (since, txn))| *since <= at && Some(*txn) != own);
+        let small = self.pending.writer_in(range, at, own);
         let mut bulk = self.bulk.iter().filter(|(txn, bulk)| bulk.at <= at && Some(**txn) != own);
         let mut large =
             || bulk.find(|(_, bulk)| bulk.writes.range::<[u8], _>(range).next().is_some());
-        small.map(|(_, (_, txn))| *txn).or_else(|| large().map(|(txn, _)| *txn))
+        small.or_else(|| large().map(|(txn, _)| *txn))
     }
 
     /// As [`TxnStates::pending_in`], for one key.
     pub(crate) fn pending_at(&self, key: &[u8], at: Timestamp) -> Option<TxnId> {
-        if let Some((since, txn)) = self.pending.get(key) {
-            return (*since <= at).then_some(*txn);
-        }
         let mut bulk = self.bulk.iter().filter(|(_, bulk)| bulk.at <= at);
-        bulk.find(|(_, bulk)| bulk.writes.contains_key(key)).map(|(txn, _)| *txn)
+        let mut large = || bulk.find(|(_, bulk)| bulk.writes.contains_key(key));
+        self.pending.writer_at(key, at).or_else(|| large().map(|(txn, _)| *txn))
+    }
+
+    /// The last value of a key not after `at`, if it was handed over and is not applied yet. From now
+    /// on `txn` leans on who has written it.
+    pub(crate) fn take_handed(
+        &mut self,
+        txn: TxnId,
+        key: &[u8],
+        at: Timestamp,
+    ) -> Result<Option<Handed>, Refusal> {
+        let Some(handed) = self.pending.handed(key, at) else { return Ok(None) };
+        let Some(known) = self.txns.get_mut(&txn) else { return Err(self.refusal(txn)) };
+        known.leans_on.insert(handed.by);
+        Ok(Some(handed))
+    }
+
+    /// Somebody whose commit is not durable yet, and whose values a transaction has seen.
+    pub(crate) fn leans_on(&self, txn: TxnId) -> Result<Option<TxnId>, Refusal> {
+        let known = self.txns.get(&txn).ok_or_else(|| self.refusal(txn))?;
+        Ok(known.leans_on.iter().find(|other| self.commits(**other)).copied())
+    }
+
+    /// Whether a transaction's commit is on its way through the log.
+    fn commits(&self, txn: TxnId) -> bool {
+        self.txns.get(&txn).is_some_and(|known| known.phase == Phase::Committing)
+    }
+
+    /// The active transactions that have seen values of another one.
+    pub(crate) fn leaning_on(&self, other: TxnId) -> Vec<TxnId> {
+        let active = self.txns.iter().filter(|(_, known)| known.phase == Phase::Active);
+        let leaning = active.filter(|(_, known)| known.leans_on.contains(&other));
+        leaning.map(|(txn, _)| *txn).collect()
     }
 
     /// The oldest part of the log that a vote or decision needs, now that table files hold

@@ -31,6 +31,8 @@ pub(crate) struct TxnStore {
     /// Of its own writes only those before this are seen.
     pub(super) seen: Option<Mark>,
     pub(super) isolation: Isolation,
+    /// It changes rows: what is read to be changed need not be durable yet.
+    pub(super) builds: bool,
     /// How long it waits for locks and outcomes; `None`: as long as the node allows.
     pub(super) lock_timeout: Option<Duration>,
 }
@@ -108,6 +110,11 @@ impl RowStore for TxnStore {
                 && let Some(staged) = self.partition.states.borrow().staged_at(txn, key, self.seen)
             {
                 return Ok(staged.map(stored));
+            }
+            if let Some(txn) = self.txn.filter(|_| self.builds && purpose.change)
+                && let Some(handed) = self.partition.handed(txn, key, snapshot)?
+            {
+                return Ok(handed.value.map(stored));
             }
             let table = Some(&*purpose.table);
             let row = self.partition.get(key, snapshot, self.txn, table, self.lock_timeout).await?;

@@ -221,6 +221,33 @@ fn decision(at: u64) -> Decision {
 }
 
 #[test]
+fn who_builds_on_a_commit_that_is_refused_goes_with_it() {
+    let mut states = TxnStates::new(HOME, Rc::default());
+    for age in 1..=3 {
+        states.enter(txn(age), NOW).unwrap();
+        states.leave(txn(age), NOW);
+    }
+    states.stage(txn(1), key("k"), Some(key("v")));
+    assert_eq!(states.take_handed(txn(2), b"k", Timestamp::MAX), Ok(None), "it is only staged");
+    let command = states.commit(txn(1), Timestamp(40)).unwrap();
+    assert_eq!(states.take_handed(txn(2), b"k", Timestamp(39)), Ok(None));
+    let handed = states.take_handed(txn(2), b"k", Timestamp::MAX).unwrap().unwrap();
+    assert_eq!((handed.at, handed.value), (Timestamp(40), Some(key("v"))));
+    assert_eq!(states.leans_on(txn(2)), Ok(Some(txn(1))));
+    assert_eq!(states.leans_on(txn(3)), Ok(None));
+    assert_eq!(states.leaning_on(txn(1)), [txn(2)]);
+    let unknown = states.take_handed(txn(4), b"k", Timestamp::MAX);
+    assert_eq!(unknown, Err(Refusal::Unknown), "who is gone is not shown what was there before");
+    states.enter(txn(2), NOW).unwrap();
+    states.leave(txn(2), NOW);
+    assert_eq!(states.leaning_on(txn(1)), [txn(2)], "another request does not change that");
+    let Command::Commit { writes, .. } = command else { panic!("{command:?}") };
+    drop(states.refused(txn(1), &writes));
+    assert_eq!(states.leans_on(txn(2)), Ok(None), "there is nothing to wait for");
+    assert_eq!(states.take_handed(txn(3), b"k", Timestamp::MAX), Ok(None));
+}
+
+#[test]
 fn a_snapshot_waits_only_for_pending_writes_before_it() {
     let mut states = TxnStates::new(HOME, Rc::default());
     staged(&mut states, 1, "k");

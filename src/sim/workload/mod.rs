@@ -6,6 +6,7 @@
 //!   movement  one row for each transfer between accounts, written in the same transaction
 //!   purse     of sagas, whose steps are undone where the saga does not come to its end
 //!   note      one row for each such step, and one for each that was undone
+//!   tally     one row, in which all count at once
 //!   side_N    tables that come and go
 //! ```
 //!
@@ -17,10 +18,12 @@ mod block;
 mod saga;
 mod schema;
 mod session;
+mod tally;
 
 pub(super) use saga::{PURSES, Told, check as check_sagas};
 pub(super) use schema::{SchemaOracle, check as check_schema};
 pub(super) use session::session;
+pub(super) use tally::{Tally, check as check_tally};
 
 use super::client::{Answer, Client, Failure};
 use super::oracle::{Oracle, Writes};
@@ -46,7 +49,7 @@ const PAD_BYTES_MAX: u64 = 300;
 pub(super) const SHARED_CODES: u64 = 12;
 
 /// Statements that make the tables of an empty node.
-pub(super) const TABLES: [&str; 6] = [
+pub(super) const TABLES: [&str; 7] = [
     "CREATE TABLE item (id bigint PRIMARY KEY, owner bigint NOT NULL, grade bigint NOT NULL, \
      code text NOT NULL UNIQUE, pad text)",
     "CREATE INDEX item_grade ON item (grade)",
@@ -56,6 +59,7 @@ pub(super) const TABLES: [&str; 6] = [
     "CREATE TABLE purse (id bigint PRIMARY KEY, balance bigint NOT NULL)",
     "CREATE TABLE note (saga bigint, step bigint, undone bigint, purse bigint NOT NULL, \
      amount bigint NOT NULL, PRIMARY KEY (saga, step, undone))",
+    "CREATE TABLE tally (id bigint PRIMARY KEY, n bigint NOT NULL)",
 ];
 
 /// A row that one client alone writes.
@@ -103,6 +107,7 @@ pub(super) struct Shared {
     pub schema: RefCell<SchemaOracle>,
     /// By number.
     pub sagas: RefCell<BTreeMap<i64, Told>>,
+    pub tally: Tally,
     pub counters: Counters,
     /// Whether some bits of the disk were changed behind the node's back.
     pub damaged: Cell<bool>,
@@ -119,6 +124,7 @@ impl Shared {
             oracles: (0..clients).map(|_| RefCell::default()).collect(),
             schema: RefCell::default(),
             sagas: RefCell::default(),
+            tally: Tally::default(),
             counters: Counters::default(),
             damaged: Cell::new(false),
             violations: RefCell::default(),

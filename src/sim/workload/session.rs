@@ -2,7 +2,7 @@
 
 use super::block::{self, Fate};
 use super::{ACCOUNTS, BALANCE, GRADES, Key, Row, Shared, count, draw, integers, text};
-use super::{saga, schema};
+use super::{saga, schema, tally};
 use crate::sim::client::{Client, Failure};
 use model::value::Value;
 use runtime::{random, time};
@@ -49,7 +49,8 @@ async fn transaction(shared: &Shared, client: &mut Client, owner: usize) -> Fate
             _ => schema::block(shared, client, owner).await,
         };
     }
-    match random::below(11) {
+    match random::below(13) {
+        11.. => tally::tally(shared, client).await,
         10 => saga::saga(shared, client).await,
         0..3 => block::single(shared, client, owner).await,
         3..5 => block::block(shared, client, owner).await,
