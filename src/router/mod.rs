@@ -35,7 +35,7 @@ pub mod virtual_tables;
 mod write;
 
 pub use schema::{ChangesMark, Changing, NewStorage, SchemaChanges};
-pub use snapshots::Snapshot;
+pub use snapshots::{Exported, Snapshot};
 
 use crate::catalog::Catalog;
 use crate::sql::{Planned, PlannedKind, SequenceUse};
@@ -246,6 +246,7 @@ impl Router {
                 self.release_snapshot(number);
                 Ok(Answer::Done)
             }
+            Call::Exported(process) => Ok(Answer::Exported(self.exported_here(process))),
             Call::Statistics => Ok(Answer::Statistics(self.statistics_here())),
             Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
             Call::Saga(call) => self.handle_saga_call(call).await.map(Answer::Saga),

@@ -6,7 +6,7 @@ use super::gates::{GateReport, Holder};
 use super::presence::Backend;
 use super::sagas::{SagaAnswer, SagaCall};
 use super::sequences::{SequenceAnswer, SequenceRequest};
-use super::snapshots::SnapshotNumber;
+use super::snapshots::{Exported, SnapshotNumber};
 use super::statistics::Counted;
 use crate::catalog::Catalog;
 use model::error::SqlError;
@@ -106,6 +106,8 @@ pub enum Call {
     ReleaseSnapshot(SnapshotNumber),
     /// What has become of transactions?
     Statistics,
+    /// Which snapshot does the session of this process let others read?
+    Exported(u32),
     /// How many sessions are there?
     CountSessions,
     /// About sagas.
@@ -192,6 +194,8 @@ pub enum Answer {
     Transactions(Vec<TxnReport>),
     /// Transactions that wait.
     Waits(Vec<RouterWait>),
+    /// That one, if there is one.
+    Exported(Option<Exported>),
     /// What was counted.
     Statistics(Vec<Counted>),
     /// About sagas.

@@ -8,6 +8,7 @@
 use super::Router;
 use super::gates::GateReport;
 use super::peers::{Answer, Call, CancelKey};
+use super::snapshots::Exported;
 use super::statistics::Statistics;
 use model::command::Isolation;
 use model::error::SqlError;
@@ -102,6 +103,8 @@ pub struct Presence {
     /// Since when it waits for its client; kept while its patience has an end.
     rests_since: Cell<Instant>,
     statistics: Rc<Statistics>,
+    /// The snapshot of its transaction that others may read.
+    exported: RefCell<Option<Exported>>,
 }
 
 impl Presence {
@@ -117,6 +120,7 @@ impl Presence {
             patience_changed: Notify::new(),
             rests_since: Cell::new(time::now()),
             statistics,
+            exported: RefCell::default(),
         }
     }
 
@@ -128,6 +132,22 @@ impl Presence {
     /// Where what becomes of its transactions is counted.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Lets others read the snapshot of its transaction, until that ends.
+    pub fn export(&self, exported: Exported) {
+        self.exported.replace(Some(exported));
+    }
+
+    /// Its transaction has ended, whatever it has let others read.
+    pub fn withdraw(&self) {
+        self.exported.take();
+    }
+
+    /// What others may read of its transaction.
+    pub(super) fn exported(&self) -> Option<Exported> {
+        let exported = self.exported.borrow().clone();
+        exported.filter(|exported| self.transaction() == Some(exported.txn))
     }
 
     /// Told when somebody cancels what the session does. Reaches the statement that waits now; one

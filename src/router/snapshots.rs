@@ -4,13 +4,17 @@
 //! Every core is told before the first read. From then on it keeps the versions that the snapshot
 //! sees, and commits nothing before it: what is committed when the transaction begins is seen, and
 //! what commits later is not. The cores are told again when nobody reads it any more.
+//!
+//! A transaction may let others read its snapshot while it is open. The name that it gives them says
+//! which session's it is; that session's core knows the rest.
 
 use super::Router;
-use super::peers::{Call, Peers};
+use super::peers::{Answer, Call, Peers, core_of_process};
 use crate::sql::AsOf;
 use model::error::{SqlError, SqlState};
-use model::id::CoreId;
+use model::id::{CatalogVersion, CoreId, TxnId};
 use model::time::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Names a snapshot in its node.
@@ -32,6 +36,49 @@ impl Snapshot {
     pub fn at(&self) -> Timestamp {
         self.at
     }
+}
+
+/// A snapshot that others may read while the transaction that reads it is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The transaction.
+    pub txn: TxnId,
+    /// The snapshot's time.
+    pub at: Timestamp,
+    /// The catalog when it was taken.
+    pub schema: CatalogVersion,
+    /// The session's database.
+    pub database: Arc<str>,
+    /// Whether the transaction is a serializable one.
+    pub serializable: bool,
+}
+
+impl Exported {
+    /// What others call it, of the session of this process.
+    pub fn id(&self, process: u32) -> String {
+        format!("{:08X}-{:016X}-1", process, self.at.0)
+    }
+}
+
+/// The process and the time of a snapshot of that name.
+fn of_id(id: &str) -> Option<(u32, Timestamp)> {
+    let (process, rest) = id.split_once('-')?;
+    let at = rest.strip_suffix("-1")?;
+    let digits = |text: &str, length| {
+        text.len() == length && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'))
+    };
+    if !digits(process, 8) || !digits(at, 16) {
+        return None;
+    }
+    let process = u32::from_str_radix(process, 16).ok()?;
+    Some((process, Timestamp(u64::from_str_radix(at, 16).ok()?)))
+}
+
+fn invalid(id: &str) -> SqlError {
+    SqlError::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("invalid snapshot identifier: \"{id}\""),
+    )
 }
 
 impl Drop for Snapshot {
@@ -76,6 +123,32 @@ impl Router {
             .hint("Read a later time."));
         }
         self.hold_snapshot_at(at).await
+    }
+
+    /// A snapshot that an open transaction lets others read.
+    ///
+    /// # Errors
+    /// 22023 where there is no such transaction any more, 72000 where it has been open for too long.
+    pub async fn import_snapshot(&self, id: &str) -> Result<(Snapshot, Exported), SqlError> {
+        let (process, at) = of_id(id).ok_or_else(|| invalid(id))?;
+        let (peers, core) = (self.peers(), core_of_process(process));
+        if !peers.cores().any(|known| known == core) {
+            return Err(invalid(id));
+        }
+        let asked = async || match peers.call(core, Call::Exported(process)).await? {
+            Answer::Exported(Some(exported)) if exported.at == at => Ok(exported),
+            Answer::Exported(_) => Err(invalid(id)),
+            other => Err(SqlError::internal(format!("an exported snapshot: {other:?}"))),
+        };
+        asked().await?;
+        // What has not ended when this is held has kept all of it meanwhile.
+        let snapshot = self.hold_snapshot_at(at).await?;
+        let exported = asked().await?;
+        Ok((snapshot, exported))
+    }
+
+    pub(super) fn exported_here(&self, process: u32) -> Option<Exported> {
+        self.inner.sessions.borrow().get(&process)?.exported()
     }
 
     async fn hold_snapshot_at(&self, at: Timestamp) -> Result<Snapshot, SqlError> {

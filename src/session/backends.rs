@@ -10,11 +10,11 @@ use super::tables::NamedRow;
 use super::{Session, Standing};
 use crate::catalog::roles::Roles;
 use crate::catalog::{Catalog, Relation, oids};
-use crate::router::Router;
 use crate::router::gates::GateReport;
 use crate::router::peers::{Call, core_of_process};
-use crate::router::presence::{Activity, Backend, HIDDEN};
+use crate::router::presence::{Activity, Backend, HIDDEN, Presence};
 use crate::router::statistics::Counted;
+use crate::router::{Exported, Router};
 use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
 use model::value::Value;
@@ -34,6 +34,10 @@ pub(super) struct NodeView {
     pub(super) gates: Vec<GateReport>,
     pub(super) transactions: Vec<TxnReport>,
     pub(super) statistics: Vec<Counted>,
+    /// The session that asks.
+    presence: Rc<Presence>,
+    /// What of its transaction others may read.
+    exportable: Result<Exported, SqlError>,
 }
 
 impl Session {
@@ -60,6 +64,8 @@ impl Session {
             gates,
             transactions,
             statistics,
+            presence: self.presence.clone(),
+            exportable: self.exportable(),
         }))
     }
 
@@ -246,6 +252,13 @@ impl Backends for NodeView {
         };
         runtime::task::spawn("signal", told).detach();
         Ok(true)
+    }
+
+    fn export_snapshot(&self) -> Result<String, SqlError> {
+        let exported = self.exportable.clone()?;
+        let id = exported.id(self.presence.key().process);
+        self.presence.export(exported);
+        Ok(id)
     }
 
     fn blocking(&self, process: i64) -> Vec<u32> {

@@ -467,6 +467,10 @@ impl Session {
                 }
                 Ok(Done::tagged(&planned.tag(0)))
             }
+            PlannedKind::ImportSnapshot(id) => {
+                self.import_snapshot(id, client).await?;
+                Ok(Done::tagged(&planned.tag(0)))
+            }
             PlannedKind::SetConfig(_) => {
                 let (planned, _pass) = self.admit(source, planned).await?;
                 let rows = self.set_configs(&planned, parameters, client).await?;
@@ -711,6 +715,7 @@ impl Session {
             self.portals.end_unheld();
             return Ok(());
         };
+        self.presence.withdraw();
         let Open { transaction, pass, settings_before, settings_after, schema, .. } = *open;
         let router = &self.host.router;
         let committed = match schema {
@@ -740,6 +745,7 @@ impl Session {
         self.lost_savepoints = false;
         self.portals.end_unheld();
         let Some(open) = self.open.take() else { return };
+        self.presence.withdraw();
         self.presence.statistics().rolled_back();
         if let Some(before) = open.settings_before {
             self.restore_settings(before);

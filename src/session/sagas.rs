@@ -240,7 +240,7 @@ impl Session {
             PlannedKind::Saga(_) => return Ok(()),
             PlannedKind::CopyIn(_) | PlannedKind::CopyOut(_) => "COPY",
             PlannedKind::Declare(_) => "DECLARE CURSOR",
-            PlannedKind::SetTransaction(_) => "SET TRANSACTION",
+            PlannedKind::SetTransaction(_) | PlannedKind::ImportSnapshot(_) => "SET TRANSACTION",
             _ => match planned.writes_by() {
                 Some(command @ ("INSERT" | "UPDATE" | "DELETE")) => {
                     return Err(SqlError::new(

@@ -7,7 +7,7 @@ use super::block::{Standing, Warning};
 use super::identity::SettingChange;
 use super::settings::{is_of_transaction, of_transaction};
 use super::{Client, Open, Session, Settings};
-use crate::router::Snapshot;
+use crate::router::{Exported, Snapshot};
 use crate::sql::{Planned, PlannedKind, SET_CONFIG_ARGUMENTS, SetStatement};
 use model::batch::Batch;
 use model::command::Isolation;
@@ -289,6 +289,88 @@ impl Session {
             open.worked = true;
         }
         Ok(())
+    }
+
+    /// `SET TRANSACTION SNAPSHOT`: reads what another transaction reads that is open.
+    ///
+    /// # Errors
+    /// 25001 where it comes too late, 0A000 for a transaction whose statements do not all read the
+    /// same, and those of [`Router::import_snapshot`](crate::router::Router::import_snapshot).
+    pub(super) async fn import_snapshot(
+        &mut self,
+        id: &str,
+        client: &mut dyn Client,
+    ) -> Result<(), SqlError> {
+        let refuse = |what: &'static str| Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, what));
+        if self.open.is_none() {
+            self.warn(Some(Warning::ModesOutside), client);
+        }
+        let is_late = |open: &Open| {
+            open.worked
+                || open.kept.is_some()
+                || open.schema.is_some()
+                || !open.savepoints.is_empty()
+        };
+        if self.open.as_deref().is_some_and(is_late) {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "SET TRANSACTION SNAPSHOT must be called before any query",
+            ));
+        }
+        let isolation = self.settings.isolation();
+        if self.open.is_none() || isolation == Isolation::ReadCommitted {
+            return refuse(
+                "a snapshot-importing transaction must have isolation level SERIALIZABLE or REPEATABLE READ",
+            );
+        }
+        let router = self.host.router.clone();
+        let (snapshot, exported) = router.import_snapshot(id).await?;
+        if exported.database != self.identity.database {
+            return refuse("cannot import a snapshot from a different database");
+        }
+        if isolation == Isolation::Serializable && !exported.serializable {
+            return refuse(
+                "a serializable transaction cannot import a snapshot from a non-serializable transaction",
+            );
+        }
+        if isolation == Isolation::Serializable && !self.settings.read_only() {
+            return refuse(
+                "a non-read-only serializable transaction cannot import a snapshot from a read-only transaction",
+            );
+        }
+        if let Some(open) = &mut self.open {
+            let one = Some(OneSnapshot { snapshot, schema: exported.schema });
+            open.kept = Some(Kept { isolation: Isolation::RepeatableRead, one });
+            open.worked = true;
+        }
+        Ok(())
+    }
+
+    /// What of the session's transaction others may read.
+    ///
+    /// # Errors
+    /// 25001 in a subtransaction, 0A000 where not all of its statements read the same.
+    pub(super) fn exportable(&self) -> Result<Exported, SqlError> {
+        if self.open.as_ref().is_some_and(|open| !open.savepoints.is_empty()) {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "cannot export a snapshot from a subtransaction",
+            ));
+        }
+        let one = self.kept().and_then(|kept| kept.one.as_ref());
+        match (&self.open, one) {
+            (Some(open), Some(one)) => Ok(Exported {
+                txn: open.transaction.id,
+                at: one.snapshot.at(),
+                schema: one.schema,
+                database: self.identity.database.clone(),
+                serializable: self.settings.isolation() == Isolation::Serializable,
+            }),
+            _ => Err(SqlError::unsupported(
+                "exporting a snapshot from a transaction that does not read one",
+            )
+            .hint("Begin it with ISOLATION LEVEL REPEATABLE READ, or READ ONLY.")),
+        }
     }
 
     /// An index that was built after the snapshot does not show all that it sees, and rows that were

@@ -118,6 +118,8 @@ pub enum PlannedKind {
     Begin(Vec<SetStatement>),
     /// `SET TRANSACTION`, `SET SESSION CHARACTERISTICS`
     SetTransaction(Vec<SetStatement>),
+    /// `SET TRANSACTION SNAPSHOT`, with what another transaction has called its snapshot.
+    ImportSnapshot(String),
     /// `COMMIT`
     Commit,
     /// `ROLLBACK`
@@ -649,7 +651,7 @@ impl Planned {
             PlannedKind::Ddl(ddl) => ddl.tag().to_owned(),
             PlannedKind::TableAs(plan) => plan.tag(rows),
             PlannedKind::Begin(_) => "BEGIN".to_owned(),
-            PlannedKind::SetTransaction(_) => "SET".to_owned(),
+            PlannedKind::SetTransaction(_) | PlannedKind::ImportSnapshot(_) => "SET".to_owned(),
             PlannedKind::LockTables => "LOCK TABLE".to_owned(),
             PlannedKind::Unlisten => "UNLISTEN".to_owned(),
             PlannedKind::Commit => "COMMIT".to_owned(),

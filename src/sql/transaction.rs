@@ -15,6 +15,8 @@ pub enum TransactionStatement {
     Set(Vec<Mode>),
     /// `SET SESSION CHARACTERISTICS AS TRANSACTION`
     SetSession(Vec<Mode>),
+    /// `SET TRANSACTION SNAPSHOT`
+    Snapshot(String),
 }
 
 /// How a transaction runs.
@@ -95,5 +97,6 @@ pub(super) fn bind(statement: &TransactionStatement) -> Result<PlannedKind, SqlE
         TransactionStatement::SetSession(modes) => {
             PlannedKind::SetTransaction(settings(modes, "default_", false)?)
         }
+        TransactionStatement::Snapshot(id) => PlannedKind::ImportSnapshot(id.clone()),
     })
 }

@@ -70,7 +70,7 @@ fn a_dump_makes_the_database_again() {
     let Some(_) = dump(&server, folder, "phantom") else { return };
     let at = |name: &str| folder.join(name).to_str().expect("a name").to_owned();
     std::fs::write(at("schema.sql"), SCHEMA).expect("a script");
-    for database in ["first", "plain", "custom"] {
+    for database in ["first", "plain", "custom", "parallel"] {
         psql(&server, folder, "phantom", &["-c", &format!("CREATE DATABASE {database}")]);
     }
     psql(&server, folder, "first", &["-f", &at("schema.sql")]);
@@ -87,6 +87,12 @@ fn a_dump_makes_the_database_again() {
     run("pg_restore", &server, folder, &["-d", "custom", "-j", "2", &at("archive")]);
     let custom = dump(&server, folder, "custom").expect("it is installed");
     assert_same(&first, &custom);
+
+    // Several dump at once, and read one snapshot.
+    run("pg_dump", &server, folder, &["-Fd", "-j", "3", "-f", &at("parts"), "first"]);
+    run("pg_restore", &server, folder, &["-d", "parallel", "-j", "2", &at("parts")]);
+    let parallel = dump(&server, folder, "parallel").expect("it is installed");
+    assert_same(&first, &parallel);
 
     // A dump may create its database, too.
     run("pg_dump", &server, folder, &["-C", "-f", &at("create.sql"), "first"]);

@@ -105,3 +105,83 @@ fn a_snapshot_that_is_too_old_is_not_read() {
     assert_eq!(reader.query("ROLLBACK"), "");
     assert_eq!(reader.query("SELECT sum(v) FROM a"), "0;");
 }
+
+#[test]
+fn a_snapshot_is_read_by_several_while_who_exports_it_is_open() {
+    let data = tempfile::tempdir().expect("a data directory");
+    let server = start(&data.path().join("data"), &["--cores", "4"]);
+    let mut sessions: Vec<Speaker> = (0..6).map(|_| Speaker::connect(&server)).collect();
+    let [exporter, writer, rest @ ..] = sessions.as_mut_slice() else { unreachable!() };
+    writer.query("CREATE TABLE a (id int PRIMARY KEY, v int)");
+    writer.query("INSERT INTO a SELECT i, i FROM generate_series(1, 100) AS i");
+    let export = "SELECT pg_export_snapshot()";
+    assert_eq!(exporter.query("BEGIN ISOLATION LEVEL REPEATABLE READ"), "");
+    let id = exporter.query(export).trim_end_matches(';').to_owned();
+    let import = format!("SET TRANSACTION SNAPSHOT '{id}'");
+    writer.query("DELETE FROM a WHERE id > 50; UPDATE a SET v = 0; INSERT INTO a VALUES (1000, 1)");
+    exporter.query("UPDATE a SET v = v + 1 WHERE id = 1000");
+    for reader in rest.iter_mut() {
+        assert_eq!(reader.query(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {import}")), "");
+        assert_eq!(reader.query("SELECT count(*), sum(v) FROM a"), "100|5050;");
+    }
+    assert_eq!(exporter.query("SELECT count(*), sum(v) FROM a"), "100|5050;");
+    // It stays theirs when the exporter has ended, and is nobody else's any more.
+    let fresh = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+    assert_eq!(exporter.query("COMMIT"), "");
+    for reader in rest.iter_mut() {
+        assert_eq!(reader.query("SELECT count(*), sum(v) FROM a"), "100|5050;");
+    }
+    assert_eq!(writer.query(&format!("{fresh}; {import}")), "22023;");
+    assert_eq!(writer.query("ROLLBACK; SELECT count(*) FROM a"), "51;");
+    // One that writes is refused what was changed behind the snapshot.
+    assert_eq!(rest[0].query("UPDATE a SET v = 1 WHERE id = 1"), "40001;");
+    assert_eq!(rest[1].query("INSERT INTO a VALUES (2000, 0); COMMIT"), "");
+    for reader in rest.iter_mut() {
+        reader.query("ROLLBACK");
+    }
+
+    // As PostgreSQL refuses it.
+    let [reader, other, ..] = rest else { unreachable!() };
+    for (begin, then, state) in [
+        ("BEGIN ISOLATION LEVEL READ COMMITTED", "SET TRANSACTION SNAPSHOT '00000003-1'", "0A000;"),
+        (fresh, "SET TRANSACTION SNAPSHOT 'x'", "22023;"),
+        (fresh, "SET TRANSACTION SNAPSHOT '00000003-0000001B-1'", "22023;"),
+        (fresh, "SET TRANSACTION SNAPSHOT '7F000001-0000000000000001-1'", "22023;"),
+        (fresh, "SAVEPOINT s; SELECT pg_export_snapshot()", "25001;"),
+        (fresh, "SELECT 1 FROM a LIMIT 1; SET TRANSACTION SNAPSHOT 'x'", "1;25001;"),
+        (fresh, "SAVEPOINT s; SET TRANSACTION SNAPSHOT 'x'", "25001;"),
+    ] {
+        assert_eq!(reader.query(begin), "");
+        assert_eq!(reader.query(then), state, "{begin}; {then}");
+        reader.query("ROLLBACK");
+    }
+    assert_eq!(reader.query("SET TRANSACTION SNAPSHOT 'x'"), "0A000;");
+    let serializable = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+    for (exports, imports, state) in [
+        (fresh.to_owned(), format!("{serializable} READ ONLY"), "0A000;"),
+        (format!("{serializable} READ ONLY"), serializable.to_owned(), "0A000;"),
+        (format!("{serializable} READ ONLY"), format!("{serializable} READ ONLY"), ""),
+        (format!("{serializable} READ ONLY"), fresh.to_owned(), ""),
+    ] {
+        assert_eq!(reader.query(&exports), "");
+        let id = reader.query(export).trim_end_matches(';').to_owned();
+        assert_eq!(other.query(&imports), "");
+        let import = format!("SET TRANSACTION SNAPSHOT '{id}'");
+        assert_eq!(other.query(&import), state, "{exports}, {imports}");
+        for session in [&mut *reader, &mut *other] {
+            session.query("ROLLBACK");
+        }
+    }
+    // Where the statements of a transaction do not all read the same there is nothing to export.
+    for begin in [serializable, "BEGIN ISOLATION LEVEL READ COMMITTED"] {
+        assert_eq!(reader.query(begin), "");
+        assert_eq!(reader.query(export), "0A000;", "{begin}");
+        reader.query("ROLLBACK");
+    }
+    writer.query("CREATE DATABASE elsewhere");
+    let mut elsewhere = Speaker::connect_to(server.pg_address(), "phantom", "elsewhere");
+    assert_eq!(reader.query(fresh), "");
+    let id = reader.query(export).trim_end_matches(';').to_owned();
+    assert_eq!(elsewhere.query(fresh), "");
+    assert_eq!(elsewhere.query(&format!("SET TRANSACTION SNAPSHOT '{id}'")), "0A000;");
+}

@@ -23,4 +23,11 @@ pub trait Backends {
 
     /// The sessions that keep a session waiting for a lock.
     fn blocking(&self, process: i64) -> Vec<u32>;
+
+    /// Lets others read what the statement's transaction reads, while that is open; the name by which
+    /// they ask for it.
+    ///
+    /// # Errors
+    /// 25001 in a subtransaction, 0A000 where not all of its statements read the same.
+    fn export_snapshot(&self) -> Result<String, SqlError>;
 }

@@ -1,7 +1,8 @@
-//! The grammar of `BEGIN`, `START TRANSACTION` and `SET TRANSACTION`, with PostgreSQL's modes, and
+//! The grammar of `BEGIN`, `START TRANSACTION` and `SET TRANSACTION`, with PostgreSQL's modes and
+//! snapshots, and
 //! `WITH (commit = 'auto' | 'two_phase' | 'saga')` behind them.
 
-use super::words::{Parsed, accept, at, expect, word_at};
+use super::words::{Parsed, accept, expect, word_at};
 use crate::sql::transaction::{Commit, Isolation, Mode, TransactionStatement};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -21,14 +22,21 @@ pub(super) fn statement(parser: &mut Parser<'_>) -> Parsed<Option<TransactionSta
     if accept(parser, &session) {
         return some_modes(parser).map(|modes| Some(TransactionStatement::SetSession(modes)));
     }
-    let is_set =
-        at(parser, &["set", "transaction"]) && !at(parser, &["set", "transaction", "snapshot"]);
-    if is_set && accept(parser, &["set", "transaction"])
-        || accept(parser, &["set", "local", "transaction"])
-    {
+    if accept(parser, &["set", "transaction", "snapshot"]) {
+        return snapshot(parser).map(Some);
+    }
+    if accept(parser, &["set", "transaction"]) || accept(parser, &["set", "local", "transaction"]) {
         return modes(parser).map(|modes| Some(TransactionStatement::Set(modes)));
     }
     Ok(None)
+}
+
+fn snapshot(parser: &mut Parser<'_>) -> Parsed<TransactionStatement> {
+    let next = parser.next_token();
+    match next.token {
+        Token::SingleQuotedString(id) => Ok(TransactionStatement::Snapshot(id)),
+        _ => parser.expected("a snapshot's identifier", next),
+    }
 }
 
 /// What stands behind `BEGIN`.

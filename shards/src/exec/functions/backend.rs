@@ -4,7 +4,7 @@
 use super::{Call, Function};
 use crate::exec::backends::{Backends, Signal};
 use model::error::{SqlError, SqlState};
-use model::types::DataType::{self, Bool, Int4, Int8};
+use model::types::DataType::{self, Bool, Int4, Int8, Text};
 use model::types::ElementType;
 use model::value::Value;
 
@@ -25,6 +25,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("pg_blocking_pids", &[Int4], DataType::Array(ElementType::Int4), |c| {
         let blocking = backends(c)?.blocking(c.int(0)?);
         Ok(Value::array(blocking.into_iter().map(|id| Value::Int(i64::from(id))).collect()))
+    })
+    .volatile(),
+    Function::new("pg_export_snapshot", &[], Text, |c| {
+        backends(c)?.export_snapshot().map(|id| Value::text(id.as_str()))
     })
     .volatile(),
 ];
