@@ -17,9 +17,10 @@
 
 use super::block::{self, Decision, Standing, Step};
 use super::cursors::Declared;
+use super::guard::guarded;
 use super::prepared::{Name, PreparedText, fitted};
 use super::reading::Reading;
-use super::run::{Source, guarded, now_micros};
+use super::run::{Source, now_micros};
 use super::{Client, Interrupts, Session, Weight};
 use crate::router::{OpenQuery, RowSink, Snapshot, Statement};
 use crate::sql::{OutputColumn, Planned, PlannedKind};

@@ -1,14 +1,14 @@
 //! One statement's way through the session.
 
-use super::block::{self, Decision, Refusal, Standing, Step, Warning};
+use super::block::{self, Decision, Standing, Step, Warning};
 use super::execute::Executed;
+use super::guard::{guarded, within};
 use super::planner::{self, LongText};
 use super::plans::Key;
 use super::prepared::{Name, PreparedText};
 use super::schema::stands_by_itself;
-use super::{Client, Interrupts, Open, Session, Settings, Weight, explain, sealing};
+use super::{Client, Interrupts, Session, Settings, Weight, explain, sealing};
 use crate::router::gates::Pass;
-use crate::router::presence::Presence;
 use crate::router::{Snapshot, Statement};
 use crate::sql::ddl::DdlStatement;
 use crate::sql::{Discard, ParsedStatement, Planned, PlannedKind, SagaPlan, Verb, parse, plan};
@@ -20,12 +20,8 @@ use model::types::DataType;
 use model::value::Value;
 use runtime::time;
 use std::borrow::Cow;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 /// Microseconds from 1970 to 2000, where SQL's timestamps count from.
 const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
@@ -206,15 +202,6 @@ impl Session {
         }
     }
 
-    /// What a block that has failed answers to everything but its end, with what it has failed of.
-    pub(super) fn failed_block(&self) -> SqlError {
-        let refused = Refusal::Failed.to_error();
-        match &self.failure {
-            Some(failure) => refused.detail(format!("The transaction has failed with {failure}.")),
-            None => refused,
-        }
-    }
-
     fn plan_parsed(&self, parsed: &ParsedStatement) -> Result<Rc<Planned>, SqlError> {
         let catalog = self.catalog();
         let mut planned = plan(parsed, &catalog, &self.scope, &self.tables(), &[])?;
@@ -285,100 +272,8 @@ impl Session {
             self.refuse_if_read_only(&planned)?;
             self.refuse_in_saga(&planned)?;
         }
-        match decision {
-            Decision::Refuse(Refusal::Failed) => return Err(self.failed_block()),
-            Decision::Refuse(refusal) => return Err(refusal.to_error()),
-            Decision::Warn(warning) => {
-                self.tell(Weight::Warning, warning.to_notice(), client);
-                self.set_modes(&planned, client)?;
-                return Ok(Done::tagged(&planned.tag(0)));
-            }
-            Decision::Begin => {
-                self.begin(Standing::Open);
-                self.set_modes(&planned, client)?;
-                self.note_commit_mode(&planned);
-                if let Err(error) = self.read_as_of(&planned).await {
-                    self.rollback_open(Standing::Idle).await;
-                    return Err(error);
-                }
-                return Ok(Done::tagged("BEGIN"));
-            }
-            Decision::Continue => {
-                self.standing = Standing::Open;
-                self.set_modes(&planned, client)?;
-                self.note_commit_mode(&planned);
-                self.read_as_of(&planned).await?;
-                return Ok(Done::tagged("BEGIN"));
-            }
-            Decision::Leave => {
-                self.rollback_open(Standing::Idle).await;
-                let tag = match &planned.kind {
-                    PlannedKind::Saga(_) => "ROLLBACK SAGA",
-                    _ => "ROLLBACK",
-                };
-                return Ok(Done::tagged(tag));
-            }
-            Decision::Savepoint => {
-                match &planned.kind {
-                    PlannedKind::Savepoint(name) => self.set_savepoint(name)?,
-                    PlannedKind::Release(name) => self.release_savepoint(name)?,
-                    _ => return Err(SqlError::internal("no statement about savepoints")),
-                }
-                return Ok(Done::tagged(&planned.tag(0)));
-            }
-            Decision::RollbackTo => {
-                let PlannedKind::RollbackTo(name) = &planned.kind else {
-                    return Err(SqlError::internal("no statement about savepoints"));
-                };
-                self.roll_back_to(name).await?;
-                return Ok(Done::tagged(&planned.tag(0)));
-            }
-            Decision::Commit(warning) => {
-                self.warn(warning, client);
-                // What the commit would do itself, but here it may be interrupted.
-                let (presence, timeout) =
-                    (self.presence.clone(), self.settings.statement_timeout());
-                let held = guarded(self.hold_cursors(), interrupts, &presence, timeout);
-                if let Err(error) = held.await {
-                    self.rollback_open(Standing::Idle).await;
-                    return Err(error);
-                }
-                let way = self.way_of_commit();
-                self.commit_open().await?;
-                if let Some(way) = way {
-                    self.tell(Weight::Notice, way.to_notice(), client);
-                }
-                return Ok(Done::tagged("COMMIT"));
-            }
-            Decision::Rollback(warning) => {
-                self.warn(warning, client);
-                self.rollback_open(Standing::Idle).await;
-                return Ok(Done::tagged("ROLLBACK"));
-            }
-            Decision::BeginSaga => {
-                let (presence, timeout) =
-                    (self.presence.clone(), self.settings.statement_timeout());
-                let begun = self.begin_saga(&planned);
-                guarded(begun, interrupts, &presence, timeout).await?;
-                return Ok(Done::tagged(&planned.tag(0)));
-            }
-            Decision::CommitSaga => {
-                self.commit_saga(&planned).await?;
-                return Ok(Done::tagged(&planned.tag(0)));
-            }
-            Decision::RollbackSaga => {
-                self.rollback_saga(&planned, client).await?;
-                return Ok(Done::tagged(&planned.tag(0)));
-            }
-            Decision::OtherSaga => {
-                let (presence, timeout) =
-                    (self.presence.clone(), self.settings.statement_timeout());
-                let found = self.other_saga(&planned, client);
-                guarded(found, interrupts, &presence, timeout).await?;
-                return Ok(Done::tagged(&planned.tag(0)));
-            }
-            Decision::BeginImplicit => self.begin(Standing::Implicit),
-            Decision::Alone | Decision::Inside => {}
+        if let Some(tag) = self.change_standing(decision, &planned, client, interrupts).await? {
+            return Ok(Done::tagged(&tag));
         }
         let timeout = self.settings.statement_timeout();
         let presence = self.presence.clone();
@@ -684,97 +579,6 @@ impl Session {
         client.rows(Batch::from_rows(&types, &rows)).await?;
         Ok(Done { rows: count, tag: planned.tag(count) })
     }
-
-    pub(super) fn begin(&mut self, standing: Standing) {
-        (self.standing, self.failure) = (standing, None);
-        let (transaction, began_micros) = (self.host.router.begin(), now_micros());
-        self.presence.enter(transaction.id, began_micros);
-        let pass = Pass::of_transaction(self.holder(), transaction.id);
-        self.open = Some(Box::new(Open {
-            transaction,
-            pass,
-            began_micros,
-            settings_before: None,
-            settings_after: None,
-            tells_commit: false,
-            worked: false,
-            kept: None,
-            schema: None,
-            savepoints: Vec::new(),
-        }));
-    }
-
-    /// Commits what is open. Whatever comes of it, the session is outside of it afterwards.
-    pub(super) async fn commit_open(&mut self) -> Result<(), SqlError> {
-        if let Err(error) = self.hold_cursors().await {
-            self.rollback_open(Standing::Idle).await;
-            return Err(error);
-        }
-        self.standing = Standing::Idle;
-        let Some(open) = self.open.take() else {
-            self.portals.end_unheld();
-            return Ok(());
-        };
-        self.presence.withdraw();
-        let Open { transaction, pass, settings_before, settings_after, schema, .. } = *open;
-        let router = &self.host.router;
-        let committed = match schema {
-            Some(changes) => router.commit_with_schema(transaction, *changes).await,
-            None => router.commit(transaction).await,
-        };
-        drop(pass);
-        match &committed {
-            Ok(()) => {
-                self.presence.statistics().committed();
-                self.portals.committed();
-            }
-            Err(_) => {
-                self.presence.statistics().rolled_back();
-                self.portals.end_unheld();
-            }
-        }
-        let left = if committed.is_ok() { settings_after } else { settings_before };
-        if let Some(settings) = left {
-            self.restore_settings(settings);
-        }
-        committed
-    }
-
-    pub(super) async fn rollback_open(&mut self, standing: Standing) {
-        self.standing = standing;
-        self.lost_savepoints = false;
-        self.portals.end_unheld();
-        let Some(open) = self.open.take() else { return };
-        self.presence.withdraw();
-        self.presence.statistics().rolled_back();
-        if let Some(before) = open.settings_before {
-            self.restore_settings(before);
-        }
-        // What cannot be told is rolled back by the partitions themselves after a while.
-        let _told = self.host.router.rollback(open.transaction).await;
-        if let Some(changes) = open.schema {
-            changes.end().await;
-        }
-    }
-
-    /// A statement has failed: a block has, too. What the client is told of it.
-    pub(super) async fn fail(&mut self, error: SqlError) -> SqlError {
-        self.presence.statistics().failed(&error);
-        match self.standing {
-            Standing::Idle => {}
-            Standing::Failed => drop(self.failure.get_or_insert_with(|| error.clone())),
-            Standing::Implicit | Standing::Open | Standing::Saga => {
-                self.failure = Some(error.clone());
-            }
-        }
-        match self.standing {
-            Standing::Idle | Standing::Failed => {}
-            Standing::Implicit => self.rollback_open(Standing::Idle).await,
-            Standing::Open => self.fail_block().await,
-            Standing::Saga => return self.fail_saga(error).await,
-        }
-        error
-    }
 }
 
 /// Tells the client the columns of a statement that has rows.
@@ -783,65 +587,4 @@ fn describe(planned: &Planned, client: &mut dyn Client) {
         let binary = matches!(&planned.kind, PlannedKind::Fetch(fetch) if fetch.binary);
         client.columns(&planned.columns, binary);
     }
-}
-
-/// Runs `work` until it is done, interrupted or out of time. One that never waits pays for none
-/// of that; nothing interrupts a commit, which could not say then whether it has happened.
-pub(super) async fn guarded<T>(
-    work: impl Future<Output = Result<T, SqlError>>,
-    interrupts: &dyn Interrupts,
-    presence: &Presence,
-    timeout: Option<Duration>,
-) -> Result<T, SqlError> {
-    let mut work = pin!(work);
-    if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-        return done;
-    }
-    let mut interrupted = interrupts.wait();
-    let mut cancelled = pin!(presence.cancelled().notified());
-    let mut alarm = pin!(async move {
-        match timeout {
-            Some(timeout) => time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    });
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(done);
-        }
-        if presence.is_committing() {
-            return Poll::Pending;
-        }
-        if let Poll::Ready(error) = interrupted.as_mut().poll(cx) {
-            return Poll::Ready(Err(error));
-        }
-        if cancelled.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(given_up("canceling statement due to user request")));
-        }
-        if alarm.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(given_up("canceling statement due to statement timeout")));
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// Waits for others no longer than `lock_timeout` allows.
-async fn within(
-    lock_timeout: Option<Duration>,
-    entered: impl Future<Output = Result<(), SqlError>>,
-) -> Result<(), SqlError> {
-    let Some(limit) = lock_timeout else { return entered.await };
-    match time::timeout(limit, entered).await {
-        Ok(entered) => entered,
-        Err(_late) => Err(SqlError::new(
-            SqlState::LOCK_NOT_AVAILABLE,
-            "canceling statement due to lock timeout",
-        )
-        .detail("A transaction that changes the schema of the table did not end in time.")),
-    }
-}
-
-fn given_up(message: &'static str) -> SqlError {
-    SqlError::new(SqlState::QUERY_CANCELED, message)
 }
