@@ -1,5 +1,7 @@
 //! Single faults against one node, exactly placed.
 
+mod schema;
+
 use super::client::{Client, Failure};
 use super::machine::{Held, Machine, NODE};
 use super::workload::integers;
