@@ -132,3 +132,37 @@ async fn undo(client: &mut Client, n: u64, done: bool) {
         client.query(&undo).await.unwrap();
     }
 }
+
+/// Whoever waits while a block has given a table an index writes entries into it.
+#[test]
+fn who_waits_for_one_goes_on_with_what_it_has_made() {
+    const WRITERS: u64 = 4;
+    let sim = Sim::new(Options::new(29));
+    let mut machine = Machine::with_partitions(&sim, 8);
+    let ran = sim.run_until(async {
+        let mut client = bank(&mut machine).await;
+        client.query("CREATE TABLE item (id bigint PRIMARY KEY, v bigint)").await.unwrap();
+        for n in 0..60 {
+            client.query("BEGIN").await.unwrap();
+            client.query("CREATE INDEX item_v ON item (v)").await.unwrap();
+            let mut waiting = Vec::new();
+            for writer in 0..WRITERS {
+                let mut other = connect(&machine).await;
+                let insert = format!("INSERT INTO item VALUES ({}, {n})", n * WRITERS + writer);
+                let inserted = async move { other.query(&insert).await.map(drop) };
+                waiting.push(runtime::task::spawn("insert", inserted));
+            }
+            time::sleep(Duration::from_millis(20)).await;
+            client.query("COMMIT").await.unwrap();
+            for waiting in waiting {
+                waiting.await.unwrap().unwrap();
+            }
+            let count = format!("SELECT count(*) FROM item WHERE v = {n}");
+            let by_index = client.query(&count).await.unwrap().rows;
+            assert_eq!(integers(&by_index[0]), Some(vec![WRITERS as i64]), "{n}");
+            client.query("DROP INDEX item_v").await.unwrap();
+        }
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
