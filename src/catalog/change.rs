@@ -202,7 +202,7 @@ pub fn difference(before: &Catalog, after: &Catalog) -> Result<StoredChange, Sql
     let deletes = gone.copied().collect();
     let mut upserts = Vec::new();
     for (&id, definition) in &after.definitions {
-        if before.definitions.get(&id) != Some(definition) {
+        if !before.definitions.get(&id).is_some_and(|known| is_same(known, definition)) {
             upserts.push((id, definition.kind(), definition.to_json()?));
         }
     }
@@ -212,10 +212,20 @@ pub fn difference(before: &Catalog, after: &Catalog) -> Result<StoredChange, Sql
     Ok(StoredChange { upserts, deletes })
 }
 
+/// Most are shared: a change leaves alone what it does not touch.
+fn is_same(one: &Arc<Definition>, other: &Arc<Definition>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
+fn are_same(one: &Definitions, other: &Definitions) -> bool {
+    let mut pairs = one.iter().zip(other);
+    one.len() == other.len() && pairs.all(|((a, one), (b, other))| a == b && is_same(one, other))
+}
+
 impl Catalog {
     /// Whether all that is defined is the same, whatever the version.
     pub fn is_same_as(&self, other: &Catalog) -> bool {
-        self.definitions == other.definitions
+        are_same(&self.definitions, &other.definitions)
     }
 
     /// The same catalog, in which the ids before `next` are used up.
@@ -270,7 +280,7 @@ impl<'c> Draft<'c> {
     fn finish(mut self) -> Result<CatalogChange, SqlError> {
         let told = self.told_of_cascade();
         self.warnings.splice(0..0, told);
-        if self.definitions == self.before.definitions {
+        if are_same(&self.definitions, &self.before.definitions) {
             let (catalog, work) = (self.before.clone(), Vec::new());
             let (notices, warnings) = (self.notices, self.warnings);
             return Ok(CatalogChange { catalog, work, notices, warnings });

@@ -39,7 +39,13 @@ impl PartitionGather {
 
     fn streams(&self, exchange: &Exchange, context: &ExecContext) -> Result<Vec<Stream>, SqlError> {
         let partitions = partitions(&self.engine, &exchange.target, context)?;
-        let locks = self.isolation == Isolation::Serializable;
+        // The rows of the catalog are not locked: what is planned with it is kept apart by the gates,
+        // and ids are used up behind the back of the transaction that has read them.
+        let isolation = match (&exchange.target, self.isolation) {
+            (Target::System, Isolation::Serializable) => Isolation::ReadCommitted,
+            (_, isolation) => isolation,
+        };
+        let locks = isolation == Isolation::Serializable;
         let read = |partition| {
             let locking = self.reader.as_ref().filter(|_| locks);
             if let Some(reader) = locking {
@@ -51,7 +57,7 @@ impl PartitionGather {
                 snapshot: self.snapshot,
                 txn: self.reader.as_ref().map(|reader| reader.id),
                 seen: self.seen,
-                isolation: self.isolation,
+                isolation,
                 now_micros: context.now_micros,
                 lock_timeout: self.lock_timeout,
             };
