@@ -412,30 +412,11 @@ impl Session {
         parameters: Arc<[Value]>,
         snapshot: Option<Timestamp>,
     ) -> Result<(OpenQuery, Option<Mark>), SqlError> {
-        let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
-        let (isolation, catalog) = (self.isolation(), self.own_catalog());
-        let (transaction, now) = match &mut self.open {
-            Some(open) => {
-                let mark = open.transaction.set_mark();
-                (Some((&open.transaction, mark)), open.began_micros)
-            }
-            None => (None, now_micros()),
-        };
-        let identity = self.identity.clone();
-        let sequences = self.sequences.clone();
-        let statement = Statement {
-            planned,
-            parameters,
-            now_micros: now,
-            snapshot,
-            isolation,
-            lock_timeout: self.settings.lock_timeout(),
-            identity,
-            sequences,
-            presence,
-            backends,
-            catalog,
-        };
+        let statement = Statement { snapshot, ..self.session_statement(planned, parameters) };
+        let transaction = self.open.as_mut().map(|open| {
+            let mark = open.transaction.set_mark();
+            (&open.transaction, mark)
+        });
         let query = self.host.router.open_query(&statement, transaction)?;
         Ok((query, transaction.map(|(_, mark)| mark)))
     }
@@ -452,29 +433,12 @@ impl Session {
         parameters: Arc<[Value]>,
     ) -> Result<Reading, SqlError> {
         let mut kept = self.sink();
-        let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
-        let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
-        let (isolation, catalog) = (self.isolation(), self.own_catalog());
-        let (transaction, now_micros) = match &mut self.open {
-            Some(open) => {
-                open.transaction.keep(mark);
-                (Some(&mut open.transaction), open.began_micros)
-            }
-            None => (None, now_micros()),
-        };
-        let statement = Statement {
-            planned,
-            parameters,
-            now_micros,
-            snapshot,
-            isolation,
-            lock_timeout: self.settings.lock_timeout(),
-            identity: self.identity.clone(),
-            sequences: self.sequences.clone(),
-            presence,
-            backends,
-            catalog,
-        };
+        let statement = self.session_statement(planned, parameters);
+        let mark = self.last_mark_of_use();
+        let transaction = self.open.as_mut().map(|open| {
+            open.transaction.keep(mark);
+            &mut open.transaction
+        });
         self.host.router.run(&statement, transaction, &mut kept).await?;
         Ok(kept.reading(None))
     }

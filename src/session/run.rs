@@ -504,6 +504,27 @@ impl Session {
         Ok(planned)
     }
 
+    /// A statement as the router runs it: in what is open, or outside of any transaction.
+    pub(super) fn session_statement<'p>(
+        &mut self,
+        planned: &'p Planned,
+        parameters: Arc<[Value]>,
+    ) -> Statement<'p> {
+        Statement {
+            planned,
+            parameters,
+            now_micros: self.open.as_ref().map_or_else(now_micros, |open| open.began_micros),
+            snapshot: self.snapshot(),
+            isolation: self.isolation(),
+            lock_timeout: self.settings.lock_timeout(),
+            identity: self.identity.clone(),
+            sequences: self.sequences.clone(),
+            presence: Some(self.presence.clone()),
+            backends: self.take_backends(),
+            catalog: self.own_catalog(),
+        }
+    }
+
     async fn run(
         &mut self,
         planned: &Planned,
@@ -513,31 +534,22 @@ impl Session {
     ) -> Result<u64, SqlError> {
         let host = self.host.clone();
         let commit = self.explained_commit();
-        let (presence, backends) = (Some(self.presence.clone()), self.take_backends());
-        let (mark, snapshot) = (self.last_mark_of_use(), self.snapshot());
-        let catalog = self.own_catalog();
         self.presence.set_isolation(self.settings.isolation());
-        let isolation = if then.is_some() { Isolation::RepeatableRead } else { self.isolation() };
-        let (transaction, now) = match &mut self.open {
-            // What its transaction has changed was not there then.
-            Some(open) if then.is_none() => {
+        let mut statement = self.session_statement(planned, parameters);
+        let mark = self.last_mark_of_use();
+        let transaction = match (&mut self.open, then) {
+            (Some(open), None) => {
                 open.transaction.keep(mark);
-                (Some(&mut open.transaction), open.began_micros)
+                Some(&mut open.transaction)
             }
-            _ => (None, now_micros()),
-        };
-        let statement = Statement {
-            planned,
-            parameters,
-            now_micros: now,
-            snapshot: then.or(snapshot),
-            isolation,
-            lock_timeout: self.settings.lock_timeout(),
-            identity: self.identity.clone(),
-            sequences: self.sequences.clone(),
-            presence,
-            backends,
-            catalog,
+            (None, None) => None,
+            // What its transaction has changed was not there then.
+            (_, Some(then)) => {
+                statement.snapshot = Some(then);
+                (statement.isolation, statement.now_micros) =
+                    (Isolation::RepeatableRead, now_micros());
+                None
+            }
         };
         match &planned.kind {
             PlannedKind::CopyIn(copy) => self.copy_in(planned, copy, client).await,

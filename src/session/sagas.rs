@@ -5,9 +5,8 @@
 //! sends many statements at once and looks at the answers afterwards commit nothing by halves. Where
 //! compensating takes long, or fails, the client is not kept waiting: the keeper goes on with it.
 
-use super::run::{Done, Source, now_micros};
+use super::run::{Done, Source};
 use super::{Client, Session, Standing, Weight};
-use crate::router::Statement;
 use crate::router::sagas::{Fate, NewSaga, SagaClaim, StepRecord, Tried};
 use crate::sql::{Planned, PlannedKind, SagaName, SagaPlan};
 use model::error::{SqlError, SqlState};
@@ -56,19 +55,7 @@ impl Session {
         let PlannedKind::Saga(SagaPlan::Step(step)) = &planned.kind else {
             return Err(SqlError::internal("a step is planned again as something else"));
         };
-        let statement = Statement {
-            planned: &step.inner,
-            parameters,
-            now_micros: now_micros(),
-            snapshot: None,
-            isolation: self.isolation(),
-            lock_timeout: self.settings.lock_timeout(),
-            identity: self.identity.clone(),
-            sequences: self.sequences.clone(),
-            presence: Some(self.presence.clone()),
-            backends: self.take_backends(),
-            catalog: None,
-        };
+        let statement = self.session_statement(&step.inner, parameters);
         let record = StepRecord {
             name: step.name.as_deref(),
             role: self.scope.actor.role,

@@ -102,27 +102,9 @@ impl Session {
         pending: Pending,
         to_line: u64,
     ) -> Result<u64, SqlError> {
-        let isolation = self.isolation();
-        let (snapshot, catalog) = (self.snapshot(), self.own_catalog());
+        let statement = self.session_statement(planned, Arc::from([]));
         let Some(open) = &mut self.open else {
             return Err(SqlError::internal("COPY outside of a transaction"));
-        };
-        let parameters: Arc<[Value]> = Arc::from([]);
-        let now_micros = open.began_micros;
-        let identity = self.identity.clone();
-        let sequences = self.sequences.clone();
-        let statement = Statement {
-            planned,
-            parameters,
-            now_micros,
-            snapshot,
-            isolation,
-            lock_timeout: self.settings.lock_timeout(),
-            identity,
-            sequences,
-            presence: Some(self.presence.clone()),
-            backends: None,
-            catalog,
         };
         let router = self.host.router.clone();
         let inserted = router.copy_in(copy, &statement, &mut open.transaction, pending.rows).await;
@@ -149,28 +131,9 @@ impl Session {
     ) -> Result<u64, SqlError> {
         let is_binary = copy.options.format == CopyFormat::Binary;
         client.copy_out(is_binary, count(copy.inner.columns.len()))?;
-        let (snapshot, isolation) = (self.snapshot(), self.isolation());
-        let catalog = self.own_catalog();
-        let (transaction, now_micros) = match &mut self.open {
-            Some(open) => (Some(&mut open.transaction), open.began_micros),
-            None => (None, now_micros()),
-        };
-        let parameters: Arc<[Value]> = Arc::from([]);
-        let identity = self.identity.clone();
-        let (planned, sequences) = (&*copy.inner, self.sequences.clone());
-        let statement = Statement {
-            planned,
-            parameters,
-            now_micros,
-            snapshot,
-            isolation,
-            lock_timeout: self.settings.lock_timeout(),
-            identity,
-            sequences,
-            presence: Some(self.presence.clone()),
-            backends,
-            catalog,
-        };
+        let statement =
+            Statement { backends, ..self.session_statement(&copy.inner, Arc::from([])) };
+        let transaction = self.open.as_mut().map(|open| &mut open.transaction);
         let mut writer = Writer::new(copy, client);
         writer.begin().await?;
         let rows = self.host.router.run(&statement, transaction, &mut writer).await?;
