@@ -72,7 +72,8 @@ fn psql_works_with_rows_as_at_home() {
         Some(time) if time.ends_with(" ms") => "Time: ... ms\n".to_owned(),
         _ => format!("{line}\n"),
     };
-    let is_known_there = |line: &&str| !line.starts_with("DETAIL:  The transaction has failed with");
+    let is_known_there =
+        |line: &&str| !line.starts_with("DETAIL:  The transaction has failed with");
     let printed: String = printed.lines().filter(is_known_there).map(untimed).collect();
     let expected = std::fs::read_to_string(beside("session.expected")).expect("what is expected");
     assert_same_lines(&printed, &expected);
