@@ -32,9 +32,9 @@
 //!
 //! **Interruptions**: a cancel, the statement's timeout or the end of the node drop the
 //! statement where it waits; its transaction is rolled back. A `COMMIT` that has begun is not
-//! interrupted. Of a change that
-//! commits by itself, 57014 says that it was given up: had its commit begun just then, it is
-//! carried out all the same.
+//! interrupted, nor is the commit of a change that is a transaction of its own, except where one
+//! request to one partition both makes and commits it: had that commit begun just then, it is
+//! carried out although the answer is 57014.
 //!
 //! **Others** see a session by its [`Presence`], and reach it through that; what it sees of them is
 //! asked for as a statement begins ([`backends`]).
