@@ -25,6 +25,7 @@
 pub mod core;
 pub mod exec;
 pub mod log;
+pub mod raft;
 pub mod storage;
 mod txn;
 pub mod wal;

@@ -131,23 +131,58 @@ fn os_clock(clock: libc::clockid_t) -> u64 {
     seconds * 1_000_000_000 + u64::try_from(t.tv_nsec).unwrap_or(0)
 }
 
-/// Waits for `d`. Dropping the future cancels the timer.
+/// Waits for `d` from the first poll on. Dropping the future cancels the timer.
 ///
 /// # Panics
-/// On a thread that is no core.
-pub async fn sleep(d: Duration) {
-    sleep_until(now() + d).await;
+/// When polled on a thread that is no core.
+pub fn sleep(d: Duration) -> Sleep {
+    Sleep(AnySleep::For(d))
 }
 
-/// Waits until `deadline`; returns at once if it has passed. Dropping the future cancels the timer.
+/// Waits until `deadline`; is ready at once if it has passed. Dropping the future cancels the timer.
 ///
 /// # Panics
-/// On a thread that is no core.
-pub async fn sleep_until(deadline: Instant) {
-    match world::current() {
-        World::None => panic!("sleeping needs a core: this thread runs outside the runtime"),
-        World::Glommio => crate::glommio::timer::Sleep::until(deadline).await,
-        World::Sim => crate::sim::Sleep::until(deadline).await,
+/// When polled on a thread that is no core.
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep(AnySleep::Until(deadline))
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Sleep(AnySleep);
+
+enum AnySleep {
+    For(Duration),
+    Until(Instant),
+    Glommio(crate::glommio::timer::Sleep),
+    Sim(crate::sim::Sleep),
+}
+
+impl AnySleep {
+    /// Of the world that the thread is in.
+    fn begin(deadline: Instant) -> AnySleep {
+        match world::current() {
+            World::None => panic!("sleeping needs a core: this thread runs outside the runtime"),
+            World::Glommio => AnySleep::Glommio(crate::glommio::timer::Sleep::until(deadline)),
+            World::Sim => AnySleep::Sim(crate::sim::Sleep::until(deadline)),
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.0 {
+            AnySleep::For(d) => self.0 = AnySleep::begin(now() + d),
+            AnySleep::Until(deadline) => self.0 = AnySleep::begin(deadline),
+            AnySleep::Glommio(_) | AnySleep::Sim(_) => {}
+        }
+        match &mut self.0 {
+            AnySleep::For(_) | AnySleep::Until(_) => Poll::Pending,
+            AnySleep::Glommio(sleep) => Pin::new(sleep).poll(cx),
+            AnySleep::Sim(sleep) => Pin::new(sleep).poll(cx),
+        }
     }
 }
 
@@ -172,22 +207,22 @@ impl std::error::Error for Elapsed {}
 /// # Panics
 /// On a thread that is no core.
 pub async fn timeout<F: Future>(d: Duration, f: F) -> Result<F::Output, Elapsed> {
-    Timeout { work: pin!(f), alarm: pin!(sleep(d)) }.await
+    Timeout { work: pin!(f), alarm: sleep(d) }.await
 }
 
-struct Timeout<'a, F, S> {
+struct Timeout<'a, F> {
     work: Pin<&'a mut F>,
-    alarm: Pin<&'a mut S>,
+    alarm: Sleep,
 }
 
-impl<F: Future, S: Future<Output = ()>> Future for Timeout<'_, F, S> {
+impl<F: Future> Future for Timeout<'_, F> {
     type Output = Result<F::Output, Elapsed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Poll::Ready(out) = self.work.as_mut().poll(cx) {
             return Poll::Ready(Ok(out));
         }
-        self.alarm.as_mut().poll(cx).map(|()| Err(Elapsed))
+        Pin::new(&mut self.alarm).poll(cx).map(|()| Err(Elapsed))
     }
 }
 

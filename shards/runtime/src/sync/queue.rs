@@ -83,7 +83,18 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`Closed`] once the receiver is gone.
     pub async fn send(&self, value: T) -> Result<(), Closed> {
-        self.shared.room.acquire(1).await?.forget();
+        self.send_or_return(value).await.map_err(|_value| Closed)
+    }
+
+    /// The same, for who has a use for what could not be sent.
+    ///
+    /// # Errors
+    /// The value comes back once the receiver is gone.
+    pub async fn send_or_return(&self, value: T) -> Result<(), T> {
+        match self.shared.room.acquire(1).await {
+            Ok(room) => room.forget(),
+            Err(Closed) => return Err(value),
+        }
         self.shared.push(value);
         Ok(())
     }
@@ -190,6 +201,12 @@ impl<T> Receiver<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.state.borrow().items.len()
+    }
+
+    /// Whether no sender is left; what is queued can still be received.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.state.borrow().senders == 0
     }
 
     /// Whether no value is queued.
