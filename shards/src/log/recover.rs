@@ -86,7 +86,7 @@ impl<R: Recovery> Replay for LogReplay<'_, R> {
                 }
                 self.entry(segment, partition, index, count, commands).await
             }
-            Record::HardState { partition, term, vote } => {
+            Record::HardState { partition, term, vote, .. } => {
                 let vote = vote.unwrap_or(NodeId(0));
                 self.segments.hard_states.insert(partition, HardState { term, vote, segment });
                 Ok(())
@@ -98,6 +98,7 @@ impl<R: Recovery> Replay for LogReplay<'_, R> {
                     false => Ok(()),
                 }
             }
+            Record::Membership { .. } => Err("a log without replicas says who its voters are"),
             Record::Purged { .. } | Record::Seal => Ok(()),
         }
     }

@@ -188,6 +188,8 @@ impl Inner {
                 partition,
                 term: state.term,
                 vote: Some(state.vote),
+                elected: true,
+                purged: None,
             })
             .collect()
     }

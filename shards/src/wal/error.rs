@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Why the log refused or failed.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub enum WalError {
         /// The file.
         file: PathBuf,
         /// The system's error.
-        source: Rc<io::Error>,
+        source: Arc<io::Error>,
     },
     /// A file operation while opening failed; it may be tried again.
     Open {
@@ -46,13 +46,13 @@ pub enum WalError {
         /// The file or directory.
         file: PathBuf,
         /// The system's error.
-        source: Rc<io::Error>,
+        source: Arc<io::Error>,
     },
 }
 
 impl WalError {
     pub(crate) fn open(operation: &'static str, file: PathBuf, source: io::Error) -> WalError {
-        WalError::Open { operation, file, source: Rc::new(source) }
+        WalError::Open { operation, file, source: Arc::new(source) }
     }
 }
 

@@ -16,6 +16,12 @@ pub(crate) const RECORD_HEADER: usize = 8;
 /// Bytes of an entry before its commands.
 const ENTRY_HEADER: usize = 24;
 
+/// Bytes of a hard state.
+const HARD_STATE_BYTES: usize = 40;
+
+/// The most that the part of a body of fixed size takes, in bytes.
+const FIXED_MAX: usize = 40;
+
 const SEGMENT_MAGIC: &[u8; 8] = b"PHNTMWAL";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"PhWf");
 const VERSION: u32 = 1;
@@ -152,7 +158,18 @@ pub(crate) enum Record<'a> {
         /// The commands, as [`crate::log`] encodes them.
         commands: &'a [u8],
     },
-    /// A partition's term and vote. Replaces the one before.
+    /// An entry of a partition's log that says who its voters are.
+    Membership {
+        /// Whose log.
+        partition: PartitionId,
+        /// The term it was proposed in.
+        term: Term,
+        /// Its place.
+        index: LogIndex,
+        /// Who, as [`crate::raft`] encodes it.
+        voters: &'a [u8],
+    },
+    /// A partition's term and vote, and how far its log was let go. Replaces the one before.
     HardState {
         /// Whose.
         partition: PartitionId,
@@ -160,6 +177,10 @@ pub(crate) enum Record<'a> {
         term: Term,
         /// Who was voted for in it.
         vote: Option<NodeId>,
+        /// Whether a quorum has voted so, too.
+        elected: bool,
+        /// The last entry that is not needed any more: its term and place.
+        purged: Option<(Term, LogIndex)>,
     },
     /// Entries of a partition after `after` are void.
     Truncated {
@@ -182,6 +203,7 @@ const KIND_HARD_STATE: u8 = 2;
 const KIND_TRUNCATED: u8 = 3;
 const KIND_PURGED: u8 = 4;
 const KIND_SEAL: u8 = 5;
+const KIND_MEMBERSHIP: u8 = 6;
 
 impl Record<'_> {
     /// Bytes of the record in a frame.
@@ -190,22 +212,33 @@ impl Record<'_> {
     }
 
     /// The part of the body of fixed size: its bytes and how many of them count.
-    pub(crate) fn fixed(&self) -> ([u8; ENTRY_HEADER], usize) {
-        let mut out = [0; ENTRY_HEADER];
+    pub(crate) fn fixed(&self) -> ([u8; FIXED_MAX], usize) {
+        let mut out = [0; FIXED_MAX];
         let bytes = match self {
             Record::Entry { partition, term, index, count, .. } => {
                 out[..4].copy_from_slice(&partition.0.to_le_bytes());
                 out[4..8].copy_from_slice(&count.to_le_bytes());
                 out[8..16].copy_from_slice(&term.0.to_le_bytes());
                 out[16..24].copy_from_slice(&index.0.to_le_bytes());
-                24
+                ENTRY_HEADER
             }
-            Record::HardState { partition, term, vote } => {
+            Record::Membership { partition, term, index, .. } => {
+                out[..4].copy_from_slice(&partition.0.to_le_bytes());
+                out[8..16].copy_from_slice(&term.0.to_le_bytes());
+                out[16..24].copy_from_slice(&index.0.to_le_bytes());
+                ENTRY_HEADER
+            }
+            Record::HardState { partition, term, vote, elected, purged } => {
+                let (purged_term, purged_index) = purged.unwrap_or((Term(0), LogIndex(0)));
                 out[..4].copy_from_slice(&partition.0.to_le_bytes());
                 out[4..8].copy_from_slice(&vote.map_or(0, |node| node.0).to_le_bytes());
                 out[8..16].copy_from_slice(&term.0.to_le_bytes());
                 out[16] = u8::from(vote.is_some());
-                24
+                out[17] = u8::from(*elected);
+                out[18] = u8::from(purged.is_some());
+                out[24..32].copy_from_slice(&purged_term.0.to_le_bytes());
+                out[32..40].copy_from_slice(&purged_index.0.to_le_bytes());
+                HARD_STATE_BYTES
             }
             Record::Truncated { partition, after } => {
                 out[..4].copy_from_slice(&partition.0.to_le_bytes());
@@ -225,6 +258,7 @@ impl Record<'_> {
     pub(crate) fn tail(&self) -> &[u8] {
         match self {
             Record::Entry { commands, .. } => commands,
+            Record::Membership { voters, .. } => voters,
             _ => &[],
         }
     }
@@ -234,6 +268,7 @@ impl Record<'_> {
         let mut out = [0; RECORD_HEADER];
         out[0] = match self {
             Record::Entry { .. } => KIND_ENTRY,
+            Record::Membership { .. } => KIND_MEMBERSHIP,
             Record::HardState { .. } => KIND_HARD_STATE,
             Record::Truncated { .. } => KIND_TRUNCATED,
             Record::Purged { .. } => KIND_PURGED,
@@ -269,10 +304,19 @@ impl<'a> Records<'a> {
                 index: LogIndex(u64_at(body, 16)),
                 commands: &body[ENTRY_HEADER..],
             }),
-            KIND_HARD_STATE if body.len() == 24 => Some(Record::HardState {
+            KIND_MEMBERSHIP if body.len() >= ENTRY_HEADER => Some(Record::Membership {
+                partition: PartitionId(u32_at(body, 0)),
+                term: Term(u64_at(body, 8)),
+                index: LogIndex(u64_at(body, 16)),
+                voters: &body[ENTRY_HEADER..],
+            }),
+            KIND_HARD_STATE if body.len() == HARD_STATE_BYTES => Some(Record::HardState {
                 partition: PartitionId(u32_at(body, 0)),
                 term: Term(u64_at(body, 8)),
                 vote: (body[16] != 0).then(|| NodeId(u32_at(body, 4))),
+                elected: body[17] != 0,
+                purged: (body[18] != 0)
+                    .then(|| (Term(u64_at(body, 24)), LogIndex(u64_at(body, 32)))),
             }),
             KIND_TRUNCATED if body.len() == 16 => Some(Record::Truncated {
                 partition: PartitionId(u32_at(body, 0)),

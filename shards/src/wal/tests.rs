@@ -309,7 +309,19 @@ fn the_format_is_the_documented_one() {
     assert_eq!(FrameHeader::decode(&bytes), Some((frame, checksum)));
     let records = [
         entry(6, b"commands"),
-        Record::HardState { partition: PartitionId(3), term: Term(8), vote: Some(NodeId(5)) },
+        Record::HardState {
+            partition: PartitionId(3),
+            term: Term(8),
+            vote: Some(NodeId(5)),
+            elected: true,
+            purged: Some((Term(7), LogIndex(40))),
+        },
+        Record::Membership {
+            partition: PartitionId(3),
+            term: Term(8),
+            index: LogIndex(43),
+            voters: b"voters",
+        },
         Record::Truncated { partition: PartitionId(3), after: LogIndex(4) },
         Record::Purged { oldest: 7 },
         Record::Seal,
