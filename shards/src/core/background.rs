@@ -4,9 +4,8 @@ use super::engine::{Engine, Inner};
 use crate::txn::{Needed, Partition};
 use model::command::{Outcome, RequestBody, Response};
 use model::error::SqlError;
-use model::id::{LogIndex, PartitionId, TxnId};
+use model::id::{PartitionId, TxnId};
 use runtime::time;
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -40,26 +39,22 @@ fn collect(inner: &Inner) {
     }
 }
 
-/// Lets go of the log's oldest segments. Where the log is too long, has what holds them up written
+/// Lets go of what nobody needs of the log. Where it is too long, has what holds it up written
 /// elsewhere.
 async fn purge_log(inner: &Rc<Inner>) {
     let log = &inner.parts.log;
     let partitions = &inner.parts.partitions;
-    let needed = |segment: u64, last: &BTreeMap<PartitionId, LogIndex>| {
-        partitions.values().any(|partition| {
-            let last = last.get(&partition.id).copied().unwrap_or_default();
-            partition.needs_segment(segment, last).is_some()
-        })
-    };
-    log.purge(|segment, last| !needed(segment, last));
-    let Some((oldest, last)) = log.oldest_full_segment() else { return };
-    let too_long = log.stats().live_bytes > inner.options.wal_live_bytes_max;
+    let Some(held) = log.oldest_full_segment() else { return };
     for partition in partitions.values() {
-        let last = last.get(&partition.id).copied().unwrap_or_default();
+        log.purge(partition.id, partition.needless_to()).await;
+    }
+    let too_long = log.stats().live_bytes > inner.options.wal_live_bytes_max;
+    for (partition, last) in held {
+        let Some(partition) = partitions.get(&partition) else { continue };
         // What fails here is tried again, and is told to those who write.
-        match partition.needs_segment(oldest, last) {
+        match partition.needs(last) {
             Some(Needed::Flush) if too_long => drop(partition.tree.flush().await),
-            Some(Needed::Carry) => drop(partition.carry(oldest).await),
+            Some(Needed::Carry) => drop(partition.carry(last).await),
             Some(Needed::Flush) | None => {}
         }
     }

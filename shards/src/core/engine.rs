@@ -6,7 +6,8 @@ use super::layout;
 use super::parts::{Parts, log_options};
 use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
-use crate::log::{Log, LogStats};
+use crate::log::LogStats;
+use crate::raft::CoreLog;
 use crate::storage::{MemoryUse, StorageError};
 use crate::txn::{
     LockReport, Partition, PointLookup, SnapshotGuard, TxnReport, Wait, WaitNumber, transactions,
@@ -41,9 +42,17 @@ pub enum OpenError {
     /// The log could not open, or is damaged.
     #[error("{0}")]
     Log(#[from] WalError),
-    /// Carrying open transactions over to another number of cores failed.
-    #[error("moving the data to another number of cores failed: {0}")]
-    Reshape(SqlError),
+    /// The partitions' groups could not start, or their logs are damaged.
+    #[error("the partitions of core {core} could not start: {source}")]
+    Groups {
+        /// The core.
+        core: CoreId,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Carrying the logs over to another number of cores failed.
+    #[error("moving the logs to another number of cores failed: {0}")]
+    Reshape(std::io::Error),
     /// Another process has the data directory.
     #[error("another process uses the data directory {0}; stop it, or choose another directory")]
     Locked(PathBuf),
@@ -164,7 +173,7 @@ impl Engine {
             let path = options.data_dir.display();
             return Err(OpenError::Mismatch(format!("{path} was not prepared for a node")));
         };
-        Log::remove_earlier(&log_options(&options, identity.generation)).await?;
+        CoreLog::remove_earlier(&log_options(&options, identity.generation).core_log()).await?;
         let parts = Parts::open(&options, identity.generation).await?;
         let inner = Rc::new(Inner {
             placement: Rc::new(options.placement.clone()),

@@ -8,7 +8,7 @@ use super::engine::OpenError;
 use super::options::EngineOptions;
 use super::parts::log_options;
 use super::reshape;
-use crate::log::Log;
+use crate::raft::CoreLog;
 use model::id::{CoreId, NodeId};
 use model::placement::PlacementMap;
 use runtime::fs::{self, Buffer, File, LockFile, OpenOptions};
@@ -138,7 +138,7 @@ pub(super) async fn create_logs(
 ) -> Result<(), OpenError> {
     for core in 0..identity.cores {
         let engine = engine_options(options, identity, core);
-        Log::create(&log_options(&engine, identity.generation)).await?;
+        CoreLog::create(&log_options(&engine, identity.generation).core_log()).await?;
         fs::sync_dir(&options.path.join(format!("core-{core}"))).await?;
     }
     fs::sync_dir(&options.path).await?;

@@ -3,9 +3,11 @@
 use super::engine::OpenError;
 use super::options::EngineOptions;
 use crate::exec::memory::MemoryAccount;
-use crate::log::{Applier, Log, LogError, LogOptions, Recovery};
+use crate::log::{Log, LogError, LogOptions, Proposers};
+use crate::raft::Applier;
 use crate::storage::{Storage, StorageOptions};
 use crate::txn::{CoreContext, Partition, TxnOptions};
+use futures::future::LocalBoxFuture;
 use model::command::Command;
 use model::id::{LogIndex, PartitionId};
 use model::time::HybridClock;
@@ -49,6 +51,7 @@ pub(crate) fn log_options(options: &EngineOptions, generation: u64) -> LogOption
     LogOptions {
         segment_bytes: options.wal_segment_bytes,
         queue_bytes_max: (options.memory_bytes / 10).clamp(1 << 20, 16 << 20),
+        cached_bytes_max: (options.memory_bytes / 20).clamp(256 << 10, 8 << 20),
         ..log
     }
 }
@@ -86,20 +89,17 @@ impl Parts {
         runtime::fs::sync_dir(&trees).await?;
         runtime::fs::sync_dir(&options.data_dir).await?;
         let partitions = Rc::new(partitions);
-        let mut applying = Applying { partitions: partitions.clone() };
-        let opened = Log::open(log_options(options, generation), clock, &mut applying).await?;
-        for partition in partitions.values() {
-            partition.replayed();
-        }
+        let log = Log::open(log_options(options, generation), clock).await?;
         // Past what the log holds, too: the wall clock may have been set back since.
         context.clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
-        for partition in partitions.values() {
-            opened.log.add_partition(partition.id, partition.tree.applied_index());
-        }
-        let log = opened.start(Rc::new(applying));
         if context.log.set(log.clone()).is_err() {
             unreachable!("the context is new");
         }
+        let applying = Rc::new(Applying { partitions: partitions.clone() });
+        let core = options.core;
+        log.start(partitions.keys().copied(), applying)
+            .await
+            .map_err(|source| OpenError::Groups { core, source })?;
         Ok(Parts { context, storage, partitions, log })
     }
 
@@ -112,56 +112,64 @@ impl Parts {
     }
 }
 
-/// Hands commands to their partitions: of the log that is replayed, and of the one that runs.
+/// Hands what is decided to its partition.
 struct Applying {
     partitions: Rc<Partitions>,
 }
 
+impl Applying {
+    fn partition(&self, partition: PartitionId) -> &Rc<Partition> {
+        self.partitions.get(&partition).expect("a group was started for each partition")
+    }
+}
+
 impl Applier for Applying {
+    fn apply(
+        &self,
+        partition: PartitionId,
+        index: LogIndex,
+        commands: Vec<Command>,
+    ) -> LocalBoxFuture<'_, ()> {
+        let partition = self.partition(partition);
+        Box::pin(async move {
+            if !partition.leads() {
+                // A disk that is too full to flush must not keep a node from starting, or from
+                // following: what is applied again was in memory before.
+                drop(partition.tree.make_room().await);
+            }
+            partition.apply(index, commands).await;
+        })
+    }
+
+    fn term_begins(&self, partition: PartitionId, index: LogIndex, leads: bool) {
+        self.partition(partition).term_begins(index, leads);
+    }
+
+    fn passed(&self, partition: PartitionId, index: LogIndex) {
+        self.partition(partition).passed(index);
+    }
+
+    fn applied(&self, partition: PartitionId) -> LogIndex {
+        self.partition(partition).tree.applied_index()
+    }
+
     fn durable(&self, partition: PartitionId, index: LogIndex) {
-        if let Some(partition) = self.partitions.get(&partition) {
-            partition.tree.set_log_durable(index);
-        }
+        self.partition(partition).tree.set_log_durable(index);
     }
 
-    async fn apply(&self, partition: PartitionId, index: LogIndex, segment: u64, command: Command) {
-        if let Some(partition) = self.partitions.get(&partition) {
-            partition.apply(index, segment, command).await;
-        }
+    fn needless_to(&self, partition: PartitionId) -> LogIndex {
+        self.partition(partition).needless_to()
     }
+}
 
+impl Proposers for Applying {
     fn refused(&self, partition: PartitionId, command: Command, error: &LogError) {
-        if let Some(partition) = self.partitions.get(&partition) {
-            partition.refused(command, error);
-        }
+        self.partition(partition).refused(command, error);
     }
 
     fn failed(&self, error: &LogError) {
         for partition in self.partitions.values() {
             partition.log_failed(error);
         }
-    }
-}
-
-impl Recovery for Applying {
-    async fn command(
-        &mut self,
-        partition: PartitionId,
-        index: LogIndex,
-        segment: u64,
-        command: Command,
-    ) -> Result<(), &'static str> {
-        let Some(partition) = self.partitions.get(&partition) else {
-            return Err("an entry of a partition that is not this core's");
-        };
-        if partition.tree.applied_index().next() < index {
-            return Err("an entry is missing before this one");
-        }
-        partition.tree.set_log_durable(index);
-        // A disk that is too full to flush must not keep a node from starting: what is replayed
-        // was in memory before.
-        drop(partition.tree.make_room().await);
-        partition.apply(index, segment, command).await;
-        Ok(())
     }
 }

@@ -1,50 +1,80 @@
-//! Moving a node's data to another number of cores.
+//! Moving a node's logs to another number of cores. Table files stay where they are.
 //!
 //! ```text
-//!  each old core:  open, replay its log, write everything to table files, note open votes
-//!  each new core:  make an empty log of the next generation, write its partitions' votes to it
+//!  each new core:  make an empty log of the next generation
+//!  each partition: copy vote and entries from the log of its old core to that of its new one
 //!  node.json:      replaced; from here on the new logs count
 //! ```
 //!
-//! Until the last step the old logs are whole and count, and what is in table files already is not
-//! replayed twice. An interrupted attempt begins again from the start. The old logs are removed when
-//! an engine is opened over the new ones.
+//! Until the last step the old logs are whole and count. An interrupted attempt begins again from the
+//! start. The old logs are removed when an engine is opened over the new ones.
 
 use super::engine::OpenError;
 use super::layout::{self, DataDirOptions, Identity};
-use super::parts::Parts;
-use model::command::Command;
+use super::parts::log_options;
+use crate::raft::CoreLog;
 use model::id::PartitionId;
-use std::collections::BTreeMap;
+use model::time::HybridClock;
+use runtime::time;
+use std::rc::Rc;
+use std::time::Duration;
 
-/// Lays the data out for `options.cores` cores. Returns what `node.json` says now.
+/// What is copied at a time, in bytes of entries.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Lays the logs out for `options.cores` cores. Returns what `node.json` says now.
 pub(super) async fn reshape(
     options: &DataDirOptions,
     old: Identity,
 ) -> Result<Identity, OpenError> {
-    let mut open: BTreeMap<PartitionId, Vec<Command>> = BTreeMap::new();
-    for core in 0..old.cores {
-        let engine = layout::engine_options(options, &old, core);
-        let parts = Parts::open(&engine, old.generation).await?;
-        parts.flush().await?;
-        for partition in parts.partitions.values() {
-            open.insert(partition.id, partition.open_transactions());
-        }
-        parts.log.close().await;
-        parts.log.stop();
-    }
+    let clock = Rc::new(HybridClock::new(Duration::MAX));
+    clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
     let new = Identity { cores: options.cores, generation: old.generation + 1, ..old };
+    let from = open_logs(options, &old, &clock).await?;
     layout::create_logs(options, &new).await?;
-    for core in 0..new.cores {
-        let engine = layout::engine_options(options, &new, core);
-        let parts = Parts::open(&engine, new.generation).await?;
-        for partition in parts.partitions.values() {
-            let commands = open.remove(&partition.id).unwrap_or_default();
-            partition.take_over(commands).await.map_err(OpenError::Reshape)?;
+    let to = open_logs(options, &new, &clock).await?;
+    let places = layout::placement(&new);
+    for log in &from {
+        for partition in log.partitions() {
+            let place = places.leader(partition).map(|place| usize::from(place.core.0));
+            let target = place.and_then(|core| to.get(core)).ok_or_else(|| {
+                let what = format!(
+                    "the log holds entries of partition {partition}, of which there is none"
+                );
+                OpenError::Mismatch(what)
+            })?;
+            copy(partition, log, target).await.map_err(OpenError::Reshape)?;
         }
-        parts.log.close().await;
-        parts.log.stop();
+    }
+    for log in from.iter().chain(&to) {
+        log.close().await;
     }
     layout::write_identity(&options.path, &new).await?;
     Ok(new)
+}
+
+async fn open_logs(
+    options: &DataDirOptions,
+    identity: &Identity,
+    clock: &Rc<HybridClock>,
+) -> Result<Vec<CoreLog>, OpenError> {
+    let mut logs = Vec::new();
+    for core in 0..identity.cores {
+        let engine = layout::engine_options(options, identity, core);
+        let log = log_options(&engine, identity.generation).core_log();
+        logs.push(CoreLog::open(log, clock.clone()).await?);
+    }
+    Ok(logs)
+}
+
+/// Copies what a log holds of a partition.
+async fn copy(partition: PartitionId, from: &CoreLog, to: &CoreLog) -> std::io::Result<()> {
+    to.take_over_state(partition, from).await?;
+    let mut next = 0;
+    loop {
+        let entries = from.entries(partition, next, u64::MAX, COPY_BYTES).await?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        next = last.log_id.index + 1;
+        to.take_over(partition, entries).await?;
+    }
 }

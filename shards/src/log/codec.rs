@@ -133,7 +133,7 @@ fn push_locks(out: &mut Vec<u8>, locks: &[Bytes]) {
 
 /// Takes the command at the start of `bytes` off. `None` where there is none that makes sense.
 /// Keys and values share the memory of `bytes`.
-pub(crate) fn decode(bytes: &mut Bytes) -> Option<Command> {
+fn decode(bytes: &mut Bytes) -> Option<Command> {
     let input = &mut Input { bytes };
     let head = input.take(2)?;
     let (kind, marked) = (head[0], head[1] == MARKED);
@@ -168,6 +168,16 @@ pub(crate) fn decode(bytes: &mut Bytes) -> Option<Command> {
         FORGET => Command::Forget { txn },
         _ => return None,
     })
+}
+
+/// Takes the commands of an entry apart. `None` where they make no sense.
+pub(crate) fn decode_all(count: u32, mut bytes: Bytes) -> Option<Vec<Command>> {
+    // Each takes some bytes: a count that cannot be true takes no memory.
+    let mut commands = Vec::with_capacity((count as usize).min(bytes.len() / HEADER));
+    for _ in 0..count {
+        commands.push(decode(&mut bytes)?);
+    }
+    bytes.is_empty().then_some(commands)
 }
 
 struct Input<'a> {

@@ -26,6 +26,9 @@ pub enum LogError {
     /// next start.
     #[error("{0}")]
     InDoubt(Rc<WalError>),
+    /// This replica does not lead its partition, for the reason given. The command is not in the log.
+    #[error("{0}")]
+    NotLeader(String),
     /// The log is closing. The command is not in the log.
     #[error("the log is closed")]
     Closed,
@@ -75,6 +78,11 @@ impl From<LogError> for SqlError {
             )
             .detail(format!("{error}; whether the change is kept is known after a restart"))
             .hint("Check the disk, then restart the node."),
+            LogError::NotLeader(why) => {
+                SqlError::new(SqlState::SERIALIZATION_FAILURE, "the partition has another leader")
+                    .detail(why)
+                    .hint("Retry the transaction.")
+            }
             LogError::Closed => {
                 SqlError::new(SqlState::ADMIN_SHUTDOWN, "the node is shutting down")
             }

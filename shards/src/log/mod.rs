@@ -1,23 +1,21 @@
 //! The replicated log, as a partition's leader sees it: propose a command; be told when it is
-//! durable, decided and applied; in the order of its index.
+//! decided and applied; in the order of its index.
 //!
 //! # The idea
 //!
-//! Each partition has a log of its own, numbered from 1 without a gap, and all partitions of a
+//! Each partition is a Raft group with a log of its own ([`crate::raft`]), and all partitions of a
 //! core share one write-ahead log ([`crate::wal`]), which *is* those logs: nothing is written
 //! twice before it is acknowledged.
 //!
 //! ```text
-//!  propose ─► gathering ─────────► writing ──────► durable ─► decided ─► applied ─► answered
-//!             (while a write is    one frame for   today the same        in index
-//!              in flight)          all partitions  moment: one voter     order
+//!  propose ─► gathering ──────────► group ─► writing ──────► durable ─► decided ─► applied ─► answered
+//!             (while a write is     (an      one frame for   here       by a        in index
+//!              in flight)           entry)   all partitions             quorum      order
 //! ```
 //!
-//! One task writes: it takes all that has gathered, at most [`LogOptions::frame_bytes_max`] of
-//! it, as one frame. Another applies. Indexes are given when a frame is made, so a write that was
-//! refused (a full disk) leaves no hole. Terms are real: each start is a new term, recorded with
-//! the vote of the only voter before anything is proposed in it. Replication slides in between
-//! *durable* and *decided*.
+//! One task proposes: it takes what has gathered, a batch of each partition and at most
+//! [`LogOptions::frame_bytes_max`] of all, makes sure that the disk has room for it, hands each
+//! batch to its group as one entry, and takes the next when these are on this core's disk.
 //!
 //! # What holds
 //!
@@ -27,30 +25,29 @@
 //! - Bytes that are proposed and not yet applied are bounded ([`LogOptions::queue_bytes_max`]);
 //!   proposers wait for room before they choose their timestamps.
 //! - A command that was proposed is applied, whether or not anybody still waits for it.
-//! - A segment is let go when whoever applies says so ([`Log::purge`]).
+//! - A segment is let go when the partitions say that they do not need it ([`Log::purge`]).
 
 mod codec;
 mod error;
+mod proposer;
 mod queue;
-mod recover;
-mod writer;
 
-use crate::wal::{Wal, WalError, WalOptions};
+use crate::raft::{self, Applier, CoreLog, CoreLogOptions, Flights, Group, Watcher};
+use crate::wal::{WalError, WalOptions};
 use model::command::Command;
-use model::id::{LogIndex, NodeId, PartitionId, Term};
+use model::id::{LogIndex, NodeId, PartitionId};
 use model::time::HybridClock;
-use queue::{Durable, Queues};
+use queue::{Pending, Queues};
 use runtime::sync::{Event, Notify, Permit, Semaphore, oneshot};
 use runtime::task::{self, Task};
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-pub(crate) use codec::encoded_bytes;
+pub(crate) use codec::{decode_all, encoded_bytes};
 pub use error::LogError;
-pub(crate) use recover::Recovery;
 
 /// Settings of a core's log.
 #[derive(Debug, Clone)]
@@ -62,6 +59,8 @@ pub(crate) struct LogOptions {
     pub(crate) core: model::id::CoreId,
     /// A frame takes what has gathered up to this, in bytes, but always one command.
     pub(crate) frame_bytes_max: usize,
+    /// Entries that are kept in memory, in bytes.
+    pub(crate) cached_bytes_max: usize,
     /// Proposals wait while more than this is on its way, in bytes.
     pub(crate) queue_bytes_max: usize,
     /// A log that is idle for so long is sealed.
@@ -84,29 +83,33 @@ impl LogOptions {
             core,
             frame_bytes_max: 1 << 20,
             queue_bytes_max: 16 << 20,
+            cached_bytes_max: 4 << 20,
             seal_after: Duration::from_millis(200),
         }
     }
 
-    fn wal(&self) -> WalOptions {
-        WalOptions {
+    pub(crate) fn core_log(&self) -> CoreLogOptions {
+        let wal = WalOptions {
             directory: self.directory.clone(),
             generation: self.generation,
             segment_bytes: self.segment_bytes,
             node: self.node,
             core: self.core,
+        };
+        CoreLogOptions {
+            wal,
+            frame_bytes_max: self.frame_bytes_max,
+            // What is proposed has its bound here: this one is for what comes besides.
+            queue_bytes_max: 2 * self.queue_bytes_max,
+            cached_bytes_max: self.cached_bytes_max,
+            seal_after: self.seal_after,
         }
     }
 }
 
-/// Carries decided commands out. Called in the order of their index.
-pub(crate) trait Applier {
-    /// The log holds everything of a partition up to `index`.
-    fn durable(&self, partition: PartitionId, index: LogIndex);
-
-    /// Applies one command. `segment` is the part of the log that holds it.
-    async fn apply(&self, partition: PartitionId, index: LogIndex, segment: u64, command: Command);
-
+/// The partitions of a core, as their log sees them: what is decided is applied to them, and who has
+/// proposed it hears what became of it.
+pub(crate) trait Proposers: Applier {
     /// A command will not be applied. After [`LogError::InDoubt`] it may be in the log all the
     /// same; after any other error it is not.
     fn refused(&self, partition: PartitionId, command: Command, error: &LogError);
@@ -123,43 +126,24 @@ pub(crate) struct Log {
 
 struct Inner {
     options: LogOptions,
-    clock: Rc<HybridClock>,
+    core_log: CoreLog,
+    groups: RefCell<BTreeMap<PartitionId, Group>>,
+    proposers: OnceCell<Rc<dyn Proposers>>,
     queues: RefCell<Queues>,
     room: Semaphore,
-    /// There is something to write, or the log is to close.
+    /// There is something to propose, or the log is to close.
     work: Notify,
-    durable: RefCell<VecDeque<Durable>>,
-    /// There is something to apply.
-    decided: Notify,
+    /// What is proposed and not yet on this core's disk.
+    flights: Rc<Flights>,
+    /// Commands that are proposed and not answered.
+    unanswered: Cell<usize>,
+    all_answered: Notify,
     failed: RefCell<Option<LogError>>,
     closing: Cell<bool>,
-    /// Commands were taken to be applied and are not yet.
-    applying: Cell<bool>,
     closed: Event,
-    /// Tasks that end when the log closes; dropping the log cancels them.
-    tasks: RefCell<Vec<Task<()>>>,
-    segments: RefCell<Segments>,
-    stats: RefCell<LogStats>,
-}
-
-/// Which entries lie in which segment, and what was asked to be let go.
-#[derive(Debug, Default)]
-struct Segments {
-    /// The last index of each partition in each segment, oldest first.
-    last: BTreeMap<u64, BTreeMap<PartitionId, LogIndex>>,
-    /// Segments before this one may go.
-    purge_to: u64,
-    live_bytes: u64,
-    /// Term and vote of each partition, and the segment that says so.
-    hard_states: BTreeMap<PartitionId, HardState>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct HardState {
-    term: Term,
-    vote: NodeId,
-    /// Zero: not yet recorded.
-    segment: u64,
+    /// The task that proposes; dropping the log cancels it.
+    proposer: RefCell<Option<Task<()>>>,
+    stats: Cell<LogStats>,
 }
 
 /// What a core's log has done since it was opened.
@@ -186,56 +170,66 @@ pub(crate) struct Reserved {
 pub(crate) type Proposal = oneshot::Receiver<Result<LogIndex, LogError>>;
 
 impl Log {
-    /// Makes a new, empty log on disk.
-    pub(crate) async fn create(options: &LogOptions) -> Result<(), WalError> {
-        Wal::create(options.wal()).await
-    }
-
-    /// Removes what earlier generations have left; see [`Wal::remove_earlier`].
-    pub(crate) async fn remove_earlier(options: &LogOptions) -> Result<(), WalError> {
-        Wal::remove_earlier(&options.wal()).await
-    }
-
-    /// Opens a log, hands what it holds to `recovery`, and starts a new term.
-    pub(crate) async fn open(
-        options: LogOptions,
-        clock: Rc<HybridClock>,
-        recovery: &mut impl Recovery,
-    ) -> Result<OpenedLog, WalError> {
-        let mut replay = recover::LogReplay::new(recovery, &clock);
-        let wal = Wal::open(options.wal(), &mut replay).await?;
-        let (segments, queues) = replay.finish(options.segment_bytes);
-        let room = Semaphore::new(options.queue_bytes_max);
+    /// Opens a log that [`CoreLog::create`] made. Proposals wait until [`Log::start`].
+    ///
+    /// # Errors
+    /// What is damaged or cannot be read.
+    pub(crate) async fn open(options: LogOptions, clock: Rc<HybridClock>) -> Result<Log, WalError> {
+        let core_log = CoreLog::open(options.core_log(), clock).await?;
         let inner = Inner {
-            options,
-            clock,
-            queues: RefCell::new(queues),
-            room,
+            core_log,
+            groups: RefCell::default(),
+            proposers: OnceCell::new(),
+            queues: RefCell::new(Queues::new(options.segment_bytes)),
+            room: Semaphore::new(options.queue_bytes_max),
             work: Notify::new(),
-            durable: RefCell::default(),
-            decided: Notify::new(),
+            flights: Rc::default(),
+            unanswered: Cell::new(0),
+            all_answered: Notify::new(),
             failed: RefCell::default(),
             closing: Cell::new(false),
-            applying: Cell::new(false),
             closed: Event::new(),
-            tasks: RefCell::default(),
-            segments: RefCell::new(segments),
-            stats: RefCell::default(),
+            proposer: RefCell::default(),
+            stats: Cell::default(),
+            options,
         };
-        let log = Log { inner: Rc::new(inner) };
-        log.inner.segments.borrow_mut().live_bytes = wal.live_bytes();
-        Ok(OpenedLog { log, wal })
+        Ok(Log { inner: Rc::new(inner) })
     }
 
-    /// Adds a partition whose log begins after `applied`, unless it is known to reach further.
-    /// Called for every partition of the core before [`OpenedLog::start`].
-    pub(crate) fn add_partition(&self, partition: PartitionId, applied: LogIndex) {
-        self.inner.queues.borrow_mut().add(partition, applied);
-        let mut segments = self.inner.segments.borrow_mut();
-        let vote = self.inner.options.node;
-        let state =
-            segments.hard_states.entry(partition).or_insert_with(|| HardState::unknown(vote));
-        *state = HardState { term: Term(state.term.0 + 1), vote, segment: 0 };
+    /// Starts the groups of the core's partitions, each with what the log holds of it, and takes
+    /// proposals. Returns when all that was decided before is applied.
+    ///
+    /// # Errors
+    /// What is damaged or cannot be read or written.
+    pub(crate) async fn start(
+        &self,
+        partitions: impl Iterator<Item = PartitionId>,
+        proposers: Rc<dyn Proposers>,
+    ) -> std::io::Result<()> {
+        let (log, node) = (self.inner.core_log.clone(), self.inner.options.node);
+        if self.inner.proposers.set(proposers.clone()).is_err() {
+            unreachable!("a log is started once");
+        }
+        log.watch(Rc::new(Watching(Rc::downgrade(&self.inner))));
+        let partitions: Vec<PartitionId> = partitions.collect();
+        if let Some(foreign) = log.partitions().iter().find(|one| !partitions.contains(one)) {
+            let what =
+                format!("the log holds entries of partition {foreign}, which is not this core's");
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+        }
+        let config = raft::config();
+        let starting = partitions.into_iter().map(|partition| {
+            let (config, log, applier) = (config.clone(), log.clone(), proposers.clone());
+            async move {
+                let group = Group::start(partition, node, config, log, applier).await?;
+                Ok::<_, std::io::Error>((partition, group))
+            }
+        });
+        let groups = futures::future::try_join_all(starting).await?;
+        self.inner.groups.borrow_mut().extend(groups);
+        let proposer = task::spawn("log-propose", proposer::run(Rc::downgrade(&self.inner)));
+        *self.inner.proposer.borrow_mut() = Some(proposer);
+        Ok(())
     }
 
     /// Waits until there is room for a command of at most `bytes`.
@@ -287,38 +281,37 @@ impl Log {
         }
     }
 
-    /// Lets go of the oldest segments as far as `needless` says: it is asked for each, oldest
-    /// first, with the last index of each partition in it. Happens with the next write.
-    pub(crate) fn purge(
-        &self,
-        mut needless: impl FnMut(u64, &BTreeMap<PartitionId, LogIndex>) -> bool,
-    ) {
-        let mut segments = self.inner.segments.borrow_mut();
-        let newest = segments.last.last_key_value().map_or(0, |(segment, _)| *segment);
-        let mut purge_to = segments.purge_to;
-        for (&segment, last) in segments.last.iter() {
-            if segment >= newest || !needless(segment, last) {
-                break;
-            }
-            purge_to = segment + 1;
+    /// Lets go of what a partition does not need of its log any more: everything up to `needless`. A
+    /// segment that nobody needs is used again with the next write.
+    pub(crate) async fn purge(&self, partition: PartitionId, needless: LogIndex) {
+        let (purged, _) = self.inner.core_log.state(partition);
+        if purged.map_or(0, |purged| purged.index) >= needless.0 {
+            return;
         }
-        if purge_to > segments.purge_to {
-            segments.purge_to = purge_to;
-            self.inner.work.notify_one();
+        let group = self.inner.groups.borrow().get(&partition).cloned();
+        if let Some(group) = group {
+            // A group that has ended lets go of nothing more.
+            drop(group.purge().await);
         }
     }
 
-    /// The oldest segment that is kept and is not the one being written.
-    pub(crate) fn oldest_full_segment(&self) -> Option<(u64, BTreeMap<PartitionId, LogIndex>)> {
-        let segments = self.inner.segments.borrow();
-        let (oldest, last) = segments.last.first_key_value()?;
-        (segments.last.len() > 1).then(|| (*oldest, last.clone()))
+    /// The last entry of each partition that holds the oldest segment up, which is not the one being
+    /// written. `None`: there is one segment only.
+    pub(crate) fn oldest_full_segment(&self) -> Option<BTreeMap<PartitionId, LogIndex>> {
+        self.inner.core_log.oldest_full_segment()
     }
 
     /// What the log has done.
     pub(crate) fn stats(&self) -> LogStats {
-        let live_bytes = self.inner.segments.borrow().live_bytes;
-        LogStats { live_bytes, ..*self.inner.stats.borrow() }
+        let written = self.inner.core_log.written();
+        let LogStats { commands, command_bytes, refused_full, .. } = self.inner.stats.get();
+        LogStats {
+            frames: written.frames,
+            commands,
+            command_bytes,
+            live_bytes: written.live_bytes,
+            refused_full,
+        }
     }
 
     /// Takes nothing more, writes and applies what was proposed, seals the log and closes it.
@@ -330,8 +323,34 @@ impl Log {
 
     /// Stops at once, as a crash would.
     pub(crate) fn stop(&self) {
-        self.inner.tasks.borrow_mut().clear();
+        self.inner.proposer.borrow_mut().take();
+        self.inner.core_log.stop();
+        self.inner.groups.borrow_mut().clear();
         self.inner.room.close();
+    }
+}
+
+impl Inner {
+    fn answered(&self, commands: usize) {
+        let left = self.unanswered.get() - commands;
+        self.unanswered.set(left);
+        if left == 0 {
+            self.all_answered.notify_all();
+        }
+    }
+
+    fn tell_refused(
+        &self,
+        partition: PartitionId,
+        commands: impl Iterator<Item = Pending>,
+        error: &LogError,
+    ) {
+        for pending in commands {
+            if let Some(proposers) = self.proposers.get() {
+                proposers.refused(partition, pending.command, error);
+            }
+            drop(pending.promise.send(Err(error.clone())));
+        }
     }
 }
 
@@ -341,21 +360,31 @@ impl Drop for Inner {
     }
 }
 
-/// A log that was read and is not written yet.
-pub(crate) struct OpenedLog {
-    /// The handle; proposals wait until [`OpenedLog::start`].
-    pub(crate) log: Log,
-    wal: Wal,
-}
+/// Hears what becomes of the core's log.
+struct Watching(Weak<Inner>);
 
-impl OpenedLog {
-    /// Starts to write and to apply.
-    pub(crate) fn start<A: Applier + 'static>(self, applier: Rc<A>) -> Log {
-        let OpenedLog { log, wal } = self;
-        let writing = writer::write(Rc::downgrade(&log.inner), wal, applier.clone());
-        let applying = writer::apply(Rc::downgrade(&log.inner), applier);
-        let tasks = vec![task::spawn("log-write", writing), task::spawn("log-apply", applying)];
-        *log.inner.tasks.borrow_mut() = tasks;
-        log
+impl Watcher for Watching {
+    fn durable(&self, partition: PartitionId, index: LogIndex) {
+        if let Some(inner) = self.0.upgrade()
+            && let Some(proposers) = inner.proposers.get()
+        {
+            proposers.durable(partition, index.min(proposers.applied(partition)));
+        }
+    }
+
+    fn failed(&self, error: &WalError) {
+        let Some(inner) = self.0.upgrade() else { return };
+        let failed = LogError::refused(error.clone()).afterwards();
+        *inner.failed.borrow_mut() = Some(failed.clone());
+        inner.room.close();
+        let waiting = inner.queues.borrow_mut().drain();
+        for (partition, pending) in waiting {
+            inner.tell_refused(partition, std::iter::once(pending), &failed);
+        }
+        if let Some(proposers) = inner.proposers.get() {
+            proposers.failed(&failed);
+        }
+        inner.all_answered.notify_all();
+        inner.closed.set();
     }
 }

@@ -59,32 +59,21 @@ fn ends(command: &Command) -> bool {
 pub(super) struct Pending {
     pub(super) command: Command,
     pub(super) promise: Promise,
-    pub(super) permit: Permit,
+    /// Given back when it is answered.
+    pub(super) _permit: Permit,
 }
 
-/// A batch with its place in the log.
-pub(super) struct Placed {
+/// A batch of a partition, on its way to its group.
+pub(super) struct Taken {
     pub(super) partition: PartitionId,
-    pub(super) first: LogIndex,
     pub(super) batch: Batch,
-}
-
-/// Commands that are durable and wait to be applied.
-pub(super) struct Durable {
-    pub(super) placed: Placed,
-    pub(super) segment: u64,
-}
-
-struct Queue {
-    next: LogIndex,
-    batches: VecDeque<Batch>,
 }
 
 /// The commands that wait to be written, by partition.
 pub(super) struct Queues {
     /// A batch that holds so much takes no more.
     batch_bytes: usize,
-    partitions: BTreeMap<PartitionId, Queue>,
+    partitions: BTreeMap<PartitionId, VecDeque<Batch>>,
     /// Partitions with commands, in the order in which they will be served.
     ready: VecDeque<PartitionId>,
 }
@@ -96,15 +85,6 @@ impl Queues {
         Queues { batch_bytes, partitions: BTreeMap::new(), ready: VecDeque::new() }
     }
 
-    /// Adds a partition, or moves on the place where its log continues.
-    pub(super) fn add(&mut self, partition: PartitionId, last: LogIndex) {
-        let queue = self
-            .partitions
-            .entry(partition)
-            .or_insert(Queue { next: LogIndex(1), batches: VecDeque::new() });
-        queue.next = queue.next.max(last.next());
-    }
-
     pub(super) fn push(
         &mut self,
         partition: PartitionId,
@@ -112,69 +92,55 @@ impl Queues {
         promise: Promise,
         permit: Permit,
     ) {
-        let queue = self.partitions.get_mut(&partition).expect("the partition was added");
-        if queue.batches.is_empty() {
+        let batches = self.partitions.entry(partition).or_default();
+        if batches.is_empty() {
             self.ready.push_back(partition);
         }
-        let batch_bytes = self.batch_bytes;
-        let full = queue.batches.back().is_none_or(|batch| batch.bytes.len() >= batch_bytes);
-        if full {
-            queue.batches.push_back(Batch::default());
+        if batches.back().is_none_or(|batch| batch.bytes.len() >= self.batch_bytes) {
+            batches.push_back(Batch::default());
         }
-        if let Some(batch) = queue.batches.back_mut() {
-            batch.push(Pending { command, promise, permit });
+        if let Some(batch) = batches.back_mut() {
+            batch.push(Pending { command, promise, _permit: permit });
         }
     }
 
-    /// Takes batches of about `bytes_max` together, at least one, and gives them their places.
-    pub(super) fn take(&mut self, bytes_max: usize) -> Vec<Placed> {
+    /// Takes batches of about `bytes_max` together, at least one, where there are any: at most one
+    /// of each partition.
+    pub(super) fn take(&mut self, bytes_max: usize) -> Vec<Taken> {
         let mut taken = Vec::new();
         let mut bytes = 0;
-        while let Some(&partition) = self.ready.front() {
-            let queue = self.partitions.get_mut(&partition).expect("only known ones are ready");
-            let next = queue.batches.front().map_or(0, |batch| batch.bytes.len());
+        let mut waiting = self.ready.len();
+        while waiting > 0
+            && let Some(partition) = self.ready.pop_front()
+        {
+            waiting -= 1;
+            let batches = self.partitions.entry(partition).or_default();
+            let next = batches.front().map_or(0, |batch| batch.bytes.len());
             if !taken.is_empty() && bytes + next > bytes_max {
+                self.ready.push_front(partition);
                 break;
             }
             bytes += next;
-            self.ready.pop_front();
-            let batch = queue.batches.pop_front();
-            if !queue.batches.is_empty() {
+            let batch = batches.pop_front();
+            if !batches.is_empty() {
                 self.ready.push_back(partition);
             }
-            taken.extend(batch.map(|batch| self.place(partition, batch)));
+            taken.extend(batch.map(|batch| Taken { partition, batch }));
         }
         taken
     }
 
-    /// Gives a batch the next place in its partition's log.
-    pub(super) fn place(&mut self, partition: PartitionId, batch: Batch) -> Placed {
-        let queue = self.partitions.get_mut(&partition).expect("it was taken from there");
-        let first = queue.next;
-        queue.next = LogIndex(first.0 + batch.commands.len() as u64);
-        Placed { partition, first, batch }
-    }
-
-    /// Gives places back that were not written.
-    pub(super) fn untake(&mut self, taken: &[Placed]) {
-        for placed in taken.iter().rev() {
-            if let Some(queue) = self.partitions.get_mut(&placed.partition) {
-                queue.next = placed.first;
-            }
-        }
-    }
-
     /// What waits in a partition and begins something which others must end.
     pub(super) fn take_beginnings(&mut self, partition: PartitionId) -> Vec<Pending> {
-        let Some(queue) = self.partitions.get_mut(&partition) else { return Vec::new() };
-        let was_empty = queue.batches.is_empty();
+        let Some(batches) = self.partitions.get_mut(&partition) else { return Vec::new() };
+        let was_empty = batches.is_empty();
         let mut beginnings = Vec::new();
-        for batch in std::mem::take(&mut queue.batches) {
+        for batch in std::mem::take(batches) {
             let (ends, begins) = batch.split();
-            queue.batches.extend(ends);
+            batches.extend(ends);
             beginnings.extend(begins.commands);
         }
-        if !was_empty && queue.batches.is_empty() {
+        if !was_empty && batches.is_empty() {
             self.ready.retain(|ready| *ready != partition);
         }
         beginnings
@@ -184,8 +150,8 @@ impl Queues {
     pub(super) fn drain(&mut self) -> Vec<(PartitionId, Pending)> {
         self.ready.clear();
         let mut drained = Vec::new();
-        for (&partition, queue) in &mut self.partitions {
-            let commands = queue.batches.drain(..).flat_map(|batch| batch.commands);
+        for (&partition, batches) in &mut self.partitions {
+            let commands = batches.drain(..).flat_map(|batch| batch.commands);
             drained.extend(commands.map(|pending| (partition, pending)));
         }
         drained

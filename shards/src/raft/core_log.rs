@@ -5,33 +5,35 @@
 //!  append, save_vote, truncate ─► memory ─► gathering ─► one frame ─► durable: whoever waits is told
 //! ```
 //!
-//! What a group has not let go stays in memory: replication reads it there, and the disk is read at
-//! the start only. A group lets go ([`CoreLog::purge`]) what its table files hold; a segment that
-//! holds nothing else is used again, after a frame that says how far each group was let go.
+//! Of what a group has not let go memory holds where it lies, and the newest entries themselves, as
+//! many as [`CoreLogOptions::cached_bytes_max`] allows; older ones are read from the disk. A group lets go
+//! ([`CoreLog::purge`]) of what its table files hold; a segment that holds nothing else is used again, after a
+//! frame that says how far each group was let go.
+//!
+//! Room is made sure of before something is proposed ([`CoreLog::admit`]): what openraft appends must get to the
+//! disk. Where it finds no room all the same (another group was faster), it waits for it.
+
+mod group;
+mod replay;
+mod writer;
 
 use super::types::{Entry, LogId, Partitions, Vote};
-use super::voters;
-use crate::wal::{Record, Replay, Wal, WalError, WalOptions};
-use bytes::Bytes;
-use model::id::{LogIndex, NodeId, PartitionId, Term};
+use super::voters::Voters;
+use crate::wal::{FrameReader, Place, Segment, Wal, WalError, WalOptions};
+use group::{Group, Kept, RECORD_BYTES, entry_bytes};
+use model::id::{LogIndex, PartitionId};
 use model::time::{HybridClock, Timestamp};
 use openraft::EntryPayload;
 use openraft::storage::IOFlushed;
-use openraft::vote::RaftLeaderId;
+use replay::Found;
 use runtime::sync::{Event, Notify, Permit, Semaphore, oneshot};
 use runtime::task::{self, Task};
 use runtime::time;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
-
-/// Bytes of a batch or vote besides its commands, as far as bounds go.
-const RECORD_BYTES: usize = 64;
-
-/// A full disk is tried again after so long.
-const FULL_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Settings of a core's log.
 #[derive(Debug, Clone)]
@@ -41,8 +43,35 @@ pub(crate) struct CoreLogOptions {
     pub(crate) frame_bytes_max: usize,
     /// Who appends waits while more than this is on its way, in bytes.
     pub(crate) queue_bytes_max: usize,
+    /// Entries that are kept in memory, in bytes, besides those on their way.
+    pub(crate) cached_bytes_max: usize,
     /// A log that is idle for so long is sealed.
     pub(crate) seal_after: Duration,
+}
+
+impl CoreLogOptions {
+    /// What a frame takes, in bytes; one entry may take more, up to half a segment.
+    fn frame_bytes_max(&self) -> usize {
+        self.frame_bytes_max.min(self.wal.segment_bytes as usize / 4)
+    }
+}
+
+/// Hears what becomes of a core's log.
+pub(crate) trait Watcher {
+    /// What a partition's log holds up to `index` is on the disk.
+    fn durable(&self, partition: PartitionId, index: LogIndex);
+
+    /// The log has ended for good.
+    fn failed(&self, error: &WalError);
+}
+
+/// What a core's log has written since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Writes.
+    pub(crate) frames: u64,
+    /// Bytes of segments that are kept.
+    pub(crate) live_bytes: u64,
 }
 
 /// One core's log. Cloning gives another handle.
@@ -55,30 +84,53 @@ struct Inner {
     options: CoreLogOptions,
     clock: Rc<HybridClock>,
     groups: RefCell<BTreeMap<PartitionId, Group>>,
+    cached: RefCell<Cached>,
     queue: RefCell<VecDeque<Request>>,
     room: Semaphore,
     /// There is something to write, or the log is to close.
     work: Notify,
+    /// Bytes that a frame may take without touching the reserve.
+    unreserved: Cell<u64>,
     failed: RefCell<Option<WalError>>,
     closing: Cell<bool>,
     closed: Event,
     /// The last index of each partition in each segment, oldest first.
     segments: RefCell<BTreeMap<u64, BTreeMap<PartitionId, u64>>>,
+    /// The files of the segments that are kept.
+    files: RefCell<Vec<Segment>>,
+    written: Cell<Written>,
+    watcher: OnceCell<Rc<dyn Watcher>>,
     /// The task that writes; dropping the log cancels it.
     writer: RefCell<Option<Task<()>>>,
 }
 
-/// One partition's part of the log.
+/// The entries that are in memory, oldest first.
 #[derive(Default)]
-struct Group {
-    vote: Option<Vote>,
-    purged: Option<LogId>,
-    /// Those after `purged`, without a gap.
-    entries: VecDeque<Entry>,
-    /// The segment that says what is in force of vote and `purged`; zero: none.
-    stated_in: u64,
-    /// `purged` as that segment has it.
-    stated_purged: Option<LogId>,
+struct Cached {
+    bytes_max: usize,
+    bytes: usize,
+    entries: VecDeque<(PartitionId, LogId, usize)>,
+}
+
+impl Cached {
+    fn note(&mut self, partition: PartitionId, entry: &Entry) {
+        let bytes = entry_bytes(entry);
+        self.bytes += bytes;
+        self.entries.push_back((partition, entry.log_id, bytes));
+    }
+
+    /// Lets go of the oldest, as far as they are too many and lie on the disk.
+    fn shrink(&mut self, groups: &mut BTreeMap<PartitionId, Group>) {
+        while self.bytes > self.bytes_max
+            && let Some(&(partition, id, bytes)) = self.entries.front()
+        {
+            if !groups.get_mut(&partition).is_none_or(|group| group.forget(id)) {
+                return;
+            }
+            self.bytes -= bytes;
+            self.entries.pop_front();
+        }
+    }
 }
 
 /// Something to write, and who waits for it.
@@ -86,13 +138,19 @@ struct Request {
     partition: PartitionId,
     what: What,
     waiting: Waiting,
-    _room: Permit,
+    _room: Option<Permit>,
 }
 
 enum What {
     Entries(Vec<Entry>),
     HardState,
-    Truncation { after: u64 },
+    Truncation {
+        after: u64,
+    },
+    /// Nothing, but a frame of so many bytes is to come.
+    Room {
+        bytes: usize,
+    },
 }
 
 enum Waiting {
@@ -112,76 +170,72 @@ impl Waiting {
     }
 }
 
-impl Group {
-    fn last(&self) -> Option<LogId> {
-        self.entries.back().map(|entry| entry.log_id).or(self.purged)
-    }
-
-    /// The index of the first entry that is kept, or would be.
-    fn first_index(&self) -> u64 {
-        match self.entries.front() {
-            Some(first) => first.log_id.index,
-            None => self.purged.map_or(0, |purged| purged.index + 1),
-        }
-    }
-
-    fn truncate_after(&mut self, after: Option<u64>) {
-        while self.entries.back().is_some_and(|last| Some(last.log_id.index) > after) {
-            self.entries.pop_back();
-        }
-    }
-
-    fn purge(&mut self, to: LogId) {
-        while self.entries.front().is_some_and(|first| first.log_id.index <= to.index) {
-            self.entries.pop_front();
-        }
-        self.purged = self.purged.max(Some(to));
-    }
-
-    fn hard_state(&self, partition: PartitionId) -> Record<'static> {
-        let leader = self.vote.map(|vote| vote.leader_id);
-        let purged =
-            self.purged.map(|id| (Term(id.committed_leader_id().term), LogIndex(id.index)));
-        Record::HardState {
-            partition,
-            term: Term(leader.map_or(0, |leader| leader.term)),
-            // Ids of nodes come from records like this one, and have 32 bits.
-            vote: leader.map(|leader| NodeId(leader.voted_for as u32)),
-            elected: self.vote.is_some_and(|vote| vote.committed),
-            purged,
-        }
-    }
-}
-
 impl CoreLog {
-    /// Opens a log that [`Wal::create`] made, with what it holds, and starts to write.
+    /// Makes a new, empty log on the disk.
+    pub(crate) async fn create(options: &CoreLogOptions) -> Result<(), WalError> {
+        Wal::create(options.wal.clone()).await
+    }
+
+    /// Removes what earlier generations have left; see [`Wal::remove_earlier`].
+    pub(crate) async fn remove_earlier(options: &CoreLogOptions) -> Result<(), WalError> {
+        Wal::remove_earlier(&options.wal).await
+    }
+
+    /// Opens a log that [`CoreLog::create`] made, with what it holds, and starts to write.
     pub(crate) async fn open(
         options: CoreLogOptions,
         clock: Rc<HybridClock>,
     ) -> Result<CoreLog, WalError> {
-        let mut found = Found { clock: &clock, groups: BTreeMap::new(), segments: BTreeMap::new() };
+        let mut found = Found {
+            clock: &clock,
+            groups: BTreeMap::new(),
+            cached: Cached { bytes_max: options.cached_bytes_max, ..Cached::default() },
+            segments: BTreeMap::new(),
+        };
         let wal = Wal::open(options.wal.clone(), &mut found).await?;
-        let Found { groups, segments, .. } = found;
+        let Found { groups, cached, segments, .. } = found;
+        if !replay::is_whole(&groups) {
+            let file = options.wal.directory;
+            let what = "entries are missing at the beginning of a partition's log";
+            return Err(WalError::Corruption { file, offset: 0, what });
+        }
         let inner = Rc::new(Inner {
             room: Semaphore::new(options.queue_bytes_max),
             options,
             clock,
             groups: RefCell::new(groups),
+            cached: RefCell::new(cached),
             queue: RefCell::default(),
             work: Notify::new(),
+            unreserved: Cell::new(wal.unreserved_bytes()),
             failed: RefCell::default(),
             closing: Cell::new(false),
             closed: Event::new(),
             segments: RefCell::new(segments),
+            files: RefCell::new(wal.live_segments()),
+            written: Cell::new(Written { frames: 0, live_bytes: wal.live_bytes() }),
+            watcher: OnceCell::new(),
             writer: RefCell::default(),
         });
-        let writer = task::spawn("log-write", write(Rc::downgrade(&inner), wal));
+        let writer = task::spawn("log-write", writer::write(Rc::downgrade(&inner), wal));
         *inner.writer.borrow_mut() = Some(writer);
         Ok(CoreLog { inner })
     }
 
+    /// Says who hears of it from here on. Once.
+    pub(crate) fn watch(&self, watcher: Rc<dyn Watcher>) {
+        if self.inner.watcher.set(watcher).is_err() {
+            unreachable!("a log is watched once");
+        }
+    }
+
+    /// The partitions of which it holds anything.
+    pub(crate) fn partitions(&self) -> Vec<PartitionId> {
+        self.inner.groups.borrow().keys().copied().collect()
+    }
+
     /// A group's last entry that was let go, and its last one.
-    pub(super) fn state(&self, partition: PartitionId) -> (Option<LogId>, Option<LogId>) {
+    pub(crate) fn state(&self, partition: PartitionId) -> (Option<LogId>, Option<LogId>) {
         let groups = self.inner.groups.borrow();
         groups.get(&partition).map_or((None, None), |group| (group.purged, group.last()))
     }
@@ -191,25 +245,54 @@ impl CoreLog {
         self.inner.groups.borrow().get(&partition)?.vote
     }
 
+    /// The id of an entry that is kept, or the last that is not.
+    pub(super) fn id_at(&self, partition: PartitionId, index: u64) -> Option<LogId> {
+        self.inner.groups.borrow().get(&partition)?.id_at(index)
+    }
+
+    /// Who takes part in a group as of an entry, and which entry said so.
+    pub(super) fn voters_at(&self, partition: PartitionId, index: u64) -> Option<(LogId, Voters)> {
+        self.inner.groups.borrow().get(&partition)?.voters_at(index)
+    }
+
+    /// The last entry of a group that is on the disk with all before it.
+    pub(super) fn durable(&self, partition: PartitionId) -> Option<u64> {
+        self.inner.groups.borrow().get(&partition)?.durable()
+    }
+
     /// The entries of a group from `from` on, up to and without `to`, and up to so many bytes of
     /// commands, but always one.
-    pub(super) fn entries(
+    ///
+    /// # Errors
+    /// What cannot be read, or is damaged.
+    pub(crate) async fn entries(
         &self,
         partition: PartitionId,
         from: u64,
         to: u64,
         bytes_max: usize,
-    ) -> Vec<Entry> {
-        let groups = self.inner.groups.borrow();
-        let Some(group) = groups.get(&partition) else { return Vec::new() };
-        let skip = from.saturating_sub(group.first_index()) as usize;
+    ) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let first = bytes == 0;
-            bytes += entry_bytes(entry);
-            entry.log_id.index < to && (first || bytes <= bytes_max)
-        };
-        group.entries.iter().skip(skip).take_while(fits).cloned().collect()
+        let mut frame = None;
+        let first = self.inner.groups.borrow().get(&partition).map_or(u64::MAX, Group::first_index);
+        for index in from.max(first)..to {
+            let kept = self.inner.groups.borrow().get(&partition).and_then(|one| one.entry(index));
+            let entry = match kept {
+                None => break,
+                Some(Kept::Here(entry)) => *entry,
+                Some(Kept::At(place)) => {
+                    let frame = self.inner.frame(&mut frame, place).await?;
+                    read_entry(frame, partition, index)?
+                }
+            };
+            bytes += entry_bytes(&entry);
+            if !entries.is_empty() && bytes > bytes_max {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 
     /// Takes entries behind those that are there: they can be read when this returns, and `flushed`
@@ -225,8 +308,56 @@ impl CoreLog {
     ) -> io::Result<()> {
         let bytes = entries.iter().map(entry_bytes).sum();
         let room = self.room(bytes).await?;
+        self.put(partition, entries, Waiting::Group(flushed), room)
+    }
+
+    /// Takes entries of another log behind those that are there, and waits until they are durable.
+    ///
+    /// # Errors
+    /// As for [`CoreLog::append`].
+    pub(crate) async fn take_over(
+        &self,
+        partition: PartitionId,
+        entries: Vec<Entry>,
+    ) -> io::Result<()> {
+        let bytes = entries.iter().map(entry_bytes).sum();
+        let room = self.room(bytes).await?;
+        let (promise, durable) = oneshot::channel();
+        self.put(partition, entries, Waiting::Caller(promise), room)?;
+        durable.await.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+
+    /// Begins a group's part of the log where another log's part of it begins, with its vote. Durable
+    /// when it returns.
+    ///
+    /// # Errors
+    /// Why nothing is written any more.
+    pub(crate) async fn take_over_state(
+        &self,
+        partition: PartitionId,
+        other: &CoreLog,
+    ) -> io::Result<()> {
+        {
+            let others = other.inner.groups.borrow();
+            let Some(theirs) = others.get(&partition) else { return Ok(()) };
+            let mut groups = self.inner.groups.borrow_mut();
+            let group = groups.entry(partition).or_default();
+            (group.vote, group.purged) = (theirs.vote, theirs.purged);
+            group.base.clone_from(&theirs.base);
+        }
+        self.write_state(partition).await
+    }
+
+    fn put(
+        &self,
+        partition: PartitionId,
+        entries: Vec<Entry>,
+        waiting: Waiting,
+        room: Permit,
+    ) -> io::Result<()> {
         {
             let mut groups = self.inner.groups.borrow_mut();
+            let mut cached = self.inner.cached.borrow_mut();
             let group = groups.entry(partition).or_default();
             for entry in &entries {
                 let next = group.last().map(|last| last.index + 1);
@@ -234,11 +365,36 @@ impl CoreLog {
                     let what = format!("entry {} does not follow {:?}", entry.log_id, group.last());
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
                 }
-                group.entries.push_back(entry.clone());
+                cached.note(partition, entry);
+                group.push(entry.clone(), None);
             }
         }
-        self.queue(partition, What::Entries(entries), Waiting::Group(flushed), room);
+        self.queue_entries(partition, entries, waiting, room);
         Ok(())
+    }
+
+    /// Queues entries in pieces that fit into a frame each; the last of them carries who waits.
+    fn queue_entries(
+        &self,
+        partition: PartitionId,
+        entries: Vec<Entry>,
+        waiting: Waiting,
+        room: Permit,
+    ) {
+        let bytes_max = self.inner.options.frame_bytes_max();
+        let mut piece = Vec::new();
+        let mut bytes = 0;
+        for entry in entries {
+            let more = entry_bytes(&entry);
+            if !piece.is_empty() && bytes + more > bytes_max {
+                let full = What::Entries(std::mem::take(&mut piece));
+                self.queue(partition, full, Waiting::Nobody, None);
+                bytes = 0;
+            }
+            bytes += more;
+            piece.push(entry);
+        }
+        self.queue(partition, What::Entries(piece), waiting, Some(room));
     }
 
     /// Notes a vote; it is durable when this returns.
@@ -246,14 +402,15 @@ impl CoreLog {
     /// # Errors
     /// Why nothing is written any more.
     pub(super) async fn save_vote(&self, partition: PartitionId, vote: Vote) -> io::Result<()> {
-        let room = self.room(0).await?;
         self.inner.groups.borrow_mut().entry(partition).or_default().vote = Some(vote);
+        self.write_state(partition).await
+    }
+
+    async fn write_state(&self, partition: PartitionId) -> io::Result<()> {
+        let room = self.room(0).await?;
         let (promise, durable) = oneshot::channel();
-        self.queue(partition, What::HardState, Waiting::Caller(promise), room);
-        match durable.await {
-            Ok(result) => result.map_err(io::Error::other),
-            Err(closed) => Err(io::Error::other(closed)),
-        }
+        self.queue(partition, What::HardState, Waiting::Caller(promise), Some(room));
+        durable.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 
     /// Makes the entries after `after` void; `None`: all that are there.
@@ -272,7 +429,7 @@ impl CoreLog {
             group.truncate_after(after);
             group.first_index().checked_sub(1).max(after).unwrap_or(0)
         };
-        self.queue(partition, What::Truncation { after }, Waiting::Nobody, room);
+        self.queue(partition, What::Truncation { after }, Waiting::Nobody, Some(room));
         Ok(())
     }
 
@@ -282,11 +439,61 @@ impl CoreLog {
         self.inner.work.notify_one();
     }
 
+    /// Makes sure that a frame of so many bytes of commands in so many entries leaves the reserve alone.
+    /// What ends transactions is written without this, so that a full disk keeps nobody waiting for an
+    /// outcome.
+    ///
+    /// # Errors
+    /// [`WalError::Full`], and why nothing is written any more.
+    pub(crate) async fn admit(&self, bytes: usize, entries: usize) -> Result<(), WalError> {
+        let bytes = bytes + entries * RECORD_BYTES;
+        if Wal::frame_bytes(bytes) <= self.inner.unreserved.get() {
+            return Ok(());
+        }
+        if let Some(error) = &*self.inner.failed.borrow() {
+            return Err(error.clone());
+        }
+        let (promise, admitted) = oneshot::channel();
+        // Nobody's: it is about the core.
+        let partition = PartitionId::SYSTEM;
+        self.queue(partition, What::Room { bytes }, Waiting::Caller(promise), None);
+        admitted.await.unwrap_or_else(|_closed| {
+            let file = self.inner.options.wal.directory.clone();
+            Err(WalError::Failed { file, source: io::Error::other("the log is closed").into() })
+        })
+    }
+
+    /// The oldest segment that is kept and is not the one being written: the last index of each
+    /// partition that holds it up.
+    pub(crate) fn oldest_full_segment(&self) -> Option<BTreeMap<PartitionId, LogIndex>> {
+        let (groups, segments) = (self.inner.groups.borrow(), self.inner.segments.borrow());
+        if segments.len() < 2 {
+            return None;
+        }
+        let (_, last) = segments.first_key_value()?;
+        let held = last.iter().filter(|(partition, last)| {
+            let purged = groups.get(partition).and_then(|group| group.purged);
+            purged.is_none_or(|purged| purged.index < **last)
+        });
+        Some(held.map(|(&partition, &last)| (partition, LogIndex(last))).collect())
+    }
+
+    /// What it has written.
+    pub(crate) fn written(&self) -> Written {
+        self.inner.written.get()
+    }
+
     /// Writes what was asked for, seals the log and closes it.
     pub(crate) async fn close(&self) {
         self.inner.closing.set(true);
         self.inner.work.notify_one();
         self.inner.closed.wait().await;
+    }
+
+    /// Stops at once, as a crash would.
+    pub(crate) fn stop(&self) {
+        self.inner.writer.borrow_mut().take();
+        self.inner.room.close();
     }
 
     async fn room(&self, bytes: usize) -> io::Result<Permit> {
@@ -299,62 +506,11 @@ impl CoreLog {
         }
     }
 
-    fn queue(&self, partition: PartitionId, what: What, waiting: Waiting, room: Permit) {
+    fn queue(&self, partition: PartitionId, what: What, waiting: Waiting, room: Option<Permit>) {
         let request = Request { partition, what, waiting, _room: room };
         self.inner.queue.borrow_mut().push_back(request);
         self.inner.work.notify_one();
     }
-}
-
-fn entry_bytes(entry: &Entry) -> usize {
-    match &entry.payload {
-        EntryPayload::Normal(batch) => RECORD_BYTES + batch.commands.len(),
-        EntryPayload::Blank | EntryPayload::Membership(_) => RECORD_BYTES,
-    }
-}
-
-/// Writes until the log closes or fails, or nobody holds it any more.
-async fn write(log: Weak<Inner>, mut wal: Wal) {
-    let mut sealed = false;
-    loop {
-        let Some(inner) = log.upgrade() else { return };
-        let (work, seal_after) = (inner.work.clone(), inner.options.seal_after);
-        match inner.turn(&mut wal).await {
-            Turn::Wrote => sealed = false,
-            Turn::Full => time::sleep(FULL_RETRY_AFTER).await,
-            Turn::Failed(error) => return inner.fail(error),
-            Turn::Idle if inner.closing.get() => {
-                if let Err(error) = wal.close(inner.now()).await {
-                    inner.fail(error);
-                }
-                return inner.closed.set();
-            }
-            Turn::Idle if sealed => {
-                drop(inner);
-                work.notified().await;
-            }
-            Turn::Idle => {
-                drop(inner);
-                if time::timeout(seal_after, work.notified()).await.is_err() {
-                    let Some(inner) = log.upgrade() else { return };
-                    match wal.append(inner.now(), &[Record::Seal]).await {
-                        Ok(_) => sealed = true,
-                        // There is nothing that a seal would prove.
-                        Err(WalError::Full { .. }) => {}
-                        Err(error) => return inner.fail(error),
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What a turn of the writer came to.
-enum Turn {
-    Wrote,
-    Idle,
-    Full,
-    Failed(WalError),
 }
 
 impl Inner {
@@ -362,248 +518,49 @@ impl Inner {
         self.clock.now(time::now().as_nanos())
     }
 
-    /// Writes one frame, if there is anything to write.
-    async fn turn(&self, wal: &mut Wal) -> Turn {
-        let taken = self.take();
-        let purged = wal.purge(self.needed_from(wal.current_segment()));
-        if taken.is_empty() && purged.is_none() {
-            return Turn::Idle;
-        }
-        let stated = self.states_due(wal.oldest_segment(), purged.is_some(), &taken);
-        let voters = Voters::of(&taken);
-        let groups = self.groups.borrow();
-        let states: Vec<Record<'static>> =
-            stated.iter().map(|partition| groups[partition].hard_state(*partition)).collect();
-        drop(groups);
-        let records: Vec<Record<'_>> =
-            purged.into_iter().chain(states).chain(taken_records(&taken, &voters)).collect();
-        match wal.append(self.now(), &records).await {
-            Ok(segment) => {
-                self.note_written(&taken, &stated, segment, wal.oldest_segment());
-                taken.into_iter().for_each(|request| request.waiting.tell(Ok(())));
-                Turn::Wrote
-            }
-            Err(WalError::Full { .. }) => {
-                let mut queue = self.queue.borrow_mut();
-                taken.into_iter().rev().for_each(|request| queue.push_front(request));
-                Turn::Full
-            }
-            Err(error) => {
-                taken.into_iter().for_each(|request| request.waiting.tell(Err(error.clone())));
-                Turn::Failed(error)
-            }
-        }
-    }
-
-    /// Takes what fits into a frame.
-    fn take(&self) -> Vec<Request> {
-        let mut queue = self.queue.borrow_mut();
-        let mut taken = Vec::new();
-        let mut bytes = 0;
-        while let Some(request) = queue.pop_front() {
-            let more = match &request.what {
-                What::Entries(entries) => entries.iter().map(entry_bytes).sum(),
-                What::HardState | What::Truncation { .. } => RECORD_BYTES,
+    /// The frame at a place; the one that was read last, where it is that.
+    async fn frame<'a>(
+        &self,
+        last: &'a mut Option<FrameReader>,
+        place: Place,
+    ) -> io::Result<&'a FrameReader> {
+        if last.as_ref().is_none_or(|frame| frame.place() != place) {
+            let segment = {
+                let files = self.files.borrow();
+                files.iter().find(|segment| segment.number == place.segment).cloned()
             };
-            if !taken.is_empty() && bytes + more > self.options.frame_bytes_max {
-                queue.push_front(request);
-                break;
-            }
-            bytes += more;
-            taken.push(request);
+            let segment = segment.ok_or_else(|| {
+                let what = format!("segment {} of the log is needed and was let go", place.segment);
+                io::Error::new(io::ErrorKind::NotFound, what)
+            })?;
+            *last = Some(FrameReader::read(&segment, place).await.map_err(io::Error::other)?);
         }
-        taken
-    }
-
-    /// The oldest segment that somebody needs.
-    fn needed_from(&self, current: u64) -> u64 {
-        let (groups, segments) = (self.groups.borrow(), self.segments.borrow());
-        let needless = |last: &BTreeMap<PartitionId, u64>| {
-            last.iter().all(|(partition, last)| {
-                groups[partition].purged.is_some_and(|purged| *last <= purged.index)
-            })
-        };
-        let needed = segments.iter().find(|(_, last)| !needless(last));
-        needed.map_or(current, |(segment, _)| *segment)
-    }
-
-    /// The groups whose hard state goes into the next frame: those that ask for it, and where
-    /// segments are let go, those whose last word lies in them or says less than is needed.
-    fn states_due(&self, oldest: u64, purging: bool, taken: &[Request]) -> Vec<PartitionId> {
-        let asked = |partition: PartitionId| {
-            taken.iter().any(|request| {
-                request.partition == partition && matches!(request.what, What::HardState)
-            })
-        };
-        let groups = self.groups.borrow();
-        let due = groups.iter().filter(|(partition, group)| {
-            let outdated = group.stated_in < oldest || group.stated_purged != group.purged;
-            asked(**partition) || (purging && outdated)
-        });
-        due.map(|(&partition, _)| partition).collect()
-    }
-
-    fn note_written(&self, taken: &[Request], stated: &[PartitionId], segment: u64, oldest: u64) {
-        let mut segments = self.segments.borrow_mut();
-        *segments = segments.split_off(&oldest);
-        let last = segments.entry(segment).or_default();
-        for Request { partition, what, .. } in taken {
-            if let What::Entries(entries) = what
-                && let Some(entry) = entries.last()
-            {
-                let known = last.entry(*partition).or_default();
-                *known = entry.log_id.index.max(*known);
-            }
+        match last {
+            Some(frame) => Ok(frame),
+            None => unreachable!("it was read"),
         }
-        let mut groups = self.groups.borrow_mut();
-        for partition in stated {
-            if let Some(group) = groups.get_mut(partition) {
-                (group.stated_in, group.stated_purged) = (segment, group.purged);
-            }
-        }
-    }
-
-    /// The log has ended for good: says so to all who wait.
-    fn fail(&self, error: WalError) {
-        *self.failed.borrow_mut() = Some(error.clone());
-        self.room.close();
-        let waiting = std::mem::take(&mut *self.queue.borrow_mut());
-        waiting.into_iter().for_each(|request| request.waiting.tell(Err(error.clone())));
-        self.closed.set();
     }
 }
 
-/// The bytes of the membership entries in what was taken, in order.
-struct Voters(Vec<Vec<u8>>);
-
-impl Voters {
-    fn of(taken: &[Request]) -> Voters {
-        let entries = taken.iter().flat_map(|request| match &request.what {
-            What::Entries(entries) => entries.as_slice(),
-            What::HardState | What::Truncation { .. } => &[],
-        });
-        Voters(
-            entries
-                .filter_map(|entry| match &entry.payload {
-                    EntryPayload::Membership(membership) => Some(voters::encode(membership)),
-                    EntryPayload::Blank | EntryPayload::Normal(_) => None,
-                })
-                .collect(),
-        )
-    }
-}
-
-/// The records of entries and truncations, in the order in which they were asked for.
-fn taken_records<'a>(taken: &'a [Request], voters: &'a Voters) -> Vec<Record<'a>> {
-    let mut voters = voters.0.iter();
-    let mut records = Vec::new();
-    for Request { partition, what, .. } in taken {
-        let partition = *partition;
-        match what {
-            What::HardState => {}
-            What::Truncation { after } => {
-                records.push(Record::Truncated { partition, after: LogIndex(*after) });
-            }
-            What::Entries(entries) => records.extend(entries.iter().map(|entry| {
-                let term = Term(entry.log_id.committed_leader_id().term);
-                let index = LogIndex(entry.log_id.index);
-                match &entry.payload {
-                    EntryPayload::Blank => {
-                        Record::Entry { partition, term, index, count: 0, commands: &[] }
-                    }
-                    EntryPayload::Normal(batch) => Record::Entry {
-                        partition,
-                        term,
-                        index,
-                        count: batch.count,
-                        commands: &batch.commands,
-                    },
-                    EntryPayload::Membership(_) => Record::Membership {
-                        partition,
-                        term,
-                        index,
-                        voters: voters.next().map_or(&[], Vec::as_slice),
-                    },
-                }
-            })),
+/// The entry of a partition in a frame.
+fn read_entry(frame: &FrameReader, partition: PartitionId, index: u64) -> io::Result<Entry> {
+    use crate::wal::Record;
+    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let found = frame.records().find_map(|record| match record? {
+        Record::Entry { partition: whose, term, index: at, count, commands }
+            if (whose, at.0) == (partition, index) =>
+        {
+            Some((term, replay::commands(count, commands)))
         }
-    }
-    records
-}
-
-/// What a log holds, read back.
-struct Found<'a> {
-    clock: &'a HybridClock,
-    groups: BTreeMap<PartitionId, Group>,
-    segments: BTreeMap<u64, BTreeMap<PartitionId, u64>>,
-}
-
-impl Found<'_> {
-    fn entry(
-        &mut self,
-        segment: u64,
-        partition: PartitionId,
-        (term, index): (Term, LogIndex),
-        payload: EntryPayload<super::types::Batch, u64, openraft::EmptyNode>,
-    ) -> Result<(), &'static str> {
-        let group = self.groups.entry(partition).or_default();
-        let follows = group.entries.back().is_none_or(|last| last.log_id.index + 1 == index.0);
-        if !follows {
-            return Err("an entry does not follow the one before it");
+        Record::Membership { partition: whose, term, index: at, voters }
+            if (whose, at.0) == (partition, index) =>
+        {
+            let voters = super::voters::decode(voters).ok_or("a membership makes no sense");
+            Some((term, voters.map(EntryPayload::Membership)))
         }
-        group.entries.push_back(Entry { log_id: log_id(term, index), payload });
-        let last = self.segments.entry(segment).or_default().entry(partition).or_default();
-        *last = index.0.max(*last);
-        Ok(())
-    }
-}
-
-fn log_id(term: Term, index: LogIndex) -> LogId {
-    let leader = openraft::impls::leader_id_std::LeaderId::new(term.0, 0);
-    LogId::new(leader.to_committed(), index.0)
-}
-
-impl Replay for Found<'_> {
-    async fn record(&mut self, segment: u64, record: Record<'_>) -> Result<(), &'static str> {
-        self.segments.entry(segment).or_default();
-        match record {
-            Record::Entry { partition, term, index, count, commands } => {
-                let payload = match count {
-                    0 if commands.is_empty() => EntryPayload::Blank,
-                    0 => return Err("an entry has bytes and no commands"),
-                    _ => EntryPayload::Normal(super::types::Batch {
-                        count,
-                        commands: Bytes::copy_from_slice(commands),
-                    }),
-                };
-                self.entry(segment, partition, (term, index), payload)?;
-            }
-            Record::Membership { partition, term, index, voters } => {
-                let voters = voters::decode(voters).ok_or("a membership makes no sense")?;
-                let payload = EntryPayload::Membership(voters);
-                self.entry(segment, partition, (term, index), payload)?;
-            }
-            Record::HardState { partition, term, vote, elected, purged } => {
-                let group = self.groups.entry(partition).or_default();
-                group.vote = vote.map(|node| match elected {
-                    true => Vote::new_committed(term.0, u64::from(node.0)),
-                    false => Vote::new(term.0, u64::from(node.0)),
-                });
-                if let Some((term, index)) = purged {
-                    group.purge(log_id(term, index));
-                }
-                (group.stated_in, group.stated_purged) = (segment, group.purged);
-            }
-            Record::Truncated { partition, after } => {
-                self.groups.entry(partition).or_default().truncate_after(Some(after.0));
-            }
-            Record::Purged { .. } | Record::Seal => {}
-        }
-        task::yield_if_due().await;
-        Ok(())
-    }
-
-    fn clock(&mut self, clock: Timestamp) {
-        self.clock.recover(clock);
-    }
+        _ => None,
+    });
+    let (term, payload) = found.ok_or_else(|| wrong("an entry is not where it was written"))?;
+    let payload = payload.map_err(wrong)?;
+    Ok(Entry { log_id: super::types::log_id(term.0, index), payload })
 }

@@ -41,11 +41,11 @@ impl RaftLogReader<Partitions> for GroupLog {
             Bound::Excluded(to) => *to,
             Bound::Unbounded => u64::MAX,
         };
-        Ok(self.log.entries(self.partition, from, to, usize::MAX))
+        self.log.entries(self.partition, from, to, usize::MAX).await
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        Ok(self.log.entries(self.partition, start, end, READ_BYTES_MAX))
+        self.log.entries(self.partition, start, end, READ_BYTES_MAX).await
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

@@ -1,11 +1,18 @@
-//! Replication: a partition is a Raft group (openraft), its log the core's.
+//! Partitions as Raft groups (openraft): their log over the core's write-ahead log, the partition as
+//! state machine, and the runtime and network that a group runs on.
 
 mod core_log;
+mod group;
 mod group_log;
+mod machine;
+mod network;
 mod runtime;
 #[cfg(test)]
 mod tests;
 mod types;
 mod voters;
 
-pub use runtime::SeamRuntime;
+pub(crate) use core_log::{CoreLog, CoreLogOptions, Watcher};
+pub(crate) use group::{Group, config};
+pub(crate) use machine::Applier;
+pub(crate) use types::{Answer, Batch, Flights, Partitions};

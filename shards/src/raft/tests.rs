@@ -38,6 +38,8 @@ fn options(directory: &str) -> CoreLogOptions {
         },
         frame_bytes_max: 16 << 10,
         queue_bytes_max: 1 << 20,
+        // Most entries are read from the disk.
+        cached_bytes_max: 8 << 10,
         seal_after: Duration::from_millis(200),
     }
 }
@@ -156,6 +158,8 @@ struct Known {
     purged: u64,
     /// How often it was told so in all its lives.
     told: u64,
+    /// The newest term of all its lives.
+    term: u64,
 }
 
 impl Known {
@@ -178,7 +182,7 @@ fn random_entry(term: u64, index: u64) -> Entry {
         _ => {
             let mut bytes = vec![0; random::below(3_000) as usize];
             random::fill(&mut bytes);
-            EntryPayload::Normal(Batch { count: 1 + index as u32, commands: Bytes::from(bytes) })
+            EntryPayload::Normal(Batch::read(1 + index as u32, Bytes::from(bytes)))
         }
     };
     Entry { log_id: id(term, index), payload }
@@ -196,15 +200,15 @@ async fn live(mut log: GroupLog, known: Rc<RefCell<Known>>) -> io::Result<()> {
         known.durable = known.durable.max(at);
         known.told += 1;
     };
-    let mut term = known.borrow().now().vote.map_or(0, |vote| vote.leader_id.term);
     loop {
+        let term = known.borrow().term;
         time::sleep(Duration::from_micros(random::below(1_000))).await;
         let mut state = known.borrow().now();
         let last = state.entries.last_key_value().map_or(known.borrow().purged, |(last, _)| *last);
         match random::below(10) {
             0 => {
-                term += 1;
-                let vote = Vote::new_committed(term, 1 + random::below(3));
+                known.borrow_mut().term += 1;
+                let vote = Vote::new_committed(term + 1, 1 + random::below(3));
                 state.vote = Some(vote);
                 let at = note(&known, state);
                 log.save_vote(&vote).await?;
@@ -216,6 +220,8 @@ async fn live(mut log: GroupLog, known: Rc<RefCell<Known>>) -> io::Result<()> {
                 state.entries.retain(|index, _| *index <= after);
                 note(&known, state);
                 log.truncate_after(Some(id(term, after))).await?;
+                // An entry that takes the place of another is of another term.
+                known.borrow_mut().term += 1;
             }
             2 if last > known.borrow().purged => {
                 let to = known.borrow().purged + 1 + random::below(last - known.borrow().purged);

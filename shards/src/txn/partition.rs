@@ -55,13 +55,30 @@ impl Partition {
         }
     }
 
-    /// Applies a command of the log.
-    pub(crate) async fn apply(&self, index: LogIndex, segment: u64, command: Command) {
+    /// Applies the commands of an entry of the log.
+    pub(crate) async fn apply(&self, index: LogIndex, commands: Vec<Command>) {
+        for command in commands {
+            self.apply_command(index, command).await;
+            task::yield_if_due().await;
+        }
+        self.passed(index);
+    }
+
+    /// Whether this replica leads, and has applied what earlier ones have left.
+    pub(crate) fn leads(&self) -> bool {
+        self.states.borrow().leads()
+    }
+
+    /// An entry of the log is applied, with all its commands.
+    pub(crate) fn passed(&self, index: LogIndex) {
+        self.tree.apply_at(index, Timestamp::ZERO, &[]);
+    }
+
+    async fn apply_command(&self, index: LogIndex, command: Command) {
         match command {
             Command::Stage { txn, first, writes, locks } => {
-                self.tree.apply_at(index, Timestamp::ZERO, &[]);
                 let part = (writes, locks);
-                self.states.borrow_mut().part_logged(txn, first, segment, part, time::now());
+                self.states.borrow_mut().part_logged(txn, first, index, part, time::now());
             }
             Command::Commit { txn, at, writes, staged: false } => {
                 self.apply_writes(index, at, &writes).await;
@@ -74,20 +91,14 @@ impl Partition {
                 self.end(txn);
             }
             Command::Prepare { txn, at, anchor, writes, locks, staged } => {
-                self.tree.apply_at(index, at, &[]);
-                self.prepared(txn, Vote { at, anchor, writes, locks, staged, segment }).await;
+                self.prepared(txn, Vote { at, anchor, writes, locks, staged, index }).await;
             }
             Command::Decide { txn, outcome, participants, again } => {
-                self.tree.apply_at(index, Timestamp::ZERO, &[]);
-                let since = time::now();
-                let decision = Decision { outcome, participants, segment, since };
+                let decision = Decision { outcome, participants, index, since: time::now() };
                 self.states.borrow_mut().decided(txn, decision, again);
             }
             Command::Finish { txn, outcome } => self.finished(index, txn, outcome).await,
-            Command::Forget { txn } => {
-                self.tree.apply_at(index, Timestamp::ZERO, &[]);
-                self.states.borrow_mut().forgotten(txn);
-            }
+            Command::Forget { txn } => self.states.borrow_mut().forgotten(txn),
         }
     }
 
@@ -95,7 +106,7 @@ impl Partition {
         if !self.states.borrow_mut().prepared(txn, vote, time::now()) {
             return;
         }
-        // After a restart: what it had locked is locked again, before any request is served.
+        // Of another life or leader: what it had locked is locked again, before any request is served.
         let (vote, bulk) = {
             let states = self.states.borrow();
             (states.vote(txn).cloned(), states.bulk(txn))
@@ -111,13 +122,13 @@ impl Partition {
         }
     }
 
-    /// The log was read to its end, or all of another one was taken over: what was there in part
-    /// only will never be whole.
-    pub(crate) fn replayed(&self) {
-        let unfinished = self.states.borrow_mut().end_replay();
+    /// A term begins with the entry at `index`: what was there in part only will never be whole.
+    pub(crate) fn term_begins(&self, index: LogIndex, leads: bool) {
+        let unfinished = self.states.borrow_mut().begin_term(leads);
         for txn in unfinished {
             self.end(txn);
         }
+        self.passed(index);
     }
 
     async fn finished(&self, index: LogIndex, txn: TxnId, outcome: Outcome) {
@@ -132,29 +143,20 @@ impl Partition {
                 self.apply_bulk(index, at, Some(writes)).await;
                 self.end(txn);
             }
-            Finish::Abort => {
-                self.tree.apply_at(index, Timestamp::ZERO, &[]);
-                self.end(txn);
-            }
-            Finish::Nothing => {
-                self.tree.apply_at(index, Timestamp::ZERO, &[]);
-                self.wake_waiting(txn);
-            }
+            Finish::Abort => self.end(txn),
+            Finish::Nothing => self.wake_waiting(txn),
         }
     }
 
-    /// All writes of an entry. Readers that could see some of them wait for all: they are pending.
+    /// All writes of a commit. Readers that could see some of them wait for all: they are pending.
     async fn apply_writes(&self, index: LogIndex, at: Timestamp, writes: &[KeyWrite]) {
         let mut parts = writes.chunks(APPLY_WRITES).peekable();
         while let Some(part) = parts.next() {
-            if parts.peek().is_none() {
-                self.tree.apply_at(index, at, part);
-                return;
-            }
             self.tree.apply_part(index, at, part);
-            task::yield_if_due().await;
+            if parts.peek().is_some() {
+                task::yield_if_due().await;
+            }
         }
-        self.tree.apply_at(index, at, &[]);
     }
 
     /// All writes of a large transaction. What it adds to memory goes to table files meanwhile.
@@ -168,10 +170,10 @@ impl Partition {
             part.extend(
                 next.map(|(key, value)| KeyWrite { key: key.clone(), value: value.clone() }),
             );
-            if part.len() < APPLY_WRITES {
-                return self.tree.apply_at(index, at, &part);
-            }
             self.tree.apply_part(index, at, &part);
+            if part.len() < APPLY_WRITES {
+                return;
+            }
             // A disk that is too full to flush must not hold up an outcome that is decided: its
             // writes are in memory anyway.
             drop(self.tree.make_room().await);
@@ -188,7 +190,7 @@ impl Partition {
         match command {
             Command::Commit { txn, writes, .. } | Command::Prepare { txn, writes, .. } => {
                 // A vote that was to be written again is still where it was.
-                let carried = self.states.borrow().vote(txn).is_some_and(|vote| vote.segment > 0);
+                let carried = self.states.borrow().vote(txn).is_some_and(|vote| vote.index.0 > 0);
                 if !carried {
                     self.drop_leaning(txn);
                     dispose(self.states.borrow_mut().refused(txn, &writes));
@@ -376,24 +378,29 @@ impl Partition {
         Err(self.refuse(txn, Refusal::Unknown))
     }
 
-    /// What the log must keep for this partition: `None` where table files hold everything up to
-    /// `last` and no vote or decision lies in `segment` or before.
-    pub(crate) fn needs_segment(&self, segment: u64, last: LogIndex) -> Option<Needed> {
+    /// The last entry that the log may let go, with all before it: table files hold what it says, and
+    /// no vote or decision that is needed lies there.
+    pub(crate) fn needless_to(&self) -> LogIndex {
         let durable = self.tree.durable_index();
-        if durable < last {
+        let oldest = self.states.borrow_mut().oldest_needed(durable);
+        oldest.map_or(durable, |oldest| durable.min(LogIndex(oldest.0.saturating_sub(1))))
+    }
+
+    /// What the log must keep of this partition's entries up to `last`.
+    pub(crate) fn needs(&self, last: LogIndex) -> Option<Needed> {
+        if self.tree.durable_index() < last {
             return Some(Needed::Flush);
         }
-        let oldest = self.states.borrow_mut().oldest_segment(durable);
-        (oldest <= segment).then_some(Needed::Carry)
+        (self.needless_to() < last).then_some(Needed::Carry)
     }
 }
 
-/// Why a segment of the log is needed.
+/// Why entries of the log are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needed {
-    /// Its writes are only in memory otherwise.
+    /// Their writes are only in memory otherwise.
     Flush,
-    /// It holds votes or decisions.
+    /// They are votes or decisions.
     Carry,
 }
 

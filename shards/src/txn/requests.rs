@@ -183,7 +183,7 @@ impl Partition {
         txn: TxnId,
         anchor: PartitionId,
     ) -> Result<Option<Timestamp>, SqlError> {
-        let voted = self.states.borrow().vote(txn).map(|vote| (vote.at, vote.segment > 0));
+        let voted = self.states.borrow().vote(txn).map(|vote| (vote.at, vote.index.0 > 0));
         if let Some((at, true)) = voted {
             return Ok(Some(at));
         }
@@ -354,10 +354,10 @@ impl Partition {
         applied(self.context.log().propose(room, self.id, command).await).map(drop)
     }
 
-    /// Writes votes and decisions that lie in `segment` or before it to the log again, so that it
-    /// may be let go.
-    pub(crate) async fn carry(&self, segment: u64) -> Result<(), SqlError> {
-        let commands = self.states.borrow().to_carry(segment + 1);
+    /// Writes votes and decisions that lie at `upto` or before it to the log again, so that the log may
+    /// let go of what is there.
+    pub(crate) async fn carry(&self, upto: LogIndex) -> Result<(), SqlError> {
+        let commands = self.states.borrow().to_carry(upto);
         for command in commands {
             let bytes = crate::log::encoded_bytes(&command);
             let room = self.room_to_end(bytes).await?;
@@ -376,22 +376,6 @@ impl Partition {
                 applied(self.context.log().propose(room, self.id, command).await)?;
             }
         }
-        Ok(())
-    }
-
-    /// Votes and decisions, as commands for another log.
-    pub(crate) fn open_transactions(&self) -> Vec<Command> {
-        self.states.borrow().open(self.context.options.part_bytes)
-    }
-
-    /// Writes votes and decisions of an earlier log to this one.
-    pub(crate) async fn take_over(&self, commands: Vec<Command>) -> Result<(), SqlError> {
-        self.states.borrow_mut().begin_replay();
-        for command in commands {
-            let room = self.room(crate::log::encoded_bytes(&command)).await?;
-            applied(self.context.log().propose(room, self.id, command).await)?;
-        }
-        self.replayed();
         Ok(())
     }
 

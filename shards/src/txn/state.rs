@@ -105,8 +105,8 @@ pub(crate) struct Vote {
     pub(crate) locks: Vec<Bytes>,
     /// Whether its writes and locks are in the parts before it.
     pub(crate) staged: bool,
-    /// The part of the log that holds it; 0 until it is applied.
-    pub(crate) segment: u64,
+    /// The entry of the log that holds it, or the first part of it; 0 until it is applied.
+    pub(crate) index: LogIndex,
 }
 
 /// A decision that this partition's log holds.
@@ -114,7 +114,8 @@ pub(crate) struct Vote {
 pub(crate) struct Decision {
     pub(crate) outcome: Outcome,
     pub(crate) participants: Vec<PartitionId>,
-    pub(crate) segment: u64,
+    /// The entry of the log that holds it.
+    pub(crate) index: LogIndex,
     pub(crate) since: Instant,
 }
 
@@ -186,9 +187,9 @@ pub(crate) struct TxnStates {
     expelled: BTreeMap<TxnId, ()>,
     /// All transactions as old as this one that are not known are taken for expelled.
     expelled_floor: Option<TxnId>,
-    /// Votes whose outcome is applied but not yet in table files: index of the outcome, segment
-    /// of the vote.
-    carried: VecDeque<(LogIndex, u64)>,
+    /// Votes whose outcome is applied but not yet in table files: index of the outcome, and of the
+    /// vote.
+    carried: VecDeque<(LogIndex, LogIndex)>,
     /// Whether parts come from a log that was written before.
     replaying: bool,
     /// Bytes that all transactions of the core have staged.
@@ -373,8 +374,14 @@ impl TxnStates {
         let writes = self.take_writes(txn, at, false);
         self.set_phase(txn, Phase::Preparing);
         let (vote_writes, vote_locks) = (writes.clone(), locks.clone());
-        let vote =
-            Vote { at, anchor, writes: vote_writes, locks: vote_locks, staged: false, segment: 0 };
+        let vote = Vote {
+            at,
+            anchor,
+            writes: vote_writes,
+            locks: vote_locks,
+            staged: false,
+            index: LogIndex(0),
+        };
         if let Some(known) = self.txns.get_mut(&txn) {
             known.vote = Some(vote);
         }
@@ -424,7 +431,7 @@ impl TxnStates {
         }
         let known = self.txns.entry(txn).or_insert_with(|| Txn::new(Phase::Prepared, now));
         if let (true, Some(logged)) = (vote.staged, &mut known.logged) {
-            vote.segment = vote.segment.min(logged.segment);
+            vote.index = vote.index.min(logged.index);
             vote.locks = std::mem::take(&mut logged.locks);
         }
         if replayed || known.phase == Phase::Preparing {
@@ -439,7 +446,7 @@ impl TxnStates {
     /// undecided: otherwise it was aborted before.
     pub(crate) fn decided(&mut self, txn: TxnId, decision: Decision, again: bool) {
         if let Some(known) = self.decisions.get_mut(&txn) {
-            known.segment = decision.segment;
+            known.index = decision.index;
         } else if again || self.vote(txn).is_some_and(|vote| vote.anchor == self.partition) {
             self.decisions.insert(txn, decision);
         }
@@ -455,7 +462,7 @@ impl TxnStates {
             return Finish::Nothing;
         }
         let Some(vote) = known.vote.take() else { return Finish::Nothing };
-        self.carried.push_back((index, vote.segment));
+        self.carried.push_back((index, vote.index));
         match outcome {
             Outcome::Committed(at) => match self.bulk.get(&txn) {
                 Some(bulk) => Finish::CommitBulk(at, bulk.writes.clone()),
@@ -578,26 +585,26 @@ impl TxnStates {
         leaning.map(|(txn, _)| *txn).collect()
     }
 
-    /// The oldest part of the log that a vote or decision needs, now that table files hold
-    /// everything up to `durable`.
-    pub(crate) fn oldest_segment(&mut self, durable: LogIndex) -> u64 {
+    /// The first entry of the log that holds what is still needed: votes and decisions without an end, and
+    /// votes whose outcome is not in table files, which reach to `durable`. `None`: there is none.
+    pub(crate) fn oldest_needed(&mut self, durable: LogIndex) -> Option<LogIndex> {
         while self.carried.front().is_some_and(|(index, _)| *index <= durable) {
             self.carried.pop_front();
         }
-        let carried = self.carried.iter().map(|(_, segment)| *segment);
+        let carried = self.carried.iter().map(|(_, index)| *index);
         let votes = self.txns.values().filter_map(|txn| txn.vote.as_ref());
-        let votes = votes.map(|vote| vote.segment).filter(|segment| *segment > 0);
-        let logged = self.txns.values().filter_map(|txn| Some(txn.logged.as_ref()?.segment));
-        let decisions = self.decisions.values().map(|decision| decision.segment);
-        carried.chain(votes).chain(logged).chain(decisions).min().unwrap_or(u64::MAX)
+        let votes = votes.map(|vote| vote.index).filter(|index| index.0 > 0);
+        let logged = self.txns.values().filter_map(|txn| Some(txn.logged.as_ref()?.index));
+        let decisions = self.decisions.values().map(|decision| decision.index);
+        carried.chain(votes).chain(logged).chain(decisions).min()
     }
 
-    /// Votes and decisions that lie before `segment`, as commands to write them again. Not those
+    /// Votes and decisions that lie at `upto` or before, as commands to write them again. Not those
     /// that were logged in parts: they stay where they are until they are decided.
-    pub(crate) fn to_carry(&self, segment: u64) -> Vec<Command> {
-        let votes = self.votes().filter(|(_, vote)| vote.segment < segment && !vote.staged);
+    pub(crate) fn to_carry(&self, upto: LogIndex) -> Vec<Command> {
+        let votes = self.votes().filter(|(_, vote)| vote.index <= upto && !vote.staged);
         let votes = votes.map(|(txn, vote)| vote_command(txn, vote));
-        votes.chain(self.decisions_before(segment)).collect()
+        votes.chain(self.decisions_upto(upto)).collect()
     }
 
     fn votes(&self) -> impl Iterator<Item = (TxnId, &Vote)> {
@@ -605,9 +612,9 @@ impl TxnStates {
         votes.filter_map(|(txn, known)| Some((*txn, known.vote.as_ref()?)))
     }
 
-    fn decisions_before(&self, segment: u64) -> impl Iterator<Item = Command> {
+    fn decisions_upto(&self, upto: LogIndex) -> impl Iterator<Item = Command> {
         let decisions = self.decisions.iter();
-        decisions.filter(move |(_, decision)| decision.segment < segment).map(|(txn, decision)| {
+        decisions.filter(move |(_, decision)| decision.index <= upto).map(|(txn, decision)| {
             Command::Decide {
                 txn: *txn,
                 outcome: decision.outcome,

@@ -208,14 +208,14 @@ fn staged(states: &mut TxnStates, age: u64, name: &'static str) {
 fn vote(at: u64, anchor: PartitionId) -> Vote {
     let write = KeyWrite { key: key("k"), value: Some(key("value")) };
     let (writes, locks) = (vec![write], vec![]);
-    Vote { at: Timestamp(at), anchor, writes, locks, staged: false, segment: 4 }
+    Vote { at: Timestamp(at), anchor, writes, locks, staged: false, index: LogIndex(4) }
 }
 
 fn decision(at: u64) -> Decision {
     Decision {
         outcome: Outcome::Committed(Timestamp(at)),
         participants: vec![HOME],
-        segment: 5,
+        index: LogIndex(5),
         since: NOW,
     }
 }
@@ -264,7 +264,7 @@ fn a_snapshot_waits_only_for_pending_writes_before_it() {
 #[test]
 fn a_report_says_how_far_transactions_have_come() {
     let mut states = TxnStates::new(HOME, Rc::default());
-    states.end_replay();
+    states.begin_term(true);
     let told = |states: &TxnStates, doubted| {
         let of = |known: StateReport| (known.state, known.anchor, known.staged_bytes);
         states.report(9, doubted).into_iter().map(of).collect::<Vec<_>>()
@@ -345,18 +345,26 @@ fn the_log_order_decides_between_a_decision_and_an_abort() {
 #[test]
 fn votes_decisions_and_their_unflushed_ends_keep_the_log() {
     let mut states = TxnStates::new(HOME, Rc::default());
-    assert_eq!(states.oldest_segment(LogIndex(0)), u64::MAX);
+    assert_eq!(states.oldest_needed(LogIndex(0)), None);
     states.prepared(txn(1), vote(40, HOME), NOW);
     states.decided(txn(1), decision(45), false);
-    assert_eq!(states.oldest_segment(LogIndex(9)), 4);
-    assert_eq!(states.to_carry(5).len(), 1);
-    assert_eq!(states.to_carry(6).len(), 2);
+    assert_eq!(states.oldest_needed(LogIndex(9)), Some(LogIndex(4)));
+    assert_eq!(states.to_carry(LogIndex(4)).len(), 1);
+    assert_eq!(states.to_carry(LogIndex(5)).len(), 2);
     states.finished(txn(1), Outcome::Committed(Timestamp(45)), LogIndex(3));
     states.end(txn(1));
-    assert_eq!(states.oldest_segment(LogIndex(2)), 4, "the outcome is not in table files yet");
-    assert_eq!(states.oldest_segment(LogIndex(3)), 5, "the decision is still needed");
+    assert_eq!(
+        states.oldest_needed(LogIndex(2)),
+        Some(LogIndex(4)),
+        "the outcome is not in table files yet"
+    );
+    assert_eq!(
+        states.oldest_needed(LogIndex(3)),
+        Some(LogIndex(5)),
+        "the decision is still needed"
+    );
     states.forgotten(txn(1));
-    assert_eq!(states.oldest_segment(LogIndex(3)), u64::MAX);
+    assert_eq!(states.oldest_needed(LogIndex(3)), None);
 }
 
 fn part(names: &[&'static str]) -> (Vec<KeyWrite>, Vec<Bytes>) {
@@ -367,41 +375,34 @@ fn part(names: &[&'static str]) -> (Vec<KeyWrite>, Vec<Bytes>) {
 #[test]
 fn parts_are_gathered_by_a_replay_and_those_of_a_failed_attempt_forgotten() {
     let mut states = TxnStates::new(HOME, Rc::default());
-    states.part_logged(txn(1), true, 3, part(&["a", "b"]), NOW);
-    states.part_logged(txn(1), true, 6, part(&["a"]), NOW);
-    states.part_logged(txn(1), false, 7, part(&["c"]), NOW);
-    let vote = Vote { writes: Vec::new(), staged: true, segment: 8, ..vote(40, HOME) };
+    states.part_logged(txn(1), true, LogIndex(3), part(&["a", "b"]), NOW);
+    states.part_logged(txn(1), true, LogIndex(6), part(&["a"]), NOW);
+    states.part_logged(txn(1), false, LogIndex(7), part(&["c"]), NOW);
+    let vote = Vote { writes: Vec::new(), staged: true, index: LogIndex(8), ..vote(40, HOME) };
     assert!(states.prepared(txn(1), vote, NOW), "its keys are to be locked");
     let writes = states.bulk(txn(1)).unwrap();
     assert_eq!(writes.keys().collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!(states.vote(txn(1)).unwrap().locks, [key("read"), key("read")]);
     // The first part is what the log is kept for, until the end is in table files.
-    assert_eq!(states.oldest_segment(LogIndex(9)), 6);
-    assert!(states.to_carry(100).is_empty(), "it stays where it is");
-    let commands = states.open(1);
-    let kinds = commands.iter().map(|command| match command {
-        Command::Stage { first, writes, locks, .. } => (*first, writes.len(), locks.len()),
-        Command::Prepare { staged: true, writes, locks, .. } => (false, writes.len(), locks.len()),
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(kinds.collect::<Vec<_>>(), [(true, 1, 1), (false, 1, 1), (false, 0, 0)]);
+    assert_eq!(states.oldest_needed(LogIndex(9)), Some(LogIndex(6)));
+    assert!(states.to_carry(LogIndex(100)).is_empty(), "it stays where it is");
     let commit = states.finished(txn(1), Outcome::Committed(Timestamp(45)), LogIndex(10));
     assert!(matches!(commit, Finish::CommitBulk(Timestamp(45), writes) if writes.len() == 2));
     states.end(txn(1));
-    assert_eq!(states.oldest_segment(LogIndex(9)), 6);
-    assert_eq!(states.oldest_segment(LogIndex(10)), u64::MAX);
+    assert_eq!(states.oldest_needed(LogIndex(9)), Some(LogIndex(6)));
+    assert_eq!(states.oldest_needed(LogIndex(10)), None);
 }
 
 #[test]
 fn a_transaction_that_was_logged_in_part_ends_with_the_replay() {
     let mut states = TxnStates::new(HOME, Rc::default());
-    states.part_logged(txn(1), true, 3, part(&["a"]), NOW);
-    assert_eq!(states.oldest_segment(LogIndex(9)), 3);
-    assert_eq!(states.end_replay(), [txn(1)]);
+    states.part_logged(txn(1), true, LogIndex(3), part(&["a"]), NOW);
+    assert_eq!(states.oldest_needed(LogIndex(9)), Some(LogIndex(3)));
+    assert_eq!(states.begin_term(true), [txn(1)]);
     states.end(txn(1));
-    assert_eq!(states.oldest_segment(LogIndex(9)), u64::MAX);
+    assert_eq!(states.oldest_needed(LogIndex(9)), None);
     // A part that comes behind a rollback begins nothing.
-    states.part_logged(txn(2), true, 4, part(&["a"]), NOW);
+    states.part_logged(txn(2), true, LogIndex(4), part(&["a"]), NOW);
     assert!(states.get(txn(2)).is_none());
 }
 
@@ -409,7 +410,7 @@ fn a_transaction_that_was_logged_in_part_ends_with_the_replay() {
 fn a_large_transaction_is_pending_from_its_time_on_and_takes_no_more() {
     let staged_bytes = Rc::default();
     let mut states = TxnStates::new(HOME, Rc::clone(&staged_bytes));
-    states.end_replay();
+    states.begin_term(true);
     for name in ["a", "b", "c"] {
         staged(&mut states, 1, name);
     }
@@ -419,8 +420,8 @@ fn a_large_transaction_is_pending_from_its_time_on_and_takes_no_more() {
     assert_eq!(first.len(), 2, "one more than fits");
     let rest = states.staged_part(txn(1), Some(&first[1].key), 7);
     assert_eq!(rest[0].key, "c");
-    states.part_logged(txn(1), true, 2, (first, Vec::new()), NOW);
-    states.part_logged(txn(1), false, 2, (rest, Vec::new()), NOW);
+    states.part_logged(txn(1), true, LogIndex(2), (first, Vec::new()), NOW);
+    states.part_logged(txn(1), false, LogIndex(2), (rest, Vec::new()), NOW);
     assert_eq!(states.pending_at(b"a", Timestamp(50)), None, "it has no time yet");
     let commit = states.commit_staged(txn(1), Timestamp(40)).unwrap();
     assert!(matches!(commit, Command::Commit { staged: true, .. }));
@@ -436,7 +437,7 @@ fn a_large_transaction_is_pending_from_its_time_on_and_takes_no_more() {
     states.end(txn(1));
     assert_eq!(states.pending_at(b"b", Timestamp(50)), None);
     assert_eq!(staged_bytes.get(), 0);
-    assert_eq!(states.oldest_segment(LogIndex(4)), 2);
+    assert_eq!(states.oldest_needed(LogIndex(4)), Some(LogIndex(2)));
 }
 
 /// Stages one write of the first transaction under a mark, as a request does.

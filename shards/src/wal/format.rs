@@ -169,6 +169,17 @@ pub(crate) enum Record<'a> {
         /// Who, as [`crate::raft`] encodes it.
         voters: &'a [u8],
     },
+    /// Who takes part in a partition as of the last entry that was let go, and the entry that said so.
+    Base {
+        /// Whose.
+        partition: PartitionId,
+        /// The term it was proposed in.
+        term: Term,
+        /// Its place.
+        index: LogIndex,
+        /// Who, as [`crate::raft`] encodes it.
+        voters: &'a [u8],
+    },
     /// A partition's term and vote, and how far its log was let go. Replaces the one before.
     HardState {
         /// Whose.
@@ -204,6 +215,7 @@ const KIND_TRUNCATED: u8 = 3;
 const KIND_PURGED: u8 = 4;
 const KIND_SEAL: u8 = 5;
 const KIND_MEMBERSHIP: u8 = 6;
+const KIND_BASE: u8 = 7;
 
 impl Record<'_> {
     /// Bytes of the record in a frame.
@@ -222,7 +234,8 @@ impl Record<'_> {
                 out[16..24].copy_from_slice(&index.0.to_le_bytes());
                 ENTRY_HEADER
             }
-            Record::Membership { partition, term, index, .. } => {
+            Record::Membership { partition, term, index, .. }
+            | Record::Base { partition, term, index, .. } => {
                 out[..4].copy_from_slice(&partition.0.to_le_bytes());
                 out[8..16].copy_from_slice(&term.0.to_le_bytes());
                 out[16..24].copy_from_slice(&index.0.to_le_bytes());
@@ -258,7 +271,7 @@ impl Record<'_> {
     pub(crate) fn tail(&self) -> &[u8] {
         match self {
             Record::Entry { commands, .. } => commands,
-            Record::Membership { voters, .. } => voters,
+            Record::Membership { voters, .. } | Record::Base { voters, .. } => voters,
             _ => &[],
         }
     }
@@ -269,6 +282,7 @@ impl Record<'_> {
         out[0] = match self {
             Record::Entry { .. } => KIND_ENTRY,
             Record::Membership { .. } => KIND_MEMBERSHIP,
+            Record::Base { .. } => KIND_BASE,
             Record::HardState { .. } => KIND_HARD_STATE,
             Record::Truncated { .. } => KIND_TRUNCATED,
             Record::Purged { .. } => KIND_PURGED,
@@ -305,6 +319,12 @@ impl<'a> Records<'a> {
                 commands: &body[ENTRY_HEADER..],
             }),
             KIND_MEMBERSHIP if body.len() >= ENTRY_HEADER => Some(Record::Membership {
+                partition: PartitionId(u32_at(body, 0)),
+                term: Term(u64_at(body, 8)),
+                index: LogIndex(u64_at(body, 16)),
+                voters: &body[ENTRY_HEADER..],
+            }),
+            KIND_BASE if body.len() >= ENTRY_HEADER => Some(Record::Base {
                 partition: PartitionId(u32_at(body, 0)),
                 term: Term(u64_at(body, 8)),
                 index: LogIndex(u64_at(body, 16)),

@@ -51,6 +51,7 @@
 
 mod error;
 mod format;
+mod frame;
 mod recover;
 mod segment;
 #[cfg(test)]
@@ -59,5 +60,7 @@ mod writer;
 
 pub use error::WalError;
 pub(crate) use format::Record;
+pub(crate) use frame::FrameReader;
 pub(crate) use recover::Replay;
-pub(crate) use writer::{Wal, WalOptions};
+pub(crate) use segment::Segment;
+pub(crate) use writer::{Place, Wal, WalOptions};

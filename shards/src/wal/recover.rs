@@ -5,7 +5,7 @@ use super::format::{
     BLOCK, FRAME_HEADER, FrameHeader, Record, Records, SegmentHeader, frame_bytes,
 };
 use super::segment::{self, Segment, Slot};
-use super::writer::{Next, Wal, WalOptions};
+use super::writer::{Next, Place, Wal, WalOptions};
 use model::time::Timestamp;
 use runtime::fs::{self, Buffer, File, OpenOptions};
 use runtime::task;
@@ -17,8 +17,8 @@ const READ_BYTES: usize = 1 << 20;
 
 /// What reading a log back yields, record by record, oldest first.
 pub(crate) trait Replay {
-    /// A record, and the number of the segment it lies in. The error says what is wrong with it.
-    async fn record(&mut self, segment: u64, record: Record<'_>) -> Result<(), &'static str>;
+    /// A record, and where its frame lies. The error says what is wrong with it.
+    async fn record(&mut self, place: Place, record: Record<'_>) -> Result<(), &'static str>;
 
     /// The clock of a frame: this core's clock had reached it.
     fn clock(&mut self, clock: Timestamp);
@@ -85,6 +85,7 @@ impl Wal {
             live: VecDeque::new(),
             spare,
             retired: Vec::new(),
+            stated_oldest: 0,
             next: Next::None,
             slots,
             position: cursor.position,
@@ -94,6 +95,7 @@ impl Wal {
             full_until: None,
         };
         wal.adopt(segments, &cursor);
+        wal.stated_oldest = wal.oldest_segment();
         wal.start_preparing();
         Ok(wal)
     }
@@ -300,7 +302,7 @@ async fn deliver(
         if let Record::Purged { oldest } = record {
             cursor.oldest = cursor.oldest.max(oldest);
         }
-        replay.record(segment, record).await.map_err(senseless)?;
+        replay.record(Place { segment, offset: position }, record).await.map_err(senseless)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 use super::format::Record;
 use super::recover::Replay;
-use super::{Wal, WalError, WalOptions};
+use super::{Place, Wal, WalError, WalOptions};
 use model::id::{CoreId, LogIndex, NodeId, PartitionId, Term};
 use model::time::Timestamp;
 use runtime::sim::{DiskError, DiskFault, Loss, Operations, Options, Sim};
@@ -30,7 +30,7 @@ struct Seen {
 }
 
 impl Replay for Seen {
-    async fn record(&mut self, _segment: u64, record: Record<'_>) -> Result<(), &'static str> {
+    async fn record(&mut self, _: Place, record: Record<'_>) -> Result<(), &'static str> {
         if let Record::Entry { index, commands, .. } = record {
             self.entries.push((index, commands.to_vec()));
         }
@@ -199,7 +199,7 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
             }
         };
         assert!(matches!(refused, WalError::Full { .. }), "{refused}");
-        assert!(wal.failure().is_none());
+        assert!(wal.failed.is_none());
     });
     sim.disk(1).set_capacity(1 << 30);
     let before = on_node(&sim, || async { open().await.unwrap().1.entries.len() as u64 });

@@ -37,6 +37,15 @@ pub(crate) struct WalOptions {
     pub(crate) core: CoreId,
 }
 
+/// Where a frame lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Number of the segment.
+    pub(crate) segment: u64,
+    /// Where in its file, in bytes.
+    pub(crate) offset: u64,
+}
+
 /// The log of one core, at its end. See the module's essay.
 #[derive(Debug)]
 pub(crate) struct Wal {
@@ -48,6 +57,8 @@ pub(crate) struct Wal {
     pub(super) spare: Vec<Slot>,
     /// Files that will be spare once the next frame, which says so, is durable.
     pub(super) retired: Vec<Slot>,
+    /// The oldest segment that is needed, as the log itself says.
+    pub(super) stated_oldest: u64,
     /// The segment after the last live one, made ahead of time.
     pub(super) next: Next,
     pub(super) slots: u32,
@@ -101,11 +112,6 @@ impl Wal {
         self.options.segment_bytes as usize - BLOCK - FRAME_HEADER
     }
 
-    /// Why nothing can be written any more, if so.
-    pub(crate) fn failure(&self) -> Option<&WalError> {
-        self.failed.as_ref()
-    }
-
     /// Number of the segment that is written.
     pub(crate) fn current_segment(&self) -> u64 {
         self.live.back().map_or(0, |segment| segment.number)
@@ -121,17 +127,36 @@ impl Wal {
         self.live.len() as u64 * self.options.segment_bytes
     }
 
-    /// Sees to it that a frame of `records` leaves the reserve alone: it ends before the last part
-    /// of the segment, or there is a segment after it. What ends transactions is written without
+    /// The segments that are kept, oldest first.
+    pub(crate) fn live_segments(&self) -> Vec<Segment> {
+        self.live.iter().cloned().collect()
+    }
+
+    /// Bytes on disk of a frame of so many bytes of records.
+    pub(crate) fn frame_bytes(body_bytes: usize) -> u64 {
+        frame_bytes(body_bytes) as u64
+    }
+
+    /// The largest frame, in bytes, that leaves the reserve alone; see [`Wal::spare_reserve`].
+    pub(crate) fn unreserved_bytes(&self) -> u64 {
+        let reserve = self.options.segment_bytes / RESERVE_PART;
+        let here = (self.options.segment_bytes - reserve).saturating_sub(self.position);
+        match self.next {
+            Next::Ready(_) => self.options.segment_bytes - BLOCK as u64,
+            Next::None | Next::Preparing(..) => here,
+        }
+    }
+
+    /// Sees to it that a frame of `body_bytes` of records leaves the reserve alone: it ends before the
+    /// last part of the segment, or there is a segment after it. What ends transactions is written without
     /// this, so that a full disk keeps nobody waiting for an outcome.
     ///
     /// # Errors
     /// [`WalError::Full`] leaves the log as it was; [`WalError::Failed`] ends it.
-    pub(crate) async fn spare_reserve(&mut self, records: &[Record<'_>]) -> Result<(), WalError> {
+    pub(crate) async fn spare_reserve(&mut self, body_bytes: usize) -> Result<(), WalError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let body_bytes = records.iter().map(Record::encoded_bytes).sum::<usize>();
         let end = self.position + frame_bytes(body_bytes) as u64;
         let reserve = self.options.segment_bytes / RESERVE_PART;
         // Nothing is made ahead of the first frame; see `append`.
@@ -144,8 +169,7 @@ impl Wal {
         Ok(())
     }
 
-    /// Writes `records` as one frame; they are durable when it returns. Returns the number of the
-    /// segment they lie in.
+    /// Writes `records` as one frame; they are durable when it returns. Returns where it lies.
     ///
     /// # Errors
     /// [`WalError::Full`] and [`WalError::TooLarge`] leave the log as it was;
@@ -154,7 +178,7 @@ impl Wal {
         &mut self,
         clock: Timestamp,
         records: &[Record<'_>],
-    ) -> Result<u64, WalError> {
+    ) -> Result<Place, WalError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -171,13 +195,21 @@ impl Wal {
         if let Err(error) = current.file.write_at(self.position, frame).await {
             return Err(self.fail(current.file.path().to_owned(), error));
         }
+        let place = Place { segment: current.number, offset: self.position };
         self.position += bytes as u64;
         self.sequence += 1;
         self.chain = chain;
-        self.spare.append(&mut self.retired);
+        let stated = records.iter().find_map(|record| match record {
+            Record::Purged { oldest } => Some(*oldest),
+            _ => None,
+        });
+        if let Some(oldest) = stated {
+            self.stated_oldest = oldest;
+            self.spare.append(&mut self.retired);
+        }
         // Not before this segment has a frame: a log never has two segments without any.
         self.start_preparing();
-        Ok(current.number)
+        Ok(place)
     }
 
     fn fail(&mut self, file: PathBuf, error: std::io::Error) -> WalError {
@@ -279,7 +311,7 @@ impl Wal {
             log: self.log,
             generation: self.options.generation,
             segment: self.current_segment() + 1,
-            oldest: self.oldest_segment(),
+            oldest: self.stated_oldest,
             bytes: self.options.segment_bytes,
             node: self.options.node,
             core: self.options.core,
@@ -290,14 +322,14 @@ impl Wal {
 
     /// Lets go of all segments before `oldest`, but never of the one that is written. Returns the
     /// record that must go into the next frame, which makes the files reusable, or `None` where
-    /// there is nothing to let go.
+    /// the log says so already.
     pub(crate) fn purge(&mut self, oldest: u64) -> Option<Record<'static>> {
         let oldest = oldest.min(self.current_segment());
-        let before = self.live.len();
         while self.live.front().is_some_and(|segment| segment.number < oldest) {
             self.retired.extend(self.live.pop_front().map(|segment| segment.slot));
         }
-        (self.live.len() < before).then_some(Record::Purged { oldest })
+        let oldest = self.oldest_segment();
+        (oldest > self.stated_oldest).then_some(Record::Purged { oldest })
     }
 
     /// Waits for the background and closes the files. The log ends with a seal, if it is intact.

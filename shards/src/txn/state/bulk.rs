@@ -4,7 +4,7 @@
 //! A replay gathers the parts in that map again. Parts that no commit or vote follows are of an
 //! attempt that failed: the next first part takes their place, or the end of the replay drops them.
 
-use super::{Phase, Refusal, Txn, TxnStates, Vote, WriteSet, vote_command};
+use super::{Phase, Refusal, Txn, TxnStates, Vote, WriteSet};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite};
 use model::id::{LogIndex, PartitionId, TxnId};
@@ -16,8 +16,8 @@ use std::rc::Rc;
 /// The parts of a transaction that the log holds.
 #[derive(Debug)]
 pub(super) struct Logged {
-    /// Where the first of them lies.
-    pub(super) segment: u64,
+    /// The entry of the log that holds the first of them.
+    pub(super) index: LogIndex,
     pub(super) locks: Vec<Bytes>,
 }
 
@@ -59,7 +59,7 @@ impl TxnStates {
         &mut self,
         txn: TxnId,
         first: bool,
-        segment: u64,
+        index: LogIndex,
         part: (Vec<KeyWrite>, Vec<Bytes>),
         now: Instant,
     ) {
@@ -70,7 +70,7 @@ impl TxnStates {
         let (writes, locks) = part;
         match &mut known.logged {
             Some(logged) if !first => logged.locks.extend(locks),
-            logged => *logged = Some(Logged { segment, locks }),
+            logged => *logged = Some(Logged { index, locks }),
         }
         if self.replaying {
             if first {
@@ -108,7 +108,7 @@ impl TxnStates {
         self.make_bulk(txn, at);
         self.set_phase(txn, Phase::Preparing);
         let (writes, locks) = (Vec::new(), Vec::new());
-        let vote = Vote { at, anchor, writes, locks, staged: true, segment: 0 };
+        let vote = Vote { at, anchor, writes, locks, staged: true, index: LogIndex(0) };
         if let Some(known) = self.txns.get_mut(&txn) {
             known.vote = Some(vote);
         }
@@ -132,8 +132,8 @@ impl TxnStates {
         at: Timestamp,
         index: LogIndex,
     ) -> Option<Rc<WriteSet>> {
-        let segment = self.txns.get(&txn)?.logged.as_ref()?.segment;
-        self.carried.push_back((index, segment));
+        let first = self.txns.get(&txn)?.logged.as_ref()?.index;
+        self.carried.push_back((index, first));
         match self.bulk.get(&txn) {
             Some(bulk) => Some(bulk.writes.clone()),
             None => self.make_bulk(txn, at),
@@ -145,29 +145,17 @@ impl TxnStates {
         self.bulk.get(&txn).map(|bulk| bulk.writes.clone())
     }
 
-    /// From here on parts are of transactions that another log or another life has staged.
-    pub(crate) fn begin_replay(&mut self) {
-        self.replaying = true;
+    /// Whether parts are of this replica's own transactions.
+    pub(crate) fn leads(&self) -> bool {
+        !self.replaying
     }
 
-    /// Every part has been seen. Gives the transactions that are not whole and never will be.
-    pub(crate) fn end_replay(&mut self) -> Vec<TxnId> {
-        self.replaying = false;
+    /// A term begins: what earlier ones have left in parts stays so. `leads`: parts are of this
+    /// replica's own transactions from here on. Gives those that are not whole and never will be.
+    pub(crate) fn begin_term(&mut self, leads: bool) -> Vec<TxnId> {
+        self.replaying = !leads;
         let unfinished = |known: &Txn| known.phase == Phase::Active && known.logged.is_some();
         self.txns.iter().filter(|(_, known)| unfinished(known)).map(|(txn, _)| *txn).collect()
-    }
-
-    /// All votes and decisions, as commands for another log, in parts of about so many bytes.
-    pub(crate) fn open(&self, part_bytes: usize) -> Vec<Command> {
-        let mut commands = Vec::new();
-        for (txn, vote) in self.votes() {
-            if let Some(bulk) = self.bulk.get(&txn) {
-                stage_again(txn, &bulk.writes, vote.locks.clone(), part_bytes, &mut commands);
-            }
-            commands.push(vote_command(txn, vote));
-        }
-        commands.extend(self.decisions_before(u64::MAX));
-        commands
     }
 }
 
@@ -199,29 +187,4 @@ pub(in crate::txn) fn lock_part(locks: &mut Vec<Bytes>, bytes_max: usize) -> Vec
         part.push(key);
     }
     part
-}
-
-/// A large transaction's writes and locks as parts.
-fn stage_again(
-    txn: TxnId,
-    writes: &WriteSet,
-    mut locks: Vec<Bytes>,
-    part_bytes: usize,
-    commands: &mut Vec<Command>,
-) {
-    let mut after: Option<&Bytes> = None;
-    let mut first = true;
-    loop {
-        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
-        let part = write_part(writes.range::<[u8], _>((start, Bound::Unbounded)), part_bytes);
-        let locks = lock_part(&mut locks, part_bytes);
-        if part.is_empty() && locks.is_empty() {
-            return;
-        }
-        if let Some(last) = part.last() {
-            after = writes.get_key_value(&last.key).map(|(key, _)| key);
-        }
-        commands.push(Command::Stage { txn, first, writes: part, locks });
-        first = false;
-    }
 }

@@ -1,0 +1,214 @@
+//! A partition as the state machine of its group: what is decided is applied to it, in the order of the
+//! log, on every replica alike.
+
+use super::core_log::CoreLog;
+use super::types::{Batch, LogId, Partitions};
+use crate::log::decode_all;
+use futures::future::LocalBoxFuture;
+use futures::{Stream, StreamExt};
+use model::command::Command;
+use model::id::{LogIndex, NodeId, PartitionId};
+use openraft::alias::{SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, RaftSnapshotBuilder};
+use std::io;
+use std::rc::Rc;
+
+/// The partitions of a core, as their groups see them.
+pub(crate) trait Applier {
+    /// Applies the commands of an entry.
+    fn apply(
+        &self,
+        partition: PartitionId,
+        index: LogIndex,
+        commands: Vec<Command>,
+    ) -> LocalBoxFuture<'_, ()>;
+
+    /// A term begins with the entry at `index`: what earlier leaders have left unfinished will never
+    /// be finished. `leads`: this node leads in it.
+    fn term_begins(&self, partition: PartitionId, index: LogIndex, leads: bool);
+
+    /// An entry without commands was applied.
+    fn passed(&self, partition: PartitionId, index: LogIndex);
+
+    /// The last entry that was applied.
+    fn applied(&self, partition: PartitionId) -> LogIndex;
+
+    /// What the log holds of a partition up to `index` is on the disk.
+    fn durable(&self, partition: PartitionId, index: LogIndex);
+
+    /// The last entry that the log may let go, with all before it.
+    fn needless_to(&self, partition: PartitionId) -> LogIndex;
+}
+
+/// One partition's state machine.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    partition: PartitionId,
+    node: NodeId,
+    log: CoreLog,
+    applier: Rc<dyn Applier>,
+    /// The term that the log knew when this life began: who led up to it has left nothing but what the
+    /// log says.
+    term_at_start: u64,
+    applied: Option<LogId>,
+    voters: StoredMembershipOf<Partitions>,
+}
+
+impl Machine {
+    /// A partition at the state that its table files and the log before them make: everything up to
+    /// the last entry that table files hold is applied.
+    ///
+    /// # Errors
+    /// What cannot be read, or makes no sense.
+    pub(super) async fn recover(
+        partition: PartitionId,
+        node: NodeId,
+        log: CoreLog,
+        applier: Rc<dyn Applier>,
+    ) -> io::Result<Machine> {
+        let durable = applier.applied(partition).0;
+        let (purged, _) = log.state(partition);
+        let applied = match durable {
+            0 => None,
+            _ => Some(log.id_at(partition, durable).ok_or_else(|| {
+                let what = format!(
+                    "the log of partition {partition} does not reach entry {durable}, which its \
+                     table files hold"
+                );
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            })?),
+        };
+        if purged > applied {
+            let what = format!(
+                "table files of partition {partition} end at entry {durable}, and its log begins \
+                 after entry {}",
+                purged.map_or(0, |purged| purged.index)
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let voters = log.voters_at(partition, durable);
+        let voters = voters
+            .filter(|_| applied.is_some())
+            .map_or_else(StoredMembershipOf::<Partitions>::default, |(id, voters)| {
+                StoredMembershipOf::<Partitions>::new(Some(id), voters)
+            });
+        let term_at_start = log.vote(partition).map_or(0, |vote| vote.leader_id.term);
+        let mut machine = Machine { partition, node, log, applier, term_at_start, applied, voters };
+        machine.recover_states(durable).await?;
+        Ok(machine)
+    }
+
+    /// Applies what table files hold: it changes nothing there, and leaves votes and decisions.
+    async fn recover_states(&mut self, durable: u64) -> io::Result<()> {
+        let mut from = 0;
+        while from <= durable {
+            let entries =
+                self.log.entries(self.partition, from, durable + 1, READ_BYTES_MAX).await?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            from = last.log_id.index + 1;
+            for entry in entries {
+                self.apply_entry(entry.log_id, entry.payload).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_entry(
+        &mut self,
+        id: LogId,
+        payload: EntryPayload<Batch, u64, openraft::EmptyNode>,
+    ) -> io::Result<()> {
+        let (partition, index) = (self.partition, LogIndex(id.index));
+        match payload {
+            EntryPayload::Normal(batch) => {
+                let commands = decode_all(batch.count, batch.commands).ok_or_else(|| {
+                    let what = format!("entry {index} of partition {partition} makes no sense");
+                    io::Error::new(io::ErrorKind::InvalidData, what)
+                })?;
+                self.applier.apply(partition, index, commands).await;
+            }
+            EntryPayload::Blank => {
+                let term = id.committed_leader_id().term;
+                let leads = self.log.vote(partition).is_some_and(|vote| {
+                    vote.leader_id.term == term
+                        && vote.leader_id.voted_for == u64::from(self.node.0)
+                });
+                let leads = leads && term > self.term_at_start;
+                self.applier.term_begins(partition, index, leads);
+            }
+            EntryPayload::Membership(voters) => {
+                self.voters = StoredMembershipOf::<Partitions>::new(Some(id), voters);
+                self.applier.passed(partition, index);
+            }
+        }
+        // It may have been applied before it was on this disk.
+        let durable = self.log.durable(partition).unwrap_or_default();
+        self.applier.durable(partition, LogIndex(durable.min(id.index)));
+        Ok(())
+    }
+
+    fn snapshot(&self) -> SnapshotOf<Partitions, ()> {
+        let needless = self.applier.needless_to(self.partition).0;
+        // The first entry says who takes part and changes nothing: nothing is needless before it is there.
+        let last_log_id =
+            (needless > 0).then(|| self.log.id_at(self.partition, needless)).flatten();
+        let voters = last_log_id.and_then(|_| self.log.voters_at(self.partition, needless));
+        let last_membership = voters
+            .map_or_else(StoredMembershipOf::<Partitions>::default, |(id, voters)| {
+                StoredMembershipOf::<Partitions>::new(Some(id), voters)
+            });
+        let meta = SnapshotMetaOf::<Partitions> { last_log_id, last_membership };
+        SnapshotOf::<Partitions, ()> { meta, snapshot: () }
+    }
+}
+
+/// What is read of the log at a time, in bytes.
+const READ_BYTES_MAX: usize = 1 << 20;
+
+/// A snapshot is what table files hold already: it says only how far the log may be let go.
+impl RaftSnapshotBuilder<Partitions> for Machine {
+    type SnapshotData = ();
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Partitions, ()>> {
+        Ok(self.snapshot())
+    }
+}
+
+impl RaftStateMachine<Partitions> for Machine {
+    type SnapshotData = ();
+    type SnapshotBuilder = Machine;
+
+    async fn applied_state(
+        &mut self,
+    ) -> io::Result<(Option<LogId>, StoredMembershipOf<Partitions>)> {
+        Ok((self.applied, self.voters.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Partitions>>> + Unpin,
+    {
+        while let Some(entry) = entries.next().await {
+            let (entry, responder) = entry?;
+            self.apply_entry(entry.log_id, entry.payload).await?;
+            self.applied = Some(entry.log_id);
+            if let Some(responder) = responder {
+                responder.send(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Machine {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, _: &SnapshotMetaOf<Partitions>, (): ()) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "a snapshot without its files"))
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Partitions, ()>>> {
+        Ok(Some(self.snapshot()))
+    }
+}
