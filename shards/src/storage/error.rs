@@ -63,6 +63,11 @@ pub enum StorageError {
     },
     /// Damaged data was met.
     Corruption(Corruption),
+    /// Something of the tree is in use by another; it may be asked for again later.
+    Busy {
+        /// What is in use.
+        what: &'static str,
+    },
     /// The tree was closed, or the core's [`super::Storage`] has gone: nothing is written any more.
     Closed,
 }
@@ -91,6 +96,7 @@ impl fmt::Display for StorageError {
                 write!(f, "sync of {} failed, the shard must stop: {source}", file.display())
             }
             Self::Corruption(corruption) => corruption.fmt(f),
+            Self::Busy { what } => f.write_str(what),
             Self::Closed => f.write_str("the tree is closed"),
         }
     }
@@ -101,7 +107,7 @@ impl std::error::Error for StorageError {
         match self {
             Self::Io { source, .. } | Self::Poisoned { source, .. } => Some(source.as_ref()),
             Self::Corruption(corruption) => Some(corruption),
-            Self::OutOfSpace { .. } | Self::Closed => None,
+            Self::OutOfSpace { .. } | Self::Busy { .. } | Self::Closed => None,
         }
     }
 }

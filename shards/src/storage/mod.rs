@@ -59,9 +59,11 @@ mod open;
 mod options;
 mod row;
 mod scan;
+mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod tree;
 mod verify;
 mod version;
@@ -70,7 +72,11 @@ pub use error::{Corruption, StorageError};
 pub use options::{MemoryUse, StorageOptions};
 pub use row::{CacheLookup, RowRef, ScanBatch, ScanRow, Version, Versioned, VersionedWrite};
 pub use scan::Scan;
+pub use snapshot::{
+    CHUNK_BYTES_MAX, Checkpoint, Chunk, Contents, ReceiveError, Receiver, StreamPosition,
+};
 pub use table::format::{Compression, Damage};
+pub use throttle::Throttle;
 pub use tree::{LevelUse, Tree};
 
 /// The storage of one core: its trees, their shared memory and background work. Dropping it stops

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use model::id::PartitionId;
 use model::time::Timestamp;
 use runtime::task::yield_if_due;
 
@@ -25,12 +26,22 @@ impl Tree {
     pub async fn verify(&self) -> Result<(), StorageError> {
         let version = self.inner.version();
         for table in version.tables() {
-            let check = Check { core: &self.inner.core, table, last: RefCell::default() };
-            check.footer(self).await?;
-            check.content().await?;
+            let checked = check_table(&self.inner.core, self.partition(), table).await;
+            self.inner.noted(checked)?;
         }
         self.inner.manifest.lock().await.verify().await
     }
+}
+
+/// Reads and checks every block of a table, past the cache, in slices.
+pub(crate) async fn check_table(
+    core: &Core,
+    partition: PartitionId,
+    table: &Rc<Table>,
+) -> Result<(), StorageError> {
+    let check = Check { core, table, last: RefCell::default() };
+    check.footer(partition).await?;
+    check.content().await
 }
 
 struct Check<'a> {
@@ -55,22 +66,16 @@ impl Check<'_> {
         Corruption { file: self.table.path.clone(), offset, damage }.into()
     }
 
-    async fn footer(&self, tree: &Tree) -> Result<(), StorageError> {
+    async fn footer(&self, partition: PartitionId) -> Result<(), StorageError> {
         let meta = &self.table.meta;
         let offset = meta.file_bytes.saturating_sub(FOOTER_BYTES as u64);
         let bytes = read(self.table, offset, FOOTER_BYTES).await?;
         let footer = Footer::decode(&bytes).map_err(|damage| self.corrupt(offset, damage))?;
-        let expected = Footer {
-            partition: tree.partition(),
-            identity: meta.identity,
-            file_bytes: meta.file_bytes,
-            top: meta.top,
-            entries: meta.entries,
-            tombstones: meta.tombstones,
-            oldest: meta.oldest,
-            newest: meta.newest,
-        };
-        if footer == expected { Ok(()) } else { Err(self.corrupt(offset, Damage::Inconsistent)) }
+        if footer == meta.footer(partition) {
+            Ok(())
+        } else {
+            Err(self.corrupt(offset, Damage::Inconsistent))
+        }
     }
 
     async fn block(&self, kind: BlockKind, handle: Handle) -> Result<Rc<Block>, StorageError> {

@@ -176,7 +176,17 @@ impl Manifest {
         synced.map_err(|error| poisoned(&self.directory, error))
     }
 
+    /// Replaces everything that the file says by `snapshot`, in one step.
+    ///
+    /// After [`StorageError::OutOfSpace`] and [`StorageError::Io`] the old file counts; after
+    /// [`StorageError::Poisoned`], or if this future is dropped, nobody knows.
+    pub(crate) async fn replace(&mut self, snapshot: &Edit) -> Result<(), StorageError> {
+        self.rotate(snapshot).await
+    }
+
     async fn rotate(&mut self, snapshot: &Edit) -> Result<(), StorageError> {
+        // Should this future be dropped, the file may not be the one under the name any more.
+        self.must_rotate = true;
         let (file, header, end) =
             write_file(&self.directory, self.header.partition, snapshot).await?;
         self.file = file;

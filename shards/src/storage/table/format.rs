@@ -142,13 +142,14 @@ pub enum Damage {
     Inconsistent,
 }
 
-/// Checks a stored block (with trailer) and gives its payload.
-pub(crate) fn open_block(
+/// Checks a stored block (with trailer): that it is what was written, and of this kind. Gives its
+/// body, perhaps compressed, and how it is compressed.
+fn check_stored(
     stored: &[u8],
     kind: BlockKind,
     identity: TableIdentity,
     offset: u64,
-) -> Result<Box<[u8]>, Damage> {
+) -> Result<(&[u8], u8), Damage> {
     let end = stored.len().checked_sub(TRAILER_BYTES).ok_or(Damage::Structure)?;
     let (body, trailer) = stored.split_at(end);
     let crc = u32_at(trailer, 2).ok_or(Damage::Structure)?;
@@ -158,7 +159,28 @@ pub(crate) fn open_block(
     if trailer[0] != kind as u8 {
         return Err(Damage::Structure);
     }
-    match trailer[1] {
+    Ok((body, trailer[1]))
+}
+
+/// Checks a stored block that is passed on as it is.
+pub(crate) fn check_block(
+    stored: &[u8],
+    kind: BlockKind,
+    identity: TableIdentity,
+    offset: u64,
+) -> Result<(), Damage> {
+    check_stored(stored, kind, identity, offset).map(|_| ())
+}
+
+/// Checks a stored block (with trailer) and gives its payload.
+pub(crate) fn open_block(
+    stored: &[u8],
+    kind: BlockKind,
+    identity: TableIdentity,
+    offset: u64,
+) -> Result<Box<[u8]>, Damage> {
+    let (body, compression) = check_stored(stored, kind, identity, offset)?;
+    match compression {
         COMPRESSION_NONE => Ok(body.into()),
         COMPRESSION_LZ4 => {
             let len = u32_at(body, 0).ok_or(Damage::Structure)? as usize;
