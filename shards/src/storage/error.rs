@@ -21,15 +21,8 @@ pub struct Corruption {
 
 impl fmt::Display for Corruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.damage {
-            Damage::Truncated => "the file ends too early",
-            Damage::Checksum => "checksum mismatch",
-            Damage::Structure => "the content has no valid structure",
-            Damage::Foreign => "not a file of this tree, or of an unknown format version",
-            Damage::Missing => "the file is missing",
-            Damage::Inconsistent => "the content contradicts the manifest",
-        };
-        write!(f, "corruption in {} at offset {}: {what}", self.file.display(), self.offset)
+        let Self { file, offset, damage } = self;
+        write!(f, "corruption in {} at offset {offset}: {damage}", file.display())
     }
 }
 

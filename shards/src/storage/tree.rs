@@ -278,6 +278,11 @@ impl Tree {
         key: &[u8],
         at: Timestamp,
     ) -> Result<Option<RowVersion>, StorageError> {
+        let found = self.find(key, at).await;
+        self.inner.noted(found)
+    }
+
+    async fn find(&self, key: &[u8], at: Timestamp) -> Result<Option<RowVersion>, StorageError> {
         // What this read has loaded stays at hand, so that it ends however small the cache is.
         let mut loaded: Vec<Loaded> = Vec::new();
         loop {
@@ -401,6 +406,9 @@ impl TreeInner {
     /// Remembers what an error means for others than who has met it.
     pub(crate) fn note(&self, error: &StorageError) {
         self.core.note(error);
+        if let StorageError::Corruption(corruption) = error {
+            self.core.damages.report(self.partition, corruption);
+        }
     }
 
     /// Passes a result on; an error is noted.
@@ -416,9 +424,11 @@ impl TreeInner {
     /// Settles what an edit of the manifest that was broken off has left open: the tree is as it is
     /// in memory.
     pub(crate) async fn make_edit_certain(&self) -> Result<(), StorageError> {
-        if !self.is_edit_uncertain.get() {
-            return Ok(());
-        }
+        if self.is_edit_uncertain.get() { self.renew_manifest().await } else { Ok(()) }
+    }
+
+    /// Writes the manifest anew.
+    pub(crate) async fn renew_manifest(&self) -> Result<(), StorageError> {
         let mut manifest = self.manifest.lock().await;
         let next_number = TableNumber(self.next_number.get());
         let snapshot = self.version().snapshot(self.flushed.get(), next_number);

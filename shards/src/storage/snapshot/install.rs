@@ -82,6 +82,7 @@ fn swap(tree: &TreeInner, index: LogIndex, version: Version) {
     total.set(total.get() + fresh - bytes);
     drop(state);
     tree.obsolete.borrow_mut().extend(old);
+    tree.core.damages.forget(tree.partition);
     tree.applied.set(index);
     tree.flushed.set(index);
     tree.log_durable.set(tree.log_durable.get().max(index));

@@ -325,16 +325,8 @@ impl Receiver {
     async fn complete(&mut self, file: &FileAt<'_>) -> Result<(), ReceiveError> {
         let tree = Rc::clone(&self.tree.inner);
         let begins = StreamPosition(file.begins);
-        // Until it is checked, the journal knows of the file only what came before its last chunk.
-        if let Some(open) = &self.open {
-            let path = open.file.path().to_owned();
-            let synced = open.file.sync().await;
-            let synced = synced
-                .map_err(|error| StorageError::Poisoned { file: path, source: Rc::new(error) });
-            tree.noted(synced)?;
-        }
         let table = Rc::new(self.table(file));
-        match check_table(&tree.core, tree.partition, &table).await {
+        match check_table(&tree.core, tree.partition, &table, None).await {
             Ok(()) => {}
             Err(StorageError::Corruption(corruption)) => {
                 let back = self.journal.advance(begins).await;

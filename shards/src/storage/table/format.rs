@@ -1,6 +1,8 @@
 //! The framing of a table file: block trailers, handles and the footer, as laid down in
 //! `docs/formats/table.md`.
 
+use std::fmt;
+
 use model::id::PartitionId;
 use model::time::Timestamp;
 
@@ -140,6 +142,19 @@ pub enum Damage {
     Missing,
     /// Contents disagree: keys out of order, counts or bounds that differ from the manifest's.
     Inconsistent,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Damage::Truncated => "the file ends too early",
+            Damage::Checksum => "checksum mismatch",
+            Damage::Structure => "the content has no valid structure",
+            Damage::Foreign => "not a file of this tree, or of an unknown format version",
+            Damage::Missing => "the file is missing",
+            Damage::Inconsistent => "the content contradicts the manifest",
+        })
+    }
 }
 
 /// Checks a stored block (with trailer): that it is what was written, and of this kind. Gives its

@@ -11,7 +11,7 @@ mod crashes;
 mod pins;
 
 /// Where a second tree of the partition lives.
-fn other_directory() -> &'static Path {
+pub(super) fn other_directory() -> &'static Path {
     Path::new("/other/partitions/4")
 }
 
@@ -69,7 +69,7 @@ fn assert_same_versions(found: &Rows, expected: &Rows, what: &str) {
 }
 
 /// Writes entries and flushes them, so that there are tables in several levels.
-async fn grow(pair: &Pair, rng: &mut Rng, flushes: u64) {
+pub(super) async fn grow(pair: &Pair, rng: &mut Rng, flushes: u64) {
     for _ in 0..flushes {
         for _ in 0..12 {
             pair.apply(rng);
@@ -80,7 +80,7 @@ async fn grow(pair: &Pair, rng: &mut Rng, flushes: u64) {
 }
 
 /// The chunks of a checkpoint, cut by chance.
-async fn all_chunks(checkpoint: &Checkpoint, rng: &mut Rng) -> Vec<Chunk> {
+pub(super) async fn all_chunks(checkpoint: &Checkpoint, rng: &mut Rng) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     let mut position = StreamPosition(0);
     loop {

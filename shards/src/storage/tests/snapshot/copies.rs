@@ -41,6 +41,11 @@ async fn copy(checkpoint: &Checkpoint, tree: &Tree, rng: &mut Rng) -> LogIndex {
         }
     }
     assert_eq!(receiver.position(), checkpoint.contents().end());
+    // A flush of the old content is under way when it is replaced.
+    tree.set_log_durable(tree.applied_index());
+    tree.inner.freeze();
+    tree.inner.core.flush_work.notify_one();
+    time::sleep(Duration::from_micros(rng.below(2_000))).await;
     receiver.install().await.expect("the disk is well")
 }
 
