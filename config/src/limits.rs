@@ -30,11 +30,16 @@ pub(crate) fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<ByteSize,
 
 /// A duration from `min` to an hour.
 pub(crate) fn duration(text: &str, min: Duration) -> Result<Duration, String> {
+    period(text, min, TIMEOUT_MAX)
+}
+
+/// A duration between two others.
+pub(crate) fn period(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     let duration = parse_duration(text)?;
-    if (min..=TIMEOUT_MAX).contains(&duration) {
+    if (min..=max).contains(&duration) {
         return Ok(duration);
     }
-    Err(format!("is not between {} and {}", format_duration(min), format_duration(TIMEOUT_MAX)))
+    Err(format!("is not between {} and {}", format_duration(min), format_duration(max)))
 }
 
 /// A path; empty text is none.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::authentication::AuthenticationRule;
-use crate::limits::{door, duration, number, path, size};
+use crate::limits::{door, duration, number, path, period, size};
 use crate::memory::MemoryCeiling;
 use crate::source::{ConfigError, Problem, Source};
 use crate::{
@@ -22,6 +22,7 @@ pub const POSTGRES_PORT: u16 = 7432;
 /// Partitions a core when nothing else is said: enough to spread a table evenly, few enough
 /// that each has a memtable worth flushing.
 pub const PARTITIONS_PER_CORE: u32 = 4;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Variables that begin like settings and belong to the client commands.
 const CLIENT_VARIABLES: [&str; 4] =
     ["PHANTOM_CONFIG", "PHANTOM_URL", "PHANTOM_PASSWORD", "PHANTOM_HISTORY"];
@@ -88,6 +89,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Length of one segment of the write-ahead log.
     pub wal_segment_size: ByteSize,
+    /// Bytes a second that the node reads to look for damage in its table files; 0 for none.
+    pub scrub_rate: ByteSize,
+    /// A search through all table files begins no sooner than this after the one before.
+    pub scrub_interval: Duration,
     sources: Vec<Source>,
     warnings: Vec<String>,
 }
@@ -202,6 +207,16 @@ impl Config {
                     size(text, ByteSize::mib(1), ByteSize::mib(1024))
                 })
                 .unwrap_or(ByteSize::mib(32)),
+            scrub_rate: values
+                .take(Setting::ScrubRate, |text| {
+                    size(text, ByteSize::bytes(0), ByteSize::mib(1024))
+                })
+                .unwrap_or(ByteSize::mib(8)),
+            scrub_interval: values
+                .take(Setting::ScrubInterval, |text| {
+                    period(text, Duration::from_secs(60), 365 * DAY)
+                })
+                .unwrap_or(7 * DAY),
             sources: values.sources,
             warnings: values.warnings,
         };
@@ -276,6 +291,8 @@ impl Config {
             Setting::SnapshotAgeMax => format_duration(self.snapshot_age_max),
             Setting::DrainTimeout => format_duration(self.drain_timeout),
             Setting::WalSegmentSize => self.wal_segment_size.to_string(),
+            Setting::ScrubRate => self.scrub_rate.to_string(),
+            Setting::ScrubInterval => format_duration(self.scrub_interval),
         }
     }
 }

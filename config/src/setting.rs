@@ -52,6 +52,10 @@ pub enum Setting {
     DrainTimeout,
     /// Length of one segment of the write-ahead log.
     WalSegmentSize,
+    /// How fast the node looks for damage.
+    ScrubRate,
+    /// How often it does.
+    ScrubInterval,
 }
 
 /// What is said about a setting, apart from its value.
@@ -68,7 +72,7 @@ pub struct Description {
 }
 
 /// Every setting, in the order of the enum.
-pub const SETTINGS: [Description; 24] = [
+pub const SETTINGS: [Description; 26] = [
     Description {
         setting: Setting::DataDir,
         name: "data-dir",
@@ -212,6 +216,18 @@ pub const SETTINGS: [Description; 24] = [
         name: "wal-segment-size",
         default: "32MiB",
         help: "Length of one segment of the write-ahead log (1MiB to 1GiB)",
+    },
+    Description {
+        setting: Setting::ScrubRate,
+        name: "scrub-rate",
+        default: "8MiB",
+        help: "Bytes a second that the node reads in the background to look for damage in its table files (0 for none, to 1GiB)",
+    },
+    Description {
+        setting: Setting::ScrubInterval,
+        name: "scrub-interval",
+        default: "7d",
+        help: "A search for damage through all table files begins so long after the one before (1m to 365d)",
     },
 ];
 

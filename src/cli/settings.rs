@@ -98,12 +98,13 @@ fn value_name(setting: Setting) -> &'static str {
         Setting::ReadyFile | Setting::TlsCertificate | Setting::TlsKey => "FILE",
         Setting::Tls => "MODE",
         Setting::TlsMinimumVersion => "VERSION",
-        Setting::Memory | Setting::WalSegmentSize => "SIZE",
+        Setting::Memory | Setting::WalSegmentSize | Setting::ScrubRate => "SIZE",
         Setting::LogLevel => "LEVEL",
         Setting::LockTimeout
         | Setting::Retention
         | Setting::SnapshotAgeMax
-        | Setting::DrainTimeout => "DURATION",
+        | Setting::DrainTimeout
+        | Setting::ScrubInterval => "DURATION",
         Setting::Authentication => "RULES",
         Setting::Cores
         | Setting::Partitions

@@ -116,6 +116,7 @@ async fn live(
     let keeping = router.clone();
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
     let _watch = task::spawn("watchdog", watch_steps(core));
+    let _damage = task::spawn("damage", tell_damage(engine.clone(), core));
     let served = serve(&assembly, core, crew, addresses).await;
     drop(accepting);
     if served.is_ok() {
@@ -195,6 +196,9 @@ async fn open_engine(
         lock_timeout: options.lock_timeout,
         retention: options.retention,
         snapshot_age_max: options.snapshot_age_max,
+        // A rate that is set is one, however many cores share it.
+        scrub_bytes_per_second: options.scrub_rate.div_ceil(u64::from(options.cores)),
+        scrub_interval: options.scrub_interval,
         ..EngineOptions::new(data_dir, options.node, core, placement.clone())
     };
     let mesh = assembly.engines.clone().join(core.0).await;
@@ -332,6 +336,24 @@ async fn open_shared(
         None => doors::open_shared(address).await?,
     };
     Ok(Some((listener, address)))
+}
+
+/// Logs what is found damaged, once each.
+async fn tell_damage(engine: Engine, core: CoreId) {
+    let mut seen = 0;
+    loop {
+        let report = engine.next_damage(seen).await;
+        seen = report.number;
+        let damaged = &report.corruption;
+        log::error!(
+            core = core.0,
+            partition = report.partition.0,
+            file = damaged.file.display().to_string(),
+            offset = damaged.offset,
+            damage = damaged.damage.to_string();
+            "stored data is damaged"
+        );
+    }
 }
 
 /// Logs when steps of this core's tasks took too long.

@@ -43,6 +43,10 @@ pub struct NodeOptions {
     pub drain_timeout: Duration,
     /// Size of a log segment, in bytes; a multiple of 4096.
     pub wal_segment_bytes: u64,
+    /// Bytes a second that the node reads to look for damage in its table files; 0 for none.
+    pub scrub_rate: u64,
+    /// A pass through all table files begins no sooner than this after the one before.
+    pub scrub_interval: Duration,
     /// A transaction that has staged more than this in a partition, in bytes, goes through the log
     /// in parts of about so many.
     pub part_bytes: usize,
@@ -77,6 +81,8 @@ impl NodeOptions {
             snapshot_age_max: config.snapshot_age_max,
             drain_timeout: config.drain_timeout,
             wal_segment_bytes: config.wal_segment_size.as_u64(),
+            scrub_rate: config.scrub_rate.as_u64(),
+            scrub_interval: config.scrub_interval,
             part_bytes: EngineOptions::PART_BYTES,
             authentication: config.authentication.clone().into(),
             tls: tls.transpose()?,

@@ -28,19 +28,22 @@ pub struct Counts {
     pub deadlocks: u64,
     /// The same, with 55P03.
     pub lock_timeouts: u64,
+    /// Places in the core's table files that were found damaged; of no database.
+    pub damages: u64,
 }
 
 impl Counts {
     /// Adds another core's.
     pub fn add(&mut self, other: Counts) {
         let Counts { commits, rollbacks, retries, .. } = other;
-        let Counts { serialization_failures, deadlocks, lock_timeouts, .. } = other;
+        let Counts { serialization_failures, deadlocks, lock_timeouts, damages, .. } = other;
         self.commits += commits;
         self.rollbacks += rollbacks;
         self.retries += retries;
         self.serialization_failures += serialization_failures;
         self.deadlocks += deadlocks;
         self.lock_timeouts += lock_timeouts;
+        self.damages += damages;
     }
 
     fn note(&mut self, state: SqlState) {
@@ -117,7 +120,8 @@ impl Counting {
         Rc::clone(databases.entry(database).or_default())
     }
 
-    fn counted(&self, core: CoreId) -> Vec<Counted> {
+    fn counted(&self, core: CoreId, damages: u64) -> Vec<Counted> {
+        self.own.change(|counts| counts.damages = damages);
         let counted = |database, of: &Statistics| Counted { core, database, counts: of.0.get() };
         let databases = self.databases.borrow();
         let databases = databases.iter().map(|(id, of)| counted(Some(*id), of));
@@ -157,7 +161,8 @@ impl Router {
     }
 
     pub(super) fn statistics_here(&self) -> Vec<Counted> {
-        self.inner.counting.counted(self.inner.engine.core())
+        let engine = &self.inner.engine;
+        self.inner.counting.counted(engine.core(), engine.stats().damages)
     }
 
     /// A statement that has failed is run again.
@@ -194,10 +199,12 @@ mod tests {
             serialization_failures: 1,
             deadlocks: 1,
             lock_timeouts: 1,
+            damages: 0,
         };
         let core = CoreId(3);
-        let own = Counted { core, database: None, counts: Counts::default() };
+        let own = Counts { damages: 2, ..Counts::default() };
+        let own = Counted { core, database: None, counts: own };
         let of = Counted { core, database: Some(there), counts: expected };
-        assert_eq!(counting.counted(core), [own, of]);
+        assert_eq!(counting.counted(core, 2), [own, of]);
     }
 }

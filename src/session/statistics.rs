@@ -22,7 +22,8 @@ impl NodeView {
             None => Value::Null,
         };
         let Counts { commits, rollbacks, retries, .. } = counted.counts;
-        let Counts { serialization_failures, deadlocks, lock_timeouts, .. } = counted.counts;
+        let Counts { serialization_failures, deadlocks, lock_timeouts, damages, .. } =
+            counted.counts;
         Some(vec![
             ("core", Value::Int(i64::from(counted.core.0))),
             ("database", database),
@@ -32,6 +33,7 @@ impl NodeView {
             ("serialization_failures", count(serialization_failures)),
             ("deadlocks", count(deadlocks)),
             ("lock_timeouts", count(lock_timeouts)),
+            ("damages", count(damages)),
         ])
     }
 

@@ -23,6 +23,8 @@ const CORE_PORT: u16 = 7500;
 const SEGMENT_BYTES: [u64; 3] = [256 << 10, 512 << 10, 2 << 20];
 /// The smallest sends nearly every transaction through the log in parts.
 const PART_BYTES: [u64; 4] = [64, 512, 4 << 10, 1 << 20];
+/// Bytes a second: from none to as fast as the disk gives them.
+const SCRUB_RATES: [u64; 3] = [0, 1 << 20, 1 << 30];
 const MEMORY_BYTES: [u64; 3] = [64 << 20, 96 << 20, 256 << 20];
 const PARTITIONS: [u32; 4] = [1, 3, 8, 16];
 
@@ -83,6 +85,8 @@ impl<'a> Machine<'a> {
             snapshot_age_max: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(5),
             wal_segment_bytes: pick(&SEGMENT_BYTES),
+            scrub_rate: pick(&SCRUB_RATES),
+            scrub_interval: Duration::from_secs(60),
             part_bytes: pick(&PART_BYTES) as usize,
             // The simulator's clients are on hosts of their own.
             authentication: Arc::from([trust_all()]),

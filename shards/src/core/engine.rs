@@ -8,7 +8,7 @@ use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
 use crate::log::LogStats;
 use crate::raft::CoreLog;
-use crate::storage::{MemoryUse, StorageError};
+use crate::storage::{DamageReport, MemoryUse, ScrubUse, StorageError};
 use crate::txn::{
     LockReport, Partition, PointLookup, SnapshotGuard, TxnReport, Wait, WaitNumber, transactions,
 };
@@ -124,6 +124,10 @@ pub struct EngineStats {
     pub lock_timeouts: u64,
     /// Deadlocks that were found.
     pub deadlocks: u64,
+    /// Places in table files that were found damaged.
+    pub damages: u64,
+    /// What the search for damage has done.
+    pub scrub: ScrubUse,
     /// The log.
     pub log: LogStats,
 }
@@ -349,6 +353,8 @@ impl Engine {
             lock_waits: context.locks.borrow().waiting(),
             lock_timeouts: context.lock_timeouts.get(),
             deadlocks: context.deadlocks.get(),
+            damages: inner.parts.storage.damage_count(),
+            scrub: inner.parts.storage.scrubbed(),
             log: inner.parts.log.stats(),
         }
     }
@@ -356,6 +362,12 @@ impl Engine {
     /// A look at [`Engine::stats`] that does not keep the engine alive.
     pub fn gauge(&self) -> Gauge {
         Gauge(Rc::downgrade(&self.inner))
+    }
+
+    /// Waits for damage in this core's table files, whoever meets it: the first report after the
+    /// one of number `seen`.
+    pub async fn next_damage(&self, seen: u64) -> DamageReport {
+        self.inner.parts.storage.next_damage(seen).await
     }
 
     /// Reads and checks every block of this core's table files.

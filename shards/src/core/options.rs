@@ -38,6 +38,10 @@ pub struct EngineOptions {
     pub retention: Duration,
     /// A snapshot in use keeps the versions that it sees for so long.
     pub snapshot_age_max: Duration,
+    /// Bytes a second that this core reads to look for damage in its table files; 0 for none.
+    pub scrub_bytes_per_second: u64,
+    /// A pass through all files begins no sooner than this after the one before.
+    pub scrub_interval: Duration,
     /// Requests of other cores that may run here at once; more are refused.
     pub remote_requests_max: usize,
 }
@@ -68,6 +72,8 @@ impl EngineOptions {
             resolve_delay: Duration::from_secs(5),
             retention: Duration::from_secs(60),
             snapshot_age_max: Duration::from_secs(3600),
+            scrub_bytes_per_second: 0,
+            scrub_interval: Duration::from_secs(7 * 24 * 3600),
             remote_requests_max: 4096,
         }
     }

@@ -60,7 +60,11 @@ impl Parts {
     /// Opens the trees of this core's partitions, and replays the log into them.
     pub(crate) async fn open(options: &EngineOptions, generation: u64) -> Result<Parts, OpenError> {
         let memory = options.memory_bytes;
-        let storage = Storage::new(StorageOptions::with_memory(memory / 100 * STORAGE_PERCENT));
+        let storage = Storage::new(StorageOptions {
+            scrub_bytes_per_second: options.scrub_bytes_per_second,
+            scrub_interval: options.scrub_interval,
+            ..StorageOptions::with_memory(memory / 100 * STORAGE_PERCENT)
+        });
         let clock = Rc::new(HybridClock::new(options.clock_offset_max));
         clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
         let statements = (memory / 100 * STATEMENTS_PERCENT) as u64;

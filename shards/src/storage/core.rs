@@ -8,8 +8,10 @@ use runtime::fs::{File, OpenOptions, READ_MAX};
 use runtime::sync::{Notify, Semaphore};
 
 use super::cache::{BlockCache, Loaded};
+use super::damage::Damages;
 use super::error::{Corruption, StorageError};
 use super::options::{MemoryPlan, StorageOptions};
+use super::scrub::ScrubUse;
 use super::table::block::{Block, BlockKind, Gauge};
 use super::table::format::{Damage, Handle, open_block};
 use super::table::iter::Need;
@@ -37,6 +39,10 @@ pub(crate) struct Core {
     pub(crate) compaction_work: Notify,
     /// A flush or a compaction has ended, well or not.
     pub(crate) progress: Notify,
+    /// What was found damaged.
+    pub(crate) damages: Damages,
+    /// What the scrub has done.
+    pub(crate) scrubbed: Rc<Cell<ScrubUse>>,
     next_slot: Cell<u64>,
     poison: RefCell<Option<StorageError>>,
     pub(crate) is_closed: Cell<bool>,
@@ -56,6 +62,8 @@ impl Core {
             flush_work: Notify::new(),
             compaction_work: Notify::new(),
             progress: Notify::new(),
+            damages: Damages::default(),
+            scrubbed: Rc::default(),
             next_slot: Cell::new(0),
             poison: RefCell::new(None),
             is_closed: Cell::new(false),

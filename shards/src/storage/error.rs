@@ -21,15 +21,8 @@ pub struct Corruption {
 
 impl fmt::Display for Corruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.damage {
-            Damage::Truncated => "the file ends too early",
-            Damage::Checksum => "checksum mismatch",
-            Damage::Structure => "the content has no valid structure",
-            Damage::Foreign => "not a file of this tree, or of an unknown format version",
-            Damage::Missing => "the file is missing",
-            Damage::Inconsistent => "the content contradicts the manifest",
-        };
-        write!(f, "corruption in {} at offset {}: {what}", self.file.display(), self.offset)
+        let Self { file, offset, damage } = self;
+        write!(f, "corruption in {} at offset {offset}: {damage}", file.display())
     }
 }
 
@@ -63,6 +56,11 @@ pub enum StorageError {
     },
     /// Damaged data was met.
     Corruption(Corruption),
+    /// Something of the tree is in use by another; it may be asked for again later.
+    Busy {
+        /// What is in use.
+        what: &'static str,
+    },
     /// The tree was closed, or the core's [`super::Storage`] has gone: nothing is written any more.
     Closed,
 }
@@ -91,6 +89,7 @@ impl fmt::Display for StorageError {
                 write!(f, "sync of {} failed, the shard must stop: {source}", file.display())
             }
             Self::Corruption(corruption) => corruption.fmt(f),
+            Self::Busy { what } => f.write_str(what),
             Self::Closed => f.write_str("the tree is closed"),
         }
     }
@@ -101,7 +100,7 @@ impl std::error::Error for StorageError {
         match self {
             Self::Io { source, .. } | Self::Poisoned { source, .. } => Some(source.as_ref()),
             Self::Corruption(corruption) => Some(corruption),
-            Self::OutOfSpace { .. } | Self::Closed => None,
+            Self::OutOfSpace { .. } | Self::Busy { .. } | Self::Closed => None,
         }
     }
 }

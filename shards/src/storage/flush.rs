@@ -48,6 +48,11 @@ pub(crate) async fn run(core: Weak<Core>) {
                 }
             }
             None => {
+                for tree in strong.live_trees() {
+                    if tree.has_unread() {
+                        sweep(&tree).await;
+                    }
+                }
                 drop(strong);
                 work.notified().await;
             }
@@ -59,7 +64,7 @@ fn finish(core: &Core, tree: &TreeInner, result: Result<(), StorageError>) {
     tree.flush_attempts.set(tree.flush_attempts.get() + 1);
     *tree.flush_failure.borrow_mut() = result.err();
     match &*tree.flush_failure.borrow() {
-        Some(error) => core.note(error),
+        Some(error) => tree.note(error),
         None => core.compaction_work.notify_one(),
     }
 }
@@ -84,6 +89,7 @@ fn next(core: &Core) -> Option<Rc<TreeInner>> {
 }
 
 async fn flush_oldest(tree: &TreeInner) -> Result<(), StorageError> {
+    let generation = tree.generation.get();
     let Some(memtable) = tree.flushable() else { return Ok(()) };
     let durable_index = memtable.last_index();
     let walk = Walk::Forward(Box::default());
@@ -92,6 +98,7 @@ async fn flush_oldest(tree: &TreeInner) -> Result<(), StorageError> {
     // One table, however large the memtable: level 0 counts tables.
     let added = rewrite(tree, Rewrite { merge, beneath: 0, table_bytes: u64::MAX }).await?;
     let change = Change {
+        generation,
         level: 0,
         added,
         moved: Vec::new(),

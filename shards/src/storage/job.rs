@@ -43,13 +43,13 @@ impl JobBlocks {
 }
 
 /// Counts a job's write buffer while it lives.
-struct WriteCharge<'a> {
+pub(crate) struct WriteCharge<'a> {
     core: &'a Core,
     bytes: usize,
 }
 
 impl<'a> WriteCharge<'a> {
-    fn new(core: &'a Core, bytes: usize) -> Self {
+    pub(crate) fn new(core: &'a Core, bytes: usize) -> Self {
         core.job_writes_bytes.set(core.job_writes_bytes.get() + bytes);
         Self { core, bytes }
     }
@@ -244,6 +244,9 @@ impl Drop for Running<'_> {
 
 /// What a job changes.
 pub(crate) struct Change {
+    /// [`TreeInner::generation`] when the job began: where the tree's content was replaced since, the
+    /// job comes to nothing.
+    pub(crate) generation: u64,
     pub(crate) level: usize,
     pub(crate) added: Vec<TableMeta>,
     /// Tables that only change their level.
@@ -263,6 +266,9 @@ pub(crate) async fn install(tree: &TreeInner, change: Change) -> Result<(), Stor
         })?;
     }
     let mut manifest = tree.manifest.lock().await;
+    if change.generation != tree.generation.get() {
+        return Ok(());
+    }
     let current = tree.version();
     let added_numbers: Vec<TableNumber> = change.added.iter().map(|meta| meta.number).collect();
     let moved: Vec<TableNumber> = change.moved.iter().map(|table| table.meta.number).collect();
@@ -337,7 +343,8 @@ pub(crate) async fn sweep(tree: &TreeInner) {
     }
 }
 
-async fn remove(path: &std::path::Path) -> bool {
+/// Removes a file; gives whether it is gone.
+pub(crate) async fn remove(path: &std::path::Path) -> bool {
     match fs::remove_file(path).await {
         Ok(()) => true,
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,

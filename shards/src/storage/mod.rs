@@ -28,16 +28,20 @@
 //!   Writers wait in [`Tree::make_room`] while memtables are over their share or compaction lags;
 //!   the cache shrinks by what readers hold; reads under way are counted.
 //! * **Failures.** Damage is detected by checksum on every read of a block, named with file and
-//!   offset, and never served. A full disk fails flushes, which are tried again; reads go on. A
+//!   offset, reported once ([`Storage::next_damage`]), and never served; the [`scrub`] looks for it
+//!   where nobody reads. A full disk fails flushes, which are tried again; reads go on. A
 //!   failed sync poisons the core's storage: what the disk holds is unknown.
 //!
 //! Everything here belongs to one core. Background work (one flush, two compactions at a time)
 //! runs in slices between which other tasks of the core run.
 //!
-//! Not here: locks and transactions (the caller applies what is decided), the log, encryption,
-//! tables on other devices. A damaged table is reported, not repaired: that is the replica's task.
+//! * **Replicas.** A tree can be had as files ([`Tree::checkpoint`]) and replaced by those of another
+//!   replica ([`Tree::receive`], [`snapshot`]): for one that is behind, or damaged.
 //!
-//! The byte layouts stand in `docs/formats/table.md` and `docs/formats/manifest.md`.
+//! Not here: locks and transactions (the caller applies what is decided), the log, encryption,
+//! tables on other devices. Who fetches what from which replica is the replicas' business.
+//!
+//! The byte layouts stand in `docs/formats/table.md`, `manifest.md` and `checkpoint.md`.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -49,6 +53,7 @@ mod cache;
 mod codec;
 mod compaction;
 mod core;
+mod damage;
 mod error;
 mod flush;
 mod job;
@@ -59,18 +64,27 @@ mod open;
 mod options;
 mod row;
 mod scan;
+mod scrub;
+mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod tree;
 mod verify;
 mod version;
 
+pub use damage::DamageReport;
 pub use error::{Corruption, StorageError};
 pub use options::{MemoryUse, StorageOptions};
 pub use row::{CacheLookup, RowRef, ScanBatch, ScanRow, Version, Versioned, VersionedWrite};
 pub use scan::Scan;
+pub use scrub::ScrubUse;
+pub use snapshot::{
+    CHUNK_BYTES_MAX, Checkpoint, Chunk, Contents, ReceiveError, Receiver, StreamPosition,
+};
 pub use table::format::{Compression, Damage};
+pub use throttle::Throttle;
 pub use tree::{LevelUse, Tree};
 
 /// The storage of one core: its trees, their shared memory and background work. Dropping it stops
@@ -89,7 +103,26 @@ impl Storage {
             let worker = compaction::worker::run(Rc::downgrade(&core));
             workers.push(task::spawn("storage compaction", worker));
         }
+        if core.options.scrub_bytes_per_second > 0 {
+            workers.push(task::spawn("storage scrub", scrub::run(Rc::downgrade(&core))));
+        }
         Storage { core, _workers: workers }
+    }
+
+    /// Waits for damage in files of this core: gives the first report after the one of number
+    /// `seen`, of those whose trees were not replaced since. Every report is there for all who ask.
+    pub async fn next_damage(&self, seen: u64) -> DamageReport {
+        self.core.damages.next(seen).await
+    }
+
+    /// Places that were found damaged since the start.
+    pub fn damage_count(&self) -> u64 {
+        self.core.damages.count()
+    }
+
+    /// What the scrub has done.
+    pub fn scrubbed(&self) -> ScrubUse {
+        self.core.scrubbed.get()
     }
 
     /// Opens the tree of a partition in its directory, or makes a new one where there is none.
@@ -106,6 +139,9 @@ impl Storage {
         let opened = open::open(&self.core, partition, directory).await;
         if let Err(error) = &opened {
             self.core.note(error);
+            if let StorageError::Corruption(corruption) = error {
+                self.core.damages.report(partition, corruption);
+            }
         }
         opened
     }

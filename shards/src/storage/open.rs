@@ -3,11 +3,12 @@
 //! The manifest says what is part of the tree. What is read of it may be in the cache only, if the
 //! process died between writing and syncing: before anything acts on it (a file that goes, a log
 //! that is cut) it is made to last, by a manifest that is written anew. Table files it does not name are orphans of a flush
-//! or compaction that did not end, and go; a `MANIFEST.new` is an unfinished rotation, and goes. A
+//! or compaction that did not end, and go, unless they are what has arrived of a checkpoint (see
+//! [`snapshot`]); a `MANIFEST.new` is an unfinished rotation, and goes. A
 //! table that the manifest names must be there with the length it had. Table files are not read:
 //! their blocks are checked when they are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -17,6 +18,7 @@ use runtime::fs;
 use super::core::Core;
 use super::error::{Corruption, StorageError};
 use super::manifest::{self, Manifest};
+use super::snapshot::{self, Journal};
 use super::table::format::Damage;
 use super::table::{Table, TableMeta, TableNumber};
 use super::tree::{Opening, Tree};
@@ -79,6 +81,7 @@ async fn open_existing(
     files: &HashMap<String, u64>,
 ) -> Result<Opening, StorageError> {
     let opened = Manifest::open(directory, partition).await?;
+    let receipt = Journal::open(directory, partition).await?;
     let manifest_path = directory.join(manifest::FILE_NAME);
     let replayed = replay(opened.edits).map_err(|damage| Corruption {
         file: manifest_path,
@@ -102,25 +105,31 @@ async fn open_existing(
     let version = Version::default().edited(&[], tables);
     let mut manifest = opened.manifest;
     manifest.renew(&version.snapshot(replayed.durable_index, replayed.next_number)).await?;
-    remove_orphans(directory, files, &replayed.tables).await?;
+    // One that has been installed has nothing to keep, nor one of an empty tree.
+    let receipt = receipt.filter(|receipt| {
+        let mut numbers = receipt.numbers().peekable();
+        numbers.peek().is_some() && numbers.all(|number| !replayed.tables.contains_key(&number))
+    });
+    remove_orphans(directory, files, &replayed.tables, receipt.as_ref()).await?;
+    let received = receipt.map_or(TableNumber(1), |receipt| receipt.next_number());
     Ok(Opening {
         partition,
         directory: directory.to_owned(),
         manifest,
         version,
         flushed: replayed.durable_index,
-        next_number: replayed.next_number,
+        next_number: replayed.next_number.max(received),
     })
 }
 
-struct Replayed {
+pub(crate) struct Replayed {
     tables: BTreeMap<TableNumber, (usize, TableMeta)>,
     durable_index: LogIndex,
     next_number: TableNumber,
 }
 
 /// Adds up the edits, and checks that they make sense.
-fn replay(edits: Vec<Edit>) -> Result<Replayed, Damage> {
+pub(crate) fn replay(edits: Vec<Edit>) -> Result<Replayed, Damage> {
     let mut all = Replayed {
         tables: BTreeMap::new(),
         durable_index: LogIndex(0),
@@ -158,12 +167,15 @@ async fn remove_orphans(
     directory: &Path,
     files: &HashMap<String, u64>,
     tables: &BTreeMap<TableNumber, (usize, TableMeta)>,
+    receipt: Option<&Journal>,
 ) -> Result<(), StorageError> {
+    let received: HashSet<TableNumber> = receipt.iter().flat_map(|it| it.numbers()).collect();
     let mut orphans: Vec<&String> = files
         .keys()
         .filter(|name| match TableNumber::from_file_name(name) {
-            Some(number) => !tables.contains_key(&number),
-            None => *name == manifest::NEW_FILE_NAME,
+            Some(number) => !tables.contains_key(&number) && !received.contains(&number),
+            None if *name == snapshot::FILE_NAME => receipt.is_none(),
+            None => [manifest::NEW_FILE_NAME, snapshot::NEW_FILE_NAME].contains(&name.as_str()),
         })
         .collect();
     orphans.sort();

@@ -1,5 +1,7 @@
 //! What can be set about a core's storage, and how its memory budget is divided.
 
+use std::time::Duration;
+
 use super::compaction::choose::{LEVEL0_INPUTS_MAX, LevelOptions};
 use super::table::format::{Compression, PAGE_BYTES};
 
@@ -24,6 +26,10 @@ pub struct StorageOptions {
     pub level1_bytes: u64,
     /// Bytes that a scan reads ahead at most.
     pub readahead_bytes: usize,
+    /// Bytes a second that the scrub reads to look for damage; 0 turns it off.
+    pub scrub_bytes_per_second: u64,
+    /// A pass of the scrub begins no sooner than this after the one before.
+    pub scrub_interval: Duration,
 }
 
 impl StorageOptions {
@@ -41,6 +47,8 @@ impl StorageOptions {
             level0_tables_max: 12,
             level1_bytes: 64 << 20,
             readahead_bytes: 256 << 10,
+            scrub_bytes_per_second: 0,
+            scrub_interval: Duration::from_secs(7 * 24 * 3600),
         }
     }
 

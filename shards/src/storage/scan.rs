@@ -119,6 +119,16 @@ impl Scan {
         rows_max: usize,
         bytes_max: usize,
     ) -> Result<bool, StorageError> {
+        let more = self.fill(out, rows_max, bytes_max).await;
+        self.tree.inner.noted(more)
+    }
+
+    async fn fill(
+        &mut self,
+        out: &mut ScanBatch,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<bool, StorageError> {
         out.clear();
         if self.is_done {
             return Ok(false);

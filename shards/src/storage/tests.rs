@@ -22,6 +22,8 @@ mod crash;
 mod faults;
 mod memory;
 mod random;
+mod scrub;
+mod snapshot;
 
 /// Compares bytes with a golden file. `PHANTOM_BLESS=1` writes the file anew, which is right only
 /// together with a new format version.

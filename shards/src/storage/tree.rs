@@ -10,6 +10,7 @@ use model::command::KeyWrite;
 use model::id::{LogIndex, PartitionId};
 use model::key::KeyRange;
 use model::time::Timestamp;
+use runtime::sync::Semaphore;
 
 use super::cache::{CachedBlocks, Loaded, Touch};
 use super::core::Core;
@@ -18,6 +19,7 @@ use super::manifest::Manifest;
 use super::memtable::{Memtable, Node};
 use super::row::{CacheLookup, RowRef, Version as RowVersion, Versioned, VersionedWrite};
 use super::scan::Scan;
+use super::snapshot::CHECKPOINTS_MAX;
 use super::table::filter::hash_key;
 use super::table::iter::{Stop, find};
 use super::table::{Table, TableNumber};
@@ -36,9 +38,9 @@ pub(crate) struct TreeInner {
     pub(crate) partition: PartitionId,
     pub(crate) directory: PathBuf,
     pub(crate) state: RefCell<State>,
-    applied: Cell<LogIndex>,
+    pub(crate) applied: Cell<LogIndex>,
     pub(crate) flushed: Cell<LogIndex>,
-    log_durable: Cell<LogIndex>,
+    pub(crate) log_durable: Cell<LogIndex>,
     pub(crate) watermark: Cell<Timestamp>,
     pub(crate) next_number: Cell<u64>,
     pub(crate) manifest: Mutex<Manifest>,
@@ -59,6 +61,14 @@ pub(crate) struct TreeInner {
     pub(crate) compaction_failure: RefCell<Option<StorageError>>,
     /// Flushes that were tried.
     pub(crate) flush_attempts: Cell<u64>,
+    /// How often the content was replaced by that of a checkpoint.
+    pub(crate) generation: Cell<u64>,
+    /// Checkpoints that may still be made.
+    pub(crate) checkpoints: Semaphore,
+    /// The first number of the receipt that was installed last: its files are the tree's.
+    pub(crate) installed: Cell<Option<TableNumber>>,
+    /// There is a receiver.
+    pub(crate) is_receiving: Cell<bool>,
 }
 
 /// A handle on a tree; cloning is cheap. Belongs to one core.
@@ -113,6 +123,10 @@ impl Tree {
             flush_failure: RefCell::default(),
             compaction_failure: RefCell::default(),
             flush_attempts: Cell::new(0),
+            generation: Cell::new(0),
+            checkpoints: Semaphore::new(CHECKPOINTS_MAX),
+            installed: Cell::new(None),
+            is_receiving: Cell::new(false),
         };
         Tree { inner: Rc::new(inner) }
     }
@@ -264,6 +278,11 @@ impl Tree {
         key: &[u8],
         at: Timestamp,
     ) -> Result<Option<RowVersion>, StorageError> {
+        let found = self.find(key, at).await;
+        self.inner.noted(found)
+    }
+
+    async fn find(&self, key: &[u8], at: Timestamp) -> Result<Option<RowVersion>, StorageError> {
         // What this read has loaded stays at hand, so that it ends however small the cache is.
         let mut loaded: Vec<Loaded> = Vec::new();
         loop {
@@ -314,7 +333,8 @@ impl Tree {
     }
 
     /// Writes everything applied so far to table files, once the log is durable that far (see
-    /// [`Self::set_log_durable`]). Gives the [`Self::durable_index`] reached.
+    /// [`Self::set_log_durable`]). Gives the [`Self::durable_index`] reached; where the content is
+    /// replaced by a checkpoint's meanwhile, that one's.
     ///
     /// # Errors
     /// Why the attempt failed; it is repeated in the background, unless the error is
@@ -326,7 +346,8 @@ impl Tree {
             tree.freeze();
         }
         let attempts = tree.flush_attempts.get();
-        while tree.flushed.get() < target {
+        let generation = tree.generation.get();
+        while tree.flushed.get() < target && tree.generation.get() == generation {
             tree.check_health()?;
             if tree.flush_attempts.get() > attempts
                 && let Some(error) = &*tree.flush_failure.borrow()
@@ -375,11 +396,46 @@ pub struct LevelUse {
 
 impl TreeInner {
     /// Fails if nothing may be written to this tree any more.
-    fn check_health(&self) -> Result<(), StorageError> {
+    pub(crate) fn check_health(&self) -> Result<(), StorageError> {
         if self.is_closed.get() {
             return Err(StorageError::Closed);
         }
         self.core.check_health()
+    }
+
+    /// Remembers what an error means for others than who has met it.
+    pub(crate) fn note(&self, error: &StorageError) {
+        self.core.note(error);
+        if let StorageError::Corruption(corruption) = error {
+            self.core.damages.report(self.partition, corruption);
+        }
+    }
+
+    /// Passes a result on; an error is noted.
+    pub(crate) fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        result.inspect_err(|error| self.note(error))
+    }
+
+    /// Whether files wait to be removed whose last reader has gone.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.obsolete.borrow().iter().any(|table| Rc::strong_count(table) == 1)
+    }
+
+    /// Settles what an edit of the manifest that was broken off has left open: the tree is as it is
+    /// in memory.
+    pub(crate) async fn make_edit_certain(&self) -> Result<(), StorageError> {
+        if self.is_edit_uncertain.get() { self.renew_manifest().await } else { Ok(()) }
+    }
+
+    /// Writes the manifest anew.
+    pub(crate) async fn renew_manifest(&self) -> Result<(), StorageError> {
+        let mut manifest = self.manifest.lock().await;
+        let next_number = TableNumber(self.next_number.get());
+        let snapshot = self.version().snapshot(self.flushed.get(), next_number);
+        let replaced = manifest.replace(&snapshot).await;
+        self.noted(replaced)?;
+        self.is_edit_uncertain.set(false);
+        Ok(())
     }
 
     /// Begins a new memtable, unless nothing was applied since the last one.

@@ -1,19 +1,22 @@
-//! Scrubbing: reads every byte of a tree that means something and checks it against everything
+//! Verifying: reads every byte of a tree that means something and checks it against everything
 //! that is known about it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use model::id::PartitionId;
 use model::time::Timestamp;
 use runtime::task::yield_if_due;
 
 use super::core::{Core, read};
 use super::error::{Corruption, StorageError};
+use super::job::JobBlocks;
+use super::scrub::Pace;
 use super::table::Table;
 use super::table::block::{Block, BlockCursor, BlockKind, compare};
 use super::table::filter;
 use super::table::format::{Damage, FOOTER_BYTES, Footer, Handle, PartitionHandles};
-use super::table::iter::Need;
+use super::table::iter::{BlockSource, Need};
 use super::tree::Tree;
 
 impl Tree {
@@ -25,17 +28,36 @@ impl Tree {
     pub async fn verify(&self) -> Result<(), StorageError> {
         let version = self.inner.version();
         for table in version.tables() {
-            let check = Check { core: &self.inner.core, table, last: RefCell::default() };
-            check.footer(self).await?;
-            check.content().await?;
+            let checked = check_table(&self.inner.core, self.partition(), table, None).await;
+            self.inner.noted(checked)?;
         }
-        self.inner.manifest.lock().await.verify().await
+        let verified = self.inner.manifest.lock().await.verify().await;
+        self.inner.noted(verified).map(|_worn| ())
     }
+}
+
+/// What is read at once of data blocks that lie side by side, in bytes.
+const READ_BYTES: usize = 64 << 10;
+
+/// Reads and checks every block of a table, past the cache, in slices; with a pace, not faster than
+/// that.
+pub(crate) async fn check_table(
+    core: &Core,
+    partition: PartitionId,
+    table: &Rc<Table>,
+    pace: Option<&Pace>,
+) -> Result<(), StorageError> {
+    let check = Check { core, table, pace, blocks: JobBlocks::default(), last: RefCell::default() };
+    check.footer(partition).await?;
+    check.content().await
 }
 
 struct Check<'a> {
     core: &'a Core,
     table: &'a Rc<Table>,
+    pace: Option<&'a Pace>,
+    /// Data blocks that were read ahead.
+    blocks: JobBlocks,
     last: RefCell<Seen>,
 }
 
@@ -55,27 +77,65 @@ impl Check<'_> {
         Corruption { file: self.table.path.clone(), offset, damage }.into()
     }
 
-    async fn footer(&self, tree: &Tree) -> Result<(), StorageError> {
+    async fn footer(&self, partition: PartitionId) -> Result<(), StorageError> {
         let meta = &self.table.meta;
         let offset = meta.file_bytes.saturating_sub(FOOTER_BYTES as u64);
+        self.take(FOOTER_BYTES).await;
         let bytes = read(self.table, offset, FOOTER_BYTES).await?;
+        if bytes.len() < FOOTER_BYTES {
+            return Err(self.corrupt(offset + bytes.len() as u64, Damage::Truncated));
+        }
         let footer = Footer::decode(&bytes).map_err(|damage| self.corrupt(offset, damage))?;
-        let expected = Footer {
-            partition: tree.partition(),
-            identity: meta.identity,
-            file_bytes: meta.file_bytes,
-            top: meta.top,
-            entries: meta.entries,
-            tombstones: meta.tombstones,
-            oldest: meta.oldest,
-            newest: meta.newest,
-        };
-        if footer == expected { Ok(()) } else { Err(self.corrupt(offset, Damage::Inconsistent)) }
+        if footer == meta.footer(partition) {
+            Ok(())
+        } else {
+            Err(self.corrupt(offset, Damage::Inconsistent))
+        }
+    }
+
+    /// Waits until so many bytes may be read.
+    async fn take(&self, bytes: usize) {
+        if let Some(pace) = self.pace {
+            pace.take(bytes).await;
+        }
+    }
+
+    /// Lets other tasks run: with a pace after every block.
+    async fn rest(&self) {
+        match self.pace {
+            Some(pace) => pace.rest().await,
+            None => yield_if_due().await,
+        }
     }
 
     async fn block(&self, kind: BlockKind, handle: Handle) -> Result<Rc<Block>, StorageError> {
+        self.take(handle.len as usize).await;
         let need = Need { table: Rc::clone(self.table), kind, handle };
-        self.core.load(&need, &[], &self.core.job_blocks, |_, _| ()).await
+        let block = self.core.load(&need, &[], &self.core.job_blocks, |_, _| ()).await?;
+        self.rest().await;
+        Ok(block)
+    }
+
+    /// The data block that an index entry names; the next ones are read with it.
+    async fn data_block(
+        &self,
+        entries: &BlockCursor,
+        handle: Handle,
+    ) -> Result<Rc<Block>, StorageError> {
+        if let Some(block) = self.blocks.block(self.table, handle) {
+            return Ok(block);
+        }
+        let ahead = ahead(entries, handle, self.core.plan.job_read.min(READ_BYTES));
+        let end = ahead.last().map_or(handle.end(), |last| last.end());
+        self.take((end - handle.offset) as usize).await;
+        let need = Need { table: Rc::clone(self.table), kind: BlockKind::Data, handle };
+        let slot = self.table.slot;
+        let keep = |at: Handle, block: &Rc<Block>| {
+            if at != handle {
+                self.blocks.keep(slot, at, block);
+            }
+        };
+        self.core.load(&need, &ahead, &self.core.job_blocks, keep).await
     }
 
     async fn content(&self) -> Result<(), StorageError> {
@@ -112,11 +172,11 @@ impl Check<'_> {
                 .and_then(Handle::decode)
                 .filter(|handle| handle.end() <= top.offset)
                 .ok_or_else(|| self.corrupt(handles.index.offset, Damage::Structure))?;
-            let data = self.block(BlockKind::Data, handle).await?;
+            let data = self.data_block(&entries, handle).await?;
             self.data(data, handle, &filter)?;
             self.check_bound(&entries, handles.index.offset)?;
             entries.next();
-            yield_if_due().await;
+            self.rest().await;
         }
         Ok(())
     }
@@ -154,5 +214,25 @@ impl Check<'_> {
             cursor.next();
         }
         Ok(())
+    }
+}
+
+/// The data blocks that come after one in its index partition and lie side by side with it, up to
+/// `bytes_max` together with it.
+fn ahead(entries: &BlockCursor, handle: Handle, bytes_max: usize) -> Vec<Handle> {
+    let mut cursor = BlockCursor::new(Rc::clone(entries.block()), Vec::new());
+    cursor.seek(entries.key(), entries.ts());
+    let mut ahead = Vec::new();
+    let mut end = handle.end();
+    loop {
+        cursor.next();
+        let next = cursor.is_valid().then(|| cursor.value().and_then(Handle::decode)).flatten();
+        match next {
+            Some(next) if next.offset == end && next.end() - handle.offset <= bytes_max as u64 => {
+                end = next.end();
+                ahead.push(next);
+            }
+            _ => return ahead,
+        }
     }
 }

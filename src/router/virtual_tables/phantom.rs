@@ -47,7 +47,7 @@ const TRANSACTIONS: [(&str, DataType); 15] = [
 ];
 
 /// Its rows are the sessions' (`src/session/statistics.rs`).
-const STATISTICS: [(&str, DataType); 8] = [
+const STATISTICS: [(&str, DataType); 9] = [
     ("core", DataType::Int4),
     ("database", DataType::Text),
     ("commits", DataType::Int8),
@@ -56,6 +56,7 @@ const STATISTICS: [(&str, DataType); 8] = [
     ("serialization_failures", DataType::Int8),
     ("deadlocks", DataType::Int8),
     ("lock_timeouts", DataType::Int8),
+    ("damages", DataType::Int8),
 ];
 
 /// The tables that are made here.

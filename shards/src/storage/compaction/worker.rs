@@ -39,7 +39,7 @@ pub(crate) async fn run(core: Weak<Core>) {
         drop((busy, running));
         let failed = result.is_err();
         if let Err(error) = &result {
-            strong.note(error);
+            tree.note(error);
         }
         *tree.compaction_failure.borrow_mut() = result.err();
         sweep(&tree).await;
@@ -90,9 +90,11 @@ impl Drop for Busy<'_> {
 }
 
 async fn compact(tree: &TreeInner, choice: Choice) -> Result<(), StorageError> {
+    let generation = tree.generation.get();
     let level = choice.to();
     if choice.is_move() {
         let change = Change {
+            generation,
             level,
             added: Vec::new(),
             moved: choice.inputs,
@@ -105,7 +107,8 @@ async fn compact(tree: &TreeInner, choice: Choice) -> Result<(), StorageError> {
     let merge = Merge::new(sources(choice), false);
     let table_bytes = tree.core.options.table_bytes;
     let added = rewrite(tree, Rewrite { merge, beneath: level + 1, table_bytes }).await?;
-    let change = Change { level, added, moved: Vec::new(), removed, durable_index: None };
+    let change =
+        Change { generation, level, added, moved: Vec::new(), removed, durable_index: None };
     install(tree, change).await
 }
 

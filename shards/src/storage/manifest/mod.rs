@@ -138,8 +138,14 @@ impl Manifest {
         Ok(())
     }
 
-    /// Reads the file again and checks it.
-    pub(crate) async fn verify(&self) -> Result<(), StorageError> {
+    /// Length of the file, in bytes.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.header.file_bytes
+    }
+
+    /// Reads the file again and checks it. Gives whether it should be written anew: of each record
+    /// one copy is whole, but not both.
+    pub(crate) async fn verify(&self) -> Result<bool, StorageError> {
         let path = self.directory.join(FILE_NAME);
         let content = self
             .file
@@ -155,7 +161,7 @@ impl Manifest {
             && recovered.end == self.end;
         // A file that is to be replaced may end in a record that does not count.
         if agrees || self.must_rotate {
-            Ok(())
+            Ok(recovered.is_worn)
         } else {
             Err(corrupt(recovered.end, Damage::Checksum))
         }
@@ -176,7 +182,17 @@ impl Manifest {
         synced.map_err(|error| poisoned(&self.directory, error))
     }
 
+    /// Replaces everything that the file says by `snapshot`, in one step.
+    ///
+    /// After [`StorageError::OutOfSpace`] and [`StorageError::Io`] the old file counts; after
+    /// [`StorageError::Poisoned`], or if this future is dropped, nobody knows.
+    pub(crate) async fn replace(&mut self, snapshot: &Edit) -> Result<(), StorageError> {
+        self.rotate(snapshot).await
+    }
+
     async fn rotate(&mut self, snapshot: &Edit) -> Result<(), StorageError> {
+        // Should this future be dropped, the file may not be the one under the name any more.
+        self.must_rotate = true;
         let (file, header, end) =
             write_file(&self.directory, self.header.partition, snapshot).await?;
         self.file = file;

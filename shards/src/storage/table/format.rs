@@ -1,6 +1,8 @@
 //! The framing of a table file: block trailers, handles and the footer, as laid down in
 //! `docs/formats/table.md`.
 
+use std::fmt;
+
 use model::id::PartitionId;
 use model::time::Timestamp;
 
@@ -142,13 +144,27 @@ pub enum Damage {
     Inconsistent,
 }
 
-/// Checks a stored block (with trailer) and gives its payload.
-pub(crate) fn open_block(
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Damage::Truncated => "the file ends too early",
+            Damage::Checksum => "checksum mismatch",
+            Damage::Structure => "the content has no valid structure",
+            Damage::Foreign => "not a file of this tree, or of an unknown format version",
+            Damage::Missing => "the file is missing",
+            Damage::Inconsistent => "the content contradicts the manifest",
+        })
+    }
+}
+
+/// Checks a stored block (with trailer): that it is what was written, and of this kind. Gives its
+/// body, perhaps compressed, and how it is compressed.
+fn check_stored(
     stored: &[u8],
     kind: BlockKind,
     identity: TableIdentity,
     offset: u64,
-) -> Result<Box<[u8]>, Damage> {
+) -> Result<(&[u8], u8), Damage> {
     let end = stored.len().checked_sub(TRAILER_BYTES).ok_or(Damage::Structure)?;
     let (body, trailer) = stored.split_at(end);
     let crc = u32_at(trailer, 2).ok_or(Damage::Structure)?;
@@ -158,7 +174,28 @@ pub(crate) fn open_block(
     if trailer[0] != kind as u8 {
         return Err(Damage::Structure);
     }
-    match trailer[1] {
+    Ok((body, trailer[1]))
+}
+
+/// Checks a stored block that is passed on as it is.
+pub(crate) fn check_block(
+    stored: &[u8],
+    kind: BlockKind,
+    identity: TableIdentity,
+    offset: u64,
+) -> Result<(), Damage> {
+    check_stored(stored, kind, identity, offset).map(|_| ())
+}
+
+/// Checks a stored block (with trailer) and gives its payload.
+pub(crate) fn open_block(
+    stored: &[u8],
+    kind: BlockKind,
+    identity: TableIdentity,
+    offset: u64,
+) -> Result<Box<[u8]>, Damage> {
+    let (body, compression) = check_stored(stored, kind, identity, offset)?;
+    match compression {
         COMPRESSION_NONE => Ok(body.into()),
         COMPRESSION_LZ4 => {
             let len = u32_at(body, 0).ok_or(Damage::Structure)? as usize;

@@ -16,6 +16,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
+use model::id::PartitionId;
 use model::time::Timestamp;
 use runtime::fs::File;
 
@@ -29,7 +30,7 @@ pub(crate) mod iter;
 #[cfg(test)]
 mod tests;
 
-use format::{Handle, TableIdentity};
+use format::{Footer, Handle, TableIdentity};
 
 /// A table's number, unique for ever within its tree; its file is `<number>.table`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +97,20 @@ impl TableMeta {
         };
         let top_end = meta.top.offset.checked_add(u64::from(meta.top.len))?;
         (meta.smallest <= meta.largest && top_end <= meta.file_bytes).then_some(meta)
+    }
+
+    /// The footer of the file.
+    pub(crate) fn footer(&self, partition: PartitionId) -> Footer {
+        Footer {
+            partition,
+            identity: self.identity,
+            file_bytes: self.file_bytes,
+            top: self.top,
+            entries: self.entries,
+            tombstones: self.tombstones,
+            oldest: self.oldest,
+            newest: self.newest,
+        }
     }
 
     /// Whether a key of this table may lie in `[start, end]`, both included.
