@@ -1,88 +1,205 @@
-//! One partition's Raft group, as its core drives it.
+//! One partition's Raft group, as its core drives it: it is started, proposed to, asked by the replicas of
+//! other nodes, changed, and watched for who leads it.
 
 use super::core_log::CoreLog;
 use super::group_log::GroupLog;
 use super::machine::{Applier, Machine};
-use super::network::Unconnected;
-use super::types::{Answer, Batch, Partitions};
-use model::id::{NodeId, PartitionId};
+use super::network::{Files, Network, Nodes};
+use super::types::{Answer, Batch, Partitions, Vote};
+use super::wire::{Ask, Told};
+use crate::storage::{Chunk, Contents, Receiver, StreamPosition};
+use bytes::Bytes;
+use model::id::{LogIndex, NodeId, PartitionId, Term};
+use openraft::alias::{SnapshotMetaOf, SnapshotOf, WatchReceiverOf};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
-use openraft::raft::ClientWriteResult;
-use openraft::{Config, Raft, ServerState, SnapshotPolicy};
-use std::collections::BTreeSet;
+use openraft::metrics::RaftMetrics;
+use openraft::raft::{ClientWriteResult, VoteResponse};
+use openraft::{ChangeMembers, Config, EmptyNode, Raft, ServerState, SnapshotPolicy};
+use runtime::task::{self, Task};
+use runtime::time::{self, Instant};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+const HEARTBEAT: Duration = Duration::from_millis(100);
+const ELECTION_MIN: Duration = Duration::from_millis(600);
+const ELECTION_MAX: Duration = Duration::from_millis(1200);
+
+/// A leader serves for so long after the last word of a quorum was asked for: less than anybody waits
+/// before standing for election.
+pub(crate) const LEASE: Duration = Duration::from_millis(500);
 
 /// A group that runs. Cloning gives another handle.
 #[derive(Clone)]
 pub(crate) struct Group {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    partition: PartitionId,
     raft: Raft<Partitions, Machine>,
+    applier: Rc<dyn Applier>,
+    metrics: WatchReceiverOf<Partitions, RaftMetrics<Partitions>>,
+    /// Until then it neither votes nor stands for election: it may have told a leader before its start that
+    /// it follows, which the leader builds on.
+    silent_until: Instant,
+    /// The files that a leader sends.
+    receiving: Mutex<Option<Receiving>>,
+    /// Tells the partition who leads.
+    watching: std::cell::RefCell<Option<Task<()>>>,
+}
+
+/// A snapshot on its way to this replica.
+struct Receiving {
+    meta: SnapshotMetaOf<Partitions>,
+    receiver: Box<Receiver>,
 }
 
 /// Settings of all groups.
 pub(crate) fn config() -> Arc<Config> {
+    let millis = |duration: Duration| duration.as_millis() as u64;
     Arc::new(Config {
         cluster_name: "phantomdb".to_owned(),
-        heartbeat_interval: 100,
-        election_timeout_min: 600,
-        election_timeout_max: 1200,
-        // A group says itself how far its log may be let go.
+        heartbeat_interval: millis(HEARTBEAT),
+        election_timeout_min: millis(ELECTION_MIN),
+        election_timeout_max: millis(ELECTION_MAX),
+        // Batches; what counts are their bytes, which the log's reads bound.
+        max_payload_entries: 64,
+        // A group says itself how far its log may be let go. How far a replica is behind matters only
+        // where the log does not reach.
         snapshot_policy: SnapshotPolicy::Never,
+        replication_lag_threshold: u64::MAX,
         max_in_snapshot_log_to_keep: 0,
         purge_batch_size: 1,
-        // A single voter has nobody to listen to.
+        // A single voter has nobody to listen to; see `Inner::follow`.
         enable_tick: false,
+        enable_elect: false,
+        enable_pre_vote: Some(true),
         // One that lost power would reuse the places of entries that it had sent and not yet written.
         enable_leader_restore: Some(false),
         ..Config::default()
     })
 }
 
+/// How a group begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// This node is its only voter, if it is new.
+    Founded,
+    /// It waits to hear from a leader, if it is new.
+    Invited,
+}
+
+/// What a group is made of, as this replica knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupReport {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// The newest term.
+    pub term: Term,
+    /// Whether this replica leads.
+    pub leads: bool,
+    /// Who leads.
+    pub leader: Option<NodeId>,
+    /// Who votes; more than one set while a change is under way.
+    pub voters: Vec<BTreeSet<NodeId>>,
+    /// Who only learns.
+    pub learners: BTreeSet<NodeId>,
+    /// The last entry here, and the last that was applied here.
+    pub last: LogIndex,
+    /// See `last`.
+    pub applied: LogIndex,
+    /// Of a leader: how far each replica has come.
+    pub matched: BTreeMap<NodeId, LogIndex>,
+}
+
+/// A change of who takes part in a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A node begins to receive the log.
+    AddLearner(NodeId),
+    /// These vote from now on. Those that vote no more leave.
+    SetVoters(BTreeSet<NodeId>),
+    /// A node that does not vote leaves.
+    RemoveLearner(NodeId),
+}
+
+/// Ids of nodes have 32 bits.
+fn node_id(id: u64) -> NodeId {
+    NodeId(id as u32)
+}
+
 impl Group {
-    /// Starts a partition's group over its part of the core's log; a new one has this node as its only
-    /// voter. Returns when all that was decided before is applied, and this node leads.
+    /// Starts a partition's group over its part of the core's log. Where this node is the only voter it
+    /// returns when all that was decided before is applied, and the node leads.
     ///
     /// # Errors
     /// What cannot be read or written, and what makes no sense.
     pub(crate) async fn start(
         partition: PartitionId,
         node: NodeId,
-        config: Arc<Config>,
+        (config, beginning): (Arc<Config>, Beginning),
         log: CoreLog,
         applier: Rc<dyn Applier>,
+        nodes: Rc<dyn Nodes>,
     ) -> io::Result<Group> {
-        let is_new = log.state(partition) == (None, None);
-        let machine = Machine::recover(partition, node, log.clone(), applier).await?;
+        let (purged, last) = log.state(partition);
+        let is_new = (purged, last) == (None, None);
+        let voters = last.and_then(|last| log.voters_at(partition, last.index));
         let id = u64::from(node.0);
-        let raft = Raft::new(id, config, Unconnected, GroupLog::new(log, partition), machine);
+        let is_alone = match voters {
+            Some((_, voters)) => voters.voter_ids().eq([id]),
+            None => is_new && beginning == Beginning::Founded,
+        };
+        let machine = Machine::recover(partition, node, log.clone(), applier.clone()).await?;
+        let network = Network { nodes, applier: applier.clone(), partition };
+        let raft = Raft::new(id, config, network, GroupLog::new(log, partition), machine);
         let raft = raft.await.map_err(io::Error::other)?;
-        let group = Group { raft };
-        if is_new {
-            let founded = group.raft.initialize(BTreeSet::from([id])).await;
-            founded.map_err(io::Error::other)?;
-        } else {
-            group.raft.trigger().elect(false).await.map_err(io::Error::other)?;
+        let silence = if is_new || is_alone { Duration::ZERO } else { ELECTION_MAX };
+        let inner = Rc::new(Inner {
+            partition,
+            metrics: raft.metrics(),
+            raft,
+            applier,
+            silent_until: time::now() + silence,
+            receiving: Mutex::new(None),
+            watching: std::cell::RefCell::default(),
+        });
+        let watching = task::spawn("raft-watch", watch(Rc::downgrade(&inner), node));
+        *inner.watching.borrow_mut() = Some(watching);
+        let group = Group { inner };
+        if is_alone {
+            if is_new {
+                let founded = group.inner.raft.initialize(BTreeSet::from([id])).await;
+                founded.map_err(io::Error::other)?;
+            } else {
+                group.inner.raft.trigger().elect(false).await.map_err(io::Error::other)?;
+            }
+            group.lead().await?;
         }
-        group.lead().await?;
         Ok(group)
     }
 
     /// Waits until this node leads and has applied all that there is.
     async fn lead(&self) -> io::Result<()> {
-        let mut metrics = self.raft.metrics();
+        let mut metrics = self.inner.raft.metrics();
         loop {
             {
                 let now = metrics.borrow_watched();
                 now.running_state.as_ref().map_err(|error| io::Error::other(error.to_string()))?;
                 let applied = now.last_applied.map(|applied| applied.index);
                 if now.state == ServerState::Leader && applied == now.last_log_index {
-                    return Ok(());
+                    break;
                 }
             }
             metrics.changed().await.map_err(io::Error::other)?;
         }
+        // The task that watches may not have had its turn.
+        self.inner.applier.led(self.inner.partition, Leading::Here { alone: true });
+        Ok(())
     }
 
     /// Puts a batch behind those that are there; `answer` hears when it is applied, or that it is not
@@ -95,7 +212,7 @@ impl Group {
         batch: Batch,
         answer: Answer<ClientWriteResult<Partitions>>,
     ) -> Result<(), Fatal<Partitions>> {
-        self.raft.client_write_ff(batch, Some(answer)).await
+        self.inner.raft.client_write_ff(batch, Some(answer)).await
     }
 
     /// Lets go of what the partition does not need of the log any more.
@@ -103,12 +220,206 @@ impl Group {
     /// # Errors
     /// The group has ended.
     pub(crate) async fn purge(&self) -> Result<(), Fatal<Partitions>> {
-        self.raft.trigger().snapshot().await
+        self.inner.raft.trigger().snapshot().await
+    }
+
+    /// Until when nobody else can lead, as far as this leader has heard; `None`: it has heard nothing.
+    pub(crate) fn lease_until(&self) -> Option<Instant> {
+        let metrics = self.inner.metrics.borrow_watched();
+        let acked = metrics.last_quorum_acked?;
+        Some(acked.into_inner().instant() + LEASE)
+    }
+
+    /// Answers a replica of another node.
+    pub(super) async fn answer(&self, ask: Ask) -> Told {
+        let raft = &self.inner.raft;
+        let unable = |error: String| Told::Unable(error);
+        match ask {
+            Ask::Append(append) => match raft.append_entries(append).await {
+                Ok(appended) => Told::Appended(appended),
+                Err(error) => unable(error.to_string()),
+            },
+            Ask::Vote(vote) => match self.silent_answer() {
+                Some(silent) => silent,
+                None => voted(raft.vote(vote).await.map_err(|error| error.to_string())),
+            },
+            Ask::PreVote(vote) => match self.silent_answer() {
+                Some(silent) => silent,
+                None => voted(raft.pre_vote(vote).await.map_err(|error| error.to_string())),
+            },
+            Ask::Transfer(transfer) => match raft.handle_transfer_leader(transfer).await {
+                Ok(transferred) => Told::Transferred(transferred),
+                Err(error) => unable(error.to_string()),
+            },
+            Ask::SnapshotBegin { meta, contents } => {
+                self.begin_to_receive(meta, contents).await.map_or_else(unable, Told::Received)
+            }
+            Ask::SnapshotChunk(chunk) => {
+                self.receive(&chunk).await.map_or_else(unable, Told::Received)
+            }
+            Ask::SnapshotEnd(vote) => self.install(vote).await.map_or_else(unable, Told::Installed),
+        }
+    }
+
+    async fn begin_to_receive(
+        &self,
+        meta: SnapshotMetaOf<Partitions>,
+        contents: Bytes,
+    ) -> Result<StreamPosition, String> {
+        let contents = Contents::decode(&contents).map_err(|damage| damage.to_string())?;
+        let mut receiving = self.inner.receiving.lock().await;
+        // A tree has one receiver at a time.
+        *receiving = None;
+        let receiver = self.inner.applier.receive(self.inner.partition, contents).await;
+        let receiver = Box::new(receiver.map_err(|error| error.to_string())?);
+        let position = receiver.position();
+        *receiving = Some(Receiving { meta, receiver });
+        Ok(position)
+    }
+
+    async fn receive(&self, chunk: &Chunk) -> Result<StreamPosition, String> {
+        let mut receiving = self.inner.receiving.lock().await;
+        let Some(Receiving { receiver, .. }) = &mut *receiving else {
+            return Err("no snapshot is being received".to_owned());
+        };
+        receiver.put(chunk).await.map_err(|error| error.to_string())?;
+        Ok(receiver.position())
+    }
+
+    async fn install(&self, vote: Vote) -> Result<Vote, String> {
+        let Some(Receiving { meta, receiver }) = self.inner.receiving.lock().await.take() else {
+            return Err("no snapshot is being received".to_owned());
+        };
+        let snapshot = SnapshotOf::<Partitions, Files> { meta, snapshot: Files::Received(receiver) };
+        let installed = self.inner.raft.install_full_snapshot(vote, snapshot).await;
+        installed.map(|installed| installed.vote).map_err(|error| error.to_string())
+    }
+
+    /// What a replica answers that does not vote yet.
+    fn silent_answer(&self) -> Option<Told> {
+        (time::now() < self.inner.silent_until).then(|| {
+            let metrics = self.inner.metrics.borrow_watched();
+            Told::Voted(VoteResponse::new(metrics.vote, None, false))
+        })
+    }
+
+    /// Changes who takes part. Returns when the change is decided.
+    ///
+    /// # Errors
+    /// This replica does not lead, another change is under way, or the change makes no sense.
+    pub(crate) async fn change(&self, change: Change) -> io::Result<()> {
+        let raft = &self.inner.raft;
+        let changed = match change {
+            Change::AddLearner(node) => {
+                raft.add_learner(u64::from(node.0), EmptyNode {}, false).await.map(drop)
+            }
+            Change::SetVoters(nodes) => {
+                let ids: BTreeSet<u64> = nodes.iter().map(|node| u64::from(node.0)).collect();
+                raft.change_membership(ChangeMembers::ReplaceAllVoters(ids), false).await.map(drop)
+            }
+            Change::RemoveLearner(node) => {
+                let ids = BTreeSet::from([u64::from(node.0)]);
+                raft.change_membership(ChangeMembers::RemoveNodes(ids), false).await.map(drop)
+            }
+        };
+        changed.map_err(io::Error::other)
+    }
+
+    /// Has another voter lead. Returns when it was asked; it may decline.
+    ///
+    /// # Errors
+    /// The group has ended.
+    pub(crate) async fn transfer(&self, to: NodeId) -> io::Result<()> {
+        let asked = self.inner.raft.trigger().transfer_leader(u64::from(to.0)).await;
+        asked.map_err(io::Error::other)
+    }
+
+    /// What the group is made of.
+    pub(crate) fn report(&self) -> GroupReport {
+        let now = self.inner.metrics.borrow_watched();
+        let membership = now.membership_config.membership();
+        let ids = |ids: &BTreeSet<u64>| ids.iter().map(|id| node_id(*id)).collect();
+        let matched = now.replication.iter().flatten().map(|(id, matched)| {
+            (node_id(*id), LogIndex(matched.map_or(0, |matched| matched.index)))
+        });
+        GroupReport {
+            partition: self.inner.partition,
+            term: Term(now.current_term),
+            leads: now.state == ServerState::Leader,
+            leader: now.current_leader.map(node_id),
+            voters: membership.get_joint_config().iter().map(ids).collect(),
+            learners: membership.learner_ids().map(node_id).collect(),
+            last: LogIndex(now.last_log_index.unwrap_or_default()),
+            applied: LogIndex(now.last_applied.map_or(0, |applied| applied.index)),
+            matched: matched.collect(),
+        }
     }
 
     /// Ends the group; what it has appended is written all the same.
     pub(crate) async fn shutdown(&self) {
+        self.inner.watching.borrow_mut().take();
         // A task of it that has panicked was told of then.
-        drop(self.raft.shutdown().await);
+        drop(self.inner.raft.shutdown().await);
+    }
+}
+
+fn voted(result: Result<VoteResponse<Partitions>, String>) -> Told {
+    result.map_or_else(Told::Unable, Told::Voted)
+}
+
+/// Who leads a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leading {
+    /// This replica does.
+    Here {
+        /// It is the only voter: nobody else can.
+        alone: bool,
+    },
+    /// Another does, or none is known.
+    Elsewhere(Option<NodeId>),
+}
+
+/// Tells the partition who leads, and has openraft listen where there is somebody to listen to.
+async fn watch(group: std::rc::Weak<Inner>, node: NodeId) {
+    let Some(inner) = group.upgrade() else { return };
+    let mut metrics = inner.raft.server_metrics();
+    let silent_until = inner.silent_until;
+    drop(inner);
+    let mut silent = true;
+    let mut told = None;
+    loop {
+        let (leading, alone) = {
+            let now = metrics.borrow_watched();
+            let alone = now.membership_config.membership().voter_ids().eq([u64::from(node.0)]);
+            let leading = match now.state {
+                ServerState::Leader => Leading::Here { alone },
+                _ => {
+                    let leader = now.current_leader.map(node_id);
+                    Leading::Elsewhere(leader.filter(|leader| *leader != node))
+                }
+            };
+            (leading, alone)
+        };
+        let Some(inner) = group.upgrade() else { return };
+        if told.replace(leading) != Some(leading) {
+            inner.applier.led(inner.partition, leading);
+        }
+        let listens = inner.raft.runtime_config();
+        listens.tick(!alone);
+        if silent && time::now() >= silent_until {
+            silent = false;
+            listens.elect(true);
+        }
+        drop(inner);
+        let changed = match silent {
+            true => {
+                let left = silent_until.saturating_since(time::now());
+                time::timeout(left, metrics.changed()).await.unwrap_or(Ok(()))
+            }
+            false => metrics.changed().await,
+        };
+        if changed.is_err() {
+            return;
+        }
     }
 }

@@ -2,8 +2,11 @@
 //! log, on every replica alike.
 
 use super::core_log::CoreLog;
+use super::group::Leading;
 use super::types::{Batch, LogId, Partitions};
+use super::network::Files;
 use crate::log::decode_all;
+use crate::storage::{Checkpoint, Contents, ReceiveError, Receiver, StorageError};
 use futures::future::LocalBoxFuture;
 use futures::{Stream, StreamExt};
 use model::command::Command;
@@ -31,6 +34,9 @@ pub(crate) trait Applier {
     /// An entry without commands was applied.
     fn passed(&self, partition: PartitionId, index: LogIndex);
 
+    /// Who leads the group, as far as is known.
+    fn led(&self, partition: PartitionId, leading: Leading);
+
     /// The last entry that was applied.
     fn applied(&self, partition: PartitionId) -> LogIndex;
 
@@ -39,6 +45,36 @@ pub(crate) trait Applier {
 
     /// The last entry that the log may let go, with all before it.
     fn needless_to(&self, partition: PartitionId) -> LogIndex;
+
+    /// Keeps the log after `index` for as long as what it gives is held.
+    fn hold_log(&self, partition: PartitionId, index: LogIndex) -> Held;
+
+    /// The partition as files.
+    fn checkpoint(
+        &self,
+        partition: PartitionId,
+    ) -> LocalBoxFuture<'_, Result<Checkpoint, StorageError>>;
+
+    /// Begins to receive a partition as files, or goes on with it.
+    fn receive(
+        &self,
+        partition: PartitionId,
+        contents: Contents,
+    ) -> LocalBoxFuture<'_, Result<Receiver, ReceiveError>>;
+
+    /// The partition's files were replaced: what was known besides them counts no more.
+    fn replaced(&self, partition: PartitionId);
+}
+
+/// Keeps a part of a log.
+pub(crate) struct Held(pub(crate) Option<Box<dyn FnOnce()>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(let_go) = self.0.take() {
+            let_go();
+        }
+    }
 }
 
 /// One partition's state machine.
@@ -68,17 +104,10 @@ impl Machine {
         applier: Rc<dyn Applier>,
     ) -> io::Result<Machine> {
         let durable = applier.applied(partition).0;
-        let (purged, _) = log.state(partition);
-        let applied = match durable {
-            0 => None,
-            _ => Some(log.id_at(partition, durable).ok_or_else(|| {
-                let what = format!(
-                    "the log of partition {partition} does not reach entry {durable}, which its \
-                     table files hold"
-                );
-                io::Error::new(io::ErrorKind::InvalidData, what)
-            })?),
-        };
+        let (purged, last) = log.state(partition);
+        // Files that were received hold more than the log that came after them so far.
+        let reached = last.map_or(0, |last| last.index).min(durable);
+        let applied = (reached > 0).then(|| log.id_at(partition, reached)).flatten();
         if purged > applied {
             let what = format!(
                 "table files of partition {partition} end at entry {durable}, and its log begins \
@@ -87,7 +116,7 @@ impl Machine {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let voters = log.voters_at(partition, durable);
+        let voters = log.voters_at(partition, reached);
         let voters = voters
             .filter(|_| applied.is_some())
             .map_or_else(StoredMembershipOf::<Partitions>::default, |(id, voters)| {
@@ -95,16 +124,16 @@ impl Machine {
             });
         let term_at_start = log.vote(partition).map_or(0, |vote| vote.leader_id.term);
         let mut machine = Machine { partition, node, log, applier, term_at_start, applied, voters };
-        machine.recover_states(durable).await?;
+        machine.recover_states(reached).await?;
         Ok(machine)
     }
 
     /// Applies what table files hold: it changes nothing there, and leaves votes and decisions.
-    async fn recover_states(&mut self, durable: u64) -> io::Result<()> {
+    async fn recover_states(&mut self, reached: u64) -> io::Result<()> {
         let mut from = 0;
-        while from <= durable {
+        while from <= reached {
             let entries =
-                self.log.entries(self.partition, from, durable + 1, READ_BYTES_MAX).await?;
+                self.log.entries(self.partition, from, reached + 1, READ_BYTES_MAX).await?;
             let Some(last) = entries.last() else { return Ok(()) };
             from = last.log_id.index + 1;
             for entry in entries {
@@ -148,8 +177,9 @@ impl Machine {
         Ok(())
     }
 
-    fn snapshot(&self) -> SnapshotOf<Partitions, ()> {
-        let needless = self.applier.needless_to(self.partition).0;
+    fn snapshot(&self) -> SnapshotOf<Partitions, Files> {
+        let applied = self.applied.map_or(0, |applied| applied.index);
+        let needless = self.applier.needless_to(self.partition).0.min(applied);
         // The first entry says who takes part and changes nothing: nothing is needless before it is there.
         let last_log_id =
             (needless > 0).then(|| self.log.id_at(self.partition, needless)).flatten();
@@ -159,24 +189,24 @@ impl Machine {
                 StoredMembershipOf::<Partitions>::new(Some(id), voters)
             });
         let meta = SnapshotMetaOf::<Partitions> { last_log_id, last_membership };
-        SnapshotOf::<Partitions, ()> { meta, snapshot: () }
+        SnapshotOf::<Partitions, Files> { meta, snapshot: Files::Own }
     }
 }
 
 /// What is read of the log at a time, in bytes.
 const READ_BYTES_MAX: usize = 1 << 20;
 
-/// A snapshot is what table files hold already: it says only how far the log may be let go.
+/// A snapshot is what table files hold already: to make one says only how far the log may be let go.
 impl RaftSnapshotBuilder<Partitions> for Machine {
-    type SnapshotData = ();
+    type SnapshotData = Files;
 
-    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Partitions, ()>> {
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Partitions, Files>> {
         Ok(self.snapshot())
     }
 }
 
 impl RaftStateMachine<Partitions> for Machine {
-    type SnapshotData = ();
+    type SnapshotData = Files;
     type SnapshotBuilder = Machine;
 
     async fn applied_state(
@@ -204,11 +234,21 @@ impl RaftStateMachine<Partitions> for Machine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, _: &SnapshotMetaOf<Partitions>, (): ()) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "a snapshot without its files"))
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<Partitions>,
+        files: Files,
+    ) -> io::Result<()> {
+        if let Files::Received(receiver) = files {
+            receiver.install().await.map_err(io::Error::other)?;
+            self.applier.replaced(self.partition);
+            self.applied = meta.last_log_id;
+            self.voters = meta.last_membership.clone();
+        }
+        Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Partitions, ()>>> {
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Partitions, Files>>> {
         Ok(Some(self.snapshot()))
     }
 }

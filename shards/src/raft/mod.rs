@@ -11,8 +11,10 @@ mod runtime;
 mod tests;
 mod types;
 mod voters;
+mod wire;
 
 pub(crate) use core_log::{CoreLog, CoreLogOptions, Watcher};
-pub(crate) use group::{Group, config};
-pub(crate) use machine::Applier;
+pub(crate) use group::{Beginning, Change, Group, GroupReport, LEASE, Leading, config};
+pub(crate) use machine::{Applier, Held};
+pub use network::{Nodes, Unreached};
 pub(crate) use types::{Answer, Batch, Flights, Partitions};

@@ -1,13 +1,14 @@
-//! How a group reaches its replicas on other nodes, and how they reach it.
+//! How a group reaches its replicas on other nodes.
 
-use super::group::Group;
+use super::machine::Applier;
 use super::types::{Partitions, Vote};
-use super::wire::{Ask, Told, decode_ask, decode_told, encode_ask, encode_told};
+use super::wire::{Ask, Told, decode_told, encode_ask};
+use crate::storage::Receiver;
 use bytes::Bytes;
-use futures::future::LocalBoxFuture;
-use model::id::{NodeId, PartitionId};
+use futures::future::{Either, LocalBoxFuture, select};
+use model::id::{LogIndex, NodeId, PartitionId};
 use model::placement::Place;
-use openraft::alias::SnapshotOf;
+use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -16,11 +17,26 @@ use openraft::raft::{
 };
 use openraft::{EmptyNode, OptionalSend};
 use runtime::time::{self, Instant};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// How long a replica has to answer, where openraft would give it less: it writes to its disk first.
 const ANSWER_MIN: Duration = Duration::from_millis(400);
+
+/// How long a replica has for a step of a snapshot: it writes to its disk, and reads back.
+const SNAPSHOT_STEP: Duration = Duration::from_secs(10);
+
+/// A piece of a snapshot, in bytes.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// The files of a snapshot.
+pub enum Files {
+    /// They are this replica's own, as they are when they are sent.
+    Own,
+    /// They were received, and wait to take the place of this replica's own.
+    Received(Box<Receiver>),
+}
 
 /// The cores of other nodes, as a core reaches them.
 pub trait Nodes {
@@ -50,6 +66,7 @@ pub struct Unreached {
 #[derive(Clone)]
 pub(super) struct Network {
     pub(super) nodes: Rc<dyn Nodes>,
+    pub(super) applier: Rc<dyn Applier>,
     pub(super) partition: PartitionId,
 }
 
@@ -76,7 +93,7 @@ fn unreachable(why: &str) -> RPCError<Partitions> {
 
 impl Replica {
     async fn ask(&self, ask: Ask, limit: Duration) -> RpcResult<Told> {
-        let Network { nodes, partition } = &self.network;
+        let Network { nodes, partition, .. } = &self.network;
         let Some(place) = nodes.place(self.node, *partition) else {
             return Err(unreachable("the node is not known"));
         };
@@ -91,12 +108,44 @@ impl Replica {
     }
 }
 
+impl Replica {
+    /// Sends a partition as files: those of now, which hold more than the snapshot is about; what the log
+    /// says of the rest is read again by the receiver and changes nothing there.
+    async fn send_files(
+        &self,
+        vote: Vote,
+        meta: SnapshotMetaOf<Partitions>,
+    ) -> RpcResult<SnapshotResponse<Partitions>> {
+        let Network { applier, partition, .. } = &self.network;
+        let index = LogIndex(meta.last_log_id.map_or(0, |last| last.index));
+        // What comes after it must not be let go meanwhile.
+        let _held = applier.hold_log(*partition, index);
+        let checkpoint = applier.checkpoint(*partition).await;
+        let checkpoint = checkpoint.map_err(|error| unreachable(&error.to_string()))?;
+        let contents = Bytes::from(checkpoint.contents().encode());
+        let mut told = self.ask(Ask::SnapshotBegin { meta, contents }, SNAPSHOT_STEP).await?;
+        loop {
+            let Told::Received(position) = told else { return Err(senseless()) };
+            let chunk = checkpoint.read(position, CHUNK_BYTES).await;
+            let chunk = chunk.map_err(|error| unreachable(&error.to_string()))?;
+            told = match chunk {
+                Some(chunk) => self.ask(Ask::SnapshotChunk(chunk), SNAPSHOT_STEP).await?,
+                None => break,
+            };
+        }
+        match self.ask(Ask::SnapshotEnd(vote), SNAPSHOT_STEP).await? {
+            Told::Installed(vote) => Ok(SnapshotResponse::new(vote)),
+            _ => Err(senseless()),
+        }
+    }
+}
+
 fn senseless() -> RPCError<Partitions> {
     NetworkError::<Partitions>::from_string("a replica's answer makes no sense").into()
 }
 
 impl RaftNetworkV2<Partitions> for Replica {
-    type SnapshotData = ();
+    type SnapshotData = Files;
 
     async fn append_entries(
         &mut self,
@@ -133,12 +182,16 @@ impl RaftNetworkV2<Partitions> for Replica {
 
     async fn full_snapshot(
         &mut self,
-        _: Vote,
-        _: SnapshotOf<Partitions, ()>,
-        _: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote,
+        snapshot: SnapshotOf<Partitions, Files>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<Partitions>, StreamingError<Partitions>> {
-        Err(Unreachable::<Partitions>::from_string("snapshots").into())
+        let sending = pin!(self.send_files(vote, snapshot.meta));
+        match select(sending, pin!(cancel)).await {
+            Either::Left((sent, _)) => Ok(sent?),
+            Either::Right((closed, _)) => Err(closed.into()),
+        }
     }
 
     async fn transfer_leader(

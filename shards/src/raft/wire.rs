@@ -2,10 +2,12 @@
 //! integers are little-endian. The commands of entries travel as they lie in the log.
 
 use super::types::{Batch, Entry, LogId, Partitions, Vote, log_id};
-use super::voters::{self, Voters};
+use super::voters;
+use crate::storage::{Chunk, StreamPosition};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use model::id::PartitionId;
 use openraft::EntryPayload;
+use openraft::alias::{SnapshotMetaOf, StoredMembershipOf};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -19,6 +21,9 @@ const APPEND: u8 = 1;
 const VOTE: u8 = 2;
 const PRE_VOTE: u8 = 3;
 const TRANSFER: u8 = 4;
+const SNAPSHOT_BEGIN: u8 = 5;
+const SNAPSHOT_CHUNK: u8 = 6;
+const SNAPSHOT_END: u8 = 7;
 
 /// Commands of at least so many bytes are a piece of their own; shorter ones are copied.
 const PIECE_BYTES: usize = 4 << 10;
@@ -34,6 +39,17 @@ pub(super) enum Ask {
     PreVote(VoteRequest<Partitions>),
     /// Stand for election at once.
     Transfer(TransferLeaderRequest<Partitions>),
+    /// Begin to receive a partition as files, or go on with it.
+    SnapshotBegin {
+        /// What the log goes on after, and who takes part as of then.
+        meta: SnapshotMetaOf<Partitions>,
+        /// What files there are; see [`crate::storage::Contents`].
+        contents: Bytes,
+    },
+    /// A piece of the files.
+    SnapshotChunk(Chunk),
+    /// All pieces are there.
+    SnapshotEnd(Vote),
 }
 
 /// The partition and the question, as pieces that follow each other.
@@ -44,6 +60,9 @@ pub(super) fn encode_ask(partition: PartitionId, ask: &Ask) -> Vec<Bytes> {
         Ask::Vote(_) => VOTE,
         Ask::PreVote(_) => PRE_VOTE,
         Ask::Transfer(_) => TRANSFER,
+        Ask::SnapshotBegin { .. } => SNAPSHOT_BEGIN,
+        Ask::SnapshotChunk(_) => SNAPSHOT_CHUNK,
+        Ask::SnapshotEnd(_) => SNAPSHOT_END,
     };
     out.head.put_slice(&[VERSION, kind]);
     out.head.put_u32_le(partition.0);
@@ -67,6 +86,21 @@ pub(super) fn encode_ask(partition: PartitionId, ask: &Ask) -> Vec<Bytes> {
             out.head.put_u64_le(*transfer.to_node_id());
             put_id(&mut out.head, transfer.last_log_id().copied());
         }
+        Ask::SnapshotBegin { meta, contents } => {
+            put_id(&mut out.head, meta.last_log_id);
+            put_id(&mut out.head, *meta.last_membership.log_id());
+            let voters = voters::encode(meta.last_membership.membership());
+            out.head.put_u32_le(voters.len() as u32);
+            out.head.put_slice(&voters);
+            out.head.put_slice(contents);
+        }
+        Ask::SnapshotChunk(chunk) => {
+            out.head.put_u64_le(chunk.position.0);
+            out.head.put_u32_le(chunk.checksum);
+            out.done.push(out.head.split().freeze());
+            out.done.push(chunk.bytes.clone());
+        }
+        Ask::SnapshotEnd(vote) => put_vote(&mut out.head, vote),
     }
     out.finish()
 }
@@ -98,6 +132,21 @@ pub(super) fn decode_ask(mut bytes: Bytes) -> Option<(PartitionId, Ask)> {
             let (from, to) = (take_vote(input)?, input.try_get_u64_le().ok()?);
             Ask::Transfer(TransferLeaderRequest::new(from, to, take_id(input)?))
         }
+        SNAPSHOT_BEGIN => {
+            let (last_log_id, id) = (take_id(input)?, take_id(input)?);
+            let bytes = input.try_get_u32_le().ok()? as usize;
+            let voters = (bytes <= input.len()).then(|| input.split_to(bytes))?;
+            let last_membership =
+                StoredMembershipOf::<Partitions>::new(id, voters::decode(&voters)?);
+            let meta = SnapshotMetaOf::<Partitions> { last_log_id, last_membership };
+            Ask::SnapshotBegin { meta, contents: std::mem::take(input) }
+        }
+        SNAPSHOT_CHUNK => {
+            let position = StreamPosition(input.try_get_u64_le().ok()?);
+            let checksum = input.try_get_u32_le().ok()?;
+            Ask::SnapshotChunk(Chunk { position, checksum, bytes: std::mem::take(input) })
+        }
+        SNAPSHOT_END => Ask::SnapshotEnd(take_vote(input)?),
         _ => return None,
     };
     input.is_empty().then_some((partition, ask))
@@ -112,6 +161,10 @@ pub(super) enum Told {
     Voted(VoteResponse<Partitions>),
     /// To [`Ask::Transfer`].
     Transferred(TransferLeaderResponse<Partitions>),
+    /// To [`Ask::SnapshotBegin`] and [`Ask::SnapshotChunk`]: what comes next.
+    Received(StreamPosition),
+    /// To [`Ask::SnapshotEnd`].
+    Installed(Vote),
     /// The replica is not here, or cannot answer: why.
     Unable(String),
 }
@@ -125,6 +178,8 @@ const TRANSFERRED: u8 = 6;
 const VOTE_CHANGED: u8 = 7;
 const NOT_FLUSHED: u8 = 8;
 const UNABLE: u8 = 9;
+const RECEIVED: u8 = 10;
+const INSTALLED: u8 = 11;
 
 /// An answer as bytes.
 pub(super) fn encode_told(told: &Told) -> Bytes {
@@ -156,6 +211,14 @@ pub(super) fn encode_told(told: &Told) -> Bytes {
             out.put_u8(NOT_FLUSHED);
             put_id(&mut out, *expected);
             put_id(&mut out, *actual);
+        }
+        Told::Received(position) => {
+            out.put_u8(RECEIVED);
+            out.put_u64_le(position.0);
+        }
+        Told::Installed(vote) => {
+            out.put_u8(INSTALLED);
+            put_vote(&mut out, vote);
         }
         Told::Unable(why) => {
             out.put_u8(UNABLE);
@@ -190,6 +253,8 @@ pub(super) fn decode_told(mut bytes: Bytes) -> Option<Told> {
             expected: take_id(input)?,
             actual: take_id(input)?,
         })),
+        RECEIVED => Told::Received(StreamPosition(input.try_get_u64_le().ok()?)),
+        INSTALLED => Told::Installed(take_vote(input)?),
         UNABLE => {
             let why = std::mem::take(input);
             Told::Unable(String::from_utf8_lossy(&why).into_owned())
@@ -260,17 +325,13 @@ fn take_entries(input: &mut Bytes) -> Option<Vec<Entry>> {
         let body = (bytes <= input.len()).then(|| input.split_to(bytes))?;
         let payload = match kind {
             0 if body.is_empty() => EntryPayload::Blank,
-            1 => EntryPayload::<Batch, _, _>::Membership(decode_voters(&body)?),
+            1 => EntryPayload::<Batch, _, _>::Membership(voters::decode(&body)?),
             2 if commands > 0 => EntryPayload::Normal(Batch::read(commands, body)),
             _ => return None,
         };
         entries.push(Entry { log_id: id, payload });
     }
     Some(entries)
-}
-
-fn decode_voters(bytes: &[u8]) -> Option<Voters> {
-    voters::decode(bytes)
 }
 
 fn put_vote(out: &mut BytesMut, vote: &Vote) {

@@ -11,6 +11,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(pub(super) Instant);
 
+impl Tick {
+    /// The moment.
+    pub(crate) fn instant(self) -> Instant {
+        self.0
+    }
+}
+
 impl openraft::Instant for Tick {
     fn now() -> Tick {
         Tick(time::now())
