@@ -1,7 +1,7 @@
 //! What an engine does without being asked.
 
 use super::engine::{Engine, Inner};
-use crate::txn::{Needed, Partition};
+use crate::txn::Needed;
 use model::command::{Outcome, RequestBody, Response};
 use model::error::SqlError;
 use model::id::{PartitionId, TxnId};
@@ -29,11 +29,11 @@ pub(super) async fn housekeeping(engine: Weak<Inner>) {
 fn collect(inner: &Inner) {
     let context = &inner.parts.context;
     let before = context.collect_before();
-    for partition in inner.parts.partitions.values() {
+    for partition in inner.parts.partitions.all() {
         partition.tree.set_collect_before(before);
     }
     let idle = time::now() - inner.options.idle_transaction_timeout;
-    for partition in inner.parts.partitions.values() {
+    for partition in inner.parts.partitions.all() {
         let expelled = partition.expel_idle(idle) as u64;
         inner.counters.expelled.set(inner.counters.expelled.get() + expelled);
     }
@@ -45,17 +45,17 @@ async fn purge_log(inner: &Rc<Inner>) {
     let log = &inner.parts.log;
     let partitions = &inner.parts.partitions;
     let Some(held) = log.oldest_full_segment() else { return };
-    for partition in partitions.values() {
+    for partition in partitions.all() {
         log.purge(partition.id, partition.needless_to()).await;
     }
     let too_long = log.stats().live_bytes > inner.options.wal_live_bytes_max;
     for (partition, last) in held {
-        let Some(partition) = partitions.get(&partition) else { continue };
+        let Some(partition) = partitions.get(partition) else { continue };
         // What fails here is tried again, and is told to those who write.
         match partition.needs(last) {
             Some(Needed::Flush) if too_long => drop(partition.tree.flush().await),
-            Some(Needed::Carry) => drop(partition.carry(last).await),
-            Some(Needed::Flush) | None => {}
+            Some(Needed::Carry) if partition.serves() => drop(partition.carry(last).await),
+            Some(Needed::Flush | Needed::Carry) | None => {}
         }
     }
 }
@@ -72,9 +72,8 @@ pub(super) async fn resolver(engine: Weak<Inner>) {
         let engine = Engine { inner };
         let stale = || time::now() - engine.inner.options.resolve_delay;
         let before = recovered.take().unwrap_or_else(stale);
-        let partitions: Vec<Rc<Partition>> =
-            engine.inner.parts.partitions.values().cloned().collect();
-        for partition in partitions {
+        let partitions = engine.inner.parts.partitions.all();
+        for partition in partitions.into_iter().filter(|partition| partition.serves()) {
             let unresolved = partition.states.borrow().unresolved(before);
             for (txn, _) in unresolved {
                 // One that fails is tried again in the next round.

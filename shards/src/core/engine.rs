@@ -7,7 +7,7 @@ use super::parts::{Parts, log_options};
 use super::remote::Remote;
 use super::{BatchStream, CoreMessage, EngineOptions};
 use crate::log::LogStats;
-use crate::raft::CoreLog;
+use crate::raft::{CoreLog, Nodes};
 use crate::storage::{DamageReport, MemoryUse, ScrubUse, StorageError};
 use crate::txn::{
     LockReport, Partition, PointLookup, SnapshotGuard, TxnReport, Wait, WaitNumber, transactions,
@@ -171,6 +171,7 @@ impl Engine {
     pub async fn open(
         options: EngineOptions,
         mesh: Mesh<CoreMessage>,
+        nodes: Rc<dyn Nodes>,
     ) -> Result<Engine, OpenError> {
         let identity = layout::read_identity(&options.data_dir).await?;
         let Some(identity) = identity else {
@@ -178,7 +179,7 @@ impl Engine {
             return Err(OpenError::Mismatch(format!("{path} was not prepared for a node")));
         };
         CoreLog::remove_earlier(&log_options(&options, identity.generation).core_log()).await?;
-        let parts = Parts::open(&options, identity.generation).await?;
+        let parts = Parts::open(&options, &identity, nodes.clone()).await?;
         let inner = Rc::new(Inner {
             placement: Rc::new(options.placement.clone()),
             options,
@@ -245,7 +246,7 @@ impl Engine {
     /// The transactions that have something in this core's partitions, a line for each partition.
     pub fn transactions(&self) -> Vec<TxnReport> {
         let doubted = time::now() - self.inner.options.resolve_delay;
-        transactions(self.inner.parts.partitions.values(), doubted)
+        transactions(self.inner.parts.partitions.all().iter(), doubted)
     }
 
     /// Who waits for whom on this core.
@@ -324,9 +325,9 @@ impl Engine {
         if self.inner.closing.get() {
             return PointLookup::LongWay;
         }
-        match self.inner.parts.partitions.get(&partition) {
-            Some(partition) => partition.point_get(key, at),
-            None => PointLookup::LongWay,
+        match self.inner.parts.partitions.get(partition) {
+            Some(partition) if partition.serves() => partition.point_get(key, at),
+            _ => PointLookup::LongWay,
         }
     }
 
@@ -339,7 +340,8 @@ impl Engine {
     pub fn stats(&self) -> EngineStats {
         let inner = &*self.inner;
         let context = &inner.parts.context;
-        let partitions = || inner.parts.partitions.values();
+        let all = inner.parts.partitions.all();
+        let partitions = || all.iter();
         EngineStats {
             requests: inner.counters.requests.get(),
             refused_busy: inner.counters.refused_busy.get(),
@@ -375,7 +377,7 @@ impl Engine {
     /// # Errors
     /// The first damage found, with file and offset; or a failure to read.
     pub async fn scrub(&self) -> Result<(), StorageError> {
-        for partition in self.inner.parts.partitions.values() {
+        for partition in self.inner.parts.partitions.all() {
             partition.tree.verify().await?;
         }
         Ok(())
@@ -425,8 +427,8 @@ impl Inner {
     }
 
     /// A partition of this core.
-    pub(super) fn partition(&self, partition: PartitionId) -> Result<&Rc<Partition>, SqlError> {
-        self.parts.partitions.get(&partition).ok_or_else(|| not_here(partition))
+    pub(super) fn partition(&self, partition: PartitionId) -> Result<Rc<Partition>, SqlError> {
+        self.parts.partitions.get(partition).ok_or_else(|| not_here(partition))
     }
 }
 

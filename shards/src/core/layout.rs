@@ -40,6 +40,9 @@ pub struct Identity {
     pub partitions: u32,
     /// Which logs count.
     pub generation: u64,
+    /// The node founds its cluster: its partitions may not all have begun.
+    #[serde(default)]
+    pub founding: bool,
 }
 
 /// Settings for opening a data directory.
@@ -153,6 +156,7 @@ async fn create(options: &DataDirOptions) -> Result<Identity, OpenError> {
         cores: options.cores,
         partitions: options.partitions,
         generation: FIRST_GENERATION,
+        founding: true,
     };
     if fs::exists(&options.path.join("partitions")).await? {
         return Err(OpenError::Mismatch(format!(

@@ -33,6 +33,7 @@ mod message;
 mod options;
 mod parts;
 mod remote;
+mod replicas;
 mod reshape;
 mod stream;
 #[cfg(test)]

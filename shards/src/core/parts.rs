@@ -1,18 +1,21 @@
 //! What an engine is made of, opened and recovered together: storage, partitions, log.
 
 use super::engine::OpenError;
+use super::layout::Identity;
 use super::options::EngineOptions;
+use super::replicas::Partitions;
 use crate::exec::memory::MemoryAccount;
 use crate::log::{Log, LogError, LogOptions, Proposers};
-use crate::raft::Applier;
-use crate::storage::{Storage, StorageOptions};
+use crate::raft::{Applier, Beginning, Held, Leading, Nodes};
+use crate::storage::{
+    Checkpoint, Contents, ReceiveError, Receiver, Storage, StorageError, StorageOptions,
+};
 use crate::txn::{CoreContext, Partition, TxnOptions};
 use futures::future::LocalBoxFuture;
 use model::command::Command;
 use model::id::{LogIndex, PartitionId};
 use model::time::HybridClock;
 use runtime::time;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -27,9 +30,6 @@ const PARTS_MIN: usize = 8;
 
 /// The share for what statements keep, in percent.
 const STATEMENTS_PERCENT: usize = 20;
-
-/// A core's partitions, by id.
-pub(crate) type Partitions = BTreeMap<PartitionId, Rc<Partition>>;
 
 /// A core's storage, partitions and log.
 pub(crate) struct Parts {
@@ -58,7 +58,11 @@ pub(crate) fn log_options(options: &EngineOptions, generation: u64) -> LogOption
 
 impl Parts {
     /// Opens the trees of this core's partitions, and replays the log into them.
-    pub(crate) async fn open(options: &EngineOptions, generation: u64) -> Result<Parts, OpenError> {
+    pub(crate) async fn open(
+        options: &EngineOptions,
+        identity: &Identity,
+        nodes: Rc<dyn Nodes>,
+    ) -> Result<Parts, OpenError> {
         let memory = options.memory_bytes;
         let storage = Storage::new(StorageOptions {
             scrub_bytes_per_second: options.scrub_bytes_per_second,
@@ -70,6 +74,7 @@ impl Parts {
         let statements = (memory / 100 * STATEMENTS_PERCENT) as u64;
         let txn_options = TxnOptions {
             lock_timeout: options.lock_timeout,
+            clock_spread_max: options.clock_offset_max / 2,
             retention: options.retention,
             snapshot_age_max: options.snapshot_age_max,
             staged_bytes_max: memory / 100 * STAGED_PERCENT,
@@ -78,42 +83,86 @@ impl Parts {
         };
         let account = MemoryAccount::new(statements);
         let context = Rc::new(CoreContext::new(txn_options, clock.clone(), account));
-        let mut partitions = Partitions::new();
+        let partitions = Rc::new(Partitions::default());
         let trees = options.data_dir.join("partitions");
-        for (id, place) in (0u32..).map(PartitionId).zip(&options.placement.leaders) {
-            if place.node == options.node && place.core == options.core {
-                let directory = trees.join(id.to_string());
-                runtime::fs::create_dir_all(&directory).await?;
-                let tree = storage.open_tree(id, &directory).await?;
-                partitions.insert(id, Rc::new(Partition::new(tree, context.clone())));
-            }
+        for id in replicas(options, identity).await? {
+            let directory = trees.join(id.to_string());
+            runtime::fs::create_dir_all(&directory).await?;
+            let tree = storage.open_tree(id, &directory).await?;
+            partitions.insert(Rc::new(Partition::new(tree, context.clone())));
         }
         // A tree whose directory's name is lost is lost with all that the log has let go.
         runtime::fs::create_dir_all(&trees).await?;
         runtime::fs::sync_dir(&trees).await?;
         runtime::fs::sync_dir(&options.data_dir).await?;
-        let partitions = Rc::new(partitions);
-        let log = Log::open(log_options(options, generation), clock).await?;
+        let log = Log::open(log_options(options, identity.generation), clock).await?;
         // Past what the log holds, too: the wall clock may have been set back since.
         context.clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
         if context.log.set(log.clone()).is_err() {
             unreachable!("the context is new");
         }
         let applying = Rc::new(Applying { partitions: partitions.clone() });
+        let beginning = match identity.founding {
+            true => Beginning::Founded,
+            false => Beginning::Invited,
+        };
         let core = options.core;
-        log.start(partitions.keys().copied(), applying)
+        log.start(partitions.all().iter().map(|one| one.id), applying, nodes, beginning)
             .await
             .map_err(|source| OpenError::Groups { core, source })?;
         Ok(Parts { context, storage, partitions, log })
     }
 
+    /// Makes an empty replica of a partition, which waits to hear from its leader.
+    ///
+    /// # Errors
+    /// What the file system refuses, and whatever a start meets.
+    pub(crate) async fn add(
+        &self,
+        options: &EngineOptions,
+        partition: PartitionId,
+    ) -> Result<(), OpenError> {
+        if self.partitions.get(partition).is_some() {
+            return Ok(());
+        }
+        let trees = options.data_dir.join("partitions");
+        let directory = trees.join(partition.to_string());
+        runtime::fs::create_dir_all(&directory).await?;
+        runtime::fs::sync_dir(&trees).await?;
+        let tree = self.storage.open_tree(partition, &directory).await?;
+        self.partitions.insert(Rc::new(Partition::new(tree, self.context.clone())));
+        let started = self.log.add(partition, Beginning::Invited).await;
+        started.map_err(|source| OpenError::Groups { core: options.core, source })
+    }
+
     /// Writes everything to table files.
     pub(crate) async fn flush(&self) -> Result<(), OpenError> {
-        for partition in self.partitions.values() {
+        for partition in self.partitions.all() {
             partition.tree.flush().await?;
         }
         Ok(())
     }
+}
+
+/// The partitions that have a replica on a core: of a cluster that this node founds all, afterwards those
+/// that have a directory.
+async fn replicas(
+    options: &EngineOptions,
+    identity: &Identity,
+) -> Result<Vec<PartitionId>, OpenError> {
+    let here = |partition: &PartitionId| {
+        partition.0 % u32::from(identity.cores) == u32::from(options.core.0)
+    };
+    if identity.founding {
+        return Ok((0..=identity.partitions).map(PartitionId).filter(here).collect());
+    }
+    let directory = options.data_dir.join("partitions");
+    if !runtime::fs::exists(&directory).await? {
+        return Ok(Vec::new());
+    }
+    let entries = runtime::fs::read_dir(&directory).await?;
+    let ids = entries.iter().filter_map(|entry| entry.name.parse().ok().map(PartitionId));
+    Ok(ids.filter(here).collect())
 }
 
 /// Hands what is decided to its partition.
@@ -122,8 +171,8 @@ struct Applying {
 }
 
 impl Applying {
-    fn partition(&self, partition: PartitionId) -> &Rc<Partition> {
-        self.partitions.get(&partition).expect("a group was started for each partition")
+    fn partition(&self, partition: PartitionId) -> Rc<Partition> {
+        self.partitions.get(partition).expect("a group was started for each partition")
     }
 }
 
@@ -153,6 +202,10 @@ impl Applier for Applying {
         self.partition(partition).passed(index);
     }
 
+    fn led(&self, partition: PartitionId, leading: Leading) {
+        self.partition(partition).led(leading);
+    }
+
     fn applied(&self, partition: PartitionId) -> LogIndex {
         self.partition(partition).tree.applied_index()
     }
@@ -164,6 +217,33 @@ impl Applier for Applying {
     fn needless_to(&self, partition: PartitionId) -> LogIndex {
         self.partition(partition).needless_to()
     }
+
+    fn hold_log(&self, partition: PartitionId, index: LogIndex) -> Held {
+        let partition = self.partition(partition);
+        partition.hold_log(index);
+        Held(Some(Box::new(move || partition.let_go(index))))
+    }
+
+    fn checkpoint(
+        &self,
+        partition: PartitionId,
+    ) -> LocalBoxFuture<'_, Result<Checkpoint, StorageError>> {
+        let partition = self.partition(partition);
+        Box::pin(async move { partition.tree.checkpoint().await })
+    }
+
+    fn receive(
+        &self,
+        partition: PartitionId,
+        contents: Contents,
+    ) -> LocalBoxFuture<'_, Result<Receiver, ReceiveError>> {
+        let partition = self.partition(partition);
+        Box::pin(async move { partition.tree.receive(contents).await })
+    }
+
+    fn replaced(&self, partition: PartitionId) {
+        self.partition(partition).replaced();
+    }
 }
 
 impl Proposers for Applying {
@@ -172,7 +252,7 @@ impl Proposers for Applying {
     }
 
     fn failed(&self, error: &LogError) {
-        for partition in self.partitions.values() {
+        for partition in self.partitions.all() {
             partition.log_failed(error);
         }
     }

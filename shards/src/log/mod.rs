@@ -32,18 +32,24 @@ mod error;
 mod proposer;
 mod queue;
 
-use crate::raft::{self, Applier, CoreLog, CoreLogOptions, Flights, Group, Watcher};
+use crate::raft::{
+    self, Applier, Beginning, CoreLog, CoreLogOptions, Flights, Group, Nodes, Watcher,
+};
 use crate::wal::{WalError, WalOptions};
+use bytes::Bytes;
 use model::command::Command;
 use model::id::{LogIndex, NodeId, PartitionId};
 use model::time::HybridClock;
+use openraft::Config;
 use queue::{Pending, Queues};
 use runtime::sync::{Event, Notify, Permit, Semaphore, oneshot};
 use runtime::task::{self, Task};
+use runtime::time::Instant;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use codec::{decode_all, encoded_bytes};
@@ -129,6 +135,8 @@ struct Inner {
     core_log: CoreLog,
     groups: RefCell<BTreeMap<PartitionId, Group>>,
     proposers: OnceCell<Rc<dyn Proposers>>,
+    nodes: OnceCell<Rc<dyn Nodes>>,
+    config: Arc<Config>,
     queues: RefCell<Queues>,
     room: Semaphore,
     /// There is something to propose, or the log is to close.
@@ -180,6 +188,8 @@ impl Log {
             core_log,
             groups: RefCell::default(),
             proposers: OnceCell::new(),
+            nodes: OnceCell::new(),
+            config: raft::config(),
             queues: RefCell::new(Queues::new(options.segment_bytes)),
             room: Semaphore::new(options.queue_bytes_max),
             work: Notify::new(),
@@ -197,7 +207,7 @@ impl Log {
     }
 
     /// Starts the groups of the core's partitions, each with what the log holds of it, and takes
-    /// proposals. Returns when all that was decided before is applied.
+    /// proposals. Returns when all that was decided before is applied where this node is the only voter.
     ///
     /// # Errors
     /// What is damaged or cannot be read or written.
@@ -205,8 +215,10 @@ impl Log {
         &self,
         partitions: impl Iterator<Item = PartitionId>,
         proposers: Rc<dyn Proposers>,
+        nodes: Rc<dyn Nodes>,
+        beginning: Beginning,
     ) -> std::io::Result<()> {
-        let (log, node) = (self.inner.core_log.clone(), self.inner.options.node);
+        let log = self.inner.core_log.clone();
         if self.inner.proposers.set(proposers.clone()).is_err() {
             unreachable!("a log is started once");
         }
@@ -217,19 +229,50 @@ impl Log {
                 format!("the log holds entries of partition {foreign}, which is not this core's");
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
         }
-        let config = raft::config();
-        let starting = partitions.into_iter().map(|partition| {
-            let (config, log, applier) = (config.clone(), log.clone(), proposers.clone());
-            async move {
-                let group = Group::start(partition, node, config, log, applier).await?;
-                Ok::<_, std::io::Error>((partition, group))
-            }
-        });
-        let groups = futures::future::try_join_all(starting).await?;
-        self.inner.groups.borrow_mut().extend(groups);
+        if self.inner.nodes.set(nodes).is_err() {
+            unreachable!("a log is started once");
+        }
+        let starting = partitions.into_iter().map(|partition| self.add(partition, beginning));
+        futures::future::try_join_all(starting).await?;
         let proposer = task::spawn("log-propose", proposer::run(Rc::downgrade(&self.inner)));
         *self.inner.proposer.borrow_mut() = Some(proposer);
         Ok(())
+    }
+
+    /// Starts the group of a partition that is on this core from now on.
+    ///
+    /// # Errors
+    /// As for [`Log::start`].
+    pub(crate) async fn add(
+        &self,
+        partition: PartitionId,
+        beginning: Beginning,
+    ) -> std::io::Result<()> {
+        let inner = &self.inner;
+        let (Some(proposers), Some(nodes)) = (inner.proposers.get(), inner.nodes.get()) else {
+            return Err(std::io::Error::other("the log is not started"));
+        };
+        let settings = (inner.config.clone(), beginning);
+        let (log, applier) = (inner.core_log.clone(), proposers.clone());
+        let node = inner.options.node;
+        let group = Group::start(partition, node, settings, log, applier, nodes.clone()).await?;
+        inner.groups.borrow_mut().insert(partition, group);
+        Ok(())
+    }
+
+    /// The group of a partition of this core.
+    pub(crate) fn group(&self, partition: PartitionId) -> Option<Group> {
+        self.inner.groups.borrow().get(&partition).cloned()
+    }
+
+    /// Until when nobody but this replica can lead a partition; see [`Group::lease_until`].
+    pub(crate) fn lease_until(&self, partition: PartitionId) -> Option<Instant> {
+        self.inner.groups.borrow().get(&partition)?.lease_until()
+    }
+
+    /// Answers a replica of another node.
+    pub(crate) async fn answer_replica(&self, message: Bytes) -> Bytes {
+        raft::answer(message, |partition| self.group(partition)).await
     }
 
     /// Waits until there is room for a command of at most `bytes`.
@@ -288,8 +331,7 @@ impl Log {
         if purged.map_or(0, |purged| purged.index) >= needless.0 {
             return;
         }
-        let group = self.inner.groups.borrow().get(&partition).cloned();
-        if let Some(group) = group {
+        if let Some(group) = self.group(partition) {
             // A group that has ended lets go of nothing more.
             drop(group.purge().await);
         }

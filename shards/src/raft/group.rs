@@ -6,9 +6,10 @@ use super::group_log::GroupLog;
 use super::machine::{Applier, Machine};
 use super::network::{Files, Network, Nodes};
 use super::types::{Answer, Batch, Partitions, Vote};
-use super::wire::{Ask, Told};
+use super::wire::{Ask, Told, decode_ask, encode_told};
 use crate::storage::{Chunk, Contents, Receiver, StreamPosition};
 use bytes::Bytes;
+use futures::lock::Mutex;
 use model::id::{LogIndex, NodeId, PartitionId, Term};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf, WatchReceiverOf};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -290,7 +291,8 @@ impl Group {
         let Some(Receiving { meta, receiver }) = self.inner.receiving.lock().await.take() else {
             return Err("no snapshot is being received".to_owned());
         };
-        let snapshot = SnapshotOf::<Partitions, Files> { meta, snapshot: Files::Received(receiver) };
+        let snapshot =
+            SnapshotOf::<Partitions, Files> { meta, snapshot: Files::Received(receiver) };
         let installed = self.inner.raft.install_full_snapshot(vote, snapshot).await;
         installed.map(|installed| installed.vote).map_err(|error| error.to_string())
     }
@@ -361,6 +363,21 @@ impl Group {
         // A task of it that has panicked was told of then.
         drop(self.inner.raft.shutdown().await);
     }
+}
+
+/// Answers a replica of another node; `group` gives the group of a partition of this core.
+pub(crate) async fn answer(
+    message: Bytes,
+    group: impl FnOnce(PartitionId) -> Option<Group>,
+) -> Bytes {
+    let told = match decode_ask(message) {
+        None => Told::Unable("a message between replicas makes no sense".to_owned()),
+        Some((partition, ask)) => match group(partition) {
+            Some(group) => group.answer(ask).await,
+            None => Told::Unable(format!("there is no replica of partition {partition} here")),
+        },
+    };
+    encode_told(&told)
 }
 
 fn voted(result: Result<VoteResponse<Partitions>, String>) -> Told {

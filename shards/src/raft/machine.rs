@@ -3,8 +3,8 @@
 
 use super::core_log::CoreLog;
 use super::group::Leading;
-use super::types::{Batch, LogId, Partitions};
 use super::network::Files;
+use super::types::{Batch, LogId, Partitions};
 use crate::log::decode_all;
 use crate::storage::{Checkpoint, Contents, ReceiveError, Receiver, StorageError};
 use futures::future::LocalBoxFuture;
@@ -240,7 +240,8 @@ impl RaftStateMachine<Partitions> for Machine {
         files: Files,
     ) -> io::Result<()> {
         if let Files::Received(receiver) = files {
-            receiver.install().await.map_err(io::Error::other)?;
+            let installed = receiver.install().await;
+            installed.map_err(|error| io::Error::other(error.to_string()))?;
             self.applier.replaced(self.partition);
             self.applied = meta.last_log_id;
             self.voters = meta.last_membership.clone();

@@ -14,7 +14,8 @@ mod voters;
 mod wire;
 
 pub(crate) use core_log::{CoreLog, CoreLogOptions, Watcher};
-pub(crate) use group::{Beginning, Change, Group, GroupReport, LEASE, Leading, config};
+pub(crate) use group::{Beginning, Group, Leading, answer, config};
+pub use group::{Change, GroupReport};
 pub(crate) use machine::{Applier, Held};
 pub use network::{Nodes, Unreached};
 pub(crate) use types::{Answer, Batch, Flights, Partitions};

@@ -12,7 +12,6 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::vote::RaftLeaderId;
 
 /// The layout that this version writes and reads.
 const VERSION: u8 = 1;

@@ -5,17 +5,19 @@ use super::locks::{LockMode, LockRange};
 use super::naming::Locked;
 use super::state::{Decision, Finish, Marked, Refusal, TxnStates, Vote, WriteSet};
 use crate::log::LogError;
+use crate::raft::Leading;
 use crate::storage::{StorageError, Tree};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
 use model::error::{SqlError, SqlState};
-use model::id::{LogIndex, PartitionId, TxnId};
+use model::id::{LogIndex, NodeId, PartitionId, TxnId};
 use model::key::KeyRange;
 use model::schema::Table;
 use model::time::Timestamp;
 use runtime::sync::Notify;
+use runtime::time::Instant;
 use runtime::{task, time};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -38,6 +40,12 @@ pub(crate) struct Partition {
     left: RefCell<BTreeMap<TxnId, Notify>>,
     /// The log has failed for good.
     failure: RefCell<Option<LogError>>,
+    /// Who leads, as far as is known.
+    leading: Cell<Leading>,
+    /// A leader serves from then on.
+    serves_from: Cell<Instant>,
+    /// Entries after these are kept in the log, for those who will ask for them.
+    held: RefCell<Vec<LogIndex>>,
 }
 
 impl Partition {
@@ -52,6 +60,9 @@ impl Partition {
             ended: RefCell::default(),
             left: RefCell::default(),
             failure: RefCell::default(),
+            leading: Cell::new(Leading::Elsewhere(None)),
+            serves_from: Cell::new(time::now()),
+            held: RefCell::default(),
         }
     }
 
@@ -67,6 +78,59 @@ impl Partition {
     /// Whether this replica leads, and has applied what earlier ones have left.
     pub(crate) fn leads(&self) -> bool {
         self.states.borrow().leads()
+    }
+
+    /// Who leads from here on, as far as is known.
+    pub(crate) fn led(&self, leading: Leading) {
+        let before = self.leading.replace(leading);
+        match (before, leading) {
+            (Leading::Elsewhere(_), Leading::Here { alone: false }) => {
+                self.serves_from.set(time::now() + self.context.options.clock_spread_max);
+            }
+            (Leading::Here { .. }, Leading::Elsewhere(_)) => self.step_down(),
+            _ => {}
+        }
+    }
+
+    /// Who leads, as far as is known: `None` where it is this replica.
+    pub(crate) fn led_elsewhere(&self) -> Option<Option<NodeId>> {
+        match self.leading.get() {
+            Leading::Here { .. } => None,
+            Leading::Elsewhere(leader) => Some(leader),
+        }
+    }
+
+    /// Whether requests may be served here: this replica leads, nobody else can lead at this moment, and
+    /// nobody has read anywhere at a time that is still to come here.
+    pub(crate) fn serves(&self) -> bool {
+        match self.leading.get() {
+            Leading::Elsewhere(_) => false,
+            Leading::Here { alone: true } => self.leads(),
+            Leading::Here { alone: false } => {
+                let now = time::now();
+                let until = self.context.log().lease_until(self.id);
+                self.leads()
+                    && now >= self.serves_from.get()
+                    && until.is_some_and(|until| now < until)
+            }
+        }
+    }
+
+    /// Another replica leads, or will: what is active here comes to nothing. What the log knows of stays
+    /// as it is until the next term says what became of it.
+    fn step_down(&self) {
+        let dropped = self.states.borrow_mut().step_down();
+        for txn in dropped {
+            self.end(txn);
+        }
+    }
+
+    /// The partition's files were replaced: what the log says next is all that is known besides.
+    pub(crate) fn replaced(&self) {
+        let dropped = self.states.borrow_mut().forget_all();
+        for txn in dropped {
+            self.end(txn);
+        }
     }
 
     /// An entry of the log is applied, with all its commands.
@@ -383,7 +447,22 @@ impl Partition {
     pub(crate) fn needless_to(&self) -> LogIndex {
         let durable = self.tree.durable_index();
         let oldest = self.states.borrow_mut().oldest_needed(durable);
-        oldest.map_or(durable, |oldest| durable.min(LogIndex(oldest.0.saturating_sub(1))))
+        let needless =
+            oldest.map_or(durable, |oldest| durable.min(LogIndex(oldest.0.saturating_sub(1))));
+        self.held.borrow().iter().copied().fold(needless, LogIndex::min)
+    }
+
+    /// Keeps the log after an entry until [`Partition::let_go`].
+    pub(crate) fn hold_log(&self, after: LogIndex) {
+        self.held.borrow_mut().push(after);
+    }
+
+    /// See [`Partition::hold_log`].
+    pub(crate) fn let_go(&self, after: LogIndex) {
+        let mut held = self.held.borrow_mut();
+        if let Some(at) = held.iter().position(|held| *held == after) {
+            held.swap_remove(at);
+        }
     }
 
     /// What the log must keep of this partition's entries up to `last`.

@@ -4,7 +4,7 @@
 //! A replay gathers the parts in that map again. Parts that no commit or vote follows are of an
 //! attempt that failed: the next first part takes their place, or the end of the replay drops them.
 
-use super::{Phase, Refusal, Txn, TxnStates, Vote, WriteSet};
+use super::{Pending, Phase, Refusal, Txn, TxnStates, Vote, WriteSet};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite};
 use model::id::{LogIndex, PartitionId, TxnId};
@@ -154,8 +154,39 @@ impl TxnStates {
     /// replica's own transactions from here on. Gives those that are not whole and never will be.
     pub(crate) fn begin_term(&mut self, leads: bool) -> Vec<TxnId> {
         self.replaying = !leads;
-        let unfinished = |known: &Txn| known.phase == Phase::Active && known.logged.is_some();
-        self.txns.iter().filter(|(_, known)| unfinished(known)).map(|(txn, _)| *txn).collect()
+        for known in self.txns.values_mut() {
+            // An outcome that an earlier leader has proposed and that is not here by now will not come.
+            if let (Some(vote), Phase::Finishing(_) | Phase::Preparing) =
+                (&known.vote, &known.phase)
+                && vote.index.0 > 0
+            {
+                known.phase = Phase::Prepared;
+            }
+        }
+        self.those(|known| known.phase != Phase::Prepared)
+    }
+
+    /// This replica leads no more. Gives the transactions of which the log knows nothing, and will learn
+    /// nothing.
+    pub(crate) fn step_down(&mut self) -> Vec<TxnId> {
+        self.replaying = true;
+        self.those(|known| {
+            matches!(known.phase, Phase::Active | Phase::Aside) && known.logged.is_none()
+        })
+    }
+
+    /// Nothing that was heard of the log counts any more. Gives all transactions.
+    pub(crate) fn forget_all(&mut self) -> Vec<TxnId> {
+        self.replaying = true;
+        self.decisions.clear();
+        self.carried.clear();
+        self.pending = Pending::default();
+        self.bulk.clear();
+        self.those(|_| true)
+    }
+
+    fn those(&self, which: impl Fn(&Txn) -> bool) -> Vec<TxnId> {
+        self.txns.iter().filter(|(_, known)| which(known)).map(|(txn, _)| *txn).collect()
     }
 }
 
