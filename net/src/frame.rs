@@ -99,6 +99,37 @@ kinds! {
     Draining = 73,
     /// Server: the placement map changed.
     Placement = 74,
+    /// Node: who it is, and whom it means to reach.
+    NodeHello = 128,
+    /// Node: who was reached; prove that you belong here.
+    NodeChallenge = 129,
+    /// Node: the proof of who dialled.
+    NodeProof = 130,
+    /// Node: the proof of who was dialled; the link is up.
+    NodeWelcome = 131,
+    /// Node: why there is no link, or none any more.
+    NodeRefused = 132,
+    /// Node: are you there?
+    NodePing = 133,
+    /// Node: the answer to `NodePing`.
+    NodePong = 134,
+    /// Node: a message without an answer.
+    NodePost = 135,
+    /// Node: a message that is answered on its stream.
+    NodeCall = 136,
+    /// Node: the answer to a `NodeCall`.
+    NodeAnswer = 137,
+    /// Node: there is no answer to a `NodeCall`, and why.
+    NodeFault = 138,
+    /// Node: a message that goes through a third node.
+    NodeRelay = 139,
+}
+
+impl Kind {
+    /// Whether only nodes send it to each other.
+    pub fn is_of_nodes(self) -> bool {
+        self as u8 >= Kind::NodeHello as u8
+    }
 }
 
 /// One checked frame.
@@ -296,11 +327,27 @@ impl Unfinished {
     /// # Panics
     /// When the payload is 4 GiB or longer; writers bound what they append far below.
     pub fn finish(self, out: &mut BytesMut, end: bool) {
+        self.finish_with_tail(out, end, std::iter::empty());
+    }
+
+    /// The same for a frame whose payload goes on in the pieces of `tail`, which are not copied:
+    /// the caller sends them right behind `out`.
+    ///
+    /// # Panics
+    /// As [`Unfinished::finish`].
+    pub fn finish_with_tail<'a>(
+        self,
+        out: &mut BytesMut,
+        end: bool,
+        tail: impl Iterator<Item = &'a Bytes> + Clone,
+    ) {
         let (header, payload) = out[self.start..].split_at_mut(HEADER_BYTES);
-        let length = u32::try_from(payload.len()).expect("payloads are bounded below 4 GiB");
+        let length = payload.len() + tail.clone().map(Bytes::len).sum::<usize>();
+        let length = u32::try_from(length).expect("payloads are bounded below 4 GiB");
         header[..4].copy_from_slice(&length.to_le_bytes());
         header[5] = if end { FLAG_END } else { 0 };
         let sum = checksum(&header[..12], payload);
+        let sum = tail.fold(sum, |sum, piece| crc32c::crc32c_append(sum, piece));
         header[12..].copy_from_slice(&sum.to_le_bytes());
     }
 
