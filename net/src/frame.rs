@@ -22,6 +22,9 @@ pub const CONNECTION: StreamId = StreamId(0);
 
 const FLAG_END: u8 = 1;
 
+/// The kinds from this number on are sent between nodes.
+const FIRST_OF_NODES: u8 = 128;
+
 /// One request and its answer on a connection. Chosen by the client; 0 is the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u32);
@@ -128,7 +131,7 @@ kinds! {
 impl Kind {
     /// Whether only nodes send it to each other.
     pub fn is_of_nodes(self) -> bool {
-        self as u8 >= Kind::NodeHello as u8
+        self as u8 >= FIRST_OF_NODES
     }
 }
 
@@ -163,6 +166,14 @@ pub enum FrameError {
         found: u32,
         /// Of the header and payload received.
         computed: u32,
+    },
+    /// The header of a frame between nodes is damaged: its length means nothing.
+    #[error("the header's check is {found:04x}, the header gives {computed:04x}")]
+    Header {
+        /// In the header.
+        found: u16,
+        /// Of the header received.
+        computed: u16,
     },
     /// No such kind in this version.
     #[error("unknown frame kind {0}")]
@@ -269,8 +280,26 @@ impl FrameDecoder {
         if length > self.payload_max {
             return Err(FrameError::TooLong { length, max: self.payload_max });
         }
-        Ok((bytes.len() >= HEADER_BYTES).then_some(HEADER_BYTES + length as usize))
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        let (found, computed) = (u16::from_le_bytes([header[6], header[7]]), check_of(header));
+        if found == computed {
+            return Ok(Some(HEADER_BYTES + length as usize));
+        }
+        Err(if header[4] < FIRST_OF_NODES {
+            FrameError::UndefinedBits { flags: header[5], reserved: found }
+        } else {
+            FrameError::Header { found, computed }
+        })
     }
+}
+
+/// The field at offset 6: 0, and between nodes a check of the header alone. Nodes read from each
+/// other for ever and have no time to wait for the end of a frame whose length is wrong.
+fn check_of(header: &[u8; HEADER_BYTES]) -> u16 {
+    if header[4] < FIRST_OF_NODES {
+        return 0;
+    }
+    checksum(&header[..6], &header[8..12]) as u16
 }
 
 fn checksum(covered_header: &[u8], payload: &[u8]) -> u32 {
@@ -288,7 +317,8 @@ fn parse(mut bytes: Bytes) -> Result<Frame, FrameError> {
     if found != computed {
         return Err(FrameError::Checksum { found, computed });
     }
-    if flags & !FLAG_END != 0 || reserved != 0 {
+    // The reserved field was looked at as soon as it was there.
+    if flags & !FLAG_END != 0 {
         return Err(FrameError::UndefinedBits { flags, reserved });
     }
     let kind = Kind::from_number(number).ok_or(FrameError::UnknownKind(number))?;
@@ -346,6 +376,10 @@ impl Unfinished {
         let length = u32::try_from(length).expect("payloads are bounded below 4 GiB");
         header[..4].copy_from_slice(&length.to_le_bytes());
         header[5] = if end { FLAG_END } else { 0 };
+        if let Some(header) = header.first_chunk_mut::<HEADER_BYTES>() {
+            let check = check_of(header);
+            header[6..8].copy_from_slice(&check.to_le_bytes());
+        }
         let sum = checksum(&header[..12], payload);
         let sum = tail.fold(sum, |sum, piece| crc32c::crc32c_append(sum, piece));
         header[12..].copy_from_slice(&sum.to_le_bytes());
@@ -414,6 +448,19 @@ mod tests {
         let refused = FrameError::TooLong { length: 1 << 31, max: PAYLOAD_MAX_DEFAULT };
         assert_eq!(decoder.next_frame(), Err(refused));
         assert_eq!(decoder.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_damaged_length_between_nodes_is_noticed_with_the_header() {
+        let mut good = BytesMut::new();
+        write(&mut good, Kind::NodePost, CONNECTION, false, |p| p.extend_from_slice(&[7; 100]));
+        for bit in 0..12 * 8 {
+            let mut bad = good[..HEADER_BYTES].to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let mut decoder = FrameDecoder::new(PAYLOAD_MAX_DEFAULT);
+            decoder.feed(bad.into());
+            assert!(decoder.next_frame().is_err(), "bit {bit}");
+        }
     }
 
     #[test]

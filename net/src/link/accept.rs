@@ -78,7 +78,8 @@ fn settle(shared: &Rc<Shared>, met: &Introduced) -> Result<(Rc<Peer>, Rc<Link>),
         return Err(Refusal::Closing);
     }
     if met.place.node == me.place.node {
-        return Err(own_id(shared, met));
+        // Cores of one node have other ways: somebody was given a wrong address.
+        return Err(Refusal::WrongPlace);
     }
     shared.learn_incarnation(met.place.node, met.incarnation)?;
     let peer = shared.peer_or_new(met.place);
@@ -104,18 +105,4 @@ fn settle(shared: &Rc<Shared>, met: &Introduced) -> Result<(Rc<Peer>, Rc<Link>),
     let link = Rc::clone(link);
     drop(slot);
     Ok((peer, link))
-}
-
-/// A caller with this node's own id: the earlier life of the two has to end.
-fn own_id(shared: &Rc<Shared>, met: &Introduced) -> Refusal {
-    let ours = shared.me.incarnation;
-    if met.incarnation > ours {
-        shared.tell(LinkEvent::Superseded { incarnation: met.incarnation });
-        return Refusal::Closing;
-    }
-    // With the same one it is this very process, which was given a wrong address.
-    if met.incarnation == ours {
-        return Refusal::WrongPlace;
-    }
-    Refusal::Superseded { newest: ours }
 }

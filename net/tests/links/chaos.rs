@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 8;
 const NODES: u32 = 3;
 /// How long faults strike, and how long after them all must be well again.
 const STRUCK: Duration = Duration::from_secs(40);

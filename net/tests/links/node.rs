@@ -233,12 +233,13 @@ impl World {
         self.running.borrow()[&place].clone()
     }
 
-    async fn run(self: Rc<Self>, me: LocalPeer) {
-        let (place, life) = (me.place, me.incarnation);
+    /// A core that lives at `place`, whoever it says it is.
+    async fn run(self: Rc<Self>, place: Place, me: LocalPeer, secret: Secret) {
+        let life = me.incarnation;
         let record = Rc::new(RefCell::new(Record::default()));
         self.records.borrow_mut().push((place, life, Rc::clone(&record)));
         let user = Rc::new(User(Rc::clone(&record)));
-        let links = Links::new(me, secret(), self.options.clone(), user);
+        let links = Links::new(me, secret, self.options.clone(), user);
         for other in self.places().into_iter().filter(|other| other.node != place.node) {
             links.set_address(other, door(other));
         }
@@ -275,20 +276,32 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(seed: u64, nodes: u32, cores: u16, options: LinkOptions) -> Cluster {
-        let (running, records) = (RefCell::default(), RefCell::default());
-        let world = World { options, nodes, cores, running, records };
-        let cluster = Cluster { sim: Sim::new(Options::new(seed)), world: Rc::new(world) };
+        let cluster = Cluster::empty(seed, nodes, cores, options);
         (1..=nodes).for_each(|node| cluster.start(node, 1));
-        cluster.sim.run_for(10 * MS).unwrap();
         cluster
     }
 
     /// Starts a life of a node.
     pub fn start(&self, node: u32, life: u64) {
+        self.start_as(node, |place| (local(place, life), secret()));
+    }
+
+    /// Starts a node whose cores are who `who` says.
+    pub fn start_as(&self, node: u32, who: impl Fn(Place) -> (LocalPeer, Secret)) {
         let world = Rc::clone(&self.world);
         self.sim.start_node(node, world.cores, |core| {
-            Box::pin(Rc::clone(&world).run(local(place(node, core), life)))
+            let home = place(node, core);
+            let (me, secret) = who(home);
+            Box::pin(Rc::clone(&world).run(home, me, secret))
         });
+        self.sim.run_for(10 * MS).unwrap();
+    }
+
+    /// A simulation with nothing in it.
+    pub fn empty(seed: u64, nodes: u32, cores: u16, options: LinkOptions) -> Cluster {
+        let (running, records) = (RefCell::default(), RefCell::default());
+        let world = World { options, nodes, cores, running, records };
+        Cluster { sim: Sim::new(Options::new(seed)), world: Rc::new(world) }
     }
 
     pub fn core(&self, place: Place) -> Core {
