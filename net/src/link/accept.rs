@@ -92,11 +92,10 @@ fn settle(shared: &Rc<Shared>, met: &Introduced) -> Result<(Rc<Peer>, Rc<Link>),
             }
             shared.end(&link, LinkEnd::Replaced);
         }
-        Some(link) => {
-            if link.stage.get() == Stage::Greeting && me.place < met.place {
-                return Err(Refusal::Crossed);
-            }
+        Some(link) if link.stage.get() == Stage::Greeting && me.place < met.place => {
+            return Err(Refusal::Crossed);
         }
+        Some(_being_made) => {}
     }
     // The user may have begun another when it heard of the end.
     let mut slot = peer.link.borrow_mut();

@@ -36,7 +36,7 @@ pub enum Arrival {
     /// A client that waits to be let in.
     Client(Handshake),
     /// Another node, for [`crate::link::Links::accept`].
-    Node(Box<Caller>),
+    Node(Caller),
 }
 
 /// The connection of another node that has said hello.
@@ -109,7 +109,7 @@ impl Server {
         {
             let (read, decoder) = reader.into_parts();
             let hello = hello.clone();
-            return Ok(Arrival::Node(Box::new(Caller { read, write: write_half, decoder, hello })));
+            return Ok(Arrival::Node(Caller { read, write: write_half, decoder, hello }));
         }
         // Whoever it is, it is a client's writer that answers.
         task::spawn("connection writer", writer::run(write_half, Rc::clone(&shared))).detach();

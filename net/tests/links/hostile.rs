@@ -321,12 +321,13 @@ fn a_peer_that_speaks_and_never_reads() {
     let cluster = alone(21);
     let speaking = cluster.sim.run_until(async {
         let mut raw = Raw::dial().await;
-        task::spawn("speaks", async move {
+        let speaks = async move {
             for number in 0..100 {
                 raw.say(&NodeMessage::Ping(number), 0).await;
                 time::sleep(SECOND / 2).await;
             }
-        })
+        };
+        (task::spawn("speaks", speaks),)
     });
     let (error, took) = cluster.on(ONE, |core| async move {
         let began = time::now();

@@ -261,7 +261,7 @@ pub async fn serve(listener: Listener, links: Links) {
         let (server, links) = (server.clone(), links.clone());
         let visit = async move {
             if let Ok(Arrival::Node(caller)) = server.handshake(stream).await {
-                links.accept(*caller).await;
+                links.accept(caller).await;
             }
         };
         task::spawn("visit", visit).detach();
@@ -325,8 +325,8 @@ impl Cluster {
         work: impl FnOnce(Core) -> F + 'static,
     ) -> task::Task<Option<T>> {
         let core = self.core(place);
-        let begun = async { task::spawn("begun", async move { core.run(work).await }) };
-        self.sim.run_until(begun).unwrap()
+        let begun = async { (task::spawn("begun", async move { core.run(work).await }),) };
+        self.sim.run_until(begun).unwrap().0
     }
 
     /// What became of a task that was begun; `None` if its core ended first.

@@ -51,7 +51,7 @@ fn a_cut_between_two_leaves_the_way_through_the_third() {
                 let began = time::now();
                 for number in 1_000..1_050 {
                     core.echo(three_, number, SECOND).await.unwrap();
-                    let long = (number % 7 == 0).then_some(100_000).unwrap_or(10);
+                    let long = if number % 7 == 0 { 100_000 } else { 10 };
                     let post = body(1, number - 999, Wish::Echo, long);
                     core.links.post(three_, Service::Gossip, post).unwrap();
                 }
