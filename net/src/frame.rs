@@ -22,6 +22,9 @@ pub const CONNECTION: StreamId = StreamId(0);
 
 const FLAG_END: u8 = 1;
 
+/// The kinds from this number on are sent between nodes.
+const FIRST_OF_NODES: u8 = 128;
+
 /// One request and its answer on a connection. Chosen by the client; 0 is the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u32);
@@ -99,6 +102,37 @@ kinds! {
     Draining = 73,
     /// Server: the placement map changed.
     Placement = 74,
+    /// Node: who it is, and whom it means to reach.
+    NodeHello = 128,
+    /// Node: who was reached; prove that you belong here.
+    NodeChallenge = 129,
+    /// Node: the proof of who dialled.
+    NodeProof = 130,
+    /// Node: the proof of who was dialled; the link is up.
+    NodeWelcome = 131,
+    /// Node: why there is no link, or none any more.
+    NodeRefused = 132,
+    /// Node: are you there?
+    NodePing = 133,
+    /// Node: the answer to `NodePing`.
+    NodePong = 134,
+    /// Node: a message without an answer.
+    NodePost = 135,
+    /// Node: a message that is answered on its stream.
+    NodeCall = 136,
+    /// Node: the answer to a `NodeCall`.
+    NodeAnswer = 137,
+    /// Node: there is no answer to a `NodeCall`, and why.
+    NodeFault = 138,
+    /// Node: a message that goes through a third node.
+    NodeRelay = 139,
+}
+
+impl Kind {
+    /// Whether only nodes send it to each other.
+    pub fn is_of_nodes(self) -> bool {
+        self as u8 >= FIRST_OF_NODES
+    }
 }
 
 /// One checked frame.
@@ -132,6 +166,14 @@ pub enum FrameError {
         found: u32,
         /// Of the header and payload received.
         computed: u32,
+    },
+    /// The header of a frame between nodes is damaged: its length means nothing.
+    #[error("the header's check is {found:04x}, the header gives {computed:04x}")]
+    Header {
+        /// In the header.
+        found: u16,
+        /// Of the header received.
+        computed: u16,
     },
     /// No such kind in this version.
     #[error("unknown frame kind {0}")]
@@ -238,8 +280,26 @@ impl FrameDecoder {
         if length > self.payload_max {
             return Err(FrameError::TooLong { length, max: self.payload_max });
         }
-        Ok((bytes.len() >= HEADER_BYTES).then_some(HEADER_BYTES + length as usize))
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        let (found, computed) = (u16::from_le_bytes([header[6], header[7]]), check_of(header));
+        if found == computed {
+            return Ok(Some(HEADER_BYTES + length as usize));
+        }
+        Err(if header[4] < FIRST_OF_NODES {
+            FrameError::UndefinedBits { flags: header[5], reserved: found }
+        } else {
+            FrameError::Header { found, computed }
+        })
     }
+}
+
+/// The field at offset 6: 0, and between nodes a check of the header alone. Nodes read from each
+/// other for ever and have no time to wait for the end of a frame whose length is wrong.
+fn check_of(header: &[u8; HEADER_BYTES]) -> u16 {
+    if header[4] < FIRST_OF_NODES {
+        return 0;
+    }
+    checksum(&header[..6], &header[8..12]) as u16
 }
 
 fn checksum(covered_header: &[u8], payload: &[u8]) -> u32 {
@@ -257,7 +317,8 @@ fn parse(mut bytes: Bytes) -> Result<Frame, FrameError> {
     if found != computed {
         return Err(FrameError::Checksum { found, computed });
     }
-    if flags & !FLAG_END != 0 || reserved != 0 {
+    // The reserved field was looked at as soon as it was there.
+    if flags & !FLAG_END != 0 {
         return Err(FrameError::UndefinedBits { flags, reserved });
     }
     let kind = Kind::from_number(number).ok_or(FrameError::UnknownKind(number))?;
@@ -296,11 +357,31 @@ impl Unfinished {
     /// # Panics
     /// When the payload is 4 GiB or longer; writers bound what they append far below.
     pub fn finish(self, out: &mut BytesMut, end: bool) {
+        self.finish_with_tail(out, end, std::iter::empty());
+    }
+
+    /// The same for a frame whose payload goes on in the pieces of `tail`, which are not copied:
+    /// the caller sends them right behind `out`.
+    ///
+    /// # Panics
+    /// As [`Unfinished::finish`].
+    pub fn finish_with_tail<'a>(
+        self,
+        out: &mut BytesMut,
+        end: bool,
+        tail: impl Iterator<Item = &'a Bytes> + Clone,
+    ) {
         let (header, payload) = out[self.start..].split_at_mut(HEADER_BYTES);
-        let length = u32::try_from(payload.len()).expect("payloads are bounded below 4 GiB");
+        let length = payload.len() + tail.clone().map(Bytes::len).sum::<usize>();
+        let length = u32::try_from(length).expect("payloads are bounded below 4 GiB");
         header[..4].copy_from_slice(&length.to_le_bytes());
         header[5] = if end { FLAG_END } else { 0 };
+        if let Some(header) = header.first_chunk_mut::<HEADER_BYTES>() {
+            let check = check_of(header);
+            header[6..8].copy_from_slice(&check.to_le_bytes());
+        }
         let sum = checksum(&header[..12], payload);
+        let sum = tail.fold(sum, |sum, piece| crc32c::crc32c_append(sum, piece));
         header[12..].copy_from_slice(&sum.to_le_bytes());
     }
 
@@ -367,6 +448,19 @@ mod tests {
         let refused = FrameError::TooLong { length: 1 << 31, max: PAYLOAD_MAX_DEFAULT };
         assert_eq!(decoder.next_frame(), Err(refused));
         assert_eq!(decoder.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_damaged_length_between_nodes_is_noticed_with_the_header() {
+        let mut good = BytesMut::new();
+        write(&mut good, Kind::NodePost, CONNECTION, false, |p| p.extend_from_slice(&[7; 100]));
+        for bit in 0..12 * 8 {
+            let mut bad = good[..HEADER_BYTES].to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let mut decoder = FrameDecoder::new(PAYLOAD_MAX_DEFAULT);
+            decoder.feed(bad.into());
+            assert!(decoder.next_frame().is_err(), "bit {bit}");
+        }
     }
 
     #[test]

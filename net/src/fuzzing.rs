@@ -5,7 +5,7 @@
 
 use crate::codec::Wire;
 use crate::frame::{Frame, FrameDecoder, Kind, StreamId};
-use crate::message::{ClientMessage, ServerMessage};
+use crate::message::{ClientMessage, NodeMessage, ServerMessage};
 use crate::rows::RowBatch;
 use crate::scram;
 use bytes::{Bytes, BytesMut};
@@ -76,6 +76,16 @@ pub fn server_message(data: &[u8]) {
     assert_eq!(encoded(&again, write, frame.stream), first);
 }
 
+/// A message of another node: kind, stream (bit 0) and end (bit 1), payload.
+pub fn node_message(data: &[u8]) {
+    let Some(mut frame) = framed(data) else { return };
+    frame.end = data.get(1).is_some_and(|bits| bits & 2 != 0);
+    let Ok(message) = NodeMessage::read(&frame) else { return };
+    let written = encoded(&message, NodeMessage::write, frame.stream);
+    let again = NodeMessage::read(&only_frame(written)).expect("what was written is read");
+    assert_eq!(again, message);
+}
+
 /// The payload of a `Rows` frame.
 pub fn rows(data: &[u8]) {
     let Ok(batch) = RowBatch::new(Bytes::copy_from_slice(data)) else { return };
@@ -97,7 +107,9 @@ pub fn value(data: &[u8]) {
 fn read_both_ways(frame: &Frame) {
     let client = ClientMessage::read(frame).is_ok();
     let server = ServerMessage::read(frame).is_ok();
-    assert!(!(client && server), "a kind belongs to one direction");
+    let node = NodeMessage::read(frame).is_ok();
+    let readers = [client, server, node].into_iter().filter(|reads| *reads).count();
+    assert!(readers <= 1, "a kind belongs to one direction");
 }
 
 fn framed(data: &[u8]) -> Option<Frame> {

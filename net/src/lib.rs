@@ -8,6 +8,8 @@
 //! * [`scram`] is the log-in with a password, both sides, without I/O;
 //! * `server` (feature `server`) runs a connection over the runtime's sockets: reading, the
 //!   handshake, flow control, limits, gathered writes;
+//! * `link` (the same feature) is the transport between nodes: one connection between two cores,
+//!   with bounded queues, calls, deadlines, and ways through a third node;
 //! * [`fuzzing`] holds one function a decoder of untrusted bytes, for the fuzz targets and for an
 //!   ordinary test that runs the same over seeded bytes.
 //!
@@ -17,6 +19,8 @@
 pub mod codec;
 pub mod frame;
 pub mod fuzzing;
+#[cfg(feature = "server")]
+pub mod link;
 pub mod message;
 pub mod rows;
 pub mod scram;

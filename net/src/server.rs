@@ -24,7 +24,7 @@
 //! (its requests are still answered), the session's own [`Responder::fatal`].
 
 mod handshake;
-mod outgoing;
+pub(crate) mod outgoing;
 mod outlet;
 mod reader;
 mod requests;
@@ -34,7 +34,7 @@ pub mod tls;
 mod transport;
 mod writer;
 
-pub use handshake::{Handshake, SessionInfo, Unproven};
+pub use handshake::{Arrival, Caller, Handshake, SessionInfo, Unproven};
 pub use outlet::Outlet;
 pub use requests::{Request, RequestKind, Requests};
 pub use responder::{Interrupted, Responder, RowTooLong};

@@ -13,7 +13,7 @@ use model::error::{SqlError, SqlState};
 use net::frame::StreamId;
 use net::message::{Column, Hello, Placement, Prepared, Severity, TransactionStatus};
 use net::server::{
-    Handshake, Request, RequestKind, Requests, Responder, Server, SessionInfo, Unproven,
+    Arrival, Handshake, Request, RequestKind, Requests, Responder, Server, SessionInfo, Unproven,
 };
 use runtime::net::Stream;
 use runtime::task;
@@ -46,7 +46,9 @@ impl Door {
     /// Serves a connection to its end.
     pub async fn serve(self: Rc<Door>, stream: Stream) {
         // The client has been told what was wrong with its hello.
-        let Ok(mut handshake) = self.server.handshake(stream).await else { return };
+        let Ok(Arrival::Client(mut handshake)) = self.server.handshake(stream).await else {
+            return;
+        };
         if self.encrypted_only && !handshake.is_encrypted() {
             return handshake.refuse(unencrypted());
         }
@@ -59,7 +61,7 @@ impl Door {
 
     /// Tells a client that there are too many.
     pub async fn turn_away(self: Rc<Door>, stream: Stream, connections_max: u32) {
-        if let Ok(handshake) = self.server.handshake(stream).await {
+        if let Ok(Arrival::Client(handshake)) = self.server.handshake(stream).await {
             handshake.refuse(
                 SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
                     .detail(format!("The node holds at most {connections_max} connections."))

@@ -3,7 +3,7 @@
 use super::reader::{FrameReader, farewell};
 use super::shared::Shared;
 use super::{Ended, ReadHalf, Requests, Responder, Server, WriteHalf, split, tls, writer};
-use crate::frame::{CONNECTION, FrameError, HANDSHAKE_PAYLOAD_MAX, Kind};
+use crate::frame::{CONNECTION, Frame, FrameDecoder, FrameError, HANDSHAKE_PAYLOAD_MAX, Kind};
 use crate::message::{
     Authenticate, ClientMessage, Hello, MAGIC, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN,
     Placement, ServerMessage, TransactionStatus, Welcome,
@@ -29,6 +29,22 @@ pub struct Handshake {
     encrypted: bool,
     hello: Hello,
     version: u16,
+}
+
+/// Who has come to the door.
+pub enum Arrival {
+    /// A client that waits to be let in.
+    Client(Handshake),
+    /// Another node, for [`crate::link::Links::accept`].
+    Node(Caller),
+}
+
+/// The connection of another node that has said hello.
+pub struct Caller {
+    pub(crate) read: ReadHalf,
+    pub(crate) write: WriteHalf,
+    pub(crate) decoder: FrameDecoder,
+    pub(crate) hello: Frame,
 }
 
 /// Why a client has not proved itself.
@@ -58,11 +74,11 @@ pub struct SessionInfo<'a> {
 }
 
 impl Server {
-    /// Starts a connection on this core and waits for the client's hello.
+    /// Starts a connection on this core and waits for the hello of a client or of another node.
     ///
     /// # Errors
     /// The client spoke something else, was too slow or went away; it has been told why.
-    pub async fn handshake(&self, stream: Stream) -> Result<Handshake, Ended> {
+    pub async fn handshake(&self, stream: Stream) -> Result<Arrival, Ended> {
         let peer = stream.peer_addr();
         let (mut read_half, mut write_half) = split(stream);
         let shared = Shared::new(self);
@@ -85,22 +101,31 @@ impl Server {
             }
         };
         let encrypted = read_half.is_encrypted();
-        task::spawn("connection writer", writer::run(write_half, Rc::clone(&shared))).detach();
         let mut reader =
             FrameReader::new(read_half, read, HANDSHAKE_PAYLOAD_MAX, Rc::clone(&shared));
-        let greeting = async {
-            match next_message(&mut reader, &shared, began).await? {
-                ClientMessage::Hello(hello) => {
-                    let version = negotiate(&hello)?;
-                    Ok((hello, version))
-                }
-                _ => Err(Ended::OutOfPlace("a connection begins with a hello")),
+        let first = next_frame(&mut reader, &shared, began).await;
+        if let Ok(hello) = &first
+            && hello.kind == Kind::NodeHello
+        {
+            let (read, decoder) = reader.into_parts();
+            let hello = hello.clone();
+            return Ok(Arrival::Node(Caller { read, write: write_half, decoder, hello }));
+        }
+        // Whoever it is, it is a client's writer that answers.
+        task::spawn("connection writer", writer::run(write_half, Rc::clone(&shared))).detach();
+        let greeting = first.and_then(|frame| match client_message(&frame)? {
+            ClientMessage::Hello(hello) => {
+                let version = negotiate(&hello)?;
+                Ok((hello, version))
             }
-        };
-        match greeting.await {
+            _ => Err(Ended::OutOfPlace("a connection begins with a hello")),
+        });
+        match greeting {
             Ok((hello, version)) => {
                 shared.window.set(hello.window);
-                Ok(Handshake { reader, shared, began, peer, encrypted, hello, version })
+                let handshake =
+                    Handshake { reader, shared, began, peer, encrypted, hello, version };
+                Ok(Arrival::Client(handshake))
             }
             Err(reason) => {
                 end(&shared, &reason);
@@ -156,17 +181,29 @@ fn negotiate(hello: &Hello) -> Result<u16, Ended> {
     Ok(version)
 }
 
+fn client_message(frame: &Frame) -> Result<ClientMessage, Ended> {
+    if !matches!(frame.kind, Kind::Hello | Kind::Authentication) {
+        return Err(Ended::OutOfPlace("a request before the handshake"));
+    }
+    ClientMessage::read(frame).map_err(|error: FrameError| error.into())
+}
+
 async fn next_message(
     reader: &mut FrameReader,
     shared: &Shared,
     began: Instant,
 ) -> Result<ClientMessage, Ended> {
+    client_message(&next_frame(reader, shared, began).await?)
+}
+
+async fn next_frame(
+    reader: &mut FrameReader,
+    shared: &Shared,
+    began: Instant,
+) -> Result<Frame, Ended> {
     loop {
         if let Some(frame) = reader.buffered()? {
-            if !matches!(frame.kind, Kind::Hello | Kind::Authentication) {
-                return Err(Ended::OutOfPlace("a request before the handshake"));
-            }
-            return ClientMessage::read(&frame).map_err(|error: FrameError| error.into());
+            return Ok(frame);
         }
         let limit = shared.options.handshake_timeout;
         let left = limit.saturating_sub(began.elapsed());

@@ -12,7 +12,7 @@ const CHUNK_BYTES_MIN: usize = 512;
 
 /// What is queued for the client. Holds no memory while empty.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     full: VecDeque<Bytes>,
     full_bytes: usize,
     current: BytesMut,
@@ -22,12 +22,12 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Bytes queued.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.full_bytes + self.current.len()
     }
 
     /// The buffer to append whole frames to.
-    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         if self.current.len() >= CHUNK_BYTES {
             self.close_current();
         }
@@ -37,6 +37,15 @@ impl Outgoing {
         &mut self.current
     }
 
+    /// Appends bytes that are not copied.
+    pub(crate) fn append(&mut self, bytes: Bytes) {
+        if !self.current.is_empty() {
+            self.close_current();
+        }
+        self.full_bytes += bytes.len();
+        self.full.push_back(bytes);
+    }
+
     fn close_current(&mut self) {
         let chunk = std::mem::take(&mut self.current).freeze();
         self.full_bytes += chunk.len();
@@ -44,7 +53,7 @@ impl Outgoing {
     }
 
     /// Moves the next write, at most [`WRITE_BYTES_MAX`], into `write`; returns its bytes.
-    pub(super) fn take(&mut self, write: &mut Vec<Bytes>) -> usize {
+    pub(crate) fn take(&mut self, write: &mut Vec<Bytes>) -> usize {
         if !self.current.is_empty() {
             self.recent = (self.recent / 2).max(self.current.len());
             self.close_current();
@@ -69,7 +78,7 @@ impl Outgoing {
     }
 
     /// Forgets everything: the client is gone.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Outgoing::default();
     }
 }

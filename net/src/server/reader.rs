@@ -19,8 +19,30 @@ pub(super) struct FrameReader {
     shared: Rc<Shared>,
     /// When the frame that is partly there began to arrive, as far as it was noticed.
     begun: Option<Instant>,
-    /// What the meter holds for the partial frame.
-    metered: u64,
+    metered: Metered,
+}
+
+/// What the meter holds for a partial frame.
+struct Metered {
+    shared: Rc<Shared>,
+    bytes: u64,
+}
+
+impl Metered {
+    fn set(&mut self, bytes: u64) {
+        if bytes != self.bytes {
+            let meter = &self.shared.meter.request_bytes;
+            subtract(meter, self.bytes);
+            add(meter, bytes);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 impl FrameReader {
@@ -34,9 +56,9 @@ impl FrameReader {
         let mut reader = FrameReader {
             half,
             decoder: FrameDecoder::new(payload_max),
+            metered: Metered { shared: Rc::clone(&shared), bytes: 0 },
             shared,
             begun: None,
-            metered: 0,
         };
         reader.feed(&read);
         reader
@@ -47,6 +69,11 @@ impl FrameReader {
         if !bytes.is_empty() {
             self.decoder.feed(Bytes::copy_from_slice(bytes));
         }
+    }
+
+    /// For who reads on in a way of its own: the half, and what it has brought so far.
+    pub(super) fn into_parts(self) -> (ReadHalf, FrameDecoder) {
+        (self.half, self.decoder)
     }
 
     pub(super) fn set_payload_max(&mut self, payload_max: u32) {
@@ -95,19 +122,13 @@ impl FrameReader {
     }
 
     fn meter_partial(&mut self) {
-        let held = self.decoder.held_bytes() as u64;
-        if held != self.metered {
-            let meter = &self.shared.meter.request_bytes;
-            subtract(meter, self.metered);
-            add(meter, held);
-            self.metered = held;
-        }
+        self.metered.set(self.decoder.held_bytes() as u64);
     }
 
     fn check_budget(&self) -> Result<(), Ended> {
         let max = self.shared.options.core_request_bytes_max;
         let over = self.shared.meter.request_bytes.get() > max;
-        if over && self.metered > PARTIAL_FRAME_ALWAYS as u64 {
+        if over && self.metered.bytes > PARTIAL_FRAME_ALWAYS as u64 {
             return Err(Ended::OverBudget { max });
         }
         Ok(())
@@ -206,12 +227,6 @@ impl FrameReader {
 
 /// No client needs a wider window than this, whatever it grants.
 const WINDOW_MAX: i64 = 1 << 40;
-
-impl Drop for FrameReader {
-    fn drop(&mut self) {
-        subtract(&self.shared.meter.request_bytes, self.metered);
-    }
-}
 
 /// What the client is told before a connection ends for its fault.
 pub(super) fn farewell(reason: &Ended) -> Option<SqlError> {

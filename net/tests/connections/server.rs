@@ -13,7 +13,8 @@ use net::frame::StreamId;
 use net::message::{Column, Placement, Prepared, TransactionStatus};
 use net::scram::{self, Verifier};
 use net::server::{
-    Interrupted, Options, Request, RequestKind, Responder, Server, SessionInfo, Stats, Unproven,
+    Arrival, Interrupted, Options, Request, RequestKind, Responder, Server, SessionInfo, Stats,
+    Unproven,
 };
 use runtime::glommio::{Options as Cores, Placement as CorePlacement, run};
 use runtime::net::{Listener, Stream};
@@ -105,7 +106,7 @@ async fn serve(
 }
 
 async fn session(server: Server, stream: Stream) {
-    let Ok(mut handshake) = server.handshake(stream).await else { return };
+    let Ok(Arrival::Client(mut handshake)) = server.handshake(stream).await else { return };
     if handshake.hello().user == "ali" {
         let verifier = Verifier::of_password(PASSWORD, b"salt", 10);
         let mut proof = scram::Server::new(verifier, [7; scram::NONCE_BYTES]);

@@ -9,10 +9,11 @@ const CASES: u64 = 20_000;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     ("frames", fuzzing::frames),
     ("client_message", fuzzing::client_message),
     ("server_message", fuzzing::server_message),
+    ("node_message", fuzzing::node_message),
     ("rows", fuzzing::rows),
     ("value", fuzzing::value),
     ("scram", fuzzing::scram),
@@ -51,11 +52,15 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             "client_message" | "server_message" => {
                 [&[index, u8::from(header[8] != 0)], payload].concat()
             }
+            "node_message" => {
+                let bits = u8::from(header[8] != 0) | header[5] << 1;
+                [&[index, bits], payload].concat()
+            }
             "value" => payload.get(6..).unwrap_or_default().to_vec(),
             _ => payload.to_vec(),
         }
     };
-    samples::all().into_iter().map(of).collect()
+    samples::all().into_iter().chain(samples::nodes_as_frames()).map(of).collect()
 }
 
 fn case(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {

@@ -4,7 +4,7 @@
 use crate::samples;
 use bytes::Bytes;
 use net::frame::{FrameDecoder, FrameError, Kind};
-use net::message::{ClientMessage, ServerMessage};
+use net::message::{ClientMessage, NodeMessage, ServerMessage};
 use std::path::{Path, PathBuf};
 
 fn folder() -> PathBuf {
@@ -49,11 +49,11 @@ pub fn read(folder: &Path) -> Vec<(String, Vec<u8>)> {
     vectors
 }
 
-#[test]
-fn messages_are_written_as_the_vectors_say() {
+/// The vectors in a folder are these samples; how many there are.
+fn check_written(folder: &Path, samples: Vec<samples::Sample>) -> usize {
     let mut names = Vec::new();
-    for sample in samples::all() {
-        let path = folder().join(format!("{}.hex", sample.name));
+    for sample in samples {
+        let path = folder.join(format!("{}.hex", sample.name));
         if std::env::var_os("PHANTOM_WRITE_VECTORS").is_some() {
             std::fs::write(&path, print(sample.about, &sample.bytes)).unwrap();
         }
@@ -62,9 +62,31 @@ fn messages_are_written_as_the_vectors_say() {
         names.push(sample.name.to_owned());
     }
     names.sort();
-    let found: Vec<_> = read(&folder()).into_iter().map(|(name, _)| name).collect();
+    let found: Vec<_> = read(folder).into_iter().map(|(name, _)| name).collect();
     assert_eq!(found, names, "each vector has a sample");
-    assert_eq!(names.len(), Kind::ALL.len() + 2, "each kind has a vector, Authenticate one a step");
+    names.len()
+}
+
+#[test]
+fn messages_are_written_as_the_vectors_say() {
+    let of_clients = Kind::ALL.iter().filter(|kind| !kind.is_of_nodes()).count();
+    let vectors = check_written(&folder(), samples::all());
+    assert_eq!(vectors, of_clients + 2, "each kind has a vector, Authenticate one a step");
+}
+
+#[test]
+fn messages_between_nodes_are_written_and_read_as_the_vectors_say() {
+    let folder = folder().join("nodes");
+    let of_nodes = Kind::ALL.iter().filter(|kind| kind.is_of_nodes()).count();
+    assert_eq!(check_written(&folder, samples::nodes_as_frames()), of_nodes);
+    for (name, bytes) in read(&folder) {
+        let mut decoder = FrameDecoder::new(1 << 20);
+        decoder.feed(Bytes::from(bytes));
+        let frame = decoder.next_frame().unwrap().unwrap();
+        let expected = samples::nodes().into_iter().find(|sample| sample.0 == name).unwrap();
+        let message = NodeMessage::read(&frame).unwrap();
+        assert_eq!((frame.stream.0, message), (expected.2, expected.3), "{name}");
+    }
 }
 
 #[test]

@@ -2,16 +2,20 @@
 
 use bytes::{Bytes, BytesMut};
 use model::error::{ErrorFields, SqlError, SqlState};
+use model::id::{CoreId, NodeId};
 use model::moment::TimeTz;
 use model::numeric::Numeric;
+use model::placement::Place;
 use model::types::{
     DataType, ElementType, IntervalFields, NumericLimits, RegKind, TimeLimits, TimeType,
 };
 use model::value::{Interval, Value};
 use net::frame::StreamId;
 use net::message::{
-    Authenticate, ClientMessage, Column, Complete, Execute, Hello, MAGIC, PlaceEntry, Placement,
-    Prepare, Prepared, Report, ServerMessage, Severity, TransactionStatus, Welcome,
+    Authenticate, ClientMessage, Column, Complete, Execute, Hello, MAGIC, NODE_MAGIC,
+    NodeChallenge, NodeHello, NodeMessage, NodePong, NodeProof, NodeRefused, NodeRelay,
+    NodeWelcome, PROOF_BYTES, PlaceEntry, Placement, Prepare, Prepared, Report, ServerMessage,
+    Severity, TransactionStatus, Welcome,
 };
 use net::rows::RowsWriter;
 
@@ -321,4 +325,112 @@ pub fn all() -> Vec<Sample> {
     let about = "Rows on stream 1: two rows of every kind of value, the second in reverse";
     samples.push(Sample { name: "rows", about, bytes: rows_frame() });
     samples
+}
+
+/// What nodes say to each other: file name, what it is, stream, message.
+pub fn nodes() -> Vec<(&'static str, &'static str, u32, NodeMessage)> {
+    let place = |node, core| Place { node: NodeId(node), core: CoreId(core) };
+    let body = || Bytes::from_static(b"body");
+    vec![
+        (
+            "hello",
+            "NodeHello: core 1 of node 2 means core 3 of node 4",
+            0,
+            NodeMessage::Hello(NodeHello {
+                magic: NODE_MAGIC,
+                version_min: 1,
+                version_max: 2,
+                cluster: 0x0102_0304_0506_0708,
+                from: place(2, 1),
+                incarnation: 5,
+                to: place(4, 3),
+                link_before: 6,
+                build: "0.1.0".to_owned(),
+                nonce: [0x11; PROOF_BYTES],
+            }),
+        ),
+        (
+            "challenge",
+            "NodeChallenge of core 3 of node 4, version 1",
+            0,
+            NodeMessage::Challenge(NodeChallenge {
+                version: 1,
+                cluster: 0x0102_0304_0506_0708,
+                from: place(4, 3),
+                incarnation: 7,
+                link: 8,
+                build: "0.1.0".to_owned(),
+                nonce: [0x22; PROOF_BYTES],
+                wall_clock: 1_764_000_000_000_000_000,
+            }),
+        ),
+        (
+            "proof",
+            "NodeProof",
+            0,
+            NodeMessage::Proof(NodeProof {
+                wall_clock: 1_764_000_000_000_000_000,
+                proof: [0x33; PROOF_BYTES],
+            }),
+        ),
+        (
+            "welcome",
+            "NodeWelcome",
+            0,
+            NodeMessage::Welcome(NodeWelcome { proof: [0x44; PROOF_BYTES] }),
+        ),
+        (
+            "refused",
+            "NodeRefused: superseded by incarnation 9",
+            0,
+            NodeMessage::Refused(NodeRefused {
+                code: 4,
+                detail: 9,
+                proof: [0x55; PROOF_BYTES],
+                text: "superseded".to_owned(),
+            }),
+        ),
+        ("ping", "NodePing", 0, NodeMessage::Ping(0x0102_0304_0506_0708)),
+        (
+            "pong",
+            "NodePong",
+            0,
+            NodeMessage::Pong(NodePong {
+                number: 0x0102_0304_0506_0708,
+                wall_clock: 1_764_000_000_000_000_000,
+            }),
+        ),
+        ("post", "NodePost for Raft", 0, NodeMessage::Post { service: 3, body: body() }),
+        (
+            "call",
+            "NodeCall on stream 7 for the engine, with a patience of 1.5 s",
+            7,
+            NodeMessage::Call { service: 1, patience: 1_500, body: body() },
+        ),
+        ("answer", "NodeAnswer on stream 7, END", 7, NodeMessage::Answer { body: body() }),
+        ("fault", "NodeFault on stream 7, END: not answered", 7, NodeMessage::Fault(3)),
+        (
+            "relay",
+            "NodeRelay of a call on stream 7, the second message of route 5",
+            7,
+            NodeMessage::Relay(NodeRelay {
+                origin: place(2, 1),
+                incarnation: 5,
+                destination: place(4, 3),
+                route: 5,
+                sequence: 1,
+                message: Box::new(NodeMessage::Call { service: 1, patience: 1_500, body: body() }),
+            }),
+        ),
+    ]
+}
+
+/// The same as frames.
+pub fn nodes_as_frames() -> Vec<Sample> {
+    let frame = |(name, about, stream, message): (_, _, u32, NodeMessage)| {
+        let mut out = BytesMut::new();
+        message.write(&mut out, StreamId(stream));
+        Sample { name, about, bytes: out.to_vec() }
+    };
+    nodes().into_iter().map(frame).collect()
 }

@@ -21,7 +21,7 @@ pub struct PlacementMap {
 }
 
 /// A core of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The node.
     pub node: NodeId,
