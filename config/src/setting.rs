@@ -151,7 +151,7 @@ pub const SETTINGS: [Description; 24] = [
         setting: Setting::ReplicationFactor,
         name: "replication-factor",
         default: "1",
-        help: "Copies of each partition, on distinct nodes (1 to 7)",
+        help: "Copies of each partition, on distinct nodes (1, 3, 5 or 7)",
     },
     Description {
         setting: Setting::ReadyFile,

@@ -7,7 +7,9 @@
 //! | [`registry`] | the nodes let in, and where replicas are: rows of the system partition |
 //! | [`gossip`] | who lives and how busy they are |
 //! | [`decide`] | what is to change about replicas and leaders |
+//! | [`seeds`] | where those are whom a new node asks |
 
 pub mod decide;
 pub mod gossip;
 pub mod registry;
+pub mod seeds;
