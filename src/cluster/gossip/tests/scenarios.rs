@@ -21,7 +21,7 @@ fn met(count: u32, settings: Settings, seed: u64) -> World {
 fn a_death_is_noticed_by_all_within_a_bounded_time() {
     for count in SIZES {
         let mut slowest = Duration::ZERO;
-        for seed in 0..if count > 10 { 3 } else { 20 } {
+        for seed in 0..if count > 10 { 2 } else { 12 } {
             let mut world = met(count, Settings::default(), seed);
             world.kill(2);
             let others = world.living();
@@ -37,12 +37,12 @@ fn a_death_is_noticed_by_all_within_a_bounded_time() {
 #[test]
 fn nobody_is_taken_for_dead_where_a_fifth_of_all_is_lost() {
     for count in SIZES {
-        let seeds = if count > 10 { 2 } else { 10 };
+        let seeds = if count > 10 { 1 } else { 6 };
         let (mut deaths, mut suspicions) = (0, 0);
         for seed in 0..seeds {
             let mut world = met(count, Settings::default(), seed);
             world.loss_percent = 20;
-            for _ in 0..if count > 10 { 120 } else { 600 } {
+            for _ in 0..if count > 10 { 100 } else { 400 } {
                 world.seconds(1);
                 deaths += world.mistaken();
                 suspicions += (2..=count)
