@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod catalog;
 pub mod cli;
+pub mod cluster;
 pub mod logging;
 pub mod node;
 pub mod pg;

@@ -67,15 +67,23 @@ impl HostPort {
     /// # Errors
     /// What the resolver says, with the name.
     pub fn resolve(&self) -> io::Result<SocketAddr> {
-        (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot resolve {:?}: {error}", self.host))
-            })?
-            .next()
-            .ok_or_else(|| {
-                io::Error::new(io::ErrorKind::NotFound, format!("{:?} has no address", self.host))
-            })
+        self.resolve_all().map(|addresses| addresses[0])
+    }
+
+    /// All addresses the host resolves to, at least one. Blocks as [`HostPort::resolve`] does.
+    ///
+    /// # Errors
+    /// What the resolver says, with the name.
+    pub fn resolve_all(&self) -> io::Result<Vec<SocketAddr>> {
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot resolve {:?}: {error}", self.host))
+        })?;
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        if addresses.is_empty() {
+            let nothing = format!("{:?} has no address", self.host);
+            return Err(io::Error::new(io::ErrorKind::NotFound, nothing));
+        }
+        Ok(addresses)
     }
 }
 

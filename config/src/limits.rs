@@ -16,6 +16,17 @@ pub(crate) fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Result
     if range.contains(&number) { Ok(number) } else { Err(outside()) }
 }
 
+/// Copies of a partition: an odd number from 1 to 7.
+pub(crate) fn copies(text: &str) -> Result<u8, String> {
+    let copies = number(text, 1..=7)?;
+    if copies % 2 == 0 {
+        return Err(
+            "is even: no more copies may be lost than of one less; write 1, 3, 5 or 7".into()
+        );
+    }
+    Ok(copies as u8)
+}
+
 /// A size between two others.
 pub(crate) fn size(text: &str, min: ByteSize, max: ByteSize) -> Result<ByteSize, String> {
     let size = ByteSize::parse(text)?;
@@ -52,5 +63,17 @@ pub(crate) fn door(text: &str) -> Result<Option<HostPort>, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "off" | "none" | "" => Ok(None),
         _ => HostPort::parse(text).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_odd() {
+        assert_eq!([copies("1"), copies("3"), copies("7")], [Ok(1), Ok(3), Ok(7)]);
+        assert!(copies("2").is_err_and(|why| why.starts_with("is even: no more copies")));
+        assert!(copies("9").is_err_and(|why| why.contains("from 1 to 7")));
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::authentication::AuthenticationRule;
-use crate::limits::{door, duration, number, path, period, size};
+use crate::limits::{copies, door, duration, number, path, period, size};
 use crate::memory::MemoryCeiling;
 use crate::source::{ConfigError, Problem, Source};
 use crate::{
@@ -67,7 +67,7 @@ pub struct Config {
     pub node_id: u16,
     /// Nodes of the cluster to join; empty for a node of its own.
     pub join: Vec<HostPort>,
-    /// Copies of each partition, 1 to 7.
+    /// Copies of each partition: 1, 3, 5 or 7.
     pub replication_factor: u8,
     /// Where the node says that it serves.
     pub ready_file: Option<PathBuf>,
@@ -178,9 +178,7 @@ impl Config {
             node_id: values.take(Setting::NodeId, |text| number(text, 1..=65_535)).unwrap_or(1)
                 as u16,
             join: values.take(Setting::Join, HostPort::parse_list).unwrap_or_default(),
-            replication_factor: values
-                .take(Setting::ReplicationFactor, |text| number(text, 1..=7))
-                .unwrap_or(1) as u8,
+            replication_factor: values.take(Setting::ReplicationFactor, copies).unwrap_or(1),
             ready_file: values.take(Setting::ReadyFile, path).flatten(),
             memory,
             log_level: values.take(Setting::LogLevel, LogLevel::parse).unwrap_or(LogLevel::Info),

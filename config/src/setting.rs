@@ -155,7 +155,7 @@ pub const SETTINGS: [Description; 26] = [
         setting: Setting::ReplicationFactor,
         name: "replication-factor",
         default: "1",
-        help: "Copies of each partition, on distinct nodes (1 to 7)",
+        help: "Copies of each partition, on distinct nodes (1, 3, 5 or 7)",
     },
     Description {
         setting: Setting::ReadyFile,

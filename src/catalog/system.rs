@@ -13,6 +13,8 @@ const OBJECTS_ID: ObjectId = ObjectId(100);
 const SEQUENCES_ID: ObjectId = ObjectId(101);
 const SAGAS_ID: ObjectId = ObjectId(102);
 const SAGA_STEPS_ID: ObjectId = ObjectId(103);
+const NODE_REGISTRY_ID: ObjectId = ObjectId(104);
+const REPLICAS_ID: ObjectId = ObjectId(105);
 
 /// A table whose key is its first `key` columns, and whose rows are placed by the first of them.
 /// A `?` behind its name says that a column may be null.
@@ -94,12 +96,40 @@ static SAGA_STEPS: LazyLock<Arc<Table>> = LazyLock::new(|| {
     Arc::new(table(SAGA_STEPS_ID, "saga_steps", &columns, 2, Placement::Hashed))
 });
 
+/// The nodes of the cluster, as they were let in (`src/cluster/registry`).
+static NODE_REGISTRY: LazyLock<Arc<Table>> = LazyLock::new(|| {
+    let columns = [
+        ("id", DataType::Int4),
+        ("native", DataType::Text),
+        ("pg?", DataType::Text),
+        ("cores", DataType::Array(ElementType::Text)),
+        ("locality", DataType::Text),
+        ("software", DataType::Text),
+        ("starts", DataType::Int8),
+        ("wanted", DataType::Text),
+        ("registered", DataType::TimestampTz),
+        ("version", DataType::Int8),
+    ];
+    Arc::new(table(NODE_REGISTRY_ID, "node_registry", &columns, 1, Placement::System))
+});
+
+/// The nodes that hold each partition.
+static REPLICAS: LazyLock<Arc<Table>> = LazyLock::new(|| {
+    let columns = [
+        ("id", DataType::Int4),
+        ("voters", DataType::Array(ElementType::Int4)),
+        ("learners", DataType::Array(ElementType::Int4)),
+        ("version", DataType::Int8),
+    ];
+    Arc::new(table(REPLICAS_ID, "replicas", &columns, 1, Placement::System))
+});
+
 /// The stored table that every role may read: of the sagas of roles it belongs to.
 pub const SAGAS_NAME: &str = "sagas";
 
 /// The tables of this schema whose rows are stored.
-pub fn stored_tables() -> [&'static Arc<Table>; 4] {
-    [&OBJECTS, &SEQUENCES, &SAGAS, &SAGA_STEPS].map(LazyLock::force)
+pub fn stored_tables() -> [&'static Arc<Table>; 6] {
+    [&OBJECTS, &SEQUENCES, &SAGAS, &SAGA_STEPS, &NODE_REGISTRY, &REPLICAS].map(LazyLock::force)
 }
 
 /// `phantom.objects(id bigint primary key, kind text, definition text)`: the stored catalog.

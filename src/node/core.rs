@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// One statement may keep this part of what all of a core's statements may.
 const STATEMENT_PART: u64 = 2;
 /// A core's log asks tables to be written when it holds so many segments.
@@ -252,6 +255,8 @@ fn open_sessions(
     let tables = NodeTables {
         node: options.node,
         address: addresses.native.to_string(),
+        core_addresses: addresses.cores.iter().map(ToString::to_string).collect(),
+        pg_address: addresses.pg.as_ref().map(ToString::to_string),
         cores: options.cores,
         placement: Arc::new(placement.clone()),
     };

@@ -25,6 +25,7 @@ pub mod peers;
 mod point;
 pub mod presence;
 mod references;
+mod registry;
 mod row_locks;
 pub mod sagas;
 mod schema;

@@ -103,6 +103,13 @@ fn the_parser_and_planner_know_no_engine_and_do_no_io() {
 }
 
 #[test]
+fn the_cluster_is_decided_on_without_io() {
+    let words =
+        ["shards::", "net::message", "net::server", "runtime::fs", "runtime::net", "async fn"];
+    assert_none("src/cluster does I/O", &naming("src/cluster", &words, &[]));
+}
+
+#[test]
 fn only_the_node_joins_net_with_shards() {
     let names = |text: &str, krate: &str| {
         text.lines().any(|line| {

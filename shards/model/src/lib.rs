@@ -20,6 +20,7 @@ pub mod expression;
 pub mod id;
 pub mod json;
 pub mod key;
+pub mod locality;
 pub mod lookup;
 pub mod moment;
 pub mod numeric;

@@ -368,7 +368,7 @@ impl Router {
     }
 
     /// Runs a statement of our own: how many rows it returned or changed, and those that it returned.
-    async fn own(
+    pub(in crate::router) async fn own(
         &self,
         text: &'static str,
         parameters: Vec<Value>,
