@@ -36,7 +36,7 @@ async fn scrub(tree: &Tree) {
     let pace = Pace::new(RATE, Rc::clone(&done));
     let (began, before) = (time::now(), processor_nanos());
     // As far as it comes in this time.
-    drop(time::timeout(Duration::from_secs(3), scrub_tree(&tree.inner, &pace)).await);
+    let _ended = time::timeout(Duration::from_secs(3), scrub_tree(&tree.inner, &pace)).await;
     let took = began.elapsed();
     let share = (processor_nanos() - before) as f64 / took.as_nanos() as f64 * 100.0;
     let bytes = done.get().bytes;
