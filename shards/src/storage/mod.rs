@@ -109,6 +109,23 @@ impl Storage {
         Storage { core, _workers: workers }
     }
 
+    /// Opens a tree that [`Self::open_tree`] has refused with `corruption`, for nothing but to be
+    /// replaced by a checkpoint of another replica ([`Tree::receive`]). Until then it is in
+    /// quarantine: reads and writes fail with the corruption, what is applied is dropped, its
+    /// applied index is 0, and its files stay as they are.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub async fn open_quarantined(
+        &self,
+        partition: PartitionId,
+        directory: &Path,
+        corruption: Corruption,
+    ) -> Result<Tree, StorageError> {
+        self.core.check_health()?;
+        open::open_quarantined(&self.core, partition, directory, corruption).await
+    }
+
     /// Waits for damage in files of this core: gives the first report after the one of number
     /// `seen`, of those whose trees were not replaced since. Every report is there for all who ask.
     pub async fn next_damage(&self, seen: u64) -> DamageReport {

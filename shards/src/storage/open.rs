@@ -21,7 +21,7 @@ use super::manifest::{self, Manifest};
 use super::snapshot::{self, Journal};
 use super::table::format::Damage;
 use super::table::{Table, TableMeta, TableNumber};
-use super::tree::{Opening, Tree};
+use super::tree::{Opening, Quarantine, Tree};
 use super::version::{Edit, Version};
 
 pub(crate) async fn open(
@@ -47,6 +47,39 @@ pub(crate) async fn open(
     let tree = Tree::new(Rc::clone(core), opening);
     core.trees.borrow_mut().push(Rc::downgrade(&tree.inner));
     core.compaction_work.notify_one();
+    Ok(tree)
+}
+
+/// Opens a tree that is too damaged to be opened, for nothing but to be replaced by a checkpoint of
+/// another replica. Nothing is written, and no file goes, before that.
+pub(crate) async fn open_quarantined(
+    core: &Rc<Core>,
+    partition: PartitionId,
+    directory: &Path,
+    corruption: Corruption,
+) -> Result<Tree, StorageError> {
+    let files = fs::read_dir(directory).await;
+    let files = files.map_err(|error| StorageError::io("list", directory, error))?;
+    let receipt = Journal::open(directory, partition).await?;
+    let received: HashSet<TableNumber> = receipt.iter().flat_map(Journal::numbers).collect();
+    let numbers = || files.iter().filter_map(|file| TableNumber::from_file_name(&file.name));
+    let after = |number: TableNumber| TableNumber(number.0 + 1);
+    let next_number = numbers().map(after).chain(receipt.iter().map(Journal::next_number)).max();
+    let old = numbers().filter(|number| !received.contains(number));
+    let old = old.map(|number| directory.join(number.file_name())).collect();
+    let tree = Tree::new(
+        Rc::clone(core),
+        Opening {
+            partition,
+            directory: directory.to_owned(),
+            manifest: Manifest::absent(directory, partition),
+            version: Version::default(),
+            flushed: LogIndex(0),
+            next_number: next_number.unwrap_or(TableNumber(1)),
+        },
+    );
+    *tree.inner.quarantine.borrow_mut() = Some(Quarantine { corruption, files: old });
+    core.trees.borrow_mut().push(Rc::downgrade(&tree.inner));
     Ok(tree)
 }
 

@@ -130,6 +130,7 @@ impl Scan {
         bytes_max: usize,
     ) -> Result<bool, StorageError> {
         out.clear();
+        self.tree.inner.check_whole()?;
         if self.is_done {
             return Ok(false);
         }

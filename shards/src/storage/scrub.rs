@@ -46,6 +46,11 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// A rate in bytes a second, and where to count.
+    pub(crate) fn new(bytes_per_second: u64, done: Rc<Cell<ScrubUse>>) -> Pace {
+        Pace { throttle: Throttle::new(bytes_per_second), done }
+    }
+
     /// Waits until `bytes` more may be read.
     pub(crate) async fn take(&self, bytes: usize) {
         self.throttle.take(bytes as u64).await;
@@ -68,8 +73,7 @@ impl Pace {
 pub(crate) async fn run(core: Weak<Core>) {
     let pace = {
         let Some(core) = core.upgrade() else { return };
-        let throttle = Throttle::new(core.options.scrub_bytes_per_second);
-        Pace { throttle, done: Rc::clone(&core.scrubbed) }
+        Pace::new(core.options.scrub_bytes_per_second, Rc::clone(&core.scrubbed))
     };
     time::sleep(START_AFTER).await;
     loop {
@@ -99,7 +103,7 @@ fn turn<T>(list: &mut [T]) {
     }
 }
 
-async fn scrub_tree(tree: &Rc<TreeInner>, pace: &Pace) {
+pub(crate) async fn scrub_tree(tree: &Rc<TreeInner>, pace: &Pace) {
     let mut numbers: Vec<TableNumber> =
         tree.version().tables().map(|table| table.meta.number).collect();
     turn(&mut numbers);
@@ -120,7 +124,7 @@ async fn scrub_tree(tree: &Rc<TreeInner>, pace: &Pace) {
             note(tree, pace, checked);
         }
     }
-    if !tree.is_closed.get() {
+    if !tree.is_closed.get() && tree.check_whole().is_ok() {
         let checked = scrub_manifest(tree, pace).await;
         note(tree, pace, checked);
     }

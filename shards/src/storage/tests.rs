@@ -19,6 +19,7 @@ use runtime::time;
 use super::*;
 
 mod crash;
+mod disk;
 mod faults;
 mod memory;
 mod random;

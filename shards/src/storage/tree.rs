@@ -14,7 +14,7 @@ use runtime::sync::Semaphore;
 
 use super::cache::{CachedBlocks, Loaded, Touch};
 use super::core::Core;
-use super::error::StorageError;
+use super::error::{Corruption, StorageError};
 use super::manifest::Manifest;
 use super::memtable::{Memtable, Node};
 use super::row::{CacheLookup, RowRef, Version as RowVersion, Versioned, VersionedWrite};
@@ -67,8 +67,17 @@ pub(crate) struct TreeInner {
     pub(crate) checkpoints: Semaphore,
     /// The first number of the receipt that was installed last: its files are the tree's.
     pub(crate) installed: Cell<Option<TableNumber>>,
+    /// Set while the tree's own files are of no use.
+    pub(crate) quarantine: RefCell<Option<Quarantine>>,
     /// There is a receiver.
     pub(crate) is_receiving: Cell<bool>,
+}
+
+/// Why a tree serves nothing until it is replaced.
+pub(crate) struct Quarantine {
+    pub(crate) corruption: Corruption,
+    /// The table files that were there.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// A handle on a tree; cloning is cheap. Belongs to one core.
@@ -126,6 +135,7 @@ impl Tree {
             generation: Cell::new(0),
             checkpoints: Semaphore::new(CHECKPOINTS_MAX),
             installed: Cell::new(None),
+            quarantine: RefCell::new(None),
             is_receiving: Cell::new(false),
         };
         Tree { inner: Rc::new(inner) }
@@ -141,9 +151,14 @@ impl Tree {
         &self.inner.directory
     }
 
+    /// Whether the tree is in quarantine (see [`super::Storage::open_quarantined`]), and why.
+    pub fn quarantined(&self) -> Option<Corruption> {
+        self.inner.quarantine.borrow().as_ref().map(|quarantine| quarantine.corruption.clone())
+    }
+
     /// Applies a log entry: all its writes in one call. Memory only, no waiting. An entry that is
     /// in the tree already (see [`Self::applied_index`]) is skipped, so that recovery may replay
-    /// from further back.
+    /// from further back; so is everything while the tree is in quarantine.
     ///
     /// Entries must come in order of their index, and for one key in order of their timestamps.
     /// Of two writes of one entry to the same key and timestamp the later one counts. Callers
@@ -187,7 +202,7 @@ impl Tree {
         writes: impl Iterator<Item = (&'a [u8], Timestamp, Option<&'a [u8]>)>,
     ) {
         let tree = &*self.inner;
-        if index <= tree.applied.get() {
+        if index <= tree.applied.get() || tree.check_whole().is_err() {
             return;
         }
         if whole {
@@ -249,6 +264,7 @@ impl Tree {
     /// counts as "needs a read": [`Self::get`] will report it.
     pub fn get_cached(&self, key: &[u8], at: Timestamp) -> CacheLookup {
         match self.inner.lookup(key, at, &[]) {
+            _ if self.inner.check_whole().is_err() => CacheLookup::NeedsRead,
             Ok(found) => match found.and_then(RowVersion::into_row) {
                 Some(row) => CacheLookup::Found(row),
                 None => CacheLookup::Absent,
@@ -283,6 +299,7 @@ impl Tree {
     }
 
     async fn find(&self, key: &[u8], at: Timestamp) -> Result<Option<RowVersion>, StorageError> {
+        self.inner.check_whole()?;
         // What this read has loaded stays at hand, so that it ends however small the cache is.
         let mut loaded: Vec<Loaded> = Vec::new();
         loop {
@@ -313,6 +330,7 @@ impl Tree {
         let tree = &*self.inner;
         loop {
             tree.check_health()?;
+            tree.check_whole()?;
             if tree.core.memtables_bytes.get() >= tree.core.plan.memtables_max {
                 tree.core.flush_work.notify_one();
                 for tree in tree.core.live_trees() {
@@ -341,6 +359,7 @@ impl Tree {
     /// [`StorageError::Poisoned`].
     pub async fn flush(&self) -> Result<LogIndex, StorageError> {
         let tree = &*self.inner;
+        tree.check_whole()?;
         let target = tree.applied.get();
         if tree.flushed.get() < target {
             tree.freeze();
@@ -401,6 +420,14 @@ impl TreeInner {
             return Err(StorageError::Closed);
         }
         self.core.check_health()
+    }
+
+    /// Fails while the tree's own files are of no use.
+    pub(crate) fn check_whole(&self) -> Result<(), StorageError> {
+        match &*self.quarantine.borrow() {
+            Some(quarantine) => Err(quarantine.corruption.clone().into()),
+            None => Ok(()),
+        }
     }
 
     /// Remembers what an error means for others than who has met it.

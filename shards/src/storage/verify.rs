@@ -26,6 +26,7 @@ impl Tree {
     /// # Errors
     /// The first [`StorageError::Corruption`] found; or [`StorageError::Io`].
     pub async fn verify(&self) -> Result<(), StorageError> {
+        self.inner.check_whole()?;
         let version = self.inner.version();
         for table in version.tables() {
             let checked = check_table(&self.inner.core, self.partition(), table, None).await;

@@ -50,7 +50,8 @@ pub(crate) struct Opened {
 /// The manifest of one tree, open for appending. One task at a time.
 pub(crate) struct Manifest {
     directory: PathBuf,
-    file: File,
+    /// None where there is none that counts.
+    file: Option<File>,
     header: FileHeader,
     sequence: u64,
     end: u64,
@@ -72,12 +73,25 @@ impl Manifest {
         let (file, header, end) = write_file(directory, partition, &snapshot).await?;
         Ok(Manifest {
             directory: directory.to_owned(),
-            file,
+            file: Some(file),
             header,
             sequence: 1,
             end,
             must_rotate: false,
         })
+    }
+
+    /// In place of one that is damaged, until it is replaced.
+    pub(crate) fn absent(directory: &Path, partition: PartitionId) -> Manifest {
+        let header = FileHeader { partition, identity: LogIdentity(0), file_bytes: 0 };
+        Manifest {
+            directory: directory.to_owned(),
+            file: None,
+            header,
+            sequence: 0,
+            end: 0,
+            must_rotate: true,
+        }
     }
 
     /// Reads the manifest of an existing tree.
@@ -104,7 +118,7 @@ impl Manifest {
         })?;
         let manifest = Manifest {
             directory: directory.to_owned(),
-            file,
+            file: Some(file),
             header: recovered.header,
             sequence: recovered.edits.len() as u64,
             end: recovered.end,
@@ -121,17 +135,18 @@ impl Manifest {
     pub(crate) async fn append(&mut self, edit: &Edit, next: &Version) -> Result<(), StorageError> {
         let payload = encode_edit(edit);
         let fits = self.end + record_bytes(payload.len()) as u64 <= self.header.file_bytes;
-        if self.must_rotate || !fits {
+        let file = self.file.clone().filter(|_| !self.must_rotate && fits);
+        let Some(file) = file else {
             return self.rotate(&next.snapshot(edit.durable_index, edit.next_number)).await;
-        }
+        };
         let record = encode_record(&self.header, self.sequence, &payload);
         let path = self.directory.join(FILE_NAME);
         // Until the record is known to be whole: after an error, or if this future is dropped.
         self.must_rotate = true;
         let buffer = Buffer::from_slice_padded(&record);
-        let written = self.file.write_at(self.end, buffer).await;
+        let written = file.write_at(self.end, buffer).await;
         written.map_err(|error| StorageError::io("append to", &path, error))?;
-        self.file.sync().await.map_err(|error| poisoned(&path, error))?;
+        file.sync().await.map_err(|error| poisoned(&path, error))?;
         self.must_rotate = false;
         self.sequence += 1;
         self.end += record.len() as u64;
@@ -147,8 +162,10 @@ impl Manifest {
     /// one copy is whole, but not both.
     pub(crate) async fn verify(&self) -> Result<bool, StorageError> {
         let path = self.directory.join(FILE_NAME);
-        let content = self
-            .file
+        let Some(file) = &self.file else {
+            return Err(Corruption { file: path, offset: 0, damage: Damage::Missing }.into());
+        };
+        let content = file
             .read_at(0, self.header.file_bytes as usize)
             .await
             .map_err(|error| StorageError::io("read", &path, error))?;
@@ -177,7 +194,9 @@ impl Manifest {
         }
         self.must_rotate = true;
         let path = self.directory.join(FILE_NAME);
-        self.file.sync().await.map_err(|error| poisoned(&path, error))?;
+        if let Some(file) = &self.file {
+            file.sync().await.map_err(|error| poisoned(&path, error))?;
+        }
         let synced = fs::sync_dir(&self.directory).await;
         synced.map_err(|error| poisoned(&self.directory, error))
     }
@@ -195,7 +214,7 @@ impl Manifest {
         self.must_rotate = true;
         let (file, header, end) =
             write_file(&self.directory, self.header.partition, snapshot).await?;
-        self.file = file;
+        self.file = Some(file);
         self.header = header;
         self.sequence = 1;
         self.end = end;

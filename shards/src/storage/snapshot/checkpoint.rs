@@ -118,7 +118,7 @@ impl Checkpoint {
         let table = version.tables().find(|table| table.meta.number == file.meta.number);
         let table = table.ok_or(StorageError::Closed)?;
         let start = (position.0 - file.begins) / PAGE_BYTES as u64 * PAGE_BYTES as u64;
-        let len = len.min(CHUNK_BYTES_MAX).max(PAGE_BYTES) / PAGE_BYTES * PAGE_BYTES;
+        let len = len.clamp(PAGE_BYTES, CHUNK_BYTES_MAX) / PAGE_BYTES * PAGE_BYTES;
         let end = (start + len as u64).min(file.meta.file_bytes);
         let bytes = read_checked(tree, table, start, end).await;
         if let Err(error) = &bytes {

@@ -82,6 +82,8 @@ fn swap(tree: &TreeInner, index: LogIndex, version: Version) {
     total.set(total.get() + fresh - bytes);
     drop(state);
     tree.obsolete.borrow_mut().extend(old);
+    let quarantine = tree.quarantine.borrow_mut().take();
+    tree.leftovers.borrow_mut().extend(quarantine.into_iter().flat_map(|it| it.files));
     tree.core.damages.forget(tree.partition);
     tree.applied.set(index);
     tree.flushed.set(index);

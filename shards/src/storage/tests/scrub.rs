@@ -17,8 +17,11 @@ async fn passes(storage: &Storage, passes: u64) {
     }
 }
 
+/// Paths and lengths.
+type Files = Vec<(String, u64)>;
+
 /// A simulation with a tree of several levels on its disk, and its files.
-fn filled(seed: u64) -> (Rc<Sim>, Rc<RefCell<Model>>, Vec<(String, u64)>) {
+fn filled(seed: u64) -> (Rc<Sim>, Rc<RefCell<Model>>, Files) {
     let sim = Rc::new(Sim::new(Options::new(seed)));
     let model = Rc::new(RefCell::new(Model::default()));
     let shared = Rc::clone(&model);

@@ -9,6 +9,7 @@ use super::*;
 mod copies;
 mod crashes;
 mod pins;
+mod quarantine;
 
 /// Where a second tree of the partition lives.
 pub(super) fn other_directory() -> &'static Path {
