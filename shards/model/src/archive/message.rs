@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 const LEVEL_BYTES_MIN: usize = 8;
 
 /// A level of nesting takes at most so much stack to validate, unoptimised.
-const LEVEL_STACK_MAX: usize = 4 << 10;
+const LEVEL_STACK_MAX: usize = 2 << 10;
 
 /// What validation takes of the stack besides.
 const STACK_MIN: usize = 64 << 10;
