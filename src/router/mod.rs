@@ -24,6 +24,7 @@ mod gather;
 pub mod peers;
 mod point;
 pub mod presence;
+mod publication;
 mod references;
 mod row_locks;
 pub mod sagas;
@@ -32,6 +33,7 @@ pub mod sequences;
 mod snapshots;
 pub mod statistics;
 pub mod virtual_tables;
+pub mod wire;
 mod write;
 
 pub use schema::{ChangesMark, Changing, NewStorage, SchemaChanges};

@@ -4,14 +4,16 @@
 use super::deadlocks::{RouterWait, WaitId};
 use super::gates::{GateReport, Holder};
 use super::presence::Backend;
+use super::publication::VersionOnly;
 use super::sagas::{SagaAnswer, SagaCall};
 use super::sequences::{SequenceAnswer, SequenceRequest};
 use super::snapshots::{Exported, SnapshotNumber};
 use super::statistics::Counted;
-use crate::catalog::Catalog;
+use model::archive::Unshared;
 use model::error::SqlError;
 use model::id::{CatalogVersion, CoreId, ObjectId, TxnId};
 use model::time::Timestamp;
+use rkyv::{Archive, Deserialize, Serialize};
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
 use shards::core::{LockReport, TxnReport};
@@ -21,6 +23,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use super::publication::Publication;
 
 /// Messages taken from the mesh at once.
 const RECEIVE_MAX: usize = 64;
@@ -45,7 +49,7 @@ pub enum RouterMessage {
 }
 
 /// What one router asks of another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub enum Call {
     /// To the core that keeps it: wait for the turn to change the schema. One at a time changes it in
     /// a node. Answered by the last version of the catalog that was given out.
@@ -72,14 +76,15 @@ pub enum Call {
         /// The session that makes it.
         by: Holder,
         /// The tables.
+        #[rkyv(with = Unshared)]
         tables: Arc<[ObjectId]>,
         /// How long it waits.
         limit: Duration,
     },
     /// Open those that a change has closed, or do not wait for them any longer.
-    OpenGates(TxnId, Arc<[ObjectId]>),
+    OpenGates(TxnId, #[rkyv(with = Unshared)] Arc<[ObjectId]>),
     /// Use this catalog from now on.
-    Publish(Arc<Catalog>),
+    Publish(#[rkyv(with = VersionOnly)] Publication),
     /// Stop what the session with this key is doing.
     CancelByKey(CancelKey),
     /// Reach the session of this process.
@@ -97,7 +102,7 @@ pub enum Call {
     /// Who waits for whom?
     Waits,
     /// Which sessions run these transactions?
-    SessionsOf(Arc<[TxnId]>),
+    SessionsOf(#[rkyv(with = Unshared)] Arc<[TxnId]>),
     /// Fail this wait, if it is still there. Answered by how many that were.
     Sacrifice(WaitId, SqlError),
     /// Keep this snapshot.
@@ -160,7 +165,7 @@ pub fn core_of_process(process: u32) -> CoreId {
 }
 
 /// What a client must know to cancel a session from another connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub struct CancelKey {
     /// [`SessionNumber::process`] of the session.
     pub process: u32,
@@ -176,7 +181,7 @@ impl CancelKey {
 }
 
 /// What a router answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Answer {
     /// Done.
     Done,

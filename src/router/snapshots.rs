@@ -11,14 +11,16 @@
 use super::Router;
 use super::peers::{Answer, Call, Peers, core_of_process};
 use crate::sql::AsOf;
+use model::archive::Text;
 use model::error::{SqlError, SqlState};
 use model::id::{CatalogVersion, CoreId, TxnId};
 use model::time::Timestamp;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Names a snapshot in its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub struct SnapshotNumber {
     core: CoreId,
     count: u64,
@@ -39,7 +41,7 @@ impl Snapshot {
 }
 
 /// A snapshot that others may read while the transaction that reads it is open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Exported {
     /// The transaction.
     pub txn: TxnId,
@@ -48,6 +50,7 @@ pub struct Exported {
     /// The catalog when it was taken.
     pub schema: CatalogVersion,
     /// The session's database.
+    #[rkyv(with = Text)]
     pub database: Arc<str>,
     /// Whether the transaction is a serializable one.
     pub serializable: bool,

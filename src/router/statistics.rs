@@ -9,12 +9,13 @@ use super::{Router, Statement};
 use crate::catalog::Catalog;
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, ObjectId};
+use rkyv::{Archive, Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// What a core has counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Counts {
     /// Transactions that have committed, those of a single statement among them.
     pub commits: u64,
@@ -89,7 +90,7 @@ impl Statistics {
 
 /// What a core has counted for a database; without one for what no session has done: compensations
 /// whose client is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Counted {
     /// The core.
     pub core: CoreId,

@@ -1,6 +1,7 @@
 //! Which partition holds a row, and which core holds a partition.
 
 use crate::id::{CoreId, NodeId, PartitionId};
+use rkyv::{Archive, Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The place of a row in the hash space: XXH3-64 (seed 0) of its partition columns as
@@ -21,7 +22,9 @@ pub struct PlacementMap {
 }
 
 /// A core of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
+)]
 pub struct Place {
     /// The node.
     pub node: NodeId,
