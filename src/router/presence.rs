@@ -283,6 +283,11 @@ impl Router {
         self.inner.sessions.borrow_mut().remove(&presence.key.process);
     }
 
+    /// Whether a session of this core has this process.
+    pub fn has_session(&self, process: u32) -> bool {
+        self.inner.sessions.borrow().contains_key(&process)
+    }
+
     /// All sessions of the node, in the order of their processes.
     ///
     /// # Errors

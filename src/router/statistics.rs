@@ -8,7 +8,8 @@ use super::peers::{Answer, Call};
 use super::{Router, Statement};
 use crate::catalog::Catalog;
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, ObjectId};
+use model::id::ObjectId;
+use model::placement::Place;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -92,8 +93,8 @@ impl Statistics {
 /// whose client is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Counted {
-    /// The core.
-    pub core: CoreId,
+    /// Who has counted.
+    pub place: Place,
     /// The database.
     pub database: Option<ObjectId>,
     /// The counts.
@@ -118,8 +119,8 @@ impl Counting {
         Rc::clone(databases.entry(database).or_default())
     }
 
-    fn counted(&self, core: CoreId) -> Vec<Counted> {
-        let counted = |database, of: &Statistics| Counted { core, database, counts: of.0.get() };
+    fn counted(&self, place: Place) -> Vec<Counted> {
+        let counted = |database, of: &Statistics| Counted { place, database, counts: of.0.get() };
         let databases = self.databases.borrow();
         let databases = databases.iter().map(|(id, of)| counted(Some(*id), of));
         std::iter::once(counted(None, &self.own)).chain(databases).collect()
@@ -158,7 +159,7 @@ impl Router {
     }
 
     pub(super) fn statistics_here(&self) -> Vec<Counted> {
-        self.inner.counting.counted(self.inner.engine.core())
+        self.inner.counting.counted(self.inner.peers.here())
     }
 
     /// A statement that has failed is run again.
@@ -173,6 +174,7 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::id::{CoreId, NodeId};
 
     #[test]
     fn errors_are_counted_by_kind_and_databases_that_are_gone_are_forgotten() {
@@ -196,9 +198,9 @@ mod tests {
             deadlocks: 1,
             lock_timeouts: 1,
         };
-        let core = CoreId(3);
-        let own = Counted { core, database: None, counts: Counts::default() };
-        let of = Counted { core, database: Some(there), counts: expected };
-        assert_eq!(counting.counted(core), [own, of]);
+        let place = Place { node: NodeId(1), core: CoreId(3) };
+        let own = Counted { place, database: None, counts: Counts::default() };
+        let of = Counted { place, database: Some(there), counts: expected };
+        assert_eq!(counting.counted(place), [own, of]);
     }
 }

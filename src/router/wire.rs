@@ -8,11 +8,15 @@
 //! which the receiver's moves past before it looks at the message: who reads what was published sees
 //! what was committed.
 
+#[cfg(test)]
+mod statements;
+#[cfg(test)]
+mod tests;
+
 use super::peers::{Answer, Call, RouterMessage};
 use model::archive::{self, ArchiveError};
 use model::error::{SqlError, SqlState};
 use model::time::Timestamp;
-use rkyv::{Archive, Deserialize, Serialize};
 use std::num::NonZeroUsize;
 
 /// The form of calls that this node writes and reads: of their header and of the archive of a [`Call`]
@@ -34,13 +38,6 @@ pub enum MessageKind {
     Call,
     /// [`RouterMessage::Answer`]
     Answer,
-}
-
-/// A result as it is archived.
-#[derive(Archive, Serialize, Deserialize)]
-enum Answered {
-    Done(Answer),
-    Failed(SqlError),
 }
 
 /// Why bytes are no message.
@@ -100,7 +97,7 @@ impl From<WireError> for SqlError {
 ///
 /// # Errors
 /// 54000 where something in it is too long to be sent. Nothing is appended then.
-pub fn encode(message: RouterMessage, sent: Timestamp, out: &mut Vec<u8>) -> Result<(), SqlError> {
+pub fn encode(message: &RouterMessage, sent: Timestamp, out: &mut Vec<u8>) -> Result<(), SqlError> {
     let start = out.len();
     let header = |out: &mut Vec<u8>, code: [u8; 2], number: u64| {
         out.extend_from_slice(&code);
@@ -109,16 +106,12 @@ pub fn encode(message: RouterMessage, sent: Timestamp, out: &mut Vec<u8>) -> Res
     };
     let written = match message {
         RouterMessage::Call { number, call } => {
-            header(out, [1, CALL_VERSION], number);
-            archive::write(&call, out)
+            header(out, [1, CALL_VERSION], *number);
+            archive::write(call, out)
         }
         RouterMessage::Answer { number, result } => {
-            header(out, [2, ANSWER_VERSION], number);
-            let answered = match result {
-                Ok(answer) => Answered::Done(answer),
-                Err(error) => Answered::Failed(error),
-            };
-            archive::write(&answered, out)
+            header(out, [2, ANSWER_VERSION], *number);
+            archive::write(result, out)
         }
     };
     written.map_err(|why| {
@@ -151,11 +144,8 @@ pub fn decode(bytes: &[u8]) -> Result<(RouterMessage, Timestamp), WireError> {
             RouterMessage::Call { number, call }
         }
         MessageKind::Answer => {
-            let answered = archive::read::<Answered>(body, DEPTH_MAX).map_err(malformed)?;
-            let result = match answered {
-                Answered::Done(answer) => Ok(answer),
-                Answered::Failed(error) => Err(error),
-            };
+            let result = archive::read::<Result<Answer, SqlError>>(body, DEPTH_MAX);
+            let result = result.map_err(malformed)?;
             RouterMessage::Answer { number, result }
         }
     };

@@ -24,7 +24,7 @@ impl NodeView {
         let Counts { commits, rollbacks, retries, .. } = counted.counts;
         let Counts { serialization_failures, deadlocks, lock_timeouts, .. } = counted.counts;
         Some(vec![
-            ("core", Value::Int(i64::from(counted.core.0))),
+            ("core", Value::Int(i64::from(counted.place.core.0))),
             ("database", database),
             ("commits", count(commits)),
             ("rollbacks", count(rollbacks)),

@@ -7,6 +7,8 @@
 //! What comes from elsewhere may be anything: [`decode`] validates all of it, and neither panics nor
 //! allocates more than a constant times what it was given.
 
+pub mod fuzzing;
+
 use super::message::{CoreMessage, RequestId};
 use model::archive::{self, ArchiveError};
 use model::command::{Request, Response};
