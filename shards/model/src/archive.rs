@@ -322,8 +322,8 @@ where
         field: &HashMap<Box<[u8]>, V>,
         serializer: &mut S,
     ) -> Result<VecResolver, S::Error> {
-        let pair = |(key, value): (&Box<[u8]>, &V)| (key.clone(), value.clone());
-        let mut pairs: Vec<Pair<V>> = field.iter().map(pair).collect();
+        let pairs = field.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let mut pairs: Vec<Pair<V>> = pairs.collect();
         pairs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         ArchivedVec::<ArchivedPair<V>>::serialize_from_slice(&pairs, serializer)
     }

@@ -20,7 +20,7 @@ use shards::core::{CoreMessage, RequestId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub fn encoded(message: &CoreMessage) -> Vec<u8> {
+fn encoded(message: &CoreMessage) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode(message, &mut bytes).expect("nothing in it is long");
     bytes
@@ -34,12 +34,12 @@ fn travels(message: &CoreMessage) {
     assert_eq!(encoded(&received), bytes, "{message:?}");
 }
 
-pub fn request(body: RequestBody) -> CoreMessage {
+fn request(body: RequestBody) -> CoreMessage {
     let (partition, sent) = (PartitionId(7), Timestamp(0x1122_3344_5566_7788));
     CoreMessage::Request { id: RequestId(9), request: Request { partition, sent, body } }
 }
 
-pub fn read_of(plan: Plan) -> CoreMessage {
+fn read_of(plan: Plan) -> CoreMessage {
     request(RequestBody::Read(Fragment {
         plan: Arc::new(plan),
         parameters: Arc::from([]),
@@ -136,12 +136,12 @@ fn the_kinds_are_counted() {
     assert_eq!(count, RESPONSES);
 }
 
-pub fn values(expression: Expression) -> Plan {
+fn values(expression: Expression) -> Plan {
     Plan::Values(Values { rows: vec![vec![expression]], types: vec![DataType::Int8] })
 }
 
 /// `1 + 1 + ...`, each sum cast.
-pub fn chain(links: usize) -> Expression {
+fn chain(links: usize) -> Expression {
     let one = || Expression::literal(1_i64, DataType::Int8);
     (0..links).fold(one(), |sum, _| Expression::Binary {
         operator: BinaryOperator::Add,
