@@ -7,9 +7,10 @@ use crate::sql::type_named;
 use model::error::SqlError;
 use model::id::ObjectId;
 use model::types::DataType;
+use rkyv::{Archive, Deserialize, Serialize};
 
 /// A sequence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Sequence {
     /// Its id.
     pub id: ObjectId,

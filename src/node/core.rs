@@ -218,7 +218,7 @@ async fn open_router(
 ) -> Result<Router, NodeError> {
     let options = &assembly.options;
     let mesh = assembly.routers.clone().join(core.0).await;
-    let peers = Peers::new(core, options.cores, mesh);
+    let peers = Peers::new(Place { node: options.node, core }, options.cores, mesh);
     let limits = RouterOptions {
         query_memory_bytes: memory.statements as u64,
         statement_memory_bytes: memory.statements as u64 / STATEMENT_PART,

@@ -16,8 +16,10 @@
 //! in one of the tables of a change and wants into another of them is one with that change. So the
 //! gates tell who waits for whom ([`Gates::waits`]), as the locks do, and let a wait fail.
 
+use model::archive::Unshared;
 use model::error::{SqlError, SqlState};
 use model::id::{ObjectId, TxnId};
+use rkyv::{Archive, Deserialize, Serialize};
 use runtime::sync::Notify;
 use runtime::time::{self, Instant};
 use shards::core::{Lookout, WaitNumber};
@@ -60,7 +62,7 @@ struct Gate {
 }
 
 /// Whose pass it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Holder {
     /// A session, by process: of whatever transaction it runs.
     Session(u32),
@@ -81,16 +83,16 @@ struct Waiting {
 }
 
 /// What is waited for at the gates of a core.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum GateWait {
     /// Somebody wants into these tables.
-    Enter(Holder, Arc<[ObjectId]>),
+    Enter(Holder, #[rkyv(with = Unshared)] Arc<[ObjectId]>),
     /// A change, of this session if of any, waits until nobody else is in these tables.
-    Close(TxnId, Option<Holder>, Arc<[ObjectId]>),
+    Close(TxnId, Option<Holder>, #[rkyv(with = Unshared)] Arc<[ObjectId]>),
 }
 
 /// Who is in the way of a wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum InTheWay {
     /// Changes that have closed a gate.
     Changes(Vec<TxnId>),
@@ -99,7 +101,7 @@ pub enum InTheWay {
 }
 
 /// A wait as it is told of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct GateReport {
     /// Which of this core's waits at its gates.
     pub number: WaitNumber,

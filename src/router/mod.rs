@@ -14,25 +14,30 @@
 //! partition and has no effects elsewhere, it writes and commits in one request. One that loses a
 //! race (40001, 40P01) before anything of its result was sent is run again here.
 //!
-//! What it does not know: sessions, settings, wire formats.
+//! What it does not know: sessions, settings, the formats that clients speak.
 
 mod conflicts;
 mod copy;
 mod deadlocks;
 pub mod gates;
 mod gather;
+pub mod identity;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod peers;
 mod point;
 pub mod presence;
+mod publication;
 mod references;
 mod registry;
 mod row_locks;
 pub mod sagas;
 mod schema;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod sequences;
 mod snapshots;
 pub mod statistics;
 pub mod virtual_tables;
+pub mod wire;
 mod write;
 
 pub use schema::{ChangesMark, Changing, NewStorage, SchemaChanges};

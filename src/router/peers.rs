@@ -4,14 +4,17 @@
 use super::deadlocks::{RouterWait, WaitId};
 use super::gates::{GateReport, Holder};
 use super::presence::Backend;
+use super::publication::VersionOnly;
 use super::sagas::{SagaAnswer, SagaCall};
 use super::sequences::{SequenceAnswer, SequenceRequest};
 use super::snapshots::{Exported, SnapshotNumber};
 use super::statistics::Counted;
-use crate::catalog::Catalog;
+use model::archive::Unshared;
 use model::error::SqlError;
 use model::id::{CatalogVersion, CoreId, ObjectId, TxnId};
+use model::placement::Place;
 use model::time::Timestamp;
+use rkyv::{Archive, Deserialize, Serialize};
 use runtime::mesh::Mesh;
 use runtime::sync::oneshot;
 use shards::core::{LockReport, TxnReport};
@@ -21,6 +24,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use super::identity::{CORE_SESSIONS_MAX, CancelKey, Home, SessionNumber};
+pub use super::publication::Publication;
 
 /// Messages taken from the mesh at once.
 const RECEIVE_MAX: usize = 64;
@@ -45,7 +51,7 @@ pub enum RouterMessage {
 }
 
 /// What one router asks of another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub enum Call {
     /// To the core that keeps it: wait for the turn to change the schema. One at a time changes it in
     /// a node. Answered by the last version of the catalog that was given out.
@@ -72,14 +78,15 @@ pub enum Call {
         /// The session that makes it.
         by: Holder,
         /// The tables.
+        #[rkyv(with = Unshared)]
         tables: Arc<[ObjectId]>,
         /// How long it waits.
         limit: Duration,
     },
     /// Open those that a change has closed, or do not wait for them any longer.
-    OpenGates(TxnId, Arc<[ObjectId]>),
+    OpenGates(TxnId, #[rkyv(with = Unshared)] Arc<[ObjectId]>),
     /// Use this catalog from now on.
-    Publish(Arc<Catalog>),
+    Publish(#[rkyv(with = VersionOnly)] Publication),
     /// Stop what the session with this key is doing.
     CancelByKey(CancelKey),
     /// Reach the session of this process.
@@ -97,7 +104,7 @@ pub enum Call {
     /// Who waits for whom?
     Waits,
     /// Which sessions run these transactions?
-    SessionsOf(Arc<[TxnId]>),
+    SessionsOf(#[rkyv(with = Unshared)] Arc<[TxnId]>),
     /// Fail this wait, if it is still there. Answered by how many that were.
     Sacrifice(WaitId, SqlError),
     /// Keep this snapshot.
@@ -130,53 +137,8 @@ impl Call {
     }
 }
 
-/// A session of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionNumber(pub u64);
-
-/// Where the core stands in the number of a session's process: no core has so many sessions in
-/// its life that the older of two with the same number is still there.
-const PROCESS_BITS: u32 = 24;
-
-/// Where the core stands in a session's number.
-const NUMBER_BITS: u32 = 48;
-
-impl SessionNumber {
-    /// The session that is the `count`-th of its core.
-    pub fn new(core: CoreId, count: u64) -> SessionNumber {
-        SessionNumber(u64::from(core.0) << NUMBER_BITS | count)
-    }
-
-    /// The number as the PostgreSQL protocol and `pg_backend_pid` have it: positive in 32 bits.
-    pub fn process(self) -> u32 {
-        let core = (self.0 >> NUMBER_BITS) as u32;
-        core << PROCESS_BITS | self.0 as u32 & ((1 << PROCESS_BITS) - 1)
-    }
-}
-
-/// The core that the session with this [`SessionNumber::process`] lives on.
-pub fn core_of_process(process: u32) -> CoreId {
-    CoreId((process >> PROCESS_BITS) as u16)
-}
-
-/// What a client must know to cancel a session from another connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CancelKey {
-    /// [`SessionNumber::process`] of the session.
-    pub process: u32,
-    /// Known to the session's client only.
-    pub secret: u32,
-}
-
-impl CancelKey {
-    /// The core that the session lives on.
-    pub fn core(self) -> CoreId {
-        core_of_process(self.process)
-    }
-}
-
 /// What a router answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Answer {
     /// Done.
     Done,
@@ -211,7 +173,7 @@ pub struct Peers {
 }
 
 struct Inner {
-    me: CoreId,
+    me: Place,
     cores: u16,
     mesh: Mesh<RouterMessage>,
     next_number: Cell<u64>,
@@ -220,8 +182,8 @@ struct Inner {
 }
 
 impl Peers {
-    /// The line of core `me` of `cores`.
-    pub fn new(me: CoreId, cores: u16, mesh: Mesh<RouterMessage>) -> Peers {
+    /// The line of `me`, whose node has so many cores.
+    pub fn new(me: Place, cores: u16, mesh: Mesh<RouterMessage>) -> Peers {
         Peers {
             inner: Rc::new(Inner {
                 me,
@@ -231,6 +193,23 @@ impl Peers {
                 waiting: RefCell::default(),
             }),
         }
+    }
+
+    /// This core.
+    pub fn here(&self) -> Place {
+        self.inner.me
+    }
+
+    /// Where a core of this node is in the cluster.
+    pub fn place(&self, core: CoreId) -> Place {
+        Place { node: self.inner.me.node, core }
+    }
+
+    /// The core that the session of this process lives on, if that may be one of this node.
+    pub fn core_of(&self, process: u32) -> Option<CoreId> {
+        let home = Home::of(process);
+        let is_here = home.is_on(self.inner.me.node) && home.core.0 < self.inner.cores;
+        is_here.then_some(home.core)
     }
 
     /// All cores of the node, this one among them.
@@ -289,9 +268,9 @@ impl Peers {
         }
     }
 
-    /// This core.
+    /// This core of its node.
     pub fn me(&self) -> CoreId {
-        self.inner.me
+        self.inner.me.core
     }
 }
 

@@ -10,9 +10,11 @@ use super::gates::GateReport;
 use super::peers::{Answer, Call, CancelKey};
 use super::snapshots::Exported;
 use super::statistics::Statistics;
+use model::archive::Text;
 use model::command::Isolation;
 use model::error::SqlError;
 use model::id::{ObjectId, TxnId};
+use rkyv::{Archive, Deserialize, Serialize};
 use runtime::sync::{Event, Notify};
 use runtime::time::{self, Instant};
 use shards::core::{LockReport, TxnReport};
@@ -32,7 +34,7 @@ const QUERY_BYTES_MAX: usize = 1024;
 pub const HIDDEN: &str = "<insufficient privilege>";
 
 /// What a session is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Activity {
     /// It waits for its client.
     Idle,
@@ -45,15 +47,17 @@ pub enum Activity {
 }
 
 /// A session as others see it. Times are microseconds since 2000-01-01 00:00 UTC.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Backend {
     /// [`super::peers::SessionNumber::process`].
     pub process: u32,
     /// The role that has logged in.
     pub role: ObjectId,
     /// Its name when it did.
+    #[rkyv(with = Text)]
     pub user: Arc<str>,
     /// The database.
+    #[rkyv(with = Text)]
     pub database: Arc<str>,
     /// `application_name`
     pub application: Box<str>,
@@ -277,6 +281,11 @@ impl Router {
     /// Forgets a session.
     pub fn unregister(&self, presence: &Presence) {
         self.inner.sessions.borrow_mut().remove(&presence.key.process);
+    }
+
+    /// Whether a session of this core has this process.
+    pub fn has_session(&self, process: u32) -> bool {
+        self.inner.sessions.borrow().contains_key(&process)
     }
 
     /// All sessions of the node, in the order of their processes.

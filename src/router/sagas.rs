@@ -41,6 +41,7 @@ use model::error::{SqlError, SqlState};
 use model::id::ObjectId;
 use model::value::Value;
 use records::{Ended, Found};
+use rkyv::{Archive, Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -54,7 +55,7 @@ const OPEN_MAX: usize = 1_000;
 const WAITING_MAX: usize = 10_000;
 
 /// What routers ask each other about sagas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum SagaCall {
     /// To the keeper: may one more be begun?
     Admit,
@@ -65,7 +66,7 @@ pub enum SagaCall {
 }
 
 /// What they answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum SagaAnswer {
     /// Yes.
     Admitted,
@@ -76,7 +77,7 @@ pub enum SagaAnswer {
 }
 
 /// What an attempt to compensate a saga came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Tried {
     /// Steps that were undone.
     pub undone: u32,

@@ -31,6 +31,7 @@ pub use table_as::NewStorage;
 
 use super::gates::TURN;
 use super::peers::{Answer, Call};
+use super::publication::Publication;
 use super::{Router, Unfinished};
 use crate::catalog::Catalog;
 use crate::catalog::change::difference;
@@ -39,7 +40,7 @@ use changes::Ending;
 use futures::future::{FutureExt, LocalBoxFuture, ready};
 use model::command::{Fragment, Isolation};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, TxnId};
+use model::id::{CatalogVersion, CoreId, TxnId};
 use model::plan::{Access, KeyBounds, Plan, Scan};
 use model::schema::Table;
 use runtime::sync::oneshot;
@@ -97,7 +98,8 @@ impl Router {
             changes.end_as(ending).await;
             return Err(error);
         }
-        let published = self.peers().call_all(Call::Publish(Arc::new(catalog))).await;
+        let published =
+            self.peers().call_all(Call::Publish(Publication::Catalog(Arc::new(catalog)))).await;
         changes.end().await;
         published.map(drop)
     }
@@ -183,7 +185,11 @@ impl Router {
                     .boxed_local();
             }
             Call::OpenGates(change, tables) => inner.gates.open(change, &tables),
-            Call::Publish(catalog) => self.publish(catalog),
+            Call::Publish(Publication::Catalog(catalog)) => self.publish(catalog),
+            Call::Publish(Publication::Stored(version)) => {
+                let router = self.clone();
+                return async move { router.publish_stored(version).await }.boxed_local();
+            }
             _ => return ready(Err(SqlError::internal("no call about the schema"))).boxed_local(),
         }
         ready(Ok(Answer::Done)).boxed_local()
@@ -200,6 +206,23 @@ impl Router {
             "it is not known what has become of an earlier change of the schema",
         )
         .hint("The node knows when it has been restarted."))
+    }
+
+    /// Another node has changed the schema to this version.
+    async fn publish_stored(&self, version: CatalogVersion) -> Result<Answer, SqlError> {
+        match self.stored_catalog().await? {
+            // A later one may have been published meanwhile.
+            Some(catalog) if catalog.version >= version.max(self.catalog().version) => {
+                self.publish(Arc::new(catalog));
+            }
+            Some(catalog) if catalog.version >= version => {}
+            _ => {
+                return Err(SqlError::internal(format!(
+                    "version {version} of the catalog is published, but an older one is stored"
+                )));
+            }
+        }
+        Ok(Answer::Done)
     }
 
     fn publish(&self, catalog: Arc<Catalog>) {

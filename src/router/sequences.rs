@@ -36,6 +36,7 @@ use super::peers::{Answer, Call};
 use crate::catalog::{Sequence, sequences_table};
 use counters::{Counter, Position};
 use futures::future::join_all;
+use model::archive::Unshared;
 use model::batch::Batch;
 use model::command::{Fragment, Isolation, RequestBody, Response};
 use model::error::{SqlError, SqlState};
@@ -44,6 +45,7 @@ use model::id::{CoreId, PartitionId};
 use model::plan::{Access, KeyBounds, Plan, Scan};
 use model::types::DataType;
 use model::value::Value;
+use rkyv::{Archive, Deserialize, Serialize};
 use shards::exec::keys;
 use shards::exec::sequences::SequenceState;
 use std::sync::Arc;
@@ -52,16 +54,17 @@ use std::sync::Arc;
 const SETTLED_AT_ONCE: usize = 64;
 
 /// What is asked of the core that counts a sequence.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub struct SequenceRequest {
     /// The sequence, as the asking core knows it.
+    #[rkyv(with = Unshared)]
     pub sequence: Arc<Sequence>,
     /// What is asked.
     pub what: SequenceQuestion,
 }
 
 /// What is asked of a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum SequenceQuestion {
     /// The next values, so many.
     Draw(i64),
@@ -77,7 +80,7 @@ pub enum SequenceQuestion {
 }
 
 /// What is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum SequenceAnswer {
     /// Values in order, and whether the sequence ended before there were enough.
     Values(Vec<Run>, bool),
@@ -86,7 +89,7 @@ pub enum SequenceAnswer {
 }
 
 /// Values at equal distances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Run {
     /// The first.
     pub first: i64,

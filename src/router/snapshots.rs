@@ -9,19 +9,23 @@
 //! which session's it is; that session's core knows the rest.
 
 use super::Router;
-use super::peers::{Answer, Call, Peers, core_of_process};
+use super::peers::{Answer, Call, Peers};
 use crate::sql::AsOf;
+use model::archive::Text;
 use model::error::{SqlError, SqlState};
-use model::id::{CatalogVersion, CoreId, TxnId};
+use model::id::{CatalogVersion, TxnId};
+use model::placement::Place;
 use model::time::Timestamp;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Names a snapshot in its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Names a snapshot in the cluster: the place of the session that holds it, and which of that place's
+/// it is since its node was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub struct SnapshotNumber {
-    core: CoreId,
-    count: u64,
+    pub(super) place: Place,
+    pub(super) count: u64,
 }
 
 /// A snapshot that every core keeps until this is dropped.
@@ -39,7 +43,7 @@ impl Snapshot {
 }
 
 /// A snapshot that others may read while the transaction that reads it is open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Exported {
     /// The transaction.
     pub txn: TxnId,
@@ -48,6 +52,7 @@ pub struct Exported {
     /// The catalog when it was taken.
     pub schema: CatalogVersion,
     /// The session's database.
+    #[rkyv(with = Text)]
     pub database: Arc<str>,
     /// Whether the transaction is a serializable one.
     pub serializable: bool,
@@ -131,10 +136,8 @@ impl Router {
     /// 22023 where there is no such transaction any more, 72000 where it has been open for too long.
     pub async fn import_snapshot(&self, id: &str) -> Result<(Snapshot, Exported), SqlError> {
         let (process, at) = of_id(id).ok_or_else(|| invalid(id))?;
-        let (peers, core) = (self.peers(), core_of_process(process));
-        if !peers.cores().any(|known| known == core) {
-            return Err(invalid(id));
-        }
+        let peers = self.peers();
+        let core = peers.core_of(process).ok_or_else(|| invalid(id))?;
         let asked = async || match peers.call(core, Call::Exported(process)).await? {
             Answer::Exported(Some(exported)) if exported.at == at => Ok(exported),
             Answer::Exported(_) => Err(invalid(id)),
@@ -154,7 +157,7 @@ impl Router {
     async fn hold_snapshot_at(&self, at: Timestamp) -> Result<Snapshot, SqlError> {
         let inner = &*self.inner;
         inner.last_snapshot.set(inner.last_snapshot.get() + 1);
-        let number = SnapshotNumber { core: inner.engine.core(), count: inner.last_snapshot.get() };
+        let number = SnapshotNumber { place: inner.peers.here(), count: inner.last_snapshot.get() };
         // Made first: where telling the cores breaks off, those that were told are told again.
         let snapshot = Snapshot { peers: inner.peers.clone(), number, at };
         inner.peers.call_all(Call::HoldSnapshot(number, snapshot.at)).await?;

@@ -8,13 +8,15 @@ use super::peers::{Answer, Call};
 use super::{Router, Statement};
 use crate::catalog::Catalog;
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, ObjectId};
+use model::id::ObjectId;
+use model::placement::Place;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// What a core has counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Counts {
     /// Transactions that have committed, those of a single statement among them.
     pub commits: u64,
@@ -92,10 +94,10 @@ impl Statistics {
 
 /// What a core has counted for a database; without one for what no session has done: compensations
 /// whose client is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Counted {
-    /// The core.
-    pub core: CoreId,
+    /// Who has counted.
+    pub place: Place,
     /// The database.
     pub database: Option<ObjectId>,
     /// The counts.
@@ -120,9 +122,9 @@ impl Counting {
         Rc::clone(databases.entry(database).or_default())
     }
 
-    fn counted(&self, core: CoreId, damages: u64) -> Vec<Counted> {
+    fn counted(&self, place: Place, damages: u64) -> Vec<Counted> {
         self.own.change(|counts| counts.damages = damages);
-        let counted = |database, of: &Statistics| Counted { core, database, counts: of.0.get() };
+        let counted = |database, of: &Statistics| Counted { place, database, counts: of.0.get() };
         let databases = self.databases.borrow();
         let databases = databases.iter().map(|(id, of)| counted(Some(*id), of));
         std::iter::once(counted(None, &self.own)).chain(databases).collect()
@@ -162,7 +164,7 @@ impl Router {
 
     pub(super) fn statistics_here(&self) -> Vec<Counted> {
         let engine = &self.inner.engine;
-        self.inner.counting.counted(engine.core(), engine.stats().damages)
+        self.inner.counting.counted(self.inner.peers.here(), engine.stats().damages)
     }
 
     /// A statement that has failed is run again.
@@ -177,6 +179,7 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::id::{CoreId, NodeId};
 
     #[test]
     fn errors_are_counted_by_kind_and_databases_that_are_gone_are_forgotten() {
@@ -201,10 +204,10 @@ mod tests {
             lock_timeouts: 1,
             damages: 0,
         };
-        let core = CoreId(3);
+        let place = Place { node: NodeId(1), core: CoreId(3) };
         let own = Counts { damages: 2, ..Counts::default() };
-        let own = Counted { core, database: None, counts: own };
-        let of = Counted { core, database: Some(there), counts: expected };
-        assert_eq!(counting.counted(core, 2), [own, of]);
+        let own = Counted { place, database: None, counts: own };
+        let of = Counted { place, database: Some(there), counts: expected };
+        assert_eq!(counting.counted(place, 2), [own, of]);
     }
 }

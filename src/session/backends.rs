@@ -11,7 +11,7 @@ use super::{Session, Standing};
 use crate::catalog::roles::Roles;
 use crate::catalog::{Catalog, Relation, oids};
 use crate::router::gates::GateReport;
-use crate::router::peers::{Call, core_of_process};
+use crate::router::peers::Call;
 use crate::router::presence::{Activity, Backend, HIDDEN, Presence};
 use crate::router::statistics::Counted;
 use crate::router::{Exported, Router};
@@ -246,9 +246,10 @@ impl Backends for NodeView {
         let Some(backend) = self.backend(process) else { return Ok(false) };
         self.check_signal(backend, signal)?;
         let (peers, process) = (self.router.peers().clone(), backend.process);
+        let Some(core) = peers.core_of(process) else { return Ok(false) };
         let told = async move {
             // A core that is stopping ends its sessions itself.
-            let _told = peers.call(core_of_process(process), Call::Signal(process, signal)).await;
+            let _told = peers.call(core, Call::Signal(process, signal)).await;
         };
         runtime::task::spawn("signal", told).detach();
         Ok(true)

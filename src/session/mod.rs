@@ -88,7 +88,7 @@ pub use settings::Settings;
 use crate::catalog::roles::{Actor, DEFAULT_ROLE};
 use crate::router::gates::Pass;
 pub use crate::router::peers::CancelKey;
-use crate::router::peers::{Call, SessionNumber};
+use crate::router::peers::{CORE_SESSIONS_MAX, Call, SessionNumber};
 use crate::router::presence::{Activity, Backend, Presence};
 use crate::router::sagas::SagaClaim;
 use crate::router::sequences::HeldSequences;
@@ -281,16 +281,21 @@ impl Host {
     /// The session's core is stopping. That there is no such session is no error.
     pub async fn cancel(&self, key: CancelKey) -> Result<(), SqlError> {
         let peers = self.router.peers();
-        let core = key.core();
-        if !peers.cores().any(|known| known == core) {
-            return Ok(());
-        }
+        let Some(core) = peers.core_of(key.process) else { return Ok(()) };
         peers.call(core, Call::CancelByKey(key)).await.map(drop)
     }
 
-    fn number(&self) -> SessionNumber {
-        let count = self.next_number.replace(self.next_number.get() + 1);
-        SessionNumber::new(self.router.engine().core(), count)
+    /// The number of a new session: one whose process is that of no session which is open.
+    fn number(&self) -> Result<SessionNumber, SqlError> {
+        for _ in 0..CORE_SESSIONS_MAX {
+            let count = self.next_number.replace(self.next_number.get() + 1);
+            let number = SessionNumber::new(self.router.peers().here(), count);
+            if !self.router.has_session(number.process()) {
+                return Ok(number);
+            }
+        }
+        Err(SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+            .detail(format!("A core holds at most {CORE_SESSIONS_MAX} sessions.")))
     }
 }
 
@@ -356,7 +361,7 @@ impl Session {
         let user = Identity { id: role, name: user.into() };
         let database_name = Arc::<str>::from(&*database);
         let settings = Settings::default();
-        let number = host.number();
+        let number = host.number()?;
         let secret = runtime::random::below(1 << 32) as u32;
         let key = CancelKey { process: number.process(), secret };
         let began_micros = run::now_micros();
@@ -412,7 +417,7 @@ impl Session {
         })
     }
 
-    /// Its number, unique in the node until it restarts.
+    /// Its number, unique in the cluster until its node restarts.
     pub fn number(&self) -> SessionNumber {
         self.number
     }

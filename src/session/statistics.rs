@@ -25,7 +25,7 @@ impl NodeView {
         let Counts { serialization_failures, deadlocks, lock_timeouts, damages, .. } =
             counted.counts;
         Some(vec![
-            ("core", Value::Int(i64::from(counted.core.0))),
+            ("core", Value::Int(i64::from(counted.place.core.0))),
             ("database", database),
             ("commits", count(commits)),
             ("rollbacks", count(rollbacks)),

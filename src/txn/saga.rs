@@ -20,6 +20,7 @@
 //! Nothing here is needed for recovery: a saga that is claimed twice is gone on with.
 
 use model::error::SqlError;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -29,7 +30,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A saga of the cluster. No number is given twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
+)]
 pub struct SagaId(pub i64);
 
 impl fmt::Display for SagaId {

@@ -1,7 +1,13 @@
 //! Arrays, as PostgreSQL has them: up to six dimensions, each with a lower bound of its own, over
 //! elements that may be `NULL`. An array without elements has no dimensions.
 
+use crate::archive::Grown;
 use crate::value::Value;
+use rkyv::de::Pooling;
+use rkyv::rancor::Source;
+use rkyv::ser::{Allocator, Sharing, Writer};
+use rkyv::validation::{ArchiveContext, SharedContext};
+use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// Most dimensions (`MAXDIM`).
@@ -11,7 +17,7 @@ pub const DIMENSIONS_MAX: usize = 6;
 pub const ELEMENTS_MAX: usize = 134_217_727;
 
 /// One dimension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Dimension {
     /// How many elements, 1 or more.
     pub length: u32,
@@ -33,9 +39,15 @@ impl Dimension {
 }
 
 /// An array's shape and elements; the elements' type is the plan's to know.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(verify, bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Array {
     dimensions: Vec<Dimension>,
+    #[rkyv(omit_bounds, with = Grown)]
     elements: Vec<Value>,
 }
 
@@ -169,6 +181,13 @@ impl Array {
     pub fn memory_bytes(&self) -> usize {
         let elements: usize = self.elements.iter().map(Value::memory_bytes).sum();
         size_of::<Array>() + self.dimensions.len() * size_of::<Dimension>() + elements
+    }
+}
+
+impl ArchivedArray {
+    /// Its dimensions, and how many elements it has.
+    pub(crate) fn shape(&self) -> (&[ArchivedDimension], usize) {
+        (&self.dimensions, self.elements.len())
     }
 }
 

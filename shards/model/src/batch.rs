@@ -5,8 +5,11 @@
 //! other kind is a vector of [`Value`]. The kind follows from the declared type; a value that
 //! does not fit it (which no correct plan produces) turns the column into the general form.
 
+mod archived;
+
 use crate::types::DataType;
 use crate::value::{Value, ValueRef};
+use rkyv::{Archive, Deserialize, Serialize};
 
 /// How many rows operators aim to put into a batch.
 pub const BATCH_ROWS: usize = 1024;
@@ -15,14 +18,15 @@ pub const BATCH_ROWS: usize = 1024;
 pub const NO_ROW: u32 = u32::MAX;
 
 /// Rows held by column. Every column has as many values as the batch has rows.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(bytecheck(verify))]
 pub struct Batch {
     rows: usize,
     columns: Vec<Column>,
 }
 
 /// What the integers of an integer column stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum IntKind {
     /// `smallint`, `integer`, `bigint`, oids
     Int,
@@ -35,7 +39,8 @@ pub enum IntKind {
 }
 
 /// One column of a batch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
+#[rkyv(bytecheck(verify))]
 pub struct Column {
     data: Data,
     /// Whether each value is null; empty where none is. The value behind a null is the kind's
@@ -43,7 +48,7 @@ pub struct Column {
     nulls: Vec<bool>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 enum Data {
     Ints(IntKind, Vec<i64>),
     Floats(Vec<f64>),

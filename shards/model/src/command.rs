@@ -1,5 +1,6 @@
 //! What a router asks of a partition, what it hears back, and what a partition's log holds.
 
+use crate::archive::Unshared;
 use crate::batch::Batch;
 use crate::error::SqlError;
 use crate::id::{Mark, PartitionId, TxnId};
@@ -9,11 +10,12 @@ use crate::row_lock::{LockRows, RowLocked};
 use crate::time::Timestamp;
 use crate::value::Value;
 use bytes::Bytes;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A request to the leader of one partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub struct Request {
     /// For whom.
     pub partition: PartitionId,
@@ -24,7 +26,7 @@ pub struct Request {
 }
 
 /// What is asked of a partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub enum RequestBody {
     /// Runs a fragment that only reads and streams its batches.
     Read(Fragment),
@@ -122,11 +124,13 @@ pub enum RequestBody {
 }
 
 /// A plan with all it needs to run in a partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub struct Fragment {
     /// The operators; shared with the statement's plan.
+    #[rkyv(with = Unshared)]
     pub plan: Arc<Plan>,
     /// Values of the statement's parameters.
+    #[rkyv(with = Unshared)]
     pub parameters: Arc<[Value]>,
     /// Versions up to it are seen, and the transaction's own.
     pub snapshot: Timestamp,
@@ -145,7 +149,7 @@ pub struct Fragment {
 }
 
 /// How a transaction is kept from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Archive, Serialize, Deserialize)]
 pub enum Isolation {
     /// A statement reads its snapshot, and the newest version of a row that it changes.
     ReadCommitted,
@@ -159,7 +163,7 @@ pub enum Isolation {
 
 /// What a change of one row asks of another partition. It is always staged in the same
 /// transaction as the change, so that both happen or neither.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub enum Effect {
     /// Claims a key of a unique index that is placed by its own hash; 23505 where it is taken.
     ClaimKey {
@@ -168,6 +172,7 @@ pub enum Effect {
         /// The entry: the row's primary key, encoded.
         value: Vec<u8>,
         /// For the error.
+        #[rkyv(with = Unshared)]
         conflict: Arc<KeyConflict>,
     },
     /// Frees a claimed key.
@@ -187,19 +192,20 @@ pub enum Effect {
         /// The key.
         key: Vec<u8>,
         /// For the error.
+        #[rkyv(with = Unshared)]
         conflict: Arc<KeyConflict>,
     },
 }
 
 /// Names for an error about a key.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct KeyConflict {
     /// The complete error to raise.
     pub error: SqlError,
 }
 
 /// An effect and where it must happen.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct RoutedEffect {
     /// Hash of the key's partition columns.
     pub hash: u64,
@@ -208,7 +214,7 @@ pub struct RoutedEffect {
 }
 
 /// The end of a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Outcome {
     /// Its writes are visible from this timestamp on.
     Committed(Timestamp),
@@ -217,7 +223,7 @@ pub enum Outcome {
 }
 
 /// A partition's answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub enum Response {
     /// A batch of a read; more may follow.
     Rows(Batch),
@@ -246,7 +252,7 @@ pub enum Response {
 }
 
 /// The result of a change.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Archive, Serialize, Deserialize)]
 pub struct Modified {
     /// Rows inserted, updated or deleted.
     pub rows: u64,

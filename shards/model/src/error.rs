@@ -1,10 +1,13 @@
 //! The failure of a statement, in PostgreSQL's terms.
 
+use crate::archive::Text;
+use rkyv::with::Map;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
 /// A five-character SQLSTATE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub struct SqlState(pub [u8; 5]);
 
 macro_rules! states {
@@ -246,15 +249,16 @@ impl fmt::Display for SqlState {
 }
 
 /// Why a statement failed. One pointer wide, so that results stay small.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct SqlError(Box<ErrorFields>);
 
 /// The fields of an error or notice, as they travel to the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ErrorFields {
     /// The condition.
     pub state: SqlState,
     /// One line, lower case, without the severity.
+    #[rkyv(with = Text)]
     pub message: Cow<'static, str>,
     /// What exactly happened.
     pub detail: Option<String>,
@@ -274,7 +278,8 @@ pub struct ErrorFields {
     pub context: Option<String>,
     /// The routine of PostgreSQL's source that would report it, where drivers tell an error by
     /// that. The native protocol does not carry it.
-    pub routine: Option<&'static str>,
+    #[rkyv(with = Map<Text>)]
+    pub routine: Option<Cow<'static, str>>,
 }
 
 impl SqlError {
@@ -363,7 +368,7 @@ impl SqlError {
     /// Adds the routine by which drivers know the error.
     #[must_use]
     pub fn routine(mut self, routine: &'static str) -> SqlError {
-        self.0.routine = Some(routine);
+        self.0.routine = Some(Cow::Borrowed(routine));
         self
     }
 

@@ -1,12 +1,23 @@
 //! Bound expressions: names resolved, types decided, casts explicit.
 
+use crate::archive::{Grown, Text};
 use crate::lookup::LookupTable;
 use crate::types::DataType;
 use crate::value::Value;
+use rkyv::de::Pooling;
+use rkyv::rancor::Source;
+use rkyv::ser::{Allocator, Sharing, Writer};
+use rkyv::validation::{ArchiveContext, SharedContext};
+use rkyv::{Archive, Deserialize, Serialize};
 use std::sync::Arc;
 
 /// An expression over the columns of a batch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub enum Expression {
     /// Column `index` of the input.
     Column(ColumnReference),
@@ -33,6 +44,7 @@ pub enum Expression {
         /// The operator.
         operator: UnaryOperator,
         /// The operand.
+        #[rkyv(omit_bounds, with = Grown)]
         operand: Box<Expression>,
     },
     /// Both operands have been cast to the type the operator works on.
@@ -40,8 +52,10 @@ pub enum Expression {
         /// The operator.
         operator: BinaryOperator,
         /// Left operand.
+        #[rkyv(omit_bounds, with = Grown)]
         left: Box<Expression>,
         /// Right operand.
+        #[rkyv(omit_bounds, with = Grown)]
         right: Box<Expression>,
         /// Type of the result.
         data_type: DataType,
@@ -49,6 +63,7 @@ pub enum Expression {
     /// `x IS [NOT] NULL`
     IsNull {
         /// The operand.
+        #[rkyv(omit_bounds, with = Grown)]
         operand: Box<Expression>,
         /// `IS NOT NULL`
         negated: bool,
@@ -56,6 +71,7 @@ pub enum Expression {
     /// `x::type`, also every implicit conversion; checks range and length.
     Cast {
         /// The operand.
+        #[rkyv(omit_bounds, with = Grown)]
         operand: Box<Expression>,
         /// The target.
         data_type: DataType,
@@ -65,8 +81,10 @@ pub enum Expression {
     /// Searched `CASE`; the simple form is bound to comparisons.
     Case {
         /// Condition and result, in order.
+        #[rkyv(omit_bounds, with = Grown)]
         branches: Vec<(Expression, Expression)>,
         /// `ELSE`; absent is `NULL`.
+        #[rkyv(omit_bounds, with = Grown)]
         otherwise: Option<Box<Expression>>,
         /// Type of the result.
         data_type: DataType,
@@ -74,8 +92,10 @@ pub enum Expression {
     /// `x [NOT] IN (list)` over expressions of one type.
     InList {
         /// The operand.
+        #[rkyv(omit_bounds, with = Grown)]
         operand: Box<Expression>,
         /// The candidates.
+        #[rkyv(omit_bounds, with = Grown)]
         list: Vec<Expression>,
         /// `NOT IN`
         negated: bool,
@@ -83,8 +103,10 @@ pub enum Expression {
     /// `x [NOT] [I]LIKE pattern [ESCAPE e]`
     Like {
         /// The string.
+        #[rkyv(omit_bounds, with = Grown)]
         operand: Box<Expression>,
         /// The pattern.
+        #[rkyv(omit_bounds, with = Grown)]
         pattern: Box<Expression>,
         /// Escape character; `None` turns escaping off.
         escape: Option<char>,
@@ -98,6 +120,7 @@ pub enum Expression {
         /// Which one.
         function: FunctionReference,
         /// Its arguments, cast to the signature's types.
+        #[rkyv(omit_bounds, with = Grown)]
         arguments: Vec<Expression>,
         /// Type of the result.
         data_type: DataType,
@@ -108,6 +131,7 @@ pub enum Expression {
         /// The answers.
         table: Arc<LookupTable>,
         /// One a column of the table's keys, each of that column's kind of value.
+        #[rkyv(omit_bounds, with = Grown)]
         arguments: Vec<Expression>,
         /// Type of the answers.
         data_type: DataType,
@@ -115,7 +139,7 @@ pub enum Expression {
 }
 
 /// A column of an expression's input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub struct ColumnReference {
     /// Position in the input batch.
     pub index: usize,
@@ -124,11 +148,11 @@ pub struct ColumnReference {
 }
 
 /// A scalar function: the registry's stable name of one overload, e.g. `substring(text,integer)`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FunctionReference(pub Arc<str>);
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+pub struct FunctionReference(#[rkyv(with = Text)] pub Arc<str>);
 
 /// An operator of one operand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum UnaryOperator {
     /// `-`
     Negate,
@@ -139,7 +163,7 @@ pub enum UnaryOperator {
 }
 
 /// An operator of two operands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum BinaryOperator {
     /// `AND`, three-valued
     And,

@@ -1,12 +1,16 @@
 //! Identifiers. No bare integer crosses a module boundary.
 
 use crate::time::Timestamp;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
+            Archive, Serialize, Deserialize,
+        )]
         pub struct $name(pub $inner);
 
         impl fmt::Display for $name {
@@ -66,7 +70,9 @@ impl LogIndex {
 /// A transaction, unique in the cluster: the instant it began on the core that coordinates it.
 ///
 /// Ordered by age, so that the youngest of several is their maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
+)]
 pub struct TxnId {
     /// Strictly increasing on the coordinating core.
     pub began: Timestamp,

@@ -8,23 +8,29 @@
 //! * [`expression`], [`lookup`], [`plan`], [`batch`]: bound expressions, physical operators and the batches
 //!   that flow between them. Fragments and the router's gather trees are made of the same nodes.
 //! * [`command`], [`row_lock`], [`probe`]: what a router asks of a partition, and what a partition writes to its log.
+//! * [`archive`]: how those travel to another node.
 //! * [`json`]: what is inside a `jsonb`.
 //! * [`text`]: how values are printed, as PostgreSQL does.
 //! * [`error`]: what a statement's failure looks like, in PostgreSQL's terms.
 
+pub mod archive;
 pub mod array;
 pub mod batch;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod command;
 pub mod error;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod expression;
 pub mod id;
 pub mod json;
 pub mod key;
 pub mod locality;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod lookup;
 pub mod moment;
 pub mod numeric;
 pub mod placement;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod plan;
 pub mod probe;
 pub mod row;

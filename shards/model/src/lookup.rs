@@ -6,14 +6,16 @@
 //! good as long as that catalog is: a binder that makes a table must note that the plan depends on
 //! the whole catalog.
 
+use crate::archive::{SortedPairs, Text};
 use crate::error::{SqlError, SqlState};
 use crate::key::push_value;
 use crate::value::Value;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// What an expression answers for arguments that the table does not hold.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub enum Missing {
     /// `NULL`.
     Null,
@@ -26,20 +28,25 @@ pub enum Missing {
         /// Its state.
         state: SqlState,
         /// Before the first argument's text.
+        #[rkyv(with = Text)]
         before: Cow<'static, str>,
         /// Behind it.
+        #[rkyv(with = Text)]
         after: Cow<'static, str>,
     },
 }
 
 /// Answers by their arguments. A `NULL` argument finds `NULL` without a look.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct LookupTable {
     /// What `EXPLAIN` calls it: the function's or the type's name.
+    #[rkyv(with = Text)]
     pub name: Cow<'static, str>,
     /// Answers by the arguments, each encoded as a column of a key.
+    #[rkyv(with = SortedPairs)]
     answers: HashMap<Box<[u8]>, Value>,
     /// Arguments that find several answers, and what is said of them.
+    #[rkyv(with = SortedPairs)]
     ambiguous: HashMap<Box<[u8]>, String>,
     /// What all other arguments find.
     pub missing: Missing,

@@ -1,6 +1,7 @@
 //! The range of dates and timestamps, PostgreSQL's, and the two infinities outside of it; times of
 //! day that have a zone.
 
+use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// Microseconds of a day.
@@ -46,7 +47,7 @@ pub fn timestamp_of_micros(micros: i64) -> Option<i64> {
 const ZONE_END: i32 = 16 * 3_600;
 
 /// A `time with time zone`: what the clock of a zone shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct TimeTz {
     /// Microseconds since the zone's midnight, up to and with a whole day.
     pub micros: i64,

@@ -1,6 +1,7 @@
 //! Which partition holds a row, and which core holds a partition.
 
 use crate::id::{CoreId, NodeId, PartitionId};
+use rkyv::{Archive, Deserialize, Serialize};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -71,7 +72,9 @@ pub enum PlacementError {
 }
 
 /// A core of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
+)]
 pub struct Place {
     /// The node.
     pub node: NodeId,

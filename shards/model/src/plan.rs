@@ -5,14 +5,25 @@
 //! node. How an operator runs stands in `shards/src/exec`. Expressions inside a node refer to the
 //! columns of its input; of a join, to the left input's columns followed by the right's.
 
+use crate::archive::{Grown, Unshared};
 use crate::expression::Expression;
 use crate::row_lock::RowLock;
 use crate::schema::Table;
 use crate::types::DataType;
+use rkyv::de::Pooling;
+use rkyv::rancor::Source;
+use rkyv::ser::{Allocator, Sharing, Writer};
+use rkyv::validation::{ArchiveContext, SharedContext};
+use rkyv::{Archive, Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A tree of operators.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub enum Plan {
     /// Reads a table or index of this partition.
     Scan(Scan),
@@ -57,7 +68,7 @@ pub enum Plan {
 }
 
 /// Reads a table of this partition at the fragment's snapshot.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct Scan {
     /// The table.
     pub table: Arc<Table>,
@@ -76,7 +87,7 @@ pub struct Scan {
 }
 
 /// How a scan finds its rows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub enum Access {
     /// Rows by primary key within bounds; empty bounds read the whole table.
     PrimaryKey(KeyBounds),
@@ -91,7 +102,7 @@ pub enum Access {
 
 /// Bounds on the leading columns of a key. The expressions hold no columns: they are evaluated
 /// when the fragment opens. A `NULL` among them selects nothing.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Archive, Serialize, Deserialize)]
 pub struct KeyBounds {
     /// Values the leading columns are equal to: each element is one point or prefix, and a row
     /// may match any of them (`IN`). All have the same length; empty means no equality.
@@ -103,7 +114,7 @@ pub struct KeyBounds {
 }
 
 /// One end of a range.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct Bound {
     /// The value.
     pub value: Expression,
@@ -112,7 +123,7 @@ pub struct Bound {
 }
 
 /// Rows given by expressions.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct Values {
     /// All of one length.
     pub rows: Vec<Vec<Expression>>,
@@ -121,9 +132,15 @@ pub struct Values {
 }
 
 /// Runs a fragment in partitions.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Exchange {
     /// What runs there.
+    #[rkyv(omit_bounds, with = Unshared)]
     pub fragment: Arc<Plan>,
     /// Where.
     pub target: Target,
@@ -132,7 +149,7 @@ pub struct Exchange {
 }
 
 /// The partitions a fragment runs in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub enum Target {
     /// All that share the hash space.
     All,
@@ -144,18 +161,30 @@ pub enum Target {
 }
 
 /// Keeps rows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Filter {
     /// The input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// Must be true.
     pub condition: Expression,
 }
 
 /// Computes columns.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Project {
     /// The input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// One output column each.
     pub expressions: Vec<Expression>,
@@ -163,9 +192,15 @@ pub struct Project {
 
 /// Groups and aggregates. Output: the group columns, then one column an aggregate (in
 /// [`Phase::Partial`]: the state columns of each).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Aggregate {
     /// The input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// Group columns; none makes one group of all rows, even of no rows.
     pub groups: Vec<Expression>,
@@ -176,7 +211,7 @@ pub struct Aggregate {
 }
 
 /// Which half of an aggregation a node does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum Phase {
     /// All of it.
     Single,
@@ -188,7 +223,7 @@ pub enum Phase {
 }
 
 /// One aggregate function applied.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct AggregateCall {
     /// The function.
     pub function: AggregateFunction,
@@ -203,7 +238,7 @@ pub struct AggregateCall {
 }
 
 /// An aggregate function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum AggregateFunction {
     /// `count(*)` without an argument, `count(x)` with one.
     Count,
@@ -236,7 +271,7 @@ pub enum AggregateFunction {
 }
 
 /// A sort key.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct SortKey {
     /// Over the input's columns.
     pub expression: Expression,
@@ -247,9 +282,15 @@ pub struct SortKey {
 }
 
 /// Sorts stably.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Sort {
     /// The input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// Most significant first.
     pub keys: Vec<SortKey>,
@@ -258,9 +299,15 @@ pub struct Sort {
 }
 
 /// `OFFSET` and `LIMIT`; expressions without columns, `NULL` means absent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Limit {
     /// The input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// Rows to pass.
     pub limit: Option<Expression>,
@@ -269,7 +316,7 @@ pub struct Limit {
 }
 
 /// What a join keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum JoinKind {
     /// Matching pairs.
     Inner,
@@ -288,11 +335,18 @@ pub enum JoinKind {
 }
 
 /// Joins on equality.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct HashJoin {
     /// Probes.
+    #[rkyv(omit_bounds, with = Grown)]
     pub left: Box<Plan>,
     /// Is hashed.
+    #[rkyv(omit_bounds, with = Grown)]
     pub right: Box<Plan>,
     /// What is kept.
     pub kind: JoinKind,
@@ -305,11 +359,18 @@ pub struct HashJoin {
 }
 
 /// Joins on any condition.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct NestedLoopJoin {
     /// The outer input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub left: Box<Plan>,
     /// The inner input; kept while the join runs.
+    #[rkyv(omit_bounds, with = Grown)]
     pub right: Box<Plan>,
     /// What is kept.
     pub kind: JoinKind,
@@ -319,18 +380,25 @@ pub struct NestedLoopJoin {
 
 /// Runs `subplan` for each row of `input`, whose columns it sees as `Outer { depth: 0 }`. Output:
 /// the input's columns and what `kind` adds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Apply {
     /// The outer rows.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// The correlated plan.
+    #[rkyv(omit_bounds, with = Unshared)]
     pub subplan: Arc<Plan>,
     /// What becomes of its rows.
     pub kind: ApplyKind,
 }
 
 /// What an `Apply` adds to each outer row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub enum ApplyKind {
     /// The value of the only column of the only row; `NULL` without a row, 21000 with two.
     Scalar,
@@ -353,28 +421,41 @@ pub enum ApplyKind {
 }
 
 /// The inputs' rows one after the other.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Append {
     /// All with the same column types.
+    #[rkyv(omit_bounds, with = Grown)]
     pub inputs: Vec<Plan>,
 }
 
 /// Answers the first rows, then runs `step` over and over: each time its working table holds the
 /// rows that the run before has answered, until there are none.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Recursive {
     /// Names its working table.
     pub id: usize,
     /// The first rows.
+    #[rkyv(omit_bounds, with = Grown)]
     pub first: Box<Plan>,
     /// Answers rows of the same types.
+    #[rkyv(omit_bounds, with = Unshared)]
     pub step: Arc<Plan>,
     /// `UNION ALL`; otherwise a row that has been answered is not answered again.
     pub all: bool,
 }
 
 /// The rows that the last run of a [`Recursive`]'s step has answered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct WorkingTable {
     /// Whose.
     pub id: usize,
@@ -383,11 +464,18 @@ pub struct WorkingTable {
 }
 
 /// `INTERSECT` and `EXCEPT`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct SetOperation {
     /// Left input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub left: Box<Plan>,
     /// Right input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub right: Box<Plan>,
     /// Which of the two.
     pub kind: SetOperationKind,
@@ -396,7 +484,7 @@ pub struct SetOperation {
 }
 
 /// Which set operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum SetOperationKind {
     /// Rows in both.
     Intersect,
@@ -406,9 +494,15 @@ pub enum SetOperationKind {
 
 /// Window functions over one partitioning and order. Output: the input's columns, then one column
 /// a call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Window {
     /// The input, in any order.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// `PARTITION BY`
     pub partition_by: Vec<Expression>,
@@ -420,7 +514,7 @@ pub struct Window {
 
 /// One window function applied. Without an order the frame is the whole partition, with one it is
 /// everything up to the current row's peers (SQL's default frame).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct WindowCall {
     /// The function.
     pub function: WindowFunction,
@@ -431,7 +525,7 @@ pub struct WindowCall {
 }
 
 /// A function over a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum WindowFunction {
     /// `row_number()`
     RowNumber,
@@ -446,9 +540,15 @@ pub enum WindowFunction {
 /// Calls functions that answer several rows, for each row of the input. Output: the input's
 /// columns, a column a call, and the number of the row among those of its input row where asked.
 /// The calls run side by side; the shorter ones end in nulls.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct ProjectSet {
     /// The input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// What is called.
     pub calls: Vec<SetCall>,
@@ -459,7 +559,7 @@ pub struct ProjectSet {
 }
 
 /// A call of a function that answers several rows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct SetCall {
     /// The function.
     pub function: SetFunction,
@@ -470,7 +570,7 @@ pub struct SetCall {
 }
 
 /// A function that answers several rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum SetFunction {
     /// `unnest(array)`: its elements.
     Unnest,
@@ -485,18 +585,30 @@ pub enum SetFunction {
 }
 
 /// Keeps its input's rows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Materialize {
     /// Not correlated.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
 }
 
 /// Locks the rows that its input's rows come from, and passes those that it has got: no row that
 /// has changed since it was read, or that another transaction has locked and `SKIP LOCKED` leaves
 /// out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct LockRows {
     /// The input.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// The tables.
     pub locks: Vec<RowLock>,
@@ -510,12 +622,18 @@ pub struct LockRows {
 
 /// Changes a table's rows in this partition, with their local index entries. What other
 /// partitions must do comes back as effects (see [`crate::command::Effect`]).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub struct Modify {
     /// The table.
     pub table: Arc<Table>,
     /// `Insert`: complete rows in the table's column order, cast to the columns' types.
     /// `Update` and `Delete`: a locking scan of all the table's columns, in order.
+    #[rkyv(omit_bounds, with = Grown)]
     pub input: Box<Plan>,
     /// The change.
     pub change: Change,
@@ -524,7 +642,7 @@ pub struct Modify {
 }
 
 /// What a [`Modify`] does to its rows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub enum Change {
     /// Adds rows. `NOT NULL`, `CHECK` and uniqueness are checked here.
     Insert {
@@ -550,7 +668,7 @@ pub enum Change {
 }
 
 /// What an insert does where a unique key exists.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub enum OnConflict {
     /// Fails with 23505.
     Fail,
@@ -561,7 +679,7 @@ pub enum OnConflict {
 }
 
 /// The unique key that an `ON CONFLICT` is about: a conflict by another one is an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Arbiter {
     /// The primary key.
     PrimaryKey,
@@ -571,7 +689,7 @@ pub enum Arbiter {
 
 /// How an existing row is changed. The expressions see the existing row's columns, then the proposed
 /// row's (`excluded`).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct ConflictUpdate {
     /// Ordinal and new value.
     pub assignments: Vec<(usize, Expression)>,

@@ -1,14 +1,17 @@
 //! Locks on rows that a query asks for: `SELECT ... FOR UPDATE` and its kin.
 
+use crate::archive::{Blob, Whole};
 use crate::id::{Mark, TxnId};
 use crate::schema::Table;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use rkyv::with::Map;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How rows are locked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Archive, Serialize, Deserialize)]
 pub enum RowLockMode {
     /// With others that read: `FOR SHARE`, `FOR KEY SHARE`.
     Shared,
@@ -18,7 +21,7 @@ pub enum RowLockMode {
 
 /// What is done about a row that another transaction has locked. Of several that are asked for, the
 /// greatest counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Archive, Serialize, Deserialize)]
 pub enum LockWait {
     /// It is waited for.
     Wait,
@@ -29,7 +32,7 @@ pub enum LockWait {
 }
 
 /// A table whose rows a query locks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct RowLock {
     /// The table.
     pub table: Arc<Table>,
@@ -42,13 +45,14 @@ pub struct RowLock {
 }
 
 /// Keys of rows to lock in one partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub struct LockRows {
     /// For which transaction.
     pub txn: TxnId,
     /// The rows' table, for errors.
     pub table: Arc<Table>,
     /// Keys of rows, in the order in which they are locked.
+    #[rkyv(with = Map<Blob>)]
     pub keys: Vec<Bytes>,
     /// How.
     pub mode: RowLockMode,
@@ -57,6 +61,7 @@ pub struct LockRows {
     /// What the query has read: newer versions are told.
     pub snapshot: Timestamp,
     /// No more rows than these are wanted: keys behind them are left alone.
+    #[rkyv(with = Whole)]
     pub rows_max: usize,
     /// The last place that the transaction may still go back to.
     pub mark: Option<Mark>,
@@ -65,7 +70,7 @@ pub struct LockRows {
 }
 
 /// What became of one key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum RowLocked {
     /// It is locked, and its row is what the query has read.
     Unchanged,

@@ -4,9 +4,10 @@ use crate::expression::Expression;
 use crate::id::ObjectId;
 use crate::types::DataType;
 use crate::value::Value;
+use rkyv::{Archive, Deserialize, Serialize};
 
 /// A table. Shared by plans and caches; a schema change makes a new one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct Table {
     /// Names it for as long as it exists.
     pub id: ObjectId,
@@ -39,7 +40,7 @@ pub struct Table {
 }
 
 /// How a table's rows are placed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum Placement {
     /// By the hash of the partition columns.
     Hashed,
@@ -48,7 +49,7 @@ pub enum Placement {
 }
 
 /// A column of a table.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct Column {
     /// Its name, as it is folded.
     pub name: String,
@@ -67,7 +68,7 @@ pub struct Column {
 }
 
 /// Whether an identity column takes other values than those of its sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum Identity {
     /// `GENERATED ALWAYS`: only where the statement says so.
     Always,
@@ -81,7 +82,7 @@ pub enum Identity {
 /// followed by the primary key. A unique index whose columns hold the table's partition columns
 /// lies there too. Any other unique index is placed by the hash of its own columns, so that one
 /// partition sees all claims to a key.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct Index {
     /// Prefix of its entries' keys.
     pub id: ObjectId,
@@ -98,7 +99,7 @@ pub struct Index {
 }
 
 /// A column of an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct IndexColumn {
     /// Ordinal in the table.
     pub ordinal: usize,
@@ -107,7 +108,7 @@ pub struct IndexColumn {
 }
 
 /// A `CHECK` constraint: violated where the condition is false.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct Check {
     /// Its name.
     pub name: String,
@@ -119,7 +120,7 @@ pub struct Check {
 
 /// A `FOREIGN KEY` constraint: complete in both tables' descriptions, so that either side can
 /// check it alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ForeignKey {
     /// Its name.
     pub name: String,
@@ -145,7 +146,7 @@ pub struct ForeignKey {
 
 /// Where a foreign key points: the key of the referenced row or of its unique index entry, made of
 /// the referencing row's values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ReferencedKey {
     /// Prefix of the key: the storage of the referenced table, or the unique index that has the columns.
     pub object: ObjectId,
@@ -158,7 +159,7 @@ pub struct ReferencedKey {
 }
 
 /// What a change of a referenced row does to the rows that reference it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum ReferentialAction {
     /// Refuse at the end of the statement.
     NoAction,

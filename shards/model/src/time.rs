@@ -1,12 +1,26 @@
 //! Hybrid logical time (Kulkarni et al., "Logical Physical Clocks", 2014).
 
+use rkyv::{Archive, Deserialize, Serialize};
 use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
 /// An instant of hybrid logical time: nanoseconds since the Unix epoch, pushed forward by one
 /// nanosecond where events would otherwise tie. MVCC versions carry it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Archive,
+    Serialize,
+    Deserialize,
+)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {

@@ -4,15 +4,26 @@
 //! float a [`Value::Float`], every string a [`Value::Text`]. The plan knows the exact type of each
 //! column, and range and length are checked where a value is cast or stored.
 
+use crate::archive::{Blob, Decimal, Text, Unshared};
 use crate::array::Array;
 use crate::json;
 use crate::moment::TimeTz;
 use crate::numeric::Numeric;
+use rkyv::de::Pooling;
+use rkyv::rancor::Source;
+use rkyv::ser::{Allocator, Sharing, Writer};
+use rkyv::validation::{ArchiveContext, SharedContext};
+use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// An owned value. 24 bytes; strings and byte strings are shared, so a clone is cheap.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Archive, Serialize, Deserialize)]
+#[rkyv(
+    serialize_bounds(__S: Writer + Allocator + Sharing, __S::Error: Source),
+    deserialize_bounds(__D: Pooling, __D::Error: Source),
+    bytecheck(bounds(__C: ArchiveContext + SharedContext, __C::Error: Source))
+)]
 pub enum Value {
     /// SQL's `NULL`, of any type.
     #[default]
@@ -24,11 +35,11 @@ pub enum Value {
     /// `real`, `double precision`
     Float(f64),
     /// `numeric`
-    Numeric(Numeric),
+    Numeric(#[rkyv(with = Decimal)] Numeric),
     /// `text`, `varchar`, `char`
-    Text(Arc<str>),
+    Text(#[rkyv(with = Text)] Arc<str>),
     /// `bytea`
-    Bytes(Arc<[u8]>),
+    Bytes(#[rkyv(with = Blob)] Arc<[u8]>),
     /// Days since 2000-01-01.
     Date(i32),
     /// Microseconds since midnight.
@@ -42,13 +53,13 @@ pub enum Value {
     /// `uuid`
     Uuid([u8; 16]),
     /// `jsonb`: text that [`Json`](crate::json::Json) has printed.
-    Jsonb(Arc<str>),
+    Jsonb(#[rkyv(with = Text)] Arc<str>),
     /// An array of any element type.
-    Array(Arc<Array>),
+    Array(#[rkyv(omit_bounds, with = Unshared)] Arc<Array>),
 }
 
 /// A span of time in PostgreSQL's three parts, which have no fixed ratio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Archive, Serialize, Deserialize)]
 pub struct Interval {
     /// Whole months.
     pub months: i32,

@@ -38,6 +38,7 @@ mod reshape;
 mod stream;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 
 pub use crate::log::LogStats;
 pub use crate::txn::{

@@ -1,9 +1,10 @@
 //! Other sessions of the node, as expressions reach them.
 
 use model::error::SqlError;
+use rkyv::{Archive, Deserialize, Serialize};
 
 /// What a session is asked to do by another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Signal {
     /// Give up the statement that runs now.
     Cancel,

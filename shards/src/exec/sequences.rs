@@ -22,6 +22,7 @@ use super::context::ExecContext;
 use futures::future::LocalBoxFuture;
 use model::error::{SqlError, SqlState};
 use model::value::Value;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -49,7 +50,7 @@ pub enum SequenceCall {
 }
 
 /// A sequence's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct SequenceState {
     /// The value given last, or the one to be given first.
     pub last_value: i64,

@@ -22,10 +22,11 @@ use bytes::Bytes;
 use keyspace::Keyspace;
 use model::id::{PartitionId, TxnId};
 pub use report::{LockReport, ReportedWait, Wait};
+use rkyv::{Archive, Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
 /// How a key or a range is locked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Archive, Serialize, Deserialize)]
 pub enum LockMode {
     /// With others that read.
     Shared,
@@ -84,7 +85,9 @@ pub(crate) enum Span {
 }
 
 /// Names a request for a lock that waits, among all there ever were on its core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
+)]
 pub struct WaitNumber(pub u64);
 
 /// A request that waits.

@@ -2,7 +2,10 @@
 
 use super::Partition;
 use super::state::TxnState;
+use model::archive::Whole;
 use model::id::{PartitionId, TxnId};
+use rkyv::with::Map;
+use rkyv::{Archive, Deserialize, Serialize};
 use runtime::time::{self, Instant};
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use std::time::Duration;
 const REPORTED_MAX: usize = 2_000;
 
 /// What a transaction has in a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct TxnReport {
     /// Which transaction.
     pub txn: TxnId,
@@ -22,8 +25,10 @@ pub struct TxnReport {
     /// Whose log holds the decision, once it has voted.
     pub anchor: Option<PartitionId>,
     /// Keys that it locks.
+    #[rkyv(with = Whole)]
     pub locks: usize,
     /// Keys and values that it has changed, in bytes; `None` of a large one that is ending.
+    #[rkyv(with = Map<Whole>)]
     pub staged_bytes: Option<usize>,
     /// Since when nothing of it was heard there.
     pub quiet: Duration,

@@ -313,7 +313,7 @@ pub fn report(out: &mut BytesMut, severity: Severity, error: &SqlError) {
                 field(kind, value);
             }
         }
-        if let Some(routine) = fields.routine {
+        if let Some(routine) = &fields.routine {
             field(b'R', routine);
         }
         out.put_u8(0);

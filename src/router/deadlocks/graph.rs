@@ -1,13 +1,15 @@
 //! The graph of who waits for whom, and the circles in it. Pure.
 
 use super::waits::WaitId;
-use model::id::{CoreId, TxnId};
+use model::id::TxnId;
+use model::placement::Place;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A wait in a node: the core it is on, and which of that core's it is. No other ever has the same.
+/// A wait in the cluster: the place it is at, and which of that place's it is. No other ever has the
+/// same while the nodes run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct WaitPlace {
-    pub(super) core: CoreId,
+    pub(super) place: Place,
     pub(super) id: WaitId,
 }
 
@@ -128,7 +130,7 @@ fn from_victim(mut circle: Circle) -> Option<Circle> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::id::NodeId;
+    use model::id::{CoreId, NodeId};
     use model::time::Timestamp;
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -139,7 +141,10 @@ mod tests {
     }
 
     fn place(core: u16, number: u64) -> WaitPlace {
-        WaitPlace { core: CoreId(core), id: WaitId::Lock(WaitNumber(number)) }
+        WaitPlace {
+            place: Place { node: NodeId(1), core: CoreId(core) },
+            id: WaitId::Lock(WaitNumber(number)),
+        }
     }
 
     /// Each waits by one wait.

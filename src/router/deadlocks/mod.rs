@@ -32,7 +32,7 @@ mod describe;
 mod graph;
 mod waits;
 
-pub use waits::{RouterWait, WaitId};
+pub use waits::{RouterWait, Sought, WaitId};
 
 use super::Router;
 use super::peers::{Answer, Call};
@@ -40,6 +40,7 @@ use futures::future::select;
 use graph::{Circle, Graph, WaitPlace};
 use model::error::SqlError;
 use model::id::{CoreId, TxnId};
+use model::placement::Place;
 use runtime::sync::Notify;
 use runtime::time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,7 +134,7 @@ impl Router {
                 return Err(SqlError::internal("no answer to who waits for whom"));
             };
             for wait in waits {
-                let place = WaitPlace { core, id: wait.id };
+                let place = WaitPlace { place: self.inner.peers.place(core), id: wait.id };
                 for &other in &wait.waits_for {
                     round.graph.add(wait.txn, other, place);
                 }
@@ -151,18 +152,20 @@ impl Router {
     ) -> Result<(), SqlError> {
         let Some(victim) = circle.first() else { return Ok(()) };
         let txns: Arc<[TxnId]> = circle.iter().map(|link| link.txn).collect();
-        let coordinators: BTreeSet<CoreId> = txns.iter().map(|txn| txn.core).collect();
+        let place = |txn: &TxnId| Place { node: txn.node, core: txn.core };
+        let coordinators: BTreeSet<Place> = txns.iter().map(place).collect();
         let mut sessions = Vec::new();
-        for core in self.inner.peers.cores().filter(|core| coordinators.contains(core)) {
-            match self.inner.peers.call(core, Call::SessionsOf(txns.clone())).await? {
+        let peers = &self.inner.peers;
+        for core in peers.cores().filter(|core| coordinators.contains(&peers.place(*core))) {
+            match peers.call(core, Call::SessionsOf(txns.clone())).await? {
                 Answer::Backends(mut those) => sessions.append(&mut those),
                 _ => return Err(SqlError::internal("no answer to whose transactions they are")),
             }
         }
         let error = describe::deadlock(circle, waits, &sessions, &self.catalog());
         let detail = error.fields().detail.clone().unwrap_or_default();
-        let WaitPlace { core, id } = victim.wait;
-        match self.inner.peers.call(core, Call::Sacrifice(id, error.clone())).await? {
+        let WaitPlace { place, id } = victim.wait;
+        match peers.call(place.core, Call::Sacrifice(id, error.clone())).await? {
             Answer::Count(1) => log::info!("a deadlock was ended: {detail}"),
             // Its statement was cancelled or ran out of time, and the circle is open.
             _ => {
@@ -172,9 +175,9 @@ impl Router {
         }
         // Its statement has failed, and waits in other partitions for nothing: until all of it has
         // ended it would be in the way.
-        for (&WaitPlace { core, id }, wait) in waits {
-            if wait.txn == victim.txn && (WaitPlace { core, id }) != victim.wait {
-                self.inner.peers.call(core, Call::Sacrifice(id, error.clone())).await?;
+        for (at, wait) in waits {
+            if wait.txn == victim.txn && *at != victim.wait {
+                peers.call(at.place.core, Call::Sacrifice(at.id, error.clone())).await?;
             }
         }
         Ok(())

@@ -3,14 +3,18 @@
 use crate::router::Router;
 use crate::router::gates::{GateReport, GateWait, Holder, InTheWay};
 use bytes::Bytes;
+use model::archive::{Blob, Unshared};
 use model::error::SqlError;
 use model::id::{ObjectId, TxnId};
+use rkyv::{Archive, Deserialize, Serialize};
 use shards::core::{LockMode, WaitNumber};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A wait of a core. No other of the core ever has the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
+)]
 pub enum WaitId {
     /// For a lock.
     Lock(WaitNumber),
@@ -19,11 +23,12 @@ pub enum WaitId {
 }
 
 /// What is waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Sought {
     /// A lock.
     Lock {
         /// The key, or where the range of keys starts.
+        #[rkyv(with = Blob)]
         key: Bytes,
         /// Which of these it is.
         is_range: bool,
@@ -31,13 +36,13 @@ pub enum Sought {
         mode: LockMode,
     },
     /// To come into these tables, of which a change has closed some.
-    Entry(Arc<[ObjectId]>),
+    Entry(#[rkyv(with = Unshared)] Arc<[ObjectId]>),
     /// A change of these tables: that nobody is in them.
-    Emptiness(Arc<[ObjectId]>),
+    Emptiness(#[rkyv(with = Unshared)] Arc<[ObjectId]>),
 }
 
 /// A transaction, or a change of the schema, that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RouterWait {
     /// The wait.
     pub id: WaitId,

@@ -3,6 +3,7 @@
 //! It has the turn, the gates of the tables that it changes, and a catalog of its own, with which its
 //! statements are planned. What is stored of that is written when the transaction commits.
 
+use super::super::publication::Publication;
 use super::TURN_CORE;
 use super::checks::Look;
 use super::conversion::Becoming;
@@ -207,7 +208,7 @@ impl SchemaChanges {
         let used = ObjectId(self.next_object.0.saturating_add(IDS_AHEAD));
         let base = Arc::new(self.base.with_ids_used(used));
         self.router.store(&difference(&self.base, &base)?).await?;
-        self.router.peers().call_all(Call::Publish(base.clone())).await?;
+        self.router.peers().call_all(Call::Publish(Publication::Catalog(base.clone()))).await?;
         (self.base, self.used) = (base, used);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::scan;
 use crate::catalog::change::StoredChange;
-use crate::catalog::{load, objects_table};
+use crate::catalog::{Catalog, load, objects_table};
 use crate::router::Router;
 use crate::txn::Transaction;
 use model::batch::Batch;
@@ -65,6 +65,15 @@ impl Router {
 
     /// Reads the catalog from the system partition; every core does when it starts.
     pub async fn load_catalog(&self) -> Result<(), SqlError> {
+        if let Some(catalog) = self.stored_catalog().await? {
+            self.inner.catalog.replace(Arc::new(catalog));
+        }
+        self.inner.catalog_since.set(self.engine().now());
+        Ok(())
+    }
+
+    /// The catalog as it is stored; `None` where nobody has changed the first one.
+    pub(super) async fn stored_catalog(&self) -> Result<Option<Catalog>, SqlError> {
         let table = objects_table();
         let columns: Vec<usize> = (0..table.columns.len()).collect();
         let mut rows =
@@ -82,12 +91,11 @@ impl Router {
                 }
             }
         }
-        if !objects.is_empty() {
-            let rows = objects.iter().map(|(id, definition)| (*id, definition.as_str()));
-            self.inner.catalog.replace(Arc::new(load(rows)?));
+        if objects.is_empty() {
+            return Ok(None);
         }
-        self.inner.catalog_since.set(self.engine().now());
-        Ok(())
+        let rows = objects.iter().map(|(id, definition)| (*id, definition.as_str()));
+        load(rows).map(Some)
     }
 }
 

@@ -2,6 +2,9 @@
 //! fields.
 
 use super::DataType;
+use crate::archive::verify::check;
+use rkyv::bytecheck::Verify;
+use rkyv::rancor::{Fallible, Source};
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 
@@ -131,10 +134,26 @@ const ALL_DIGITS: i32 = 0xffff;
 
 /// A type of times with its modifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(bytecheck(verify))]
 pub struct TimeLimits {
     of: TimeType,
     digits: Option<u8>,
     fields: IntervalFields,
+}
+
+// SAFETY: returns an error unless the limits are some that `digits` and `fields` make.
+unsafe impl<C> Verify<C> for ArchivedTimeLimits
+where
+    C: Fallible + ?Sized,
+    C::Error: Source,
+{
+    fn verify(&self, _: &mut C) -> Result<(), C::Error> {
+        let limited = self.digits.is_some() || !matches!(self.fields, ArchivedIntervalFields::All);
+        let fields = matches!(self.of, ArchivedTimeType::Interval)
+            || matches!(self.fields, ArchivedIntervalFields::All);
+        let digits = self.digits.as_ref().is_none_or(|digits| *digits <= SECOND_DIGITS_MAX);
+        check(limited && fields && digits, "the limits of a type of times")
+    }
 }
 
 impl TimeLimits {

@@ -2,8 +2,10 @@
 
 use super::{LockMode, LockTable, Span, WaitNumber};
 use bytes::Bytes;
+use model::archive::Blob;
 use model::id::{ObjectId, TxnId};
 use model::key::object_of;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ pub struct Wait {
 }
 
 /// What a transaction locks, for people to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct LockReport {
     /// Which transaction.
     pub txn: TxnId,
@@ -41,9 +43,10 @@ pub struct LockReport {
 }
 
 /// A wait for a key or a range, for people to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ReportedWait {
     /// The key; of a range, its start.
+    #[rkyv(with = Blob)]
     pub key: Bytes,
     /// Whether it is a range.
     pub is_range: bool,

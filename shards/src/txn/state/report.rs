@@ -2,10 +2,11 @@
 
 use super::{Phase, Txn, TxnStates};
 use model::id::{PartitionId, TxnId};
+use rkyv::{Archive, Deserialize, Serialize};
 use runtime::time::Instant;
 
 /// How far a transaction has come in a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum TxnState {
     /// It reads, writes and locks.
     Active,
