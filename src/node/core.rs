@@ -205,7 +205,7 @@ async fn open_engine(
         ..EngineOptions::new(data_dir, options.node, core, placement.clone())
     };
     let mesh = assembly.engines.clone().join(core.0).await;
-    let opened = Engine::open(engine, mesh).await;
+    let opened = Engine::open(engine, mesh, Rc::new(shards::raft::Alone)).await;
     opened.map_err(|error| NodeError::Open { core, what: error.to_string() })
 }
 

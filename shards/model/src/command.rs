@@ -3,7 +3,7 @@
 use crate::archive::Unshared;
 use crate::batch::Batch;
 use crate::error::SqlError;
-use crate::id::{Mark, PartitionId, TxnId};
+use crate::id::{Mark, NodeId, PartitionId, TxnId};
 use crate::plan::Plan;
 use crate::probe::{Probe, Probed};
 use crate::row_lock::{LockRows, RowLocked};
@@ -249,6 +249,9 @@ pub enum Response {
     Decided(Outcome),
     /// Refused or failed; a write's transaction must be rolled back.
     Failed(SqlError),
+    /// Nothing was done: this replica does not lead the partition, or may not serve at the moment. Who
+    /// leads, if that is known.
+    Elsewhere(Option<NodeId>),
 }
 
 /// The result of a change.

@@ -2,15 +2,18 @@
 
 use super::engine::{Engine, Inner};
 use super::message::{CoreMessage, RequestId};
+use super::remote::{Arrived, Unanswered};
 use futures::future::{AbortHandle, Abortable, Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{Fragment, Request, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::PartitionId;
+use model::id::{CoreId, PartitionId};
+use model::placement::Place;
 use model::time::Timestamp;
 use runtime::sync::Semaphore;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 
 /// Messages taken at once.
@@ -27,7 +30,7 @@ struct Serving {
 }
 
 /// What is served, by who asked.
-type Table = Rc<RefCell<HashMap<(u16, RequestId), Serving>>>;
+type Table = Rc<RefCell<HashMap<(Place, RequestId), Serving>>>;
 
 /// Serves the other cores for as long as anybody holds the engine.
 pub(super) async fn run(engine: Weak<Inner>) {
@@ -36,22 +39,37 @@ pub(super) async fn run(engine: Weak<Inner>) {
     let mut inbox: Vec<(u16, CoreMessage)> = Vec::with_capacity(MESSAGES_MAX);
     loop {
         let Some(inner) = engine.upgrade() else { return };
-        let mesh = inner.remote.mesh.clone();
+        let (mesh, more) = (inner.remote.mesh.clone(), inner.remote.arrived_more.clone());
+        let node = inner.options.node;
         drop(inner);
         let received = {
             let messages = std::pin::pin!(mesh.recv_many(&mut inbox, MESSAGES_MAX));
-            if serving.is_empty() {
+            let arrived = pin!(more.notified());
+            let messages = select(messages, arrived);
+            let received = if serving.is_empty() {
                 Some(messages.await)
             } else {
                 match select(messages, serving.next()).await {
                     Either::Left((received, _)) => Some(received),
                     Either::Right(_) => None,
                 }
+            };
+            match received {
+                Some(Either::Left((received, _))) => Some(received),
+                Some(Either::Right(_)) | None => None,
             }
         };
         let Some(inner) = engine.upgrade() else { return };
-        for (from, message) in inbox.drain(..) {
+        for (core, message) in inbox.drain(..) {
+            let from = Place { node, core: CoreId(core) };
             take(&inner, from, message, &table, &serving);
+        }
+        let arrived = std::mem::take(&mut *inner.remote.arrived.borrow_mut());
+        for arrived in arrived {
+            match arrived {
+                Arrived::Message(from, message) => take(&inner, from, message, &table, &serving),
+                Arrived::Lost(place) => lose(&inner, place, &table),
+            }
         }
         if received.is_some_and(|received| received.is_err()) {
             inner.remote.fail_all();
@@ -64,28 +82,41 @@ pub(super) async fn run(engine: Weak<Inner>) {
 pub(super) async fn post(engine: Weak<Inner>) {
     loop {
         let Some(inner) = engine.upgrade() else { return };
-        let (mesh, more) = (inner.remote.mesh.clone(), inner.remote.unsent_more.clone());
-        let next = inner.remote.unsent.borrow().front().map(|(to, _)| *to);
-        let Some(to) = next else {
+        let more = inner.remote.unsent_more.clone();
+        let next = inner.remote.unsent.borrow_mut().pop_front();
+        let Some((to, message)) = next else {
             drop(inner);
             more.notified().await;
             continue;
         };
-        let message = inner.remote.unsent.borrow_mut().pop_front();
         inner.remote.posting.set(true);
-        drop(inner);
-        if let Some((_, message)) = message {
-            // A core that has left needs no message.
-            let _ = mesh.send(to, message).await;
+        let asked = match &message {
+            CoreMessage::Request { id, .. } => Some(*id),
+            _ => None,
+        };
+        // A core that has left needs no message, but who has asked it must hear that.
+        if inner.send(to, message).await.is_err()
+            && let Some(id) = asked
+        {
+            inner.unsent(id);
         }
-        let Some(inner) = engine.upgrade() else { return };
         inner.remote.posting.set(false);
+    }
+}
+
+/// A place is lost: what was asked there is not answered, and what it has asked here is for nobody.
+fn lose(inner: &Inner, place: Place, table: &Table) {
+    inner.remote.fail(place);
+    for ((from, _), serving) in table.borrow().iter() {
+        if *from == place {
+            serving.abort.abort();
+        }
     }
 }
 
 fn take(
     inner: &Rc<Inner>,
-    from: u16,
+    from: Place,
     message: CoreMessage,
     table: &Table,
     serving: &FuturesUnordered<LocalBoxFuture<'static, ()>>,
@@ -94,7 +125,7 @@ fn take(
         CoreMessage::Request { id, request } => {
             let credits = Semaphore::new(READ_WINDOW);
             let (abort, registration) = AbortHandle::new_pair();
-            let admitted = admit(inner, &request, table.borrow().len());
+            let admitted = admit(inner, from, &request, table.borrow().len());
             let handler = handle(inner.clone(), from, id, request, admitted, credits.clone());
             table.borrow_mut().insert((from, id), Serving { abort, credits });
             let table = table.clone();
@@ -104,7 +135,7 @@ fn take(
                 table.borrow_mut().remove(&(from, id));
             }));
         }
-        CoreMessage::Response { id, sent, response } => inner.answered(id, sent, response),
+        CoreMessage::Response { id, sent, response } => inner.answered(from, id, sent, response),
         CoreMessage::Credit { id } => {
             if let Some(serving) = table.borrow().get(&(from, id)) {
                 serving.credits.add_permits(1);
@@ -119,8 +150,13 @@ fn take(
 }
 
 /// Whether a request may be served now. What ends a transaction always may.
-fn admit(inner: &Inner, request: &Request, in_progress: usize) -> Result<(), SqlError> {
-    inner.parts.context.follow(request.sent);
+fn admit(
+    inner: &Inner,
+    from: Place,
+    request: &Request,
+    in_progress: usize,
+) -> Result<(), SqlError> {
+    inner.hear(from, request.sent)?;
     let is_statement = matches!(
         request.body,
         RequestBody::Read(_)
@@ -143,7 +179,7 @@ fn admit(inner: &Inner, request: &Request, in_progress: usize) -> Result<(), Sql
 
 async fn handle(
     inner: Rc<Inner>,
-    from: u16,
+    from: Place,
     id: RequestId,
     request: Request,
     admitted: Result<(), SqlError>,
@@ -155,10 +191,7 @@ async fn handle(
         (Err(error), _) => Response::Failed(error),
         (Ok(_counted), RequestBody::Read(fragment)) => {
             let reading = Reading { engine: &engine, from, id, credits };
-            match reading.run(request.partition, fragment).await {
-                Ok(()) => Response::End,
-                Err(error) => Response::Failed(error),
-            }
+            reading.run(request.partition, fragment).await.unwrap_or_else(Response::Failed)
         }
         (Ok(_counted), body) => {
             engine.serve(request.partition, body).await.unwrap_or_else(Response::Failed)
@@ -169,14 +202,22 @@ async fn handle(
 
 struct Reading<'a> {
     engine: &'a Engine,
-    from: u16,
+    from: Place,
     id: RequestId,
     credits: Semaphore,
 }
 
 impl Reading<'_> {
-    async fn run(&self, partition: PartitionId, fragment: Fragment) -> Result<(), SqlError> {
-        let mut read = self.engine.inner.partition(partition)?.open_read(&fragment)?;
+    async fn run(
+        &self,
+        partition: PartitionId,
+        fragment: Fragment,
+    ) -> Result<Response, SqlError> {
+        let here = match self.engine.inner.serving(partition) {
+            Ok(here) => here,
+            Err(leader) => return Ok(Response::Elsewhere(leader)),
+        };
+        let mut read = here.open_read(&fragment)?;
         while let Some(batch) = read.next().await? {
             if let Ok(credit) = self.credits.acquire(1).await {
                 credit.forget();
@@ -184,16 +225,19 @@ impl Reading<'_> {
             self.engine.reply(self.from, self.id, Response::Rows(batch)).await;
             runtime::task::yield_if_due().await;
         }
-        Ok(())
+        Ok(Response::End)
     }
 }
 
 impl Engine {
-    async fn reply(&self, to: u16, id: RequestId, response: Response) {
+    async fn reply(&self, to: Place, id: RequestId, response: Response) {
         let sent: Timestamp = self.now();
         let message = CoreMessage::Response { id, sent, response };
-        // A core that has left needs no answer.
-        let _ = self.inner.remote.mesh.send(to, message).await;
+        if let Err(Unanswered::Refused(error)) = self.inner.send(to, message).await {
+            // Too long to be sent, or the core has left, which needs no answer.
+            let message = CoreMessage::Response { id, sent, response: Response::Failed(error) };
+            drop(self.inner.send(to, message).await);
+        }
     }
 
     /// Answers a request to a partition of this core.
@@ -202,7 +246,10 @@ impl Engine {
         partition: PartitionId,
         body: RequestBody,
     ) -> Result<Response, SqlError> {
-        let here = self.inner.partition(partition)?;
+        let here = match self.inner.serving(partition) {
+            Ok(here) => here,
+            Err(leader) => return Ok(Response::Elsewhere(leader)),
+        };
         Ok(match body {
             RequestBody::Read(_) => return Err(SqlError::internal("a read must be streamed")),
             RequestBody::Write { fragment, commit, mark } => {

@@ -4,10 +4,13 @@ use super::background;
 use super::dispatch;
 use super::layout;
 use super::parts::{Parts, log_options};
-use super::remote::Remote;
+use super::leaders::{Leaders, Search};
+use super::remote::{Arrived, Remote, Unanswered};
+use super::stream::Again;
+use super::wire::{self, MessageKind, WireError};
 use super::{BatchStream, CoreMessage, EngineOptions};
 use crate::log::LogStats;
-use crate::raft::{CoreLog, Nodes};
+use crate::raft::{Change, CoreLog, GroupReport, Nodes};
 use crate::storage::{DamageReport, MemoryUse, ScrubUse, StorageError};
 use crate::txn::{
     LockReport, Partition, PointLookup, SnapshotGuard, TxnReport, Wait, WaitNumber, transactions,
@@ -16,7 +19,8 @@ use crate::wal::WalError;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, NodeId, PartitionId};
-use model::placement::PlacementMap;
+use bytes::Bytes;
+use model::placement::{Place, PlacementMap};
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
 use runtime::sync::Notify;
@@ -81,6 +85,10 @@ pub(super) struct Inner {
     pub(super) placement: Rc<PlacementMap>,
     pub(super) parts: Parts,
     pub(super) remote: Remote,
+    pub(super) nodes: Rc<dyn Nodes>,
+    pub(super) leaders: Leaders,
+    /// Cores of this node.
+    pub(super) cores: u16,
     pub(super) closing: Cell<bool>,
     /// Requests in progress on this core, of its own routers and of other cores.
     pub(super) in_progress: Cell<usize>,
@@ -185,6 +193,9 @@ impl Engine {
             options,
             parts,
             remote: Remote::new(mesh),
+            nodes,
+            leaders: Leaders::default(),
+            cores: identity.cores,
             closing: Cell::new(false),
             in_progress: Cell::new(0),
             idle: Notify::new(),
@@ -291,32 +302,134 @@ impl Engine {
         partition: PartitionId,
         body: RequestBody,
     ) -> Result<Response, SqlError> {
-        let core = self.inner.core_of(partition)?;
-        let response = match core == self.core() {
-            true => {
-                let _counted = self.inner.enter()?;
-                self.serve(partition, body).await?
+        let mut search = Search::new(self.inner.clone(), partition);
+        let mut body = body;
+        loop {
+            let place = search.place()?;
+            let here = place == self.inner.here();
+            // A partition that serves here does not move before the request is begun.
+            let settled = here && self.inner.serves(partition);
+            let again = (!settled).then(|| body.clone());
+            let answered = match here {
+                true => {
+                    let _counted = self.inner.enter()?;
+                    self.serve(partition, body).await.map_err(Unanswered::Refused)
+                }
+                false => self.inner.ask(place, partition, body).await,
+            };
+            match (answered, again) {
+                (Ok(Response::Elsewhere(leader)), Some(again)) => {
+                    search.moved(leader).await?;
+                    body = again;
+                }
+                (Ok(Response::Failed(error)) | Err(Unanswered::Refused(error)), _) => {
+                    return Err(error);
+                }
+                (Ok(response), _) => {
+                    search.found();
+                    return Ok(response);
+                }
+                (Err(Unanswered::NotSent), Some(again)) => {
+                    search.unreached().await?;
+                    body = again;
+                }
+                (Err(_), Some(again)) if may_be_repeated(&again) => {
+                    search.unreached().await?;
+                    body = again;
+                }
+                (Err(_), again) => return Err(lost(again.as_ref())),
             }
-            false => self.inner.ask(core, partition, body).await?,
-        };
-        match response {
-            Response::Failed(error) => Err(error),
-            response => Ok(response),
         }
     }
 
     /// Runs a fragment that reads. A remote one starts at once, and at most a few of its batches
     /// are on their way at a time.
     pub fn read(&self, partition: PartitionId, fragment: Fragment) -> BatchStream {
-        let opened = self.inner.core_of(partition).and_then(|core| {
-            if core != self.core() {
-                return Ok(self.inner.clone().ask_read(core, partition, fragment));
+        self.read_at(fragment, Search::new(self.inner.clone(), partition))
+    }
+
+    pub(super) fn read_at(&self, fragment: Fragment, mut search: Search) -> BatchStream {
+        let partition = search.partition();
+        let opened = search.place().and_then(|place| {
+            if place == self.inner.here() && self.inner.serves(partition) {
+                let counted = self.inner.enter()?;
+                let read = self.inner.partition(partition)?.open_read(&fragment)?;
+                search.found();
+                return Ok(BatchStream::local(read, counted));
             }
-            let counted = self.inner.enter()?;
-            let read = self.inner.partition(partition)?.open_read(&fragment)?;
-            Ok(BatchStream::local(read, counted))
+            // Here, too, where this replica leads no more: it says who does.
+            let (batches, request) = self.inner.ask_read(place, partition, fragment.clone());
+            Ok(BatchStream::remote(batches, request, Again { engine: self.clone(), fragment, search }))
         });
         opened.unwrap_or_else(BatchStream::failed)
+    }
+
+    /// Takes a message of a core of another node.
+    pub fn take_message(&self, from: Place, message: Bytes) {
+        match wire::decode(&message) {
+            Ok(message) => self.inner.arrive(Arrived::Message(from, message)),
+            Err(error) => self.inner.misunderstood(from, error),
+        }
+    }
+
+    /// A core of another node is lost: what is on its way there and from there will not arrive.
+    pub fn place_lost(&self, place: Place) {
+        self.inner.arrive(Arrived::Lost(place));
+    }
+
+    /// Answers a replica of another node.
+    pub async fn answer_replica(&self, message: Bytes) -> Bytes {
+        self.inner.parts.log.answer_replica(message).await
+    }
+
+    /// The groups of this core's replicas.
+    pub fn groups(&self) -> Vec<GroupReport> {
+        self.inner.parts.log.reports()
+    }
+
+    /// Makes an empty replica of a partition, which waits to hear from its leader.
+    ///
+    /// # Errors
+    /// What the file system refuses, and whatever a start meets.
+    pub async fn add_replica(&self, partition: PartitionId) -> Result<(), OpenError> {
+        self.inner.parts.add(&self.inner.options, partition).await
+    }
+
+    /// Changes who takes part in the group of a partition that this core leads. Returns when it is
+    /// decided.
+    ///
+    /// # Errors
+    /// 55000: the group is not here or is not led here, another change is under way, or the change
+    /// makes no sense.
+    pub async fn change_group(
+        &self,
+        partition: PartitionId,
+        change: Change,
+    ) -> Result<(), SqlError> {
+        let group = self.inner.parts.log.group(partition).ok_or_else(|| not_here(partition))?;
+        group.change(change).await.map_err(group_error)
+    }
+
+    /// Has another voter lead a partition that this core leads. Returns when it was asked.
+    ///
+    /// # Errors
+    /// 55000: the group is not here.
+    pub async fn transfer_leader(
+        &self,
+        partition: PartitionId,
+        to: NodeId,
+    ) -> Result<(), SqlError> {
+        let group = self.inner.parts.log.group(partition).ok_or_else(|| not_here(partition))?;
+        group.transfer(to).await.map_err(group_error)
+    }
+
+    /// Who leads a partition, as far as this core knows.
+    pub fn leader(&self, partition: PartitionId) -> Option<NodeId> {
+        match self.inner.parts.partitions.get(partition).map(|one| one.led_elsewhere()) {
+            Some(None) => Some(self.node()),
+            Some(Some(leader)) => leader.or_else(|| self.inner.leaders.get(partition)),
+            None => self.inner.leaders.get(partition),
+        }
     }
 
     /// The row of a key at a snapshot, where that can be told at once: the partition is here, the
@@ -418,11 +531,58 @@ impl Inner {
         Ok(InProgress(self.clone()))
     }
 
-    /// The core of this node that a partition lives on.
-    pub(super) fn core_of(&self, partition: PartitionId) -> Result<CoreId, SqlError> {
-        match self.placement.leader(partition) {
-            Some(place) if place.node == self.options.node => Ok(place.core),
-            _ => Err(not_here(partition)),
+    /// This core.
+    pub(super) fn here(&self) -> Place {
+        Place { node: self.options.node, core: self.options.core }
+    }
+
+    /// Where this node's replica of a partition is, if it has one.
+    pub(super) fn here_of(&self, partition: PartitionId) -> Place {
+        let core = CoreId((partition.0 % u32::from(self.cores)) as u16);
+        Place { node: self.options.node, core }
+    }
+
+    /// Where a node's replica of a partition is; `None` for a node that is not known.
+    pub(super) fn place(&self, node: NodeId, partition: PartitionId) -> Option<Place> {
+        match node == self.options.node {
+            true => Some(self.here_of(partition)),
+            false => self.nodes.place(node, partition),
+        }
+    }
+
+    /// Whether a partition is on this core, and may serve now.
+    pub(super) fn serves(&self, partition: PartitionId) -> bool {
+        self.parts.partitions.get(partition).is_some_and(|partition| partition.serves())
+    }
+
+    /// A partition of this core that may serve now; otherwise who leads it, if that is known.
+    pub(super) fn serving(&self, partition: PartitionId) -> Result<Rc<Partition>, Option<NodeId>> {
+        let Some(here) = self.parts.partitions.get(partition) else { return Err(None) };
+        match here.serves() {
+            true => Ok(here),
+            // One that leads and may not serve yet knows nobody better.
+            false => Err(here.led_elsewhere().flatten()),
+        }
+    }
+
+    /// Something has come from another node.
+    pub(super) fn arrive(&self, arrived: Arrived) {
+        self.remote.arrived.borrow_mut().push_back(arrived);
+        self.remote.arrived_more.notify_one();
+    }
+
+    /// A message of another node cannot be read. Who asked is answered, and who waits for an answer waits
+    /// for nothing.
+    fn misunderstood(&self, from: Place, error: WireError) {
+        let about = error.about();
+        let failed = Response::Failed(error.into());
+        let sent = self.parts.context.now();
+        match about {
+            Some((MessageKind::Request, id)) => {
+                self.post(from, CoreMessage::Response { id, sent, response: failed });
+            }
+            Some((MessageKind::Response, id)) => self.answered(self.here(), id, sent, failed),
+            Some((MessageKind::Credit | MessageKind::Cancel, _)) | None => {}
         }
     }
 
@@ -440,6 +600,43 @@ impl Drop for Inner {
 }
 
 /// A request for a partition that lives elsewhere: its sender's placement map is old.
+/// What may be asked again although it may have been carried out.
+fn may_be_repeated(body: &RequestBody) -> bool {
+    matches!(
+        body,
+        RequestBody::Decide { .. }
+            | RequestBody::Finish { .. }
+            | RequestBody::Rollback { .. }
+            | RequestBody::Resolve { .. }
+            | RequestBody::Forget { .. }
+    )
+}
+
+/// What a request ends with of which nobody knows whether it was carried out.
+fn lost(body: Option<&RequestBody>) -> SqlError {
+    let commits = matches!(
+        body,
+        Some(RequestBody::CommitOnePhase { .. } | RequestBody::Write { commit: true, .. })
+    );
+    match commits {
+        true => SqlError::new(
+            SqlState::STATEMENT_COMPLETION_UNKNOWN,
+            "the node that was to commit the change was lost before it answered",
+        )
+        .hint("Look whether the change is there before it is made again."),
+        false => SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "a node that serves the transaction was lost",
+        )
+        .hint("Retry the transaction."),
+    }
+}
+
+fn group_error(error: std::io::Error) -> SqlError {
+    SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "the group was not changed")
+        .detail(error.to_string())
+}
+
 fn not_here(partition: PartitionId) -> SqlError {
     SqlError::new(SqlState::CANNOT_CONNECT_NOW, format!("partition {partition} is not served here"))
         .hint("Retry the statement.")

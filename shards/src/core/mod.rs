@@ -29,6 +29,7 @@ mod background;
 mod dispatch;
 mod engine;
 mod layout;
+mod leaders;
 mod message;
 mod options;
 mod parts;

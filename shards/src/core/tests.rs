@@ -66,7 +66,7 @@ fn start(sim: &Sim, cores: u16, main: Main) {
             let opened = dir.borrow().clone().unwrap();
             let builder = mesh.borrow().clone().unwrap();
             let engine =
-                Engine::open(options(&opened, core), builder.join(core).await).await.unwrap();
+                Engine::open(options(&opened, core), builder.join(core).await, Rc::new(Alone)).await.unwrap();
             if core == 0 {
                 main(engine).await;
             } else {

@@ -33,7 +33,7 @@ mod proposer;
 mod queue;
 
 use crate::raft::{
-    self, Applier, Beginning, CoreLog, CoreLogOptions, Flights, Group, Nodes, Watcher,
+    self, Applier, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport, Nodes, Watcher,
 };
 use crate::wal::{WalError, WalOptions};
 use bytes::Bytes;
@@ -268,6 +268,11 @@ impl Log {
     /// Until when nobody but this replica can lead a partition; see [`Group::lease_until`].
     pub(crate) fn lease_until(&self, partition: PartitionId) -> Option<Instant> {
         self.inner.groups.borrow().get(&partition)?.lease_until()
+    }
+
+    /// The groups of this core.
+    pub(crate) fn reports(&self) -> Vec<GroupReport> {
+        self.inner.groups.borrow().values().map(Group::report).collect()
     }
 
     /// Answers a replica of another node.

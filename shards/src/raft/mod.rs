@@ -17,5 +17,5 @@ pub(crate) use core_log::{CoreLog, CoreLogOptions, Watcher};
 pub(crate) use group::{Beginning, Group, Leading, answer, config};
 pub use group::{Change, GroupReport};
 pub(crate) use machine::{Applier, Held};
-pub use network::{Nodes, Unreached};
+pub use network::{Alone, Nodes, Unreached};
 pub(crate) use types::{Answer, Batch, Flights, Partitions};

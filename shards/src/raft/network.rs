@@ -43,6 +43,13 @@ pub trait Nodes {
     /// Where a node has its replica of a partition; `None` for a node that is not known.
     fn place(&self, node: NodeId, partition: PartitionId) -> Option<Place>;
 
+    /// The other nodes, those that seem to live first.
+    fn others(&self) -> Vec<NodeId>;
+
+    /// Sends a message of the engine; those to one place arrive in the order in which they were sent, or
+    /// the place is told to be lost. Waits for room.
+    fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>>;
+
     /// Sends a message of a group, in pieces that follow each other, and waits for the answer.
     fn ask_replica(
         &self,
@@ -50,6 +57,39 @@ pub trait Nodes {
         message: Vec<Bytes>,
         deadline: Instant,
     ) -> LocalBoxFuture<'static, Result<Bytes, Unreached>>;
+}
+
+/// What a core knows of others whose node is alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Alone;
+
+impl Alone {
+    fn unreached() -> Unreached {
+        Unreached { why: "this node is alone".to_owned(), may_have_arrived: false }
+    }
+}
+
+impl Nodes for Alone {
+    fn place(&self, _: NodeId, _: PartitionId) -> Option<Place> {
+        None
+    }
+
+    fn others(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    fn send(&self, _: Place, _: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
+        Box::pin(async { Err(Alone::unreached()) })
+    }
+
+    fn ask_replica(
+        &self,
+        _: Place,
+        _: Vec<Bytes>,
+        _: Instant,
+    ) -> LocalBoxFuture<'static, Result<Bytes, Unreached>> {
+        Box::pin(async { Err(Alone::unreached()) })
+    }
 }
 
 /// A message has no answer.

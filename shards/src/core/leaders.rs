@@ -1,0 +1,140 @@
+//! Who leads which partition, as far as this core knows, and the search for a leader that has moved.
+
+use super::engine::Inner;
+use model::error::{SqlError, SqlState};
+use model::id::{NodeId, PartitionId};
+use model::placement::Place;
+use runtime::time::{self, Instant};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A request looks for the leader for so long.
+const SEARCH_MAX: Duration = Duration::from_secs(10);
+
+/// Between two attempts it waits so long at first, and twice as long each time.
+const WAIT_FIRST: Duration = Duration::from_millis(10);
+
+/// But no longer than this.
+const WAIT_MAX: Duration = Duration::from_millis(200);
+
+/// Who leads which partition. What is not known is asked of one replica after the other.
+#[derive(Default)]
+pub(super) struct Leaders {
+    known: RefCell<BTreeMap<PartitionId, NodeId>>,
+}
+
+impl Leaders {
+    pub(super) fn note(&self, partition: PartitionId, leader: NodeId) {
+        self.known.borrow_mut().insert(partition, leader);
+    }
+
+    fn forget(&self, partition: PartitionId, leader: NodeId) {
+        let mut known = self.known.borrow_mut();
+        if known.get(&partition) == Some(&leader) {
+            known.remove(&partition);
+        }
+    }
+
+    pub(super) fn get(&self, partition: PartitionId) -> Option<NodeId> {
+        self.known.borrow().get(&partition).copied()
+    }
+}
+
+/// The search for the leader of a partition, on behalf of one request.
+pub(super) struct Search {
+    inner: Rc<Inner>,
+    partition: PartitionId,
+    until: Instant,
+    wait: Duration,
+    /// Whom the last attempt asked.
+    asked: Option<NodeId>,
+    /// Attempts that have come to nothing.
+    misses: u32,
+}
+
+impl Search {
+    pub(super) fn new(inner: Rc<Inner>, partition: PartitionId) -> Search {
+        let until = time::now() + SEARCH_MAX;
+        Search { inner, partition, until, wait: WAIT_FIRST, asked: None, misses: 0 }
+    }
+
+    /// The partition.
+    pub(super) fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// Where to try next; at first where the leader was last, if that is known.
+    ///
+    /// # Errors
+    /// There is no such partition.
+    pub(super) fn place(&mut self) -> Result<Place, SqlError> {
+        let inner = &self.inner;
+        let map = &inner.placement;
+        if map.leader(self.partition).is_none() {
+            return Err(SqlError::internal(format!("there is no partition {}", self.partition)));
+        }
+        let node = inner.leaders.get(self.partition).unwrap_or_else(|| self.any());
+        self.asked = Some(node);
+        Ok(inner.place(node, self.partition).unwrap_or(inner.here_of(self.partition)))
+    }
+
+    /// One that may know: this node first, then those that have replicas, one after the other.
+    fn any(&self) -> NodeId {
+        let mut nodes = vec![self.inner.options.node];
+        nodes.extend(self.inner.nodes.others());
+        nodes[self.misses as usize % nodes.len()]
+    }
+
+    /// The one that was asked does not lead. It has named who does, or not.
+    ///
+    /// # Errors
+    /// The search has lasted too long.
+    pub(super) async fn moved(&mut self, leader: Option<NodeId>) -> Result<(), SqlError> {
+        let known = leader.filter(|leader| Some(*leader) != self.asked);
+        self.miss(known.is_none()).await?;
+        if let Some(leader) = known {
+            self.inner.leaders.note(self.partition, leader);
+        }
+        Ok(())
+    }
+
+    /// The one that was asked cannot be reached.
+    ///
+    /// # Errors
+    /// The search has lasted too long.
+    pub(super) async fn unreached(&mut self) -> Result<(), SqlError> {
+        self.miss(true).await
+    }
+
+    async fn miss(&mut self, waits: bool) -> Result<(), SqlError> {
+        self.misses += 1;
+        if let Some(asked) = self.asked {
+            self.inner.leaders.forget(self.partition, asked);
+        }
+        let now = time::now();
+        if now >= self.until || self.inner.closing.get() {
+            let partition = self.partition;
+            return Err(SqlError::new(
+                SqlState::CANNOT_CONNECT_NOW,
+                format!("no leader of partition {partition} can be reached"),
+            )
+            .detail(format!("It was looked for {} times.", self.misses))
+            .hint("Retry when a majority of the partition's replicas is there."));
+        }
+        // One who is named is asked at once, unless two name each other.
+        if waits || self.misses > 2 {
+            time::sleep(self.wait.min(self.until.saturating_since(now))).await;
+            self.wait = (self.wait * 2).min(WAIT_MAX);
+        }
+        Ok(())
+    }
+
+    /// The one that was asked leads.
+    pub(super) fn found(&self) {
+        if let Some(asked) = self.asked {
+            self.inner.leaders.note(self.partition, asked);
+        }
+    }
+}
