@@ -60,7 +60,8 @@ fn measure(path: &Path, duration: Duration) -> Result<(), Box<dyn std::error::Er
         Box::pin(async move {
             let options = EngineOptions::new(path, NodeId(1), CoreId(core), placement);
             let options = EngineOptions { memory_bytes: MEMORY_BYTES, ..options };
-            let engine = Engine::open(options, mesh.join(core).await, Rc::new(shards::raft::Alone)).await;
+            let engine =
+                Engine::open(options, mesh.join(core).await, Rc::new(shards::raft::Alone)).await;
             let engine = engine.map_err(|error: OpenError| error.to_string())?;
             if core == 0 {
                 run_all(&engine, duration).await.map_err(|error| error.to_string())?;

@@ -208,11 +208,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn run(
-        &self,
-        partition: PartitionId,
-        fragment: Fragment,
-    ) -> Result<Response, SqlError> {
+    async fn run(&self, partition: PartitionId, fragment: Fragment) -> Result<Response, SqlError> {
         let here = match self.engine.inner.serving(partition) {
             Ok(here) => here,
             Err(leader) => return Ok(Response::Elsewhere(leader)),

@@ -3,8 +3,8 @@
 use super::background;
 use super::dispatch;
 use super::layout;
-use super::parts::{Parts, log_options};
 use super::leaders::{Leaders, Search};
+use super::parts::{Parts, log_options};
 use super::remote::{Arrived, Remote, Unanswered};
 use super::stream::Again;
 use super::wire::{self, MessageKind, WireError};
@@ -16,10 +16,10 @@ use crate::txn::{
     LockReport, Partition, PointLookup, SnapshotGuard, TxnReport, Wait, WaitNumber, transactions,
 };
 use crate::wal::WalError;
+use bytes::Bytes;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, NodeId, PartitionId};
-use bytes::Bytes;
 use model::placement::{Place, PlacementMap};
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
@@ -359,7 +359,11 @@ impl Engine {
             }
             // Here, too, where this replica leads no more: it says who does.
             let (batches, request) = self.inner.ask_read(place, partition, fragment.clone());
-            Ok(BatchStream::remote(batches, request, Again { engine: self.clone(), fragment, search }))
+            Ok(BatchStream::remote(
+                batches,
+                request,
+                Again { engine: self.clone(), fragment, search },
+            ))
         });
         opened.unwrap_or_else(BatchStream::failed)
     }

@@ -163,9 +163,12 @@ impl Inner {
     /// Sends a message; waits for room.
     pub(super) async fn send(&self, to: Place, message: CoreMessage) -> Result<(), Unanswered> {
         if to.node == self.options.node {
-            return self.remote.mesh.send(to.core.0, message).await.map_err(|_closed| {
-                Unanswered::Refused(gone())
-            });
+            return self
+                .remote
+                .mesh
+                .send(to.core.0, message)
+                .await
+                .map_err(|_closed| Unanswered::Refused(gone()));
         }
         let mut bytes = Vec::new();
         wire::encode(&message, &mut bytes).map_err(Unanswered::Refused)?;

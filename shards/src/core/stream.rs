@@ -117,10 +117,7 @@ fn take(
     })
 }
 
-async fn begin_again(
-    again: Box<Again>,
-    leader: Option<Option<model::id::NodeId>>,
-) -> Source {
+async fn begin_again(again: Box<Again>, leader: Option<Option<model::id::NodeId>>) -> Source {
     let Again { engine, fragment, mut search } = *again;
     let searched = match leader {
         Some(leader) => search.moved(leader).await,

@@ -1,8 +1,10 @@
 //! Engines in the simulated world, several cores, no SQL: raw keys through effects.
 
+mod cluster;
 mod handover;
 
 use super::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, PointLookup};
+use crate::raft::Alone;
 use model::command::{Effect, KeyConflict, Outcome, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, NodeId, PartitionId, TxnId};
@@ -66,7 +68,9 @@ fn start(sim: &Sim, cores: u16, main: Main) {
             let opened = dir.borrow().clone().unwrap();
             let builder = mesh.borrow().clone().unwrap();
             let engine =
-                Engine::open(options(&opened, core), builder.join(core).await, Rc::new(Alone)).await.unwrap();
+                Engine::open(options(&opened, core), builder.join(core).await, Rc::new(Alone))
+                    .await
+                    .unwrap();
             if core == 0 {
                 main(engine).await;
             } else {

@@ -429,7 +429,7 @@ impl Generator {
     pub fn response(&mut self) -> Response {
         let locked =
             [RowLocked::Unchanged, RowLocked::Changed, RowLocked::Deleted, RowLocked::Skipped];
-        match self.below(11) {
+        match self.below(12) {
             0 => Response::Rows(self.batch()),
             1 => Response::End,
             2 => Response::Modified(self.modified()),
@@ -443,7 +443,8 @@ impl Generator {
             7 => Response::Committed(self.timestamp()),
             8 => Response::Prepared(self.maybe(Generator::timestamp)),
             9 => Response::Decided(self.outcome()),
-            _ => Response::Failed(self.error()),
+            10 => Response::Failed(self.error()),
+            _ => Response::Elsewhere(self.flag().then(|| NodeId(self.below(9) as u32))),
         }
     }
 

@@ -1,0 +1,364 @@
+//! Three nodes with a core each, and a switchboard between them that a test can cut.
+
+use super::{commit, directory, options, put, stage, txn};
+use crate::core::layout::{self, Identity};
+use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions};
+use crate::raft::{Change, Nodes, Unreached};
+use crate::storage::ScanBatch;
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
+use model::error::SqlError;
+use model::id::{CoreId, NodeId, PartitionId};
+use model::key::KeyRange;
+use model::placement::Place;
+use runtime::mesh::MeshBuilder;
+use runtime::random;
+use runtime::sim::{Loss, Options, Sim};
+use runtime::sync::{oneshot, queue};
+use runtime::task;
+use runtime::time::{self, Instant};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+const NODES: [u32; 3] = [1, 2, 3];
+const PARTITION: PartitionId = PartitionId(1);
+
+/// A message on its way to a node.
+enum Mail {
+    Engine(Place, Bytes),
+    Replica(Bytes, oneshot::Sender<Bytes>),
+    /// What a test has it do.
+    Job(Job),
+}
+
+type Job = Box<dyn FnOnce(Engine) -> LocalBoxFuture<'static, ()>>;
+
+/// Connects the nodes. What is cut arrives nowhere, and both sides hear of it after a while.
+#[derive(Default)]
+struct Board {
+    boxes: RefCell<BTreeMap<NodeId, queue::Sender<Mail>>>,
+    engines: RefCell<BTreeMap<NodeId, Engine>>,
+    cut: RefCell<BTreeSet<NodeId>>,
+}
+
+impl Board {
+    fn reaches(&self, from: NodeId, to: NodeId) -> bool {
+        let cut = self.cut.borrow();
+        !cut.contains(&from) && !cut.contains(&to) && self.boxes.borrow().contains_key(&to)
+    }
+
+    /// Cuts a node off, or joins it again. All who have a link with it hear that it broke.
+    fn set_cut(&self, node: NodeId, cut: bool) {
+        match cut {
+            true => drop(self.cut.borrow_mut().insert(node)),
+            false => drop(self.cut.borrow_mut().remove(&node)),
+        }
+        self.lost(node);
+    }
+
+    fn lost(&self, node: NodeId) {
+        let place = |node| Place { node, core: CoreId(0) };
+        for (other, engine) in self.engines.borrow().iter() {
+            if *other != node {
+                engine.place_lost(place(node));
+            } else {
+                let others = NODES.iter().filter(|one| **one != node.0);
+                others.for_each(|one| engine.place_lost(place(NodeId(*one))));
+            }
+        }
+    }
+}
+
+/// The board as a node sees it.
+struct Line {
+    board: Rc<Board>,
+    node: NodeId,
+}
+
+fn unreached() -> Unreached {
+    Unreached { why: "the line is cut".to_owned(), may_have_arrived: true }
+}
+
+impl Nodes for Line {
+    fn place(&self, node: NodeId, _: PartitionId) -> Option<Place> {
+        NODES.contains(&node.0).then_some(Place { node, core: CoreId(0) })
+    }
+
+    fn others(&self) -> Vec<NodeId> {
+        NODES.iter().map(|node| NodeId(*node)).filter(|node| *node != self.node).collect()
+    }
+
+    fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
+        let (board, from) = (self.board.clone(), self.node);
+        Box::pin(async move {
+            let letter = board.boxes.borrow().get(&to.node).cloned();
+            let Some(letter) = letter.filter(|_| board.reaches(from, to.node)) else {
+                return Err(Unreached { may_have_arrived: false, ..unreached() });
+            };
+            let from = Place { node: from, core: CoreId(0) };
+            letter.send(Mail::Engine(from, message)).await.map_err(|_closed| unreached())
+        })
+    }
+
+    fn ask_replica(
+        &self,
+        to: Place,
+        message: Vec<Bytes>,
+        deadline: Instant,
+    ) -> LocalBoxFuture<'static, Result<Bytes, Unreached>> {
+        let (board, from) = (self.board.clone(), self.node);
+        Box::pin(async move {
+            time::sleep(Duration::from_micros(100 + random::below(400))).await;
+            let letter = board.boxes.borrow().get(&to.node).cloned();
+            let Some(letter) = letter.filter(|_| board.reaches(from, to.node)) else {
+                return Err(unreached());
+            };
+            let (promise, answer) = oneshot::channel();
+            let sent = letter.send(Mail::Replica(message.concat().into(), promise)).await;
+            sent.map_err(|_closed| unreached())?;
+            let left = deadline.saturating_since(time::now());
+            let answer = time::timeout(left, answer).await;
+            let answer = answer.map_err(|_elapsed| unreached())?.map_err(|_closed| unreached())?;
+            time::sleep(Duration::from_micros(100 + random::below(400))).await;
+            match board.reaches(to.node, from) {
+                true => Ok(answer),
+                false => Err(unreached()),
+            }
+        })
+    }
+}
+
+/// Takes what arrives at a node.
+async fn take_mail(engine: Engine, mut mail: queue::Receiver<Mail>) {
+    while let Ok(letter) = mail.recv().await {
+        match letter {
+            Mail::Engine(from, message) => engine.take_message(from, message),
+            Mail::Replica(message, promise) => {
+                let engine = engine.clone();
+                let answering = async move {
+                    let answer = engine.answer_replica(message).await;
+                    drop(promise.send(answer));
+                };
+                task::spawn("answer", answering).detach();
+            }
+            Mail::Job(job) => task::spawn("job", job(engine.clone())).detach(),
+        }
+    }
+}
+
+/// A directory of a node that has joined.
+async fn join(options: &DataDirOptions) {
+    let identity = Identity {
+        format: 1,
+        node: options.node.0,
+        cluster: 7,
+        cores: 1,
+        partitions: options.partitions,
+        generation: 1,
+        founding: false,
+    };
+    runtime::fs::create_dir_all(&options.path).await.unwrap();
+    layout::create_logs(options, &identity).await.unwrap();
+    layout::write_identity(&options.path, &identity).await.unwrap();
+}
+
+fn start(sim: &Sim, board: &Rc<Board>, node: u32) {
+    let board = board.clone();
+    sim.start_node(node, 1, move |_| {
+        let (board, node) = (board.clone(), NodeId(node));
+        Box::pin(async move {
+            let directory = DataDirOptions { node, ..directory(1) };
+            let is_new = !runtime::fs::exists(&directory.path.join("node.json")).await.unwrap();
+            if is_new && node.0 != 1 {
+                join(&directory).await;
+            }
+            let dir = DataDir::open(&directory).await.unwrap();
+            let mesh = MeshBuilder::<CoreMessage>::new(1, 16).join(0).await;
+            let options = EngineOptions { node, ..options(&dir, 0) };
+            let line = Rc::new(Line { board: board.clone(), node });
+            let engine = Engine::open(options, mesh, line).await.unwrap();
+            if node.0 == 1 {
+                layout::founded(&directory.path).await.unwrap();
+            }
+            let (letters, mail) = queue::bounded(1024);
+            board.boxes.borrow_mut().insert(node, letters);
+            board.engines.borrow_mut().insert(node, engine.clone());
+            take_mail(engine, mail).await;
+        })
+    });
+}
+
+/// A node dies.
+fn crash(sim: &Sim, board: &Rc<Board>, node: u32, loss: Loss) {
+    board.boxes.borrow_mut().remove(&NodeId(node));
+    board.engines.borrow_mut().remove(&NodeId(node));
+    board.lost(NodeId(node));
+    sim.crash(node, loss);
+}
+
+/// Runs the simulation until `done`.
+fn until(sim: &Sim, what: &str, limit: Duration, mut done: impl FnMut() -> bool) -> Duration {
+    let since = sim.now();
+    while !done() {
+        sim.run_for(Duration::from_millis(5)).unwrap();
+        assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+        assert!(sim.now() - since < limit, "{what}: not within {limit:?}");
+    }
+    sim.now() - since
+}
+
+fn engine(board: &Board, node: u32) -> Engine {
+    board.engines.borrow()[&NodeId(node)].clone()
+}
+
+fn leader(board: &Board) -> Option<NodeId> {
+    let engines = board.engines.borrow();
+    let leads = |engine: &Engine| {
+        engine.groups().iter().any(|group| group.partition == PARTITION && group.leads)
+    };
+    engines.iter().find(|(_, engine)| leads(engine)).map(|(node, _)| *node)
+}
+
+/// Runs `work` on a node, and gives what it came to when it is done.
+struct Work<T> {
+    result: Rc<RefCell<Option<T>>>,
+}
+
+impl<T: 'static> Work<T> {
+    fn begin(board: &Board, node: u32, work: impl AsyncFnOnce(Engine) -> T + 'static) -> Work<T> {
+        let result: Rc<RefCell<Option<T>>> = Rc::default();
+        let told = result.clone();
+        let job: Job = Box::new(move |engine| {
+            Box::pin(async move {
+                let done = work(engine).await;
+                *told.borrow_mut() = Some(done);
+            })
+        });
+        let sent = board.boxes.borrow()[&NodeId(node)].try_send(Mail::Job(job));
+        assert!(sent.is_ok(), "node {node} takes no more");
+        Work { result }
+    }
+
+    fn end(self, sim: &Sim, what: &str) -> T {
+        until(sim, what, Duration::from_secs(30), || self.result.borrow().is_some());
+        self.result.borrow_mut().take().unwrap()
+    }
+}
+
+/// Three nodes, each with a replica of every partition that votes.
+fn three(seed: u64) -> (Sim, Rc<Board>) {
+    let sim = Sim::new(Options::new(seed));
+    let board: Rc<Board> = Rc::default();
+    for node in NODES {
+        start(&sim, &board, node);
+    }
+    until(&sim, "start", Duration::from_secs(10), || board.boxes.borrow().len() == 3);
+    for node in [2, 3] {
+        let adding = async |engine: Engine| {
+            for partition in 0..=super::PARTITIONS {
+                engine.add_replica(PartitionId(partition)).await.unwrap();
+            }
+        };
+        Work::begin(&board, node, adding).end(&sim, "empty replicas");
+    }
+    let changing = async |engine: Engine| {
+        for partition in (0..=super::PARTITIONS).map(PartitionId) {
+            for node in [2, 3] {
+                let change = Change::AddLearner(NodeId(node));
+                engine.change_group(partition, change).await.unwrap();
+            }
+            let voters = NODES.map(NodeId).into_iter().collect();
+            engine.change_group(partition, Change::SetVoters(voters)).await.unwrap();
+        }
+    };
+    Work::begin(&board, 1, changing).end(&sim, "voters");
+    (sim, board)
+}
+
+/// Writes a key in a transaction of its own.
+async fn write(engine: &Engine, key: &str, value: &str) -> Result<(), SqlError> {
+    let txn = txn(engine);
+    stage(engine, txn, PARTITION.0, vec![put(key, value)]).await?;
+    commit(engine, txn, PARTITION.0).await.map(drop)
+}
+
+/// All keys of the partition, as a node's replica has them.
+async fn contents(engine: &Engine) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let partition = engine.inner.partition(PARTITION).unwrap();
+    let at = engine.now();
+    let mut scan = partition.tree.scan(KeyRange::prefix(Vec::new()), at, false);
+    let (mut rows, mut batch) = (Vec::new(), ScanBatch::new());
+    while scan.next_batch(&mut batch, 1000, 1 << 20).await.unwrap() || !batch.is_empty() {
+        rows.extend(batch.iter().map(|row| (row.key.to_vec(), row.value.to_vec())));
+    }
+    rows
+}
+
+#[test]
+fn a_new_replica_gets_what_there_was_and_what_comes() {
+    for seed in 0..4 {
+        let (sim, board) = three(seed);
+        let writing = async |engine: Engine| {
+            for n in 0..50 {
+                write(&engine, &format!("k{n}"), "v").await.unwrap();
+            }
+        };
+        Work::begin(&board, 2, writing).end(&sim, "writes through another node");
+        sim.run_for(Duration::from_secs(1)).unwrap();
+        let all: Vec<_> = NODES
+            .iter()
+            .map(|node| {
+                Work::begin(&board, *node, async |e: Engine| contents(&e).await).end(&sim, "read")
+            })
+            .collect();
+        assert_eq!(all[0].len(), 50, "seed {seed}");
+        assert!(all.iter().all(|one| *one == all[0]), "seed {seed}: replicas differ");
+    }
+}
+
+#[test]
+fn when_the_leader_dies_another_goes_on_with_all_that_was_acknowledged() {
+    for seed in 0..6 {
+        let (sim, board) = three(seed);
+        let acknowledged: Rc<RefCell<BTreeSet<String>>> = Rc::default();
+        let go_on = Rc::new(Cell::new(true));
+        let (told, goes_on) = (acknowledged.clone(), go_on.clone());
+        let writing = async move |engine: Engine| {
+            let mut n = 0;
+            while goes_on.get() {
+                n += 1;
+                let key = format!("k{n}");
+                if write(&engine, &key, "v").await.is_ok() {
+                    told.borrow_mut().insert(key);
+                }
+            }
+        };
+        let written = Work::begin(&board, 2, writing);
+        until(&sim, "writes", Duration::from_secs(10), || acknowledged.borrow().len() > 50);
+        assert_eq!(leader(&board), Some(NodeId(1)));
+        crash(&sim, &board, 1, Loss::Power);
+        let before = acknowledged.borrow().len();
+        let gap = until(&sim, "fail-over", Duration::from_secs(10), || {
+            acknowledged.borrow().len() > before + 2
+        });
+        assert!(gap < Duration::from_secs(3), "seed {seed}: {gap:?}");
+        start(&sim, &board, 1);
+        sim.run_for(Duration::from_secs(3)).unwrap();
+        go_on.set(false);
+        written.end(&sim, "the last write");
+        sim.run_for(Duration::from_secs(2)).unwrap();
+        let all: Vec<_> = NODES
+            .iter()
+            .map(|node| {
+                Work::begin(&board, *node, async |e: Engine| contents(&e).await).end(&sim, "read")
+            })
+            .collect();
+        assert!(all.iter().all(|one| *one == all[0]), "seed {seed}: replicas differ");
+        let there: BTreeSet<String> =
+            all[0].iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
+        let lost: Vec<_> = acknowledged.borrow().difference(&there).cloned().collect();
+        assert!(lost.is_empty(), "seed {seed}: {lost:?}");
+    }
+}
