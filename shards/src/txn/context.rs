@@ -50,6 +50,8 @@ pub(crate) struct CoreContext {
     /// Bytes of keys and values that all transactions have staged.
     pub(crate) staged_bytes: Rc<Cell<usize>>,
     pub(crate) clock: Rc<HybridClock>,
+    /// When the core began to open: whoever knew it before then knew another life of it.
+    pub(crate) born: Timestamp,
     pub(crate) snapshots: Rc<Snapshots>,
     /// What all running statements keep.
     pub(crate) memory: MemoryAccount,
@@ -88,6 +90,7 @@ impl CoreContext {
         CoreContext {
             options,
             staged_bytes: Rc::default(),
+            born: clock.now(time::now().as_nanos()),
             clock,
             snapshots: Rc::default(),
             memory,

@@ -85,7 +85,11 @@ impl Partition {
         let before = self.leading.replace(leading);
         match (before, leading) {
             (Leading::Elsewhere(_), Leading::Here { alone: false }) => {
-                self.serves_from.set(time::now() + self.context.options.clock_spread_max);
+                let spread = self.context.options.clock_spread_max;
+                self.serves_from.set(time::now() + spread);
+                // Those that any clock has given out before somebody else led last.
+                let began = Timestamp(self.context.now().0 + spread.as_nanos() as u64);
+                self.states.borrow_mut().expel_before(began);
             }
             (Leading::Here { .. }, Leading::Elsewhere(_)) => self.step_down(),
             _ => {}
@@ -189,6 +193,9 @@ impl Partition {
     /// A term begins with the entry at `index`: what was there in part only will never be whole.
     pub(crate) fn term_begins(&self, index: LogIndex, leads: bool) {
         let unfinished = self.states.borrow_mut().begin_term(leads);
+        if leads {
+            self.states.borrow_mut().expel_before(self.context.born);
+        }
         for txn in unfinished {
             self.end(txn);
         }

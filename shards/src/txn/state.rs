@@ -28,7 +28,7 @@ use bulk::{Bulk, Logged};
 use bytes::Bytes;
 pub(crate) use marks::{Marked, Returned};
 use model::command::{Command, KeyWrite, Outcome};
-use model::id::{LogIndex, PartitionId, TxnId};
+use model::id::{CoreId, LogIndex, NodeId, PartitionId, TxnId};
 use model::time::Timestamp;
 pub(crate) use pending::Handed;
 use pending::Pending;
@@ -509,6 +509,13 @@ impl TxnStates {
     /// An outcome did not get into the log: it is still to be carried out.
     pub(crate) fn finish_refused(&mut self, txn: TxnId) {
         self.set_phase(txn, Phase::Prepared);
+    }
+
+    /// Takes all transactions that began up to a time and are not known here for rolled back: what they had
+    /// here was lost with another leader.
+    pub(crate) fn expel_before(&mut self, began: Timestamp) {
+        let newest = TxnId { began, node: NodeId(u32::MAX), core: CoreId(u16::MAX) };
+        self.expelled_floor = self.expelled_floor.max(Some(newest));
     }
 
     /// Remembers that a transaction was rolled back without being asked.

@@ -7,6 +7,7 @@ use crate::raft::{Change, Nodes, Unreached};
 use crate::storage::ScanBatch;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
+use model::command::{Effect, KeyConflict, RequestBody};
 use model::error::SqlError;
 use model::id::{CoreId, NodeId, PartitionId};
 use model::key::KeyRange;
@@ -20,6 +21,7 @@ use runtime::time::{self, Instant};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const NODES: [u32; 3] = [1, 2, 3];
@@ -360,5 +362,64 @@ fn when_the_leader_dies_another_goes_on_with_all_that_was_acknowledged() {
             all[0].iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
         let lost: Vec<_> = acknowledged.borrow().difference(&there).cloned().collect();
         assert!(lost.is_empty(), "seed {seed}: {lost:?}");
+    }
+}
+
+/// Reads a key at the leader, wherever it is.
+async fn read(engine: &Engine, key: &str) -> Result<bool, SqlError> {
+    // A probe of a transaction of its own: it locks, and says whether somebody holds the key.
+    let txn = txn(engine);
+    let require = Effect::RequireKey {
+        key: key.as_bytes().to_vec(),
+        conflict: Arc::new(KeyConflict { error: SqlError::internal("absent") }),
+    };
+    let staged = stage(engine, txn, PARTITION.0, vec![require]).await;
+    engine.call(PARTITION, RequestBody::Rollback { txn }).await?;
+    match staged {
+        Ok(()) => Ok(true),
+        Err(error) if error.to_string().contains("absent") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[test]
+fn a_leader_that_is_cut_off_serves_nobody_when_another_may_lead() {
+    for seed in 0..4 {
+        let (sim, board) = three(seed);
+        let before = async |engine: Engine| write(&engine, "old", "v").await.unwrap();
+        Work::begin(&board, 1, before).end(&sim, "a write");
+        board.set_cut(NodeId(1), true);
+        // The majority goes on; as soon as it has, the minority must not say otherwise.
+        let writing = async |engine: Engine| {
+            // What had begun before the other led is refused, and tried again.
+            while write(&engine, "new", "v").await.is_err() {}
+        };
+        let written = Work::begin(&board, 2, writing);
+        let stale = Rc::new(Cell::new(0));
+        let served = Rc::new(Cell::new(0));
+        let (is_stale, is_served) = (stale.clone(), served.clone());
+        let there = written.result.clone();
+        let asking = async move |engine: Engine| {
+            let until = time::now() + Duration::from_secs(8);
+            while time::now() < until {
+                let newer = there.borrow().is_some();
+                let asked = time::timeout(Duration::from_millis(300), read(&engine, "new")).await;
+                match asked {
+                    Ok(Ok(true)) => is_served.set(is_served.get() + 1),
+                    Ok(Ok(false)) if newer => is_stale.set(is_stale.get() + 1),
+                    _ => {}
+                }
+                time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let asked = Work::begin(&board, 1, asking);
+        until(&sim, "the majority", Duration::from_secs(5), || written.result.borrow().is_some());
+        sim.run_for(Duration::from_secs(2)).unwrap();
+        assert_eq!((stale.get(), served.get()), (0, 0), "seed {seed}");
+        board.set_cut(NodeId(1), false);
+        asked.end(&sim, "the minority");
+        written.end(&sim, "the write");
+        assert_eq!(stale.get(), 0, "seed {seed}: a stale read");
+        assert!(served.get() > 0, "seed {seed}: it is not healed");
     }
 }
