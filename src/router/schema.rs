@@ -175,6 +175,9 @@ impl Router {
                 let Some(term) = self.keeps() else {
                     return ready(Ok(self.not_the_keeper())).boxed_local();
                 };
+                if !inner.gates.is_closed(&[TURN]) {
+                    inner.turn_term.set(Some(term));
+                }
                 let closing = inner.gates.close(change, None, Arc::from([TURN]));
                 let router = self.clone();
                 return Box::pin(async move {

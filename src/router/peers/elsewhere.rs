@@ -33,7 +33,7 @@ pub trait Lines {
     /// Sends a message to a core of another node, behind those that were sent there before. Ready when
     /// it is on its way, for which it may have to wait; one that is dropped before has sent nothing.
     ///
-    /// What was sent and does not arrive is told by [`Peers::place_lost`].
+    /// What was sent and does not arrive is told by [`crate::router::Router::place_lost`].
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>>;
 
     /// All cores of the other nodes that are known to live.
@@ -268,7 +268,7 @@ impl Peers {
 
     /// What was sent to a core of another node may not arrive, and what was on its way from there
     /// will not.
-    pub fn place_lost(&self, place: Place) {
+    pub(in crate::router) fn place_lost(&self, place: Place) {
         let Some(elsewhere) = &self.inner.elsewhere else { return };
         let mut under_way = elsewhere.under_way.borrow_mut();
         for (_, call) in under_way.extract_if(.., |_, call| call.to == place) {

@@ -141,7 +141,8 @@ fn a_node_that_returns_answers_again() {
     });
     assert_eq!(error.state(), SqlState::CONNECTION_FAILURE);
     start(&sim, &board, 3);
-    until(&sim, "a return", Duration::from_secs(20), || {
+    until(&sim, "a return", Duration::from_secs(20), || board.is_up(3));
+    until(&sim, "an answer", Duration::from_secs(5), || {
         on(&sim, &board, (1, 0), "a call to a node that returns", async move |router| {
             router.peers().call(place(3, 0), Call::IsChanging(change)).await
         }) == Ok(Answer::Count(0))

@@ -110,11 +110,19 @@ impl Router {
         change: TxnId,
         term: Term,
     ) -> Result<Answer, SqlError> {
+        self.inner.turn_term.set(Some(term));
         self.fence_once(term).await?;
         let Some(serving) = self.lease_holders(term).await? else {
             return Ok(self.not_the_keeper());
         };
-        self.inner.turn_term.set(Some(term));
+        if !self.gates().is_closed_by(change, TURN) {
+            // Somebody has taken its maker to be gone.
+            return Err(SqlError::new(
+                SqlState::SERIALIZATION_FAILURE,
+                "the turn to change the schema was lost while it was given",
+            )
+            .hint("Retry the transaction."));
+        }
         log::debug!("change {change} has the turn to change the schema");
         let version = self.inner.schema_version.get().max(self.catalog_version());
         Ok(Answer::Turn { version, serving })
@@ -176,8 +184,8 @@ impl Router {
             let closed = self.gates().closed();
             silent.retain(|change, _| closed.contains_key(change));
             for (change, tables) in closed {
-                if tables == [TURN] && self.keeps() != self.inner.turn_term.get() {
-                    // Whoever keeps the turn now has given it anew.
+                if tables.contains(&TURN) && self.keeps() != self.inner.turn_term.get() {
+                    // Whoever keeps the turn now gives it anew.
                     self.gates().open(change, &[TURN]);
                     continue;
                 }

@@ -86,6 +86,12 @@ impl Board {
         }
     }
 
+    /// Whether all cores of a node take what comes.
+    pub fn is_up(&self, node: u32) -> bool {
+        let cores = self.boxes.borrow().keys().filter(|place| place.node == NodeId(node)).count();
+        cores == usize::from(self.cores)
+    }
+
     fn places(&self) -> Vec<Place> {
         self.boxes.borrow().keys().copied().collect()
     }
@@ -197,7 +203,7 @@ async fn take_mail(router: Router, mut mail: queue::Receiver<Mail>) {
             Mail::Router(from, message) => router.peers().take(from, &message),
             Mail::Lost(place) => {
                 engine.place_lost(place);
-                router.peers().place_lost(place);
+                router.place_lost(place);
             }
             Mail::Replica(message, promise) => {
                 let engine = engine.clone();

@@ -182,6 +182,9 @@ fn when_the_maker_of_a_change_dies_others_go_on() {
 fn when_the_keeper_dies_the_turn_is_void() {
     for seed in 30..33 {
         let (sim, board) = three(seed, 1);
+        on(&sim, &board, (2, 0), "a first change", async |router| {
+            change(&router, "CREATE TABLE first (id bigint)").await.expect("a turn");
+        });
         let change_under_way = Work::begin(&board, (2, 0), async |router| {
             let open = begin(&router, "CREATE TABLE under_way (id bigint)").await?;
             time::sleep(Duration::from_secs(15)).await;
@@ -197,9 +200,10 @@ fn when_the_keeper_dies_the_turn_is_void() {
         assert_eq!(error.state(), SqlState::SERIALIZATION_FAILURE, "seed {seed}: {error}");
         start(&sim, &board, 1);
         until(&sim, "the first node is back", Duration::from_secs(30), || {
-            on(&sim, &board, (1, 0), "a look", async |router| {
-                router.may_serve().is_ok() && table(&router, "next").is_some()
-            })
+            board.is_up(1)
+                && on(&sim, &board, (1, 0), "a look", async |router| {
+                    router.may_serve().is_ok() && table(&router, "next").is_some()
+                })
         });
     }
 }
