@@ -62,12 +62,15 @@ impl Router {
         call: Call,
         limit: Duration,
     ) -> Result<Option<NodeId>, SqlError> {
-        let until = time::now() + limit;
+        let (until, here) = (time::now() + limit, self.peers().here().node);
+        let insists = matches!(call, Call::Publish(_));
         loop {
             let why = match self.peers().ask(place, call.clone()).await {
                 Ok(_done) => return Ok(None),
+                // A catalog that it cannot read now it can read in a moment.
+                Err(CallError::Refused(error)) if insists && place.node != here => error.to_string(),
                 Err(CallError::Refused(error)) => return Err(error),
-                Err(CallError::Unreached { why, .. }) => why,
+                Err(CallError::Unreached { why, .. }) => why.to_string(),
             };
             let left = self.lease_left_of(place.node).await?;
             if left.is_zero() {
