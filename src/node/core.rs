@@ -4,6 +4,7 @@ use super::crew::{Crew, Notice, OtherFailed, Stage};
 use super::doors::{self, Connections};
 use super::memory::{self, CoreMemory};
 use super::{Addresses, Assembly, NodeError, NodeOptions};
+use crate::cluster::decide::Policy;
 use crate::pg;
 use crate::router::peers::Peers;
 use crate::router::virtual_tables::NodeTables;
@@ -118,6 +119,10 @@ async fn live(
     );
     let keeping = router.clone();
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
+    let placing = router.clone();
+    let placement = async move { placing.keep_placement(Policy::default()).await };
+    // The system partition's core is the first of every node.
+    let placement = (core.0 == 0).then(|| task::spawn("placement", placement));
     let _watch = task::spawn("watchdog", watch_steps(core));
     let _damage = task::spawn("damage", tell_damage(engine.clone(), core));
     let served = serve(&assembly, core, crew, addresses).await;
@@ -127,7 +132,7 @@ async fn live(
         crew.meet(Stage::Drained, None).await?;
     }
     host.close().await;
-    drop(sagas);
+    drop((sagas, placement));
     if served.is_ok() {
         router.settle_sequences().await;
     }
