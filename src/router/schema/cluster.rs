@@ -68,7 +68,9 @@ impl Router {
             let why = match self.peers().ask(place, call.clone()).await {
                 Ok(_done) => return Ok(None),
                 // A catalog that it cannot read now it can read in a moment.
-                Err(CallError::Refused(error)) if insists && place.node != here => error.to_string(),
+                Err(CallError::Refused(error)) if insists && place.node != here => {
+                    error.to_string()
+                }
                 Err(CallError::Refused(error)) => return Err(error),
                 Err(CallError::Unreached { why, .. }) => why.to_string(),
             };
