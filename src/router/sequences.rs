@@ -265,7 +265,7 @@ impl Router {
 
     /// Writes the row, where it says what is `known` of it: a core that has counted before may still be
     /// writing. Returns when it is durable, `false` where the row is another one.
-    async fn store_position(
+    pub(super) async fn store_position(
         &self,
         sequence: &Sequence,
         known: Option<(i64, bool)>,

@@ -32,7 +32,9 @@ mod describe;
 mod graph;
 mod waits;
 
-pub use waits::{RouterWait, Sought, WaitId};
+#[cfg(test)]
+pub use waits::Sought;
+pub use waits::{RouterWait, WaitId};
 
 use super::Router;
 use super::peers::{Answer, Call};

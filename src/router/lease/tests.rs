@@ -91,7 +91,7 @@ fn nobody_serves_whom_the_keeper_takes_to_be_gone() {
             let (mut register, mut now) = settled(1, start);
             let (own, mut term, mut granted, mut refused) = (Own::default(), 1, 0, 0);
             for _ in 0..500 {
-                now = now + Duration::from_millis(random::below(1_500));
+                now += Duration::from_millis(random::below(1_500));
                 if random::below(40) == 0 {
                     term += 1;
                     register.keep_in(Term(term), now);
@@ -99,12 +99,8 @@ fn nobody_serves_whom_the_keeper_takes_to_be_gone() {
                 // The question takes as long as it likes.
                 let asked = now;
                 let holds = own.holds(asked);
-                now = now
-                    + Duration::from_millis(random::below(if random::below(5) == 0 {
-                        9_000
-                    } else {
-                        50
-                    }));
+                let slow = random::below(5) == 0;
+                now += Duration::from_millis(random::below(if slow { 9_000 } else { 50 }));
                 let renewed = register.renew(A, 1, holds, now);
                 let answered = now + Duration::from_millis(random::below(50));
                 if renewed && answered - asked < MARGIN {

@@ -79,3 +79,35 @@ fn no_value_is_given_twice_whoever_counts() {
         assert_eq!(distinct.len(), given.len(), "seed {seed}: a value was given twice");
     }
 }
+
+/// Whoever counts by what it knew of before writes nothing.
+#[test]
+fn a_row_that_has_gone_on_is_not_written_by_who_does_not_know() {
+    let (sim, board) = three(9, 1);
+    on(&sim, &board, (1, 0), "a sequence", async |router| {
+        change(&router, "CREATE SEQUENCE s").await.expect("a sequence");
+    });
+    let value = on(&sim, &board, (2, 0), "a value", async |router| next(&router).await);
+    assert_eq!(value, Ok(1));
+    let written = on(&sim, &board, (3, 0), "writes", async |router| {
+        let catalog = router.catalog();
+        let sequence = catalog.sequences().next().expect("there is one");
+        let mut written = Vec::new();
+        for known in [None, Some((1, true)), Some((33, false)), Some((33, true))] {
+            let stored = router.store_position(sequence, known, (65, true)).await;
+            written.push(stored.expect("the partition is there"));
+        }
+        written
+    });
+    assert_eq!(written, [false, false, false, true]);
+    // Who counts goes on with what it has reserved, and then behind what was written.
+    let values = on(&sim, &board, (2, 0), "values", async |router| {
+        let mut values = Vec::new();
+        for _ in 0..34 {
+            values.push(next(&router).await.expect("a value"));
+        }
+        values
+    });
+    let expected: Vec<i64> = (2..=33).chain(66..=67).collect();
+    assert_eq!(values, expected);
+}

@@ -117,10 +117,10 @@ fn follow(script: &str) -> usize {
             };
             // Many are there to be refused, and some are about a session.
             let Ok(planned) = followed() else { continue };
-            if let PlannedKind::Ddl(ddl) = &planned.kind {
-                if let Ok(change) = apply_ddl(&catalog, ddl, &settings, &Outlines) {
-                    catalog = change.catalog;
-                }
+            if let PlannedKind::Ddl(ddl) = &planned.kind
+                && let Ok(change) = apply_ddl(&catalog, ddl, &settings, &Outlines)
+            {
+                catalog = change.catalog;
             }
             for plan in plans(&planned) {
                 travels(&plan, &text);

@@ -81,7 +81,7 @@ fn one_whose_session_is_ended_comes_to_its_end() {
             undo(&mut operator, n, done).await;
         }
         let counts = format!("{kept} kept, {undone} undone, {cut_off} cut off");
-        assert!(kept > 10 && undone > 3 && cut_off > undone + 10, "{counts}");
+        assert!(kept > 10 && undone > 2 && cut_off > undone + 10, "{counts}");
     });
     ran.unwrap();
     assert!(sim.panics().is_empty(), "{:?}", sim.panics());
