@@ -1,8 +1,8 @@
 //! Where the nodes of the cluster are, as one of them last knew it: `cluster.json` in its data
 //! directory, so that it finds the others when it starts again. See `docs/formats/cluster.md`.
 
-use super::registry::Registry;
 use super::decide::Wanted;
+use super::registry::Registry;
 use model::id::{CoreId, NodeId};
 use model::placement::Place;
 use runtime::fs::{self, Buffer, File, OpenOptions};

@@ -134,9 +134,10 @@ mod tests {
     #[test]
     fn what_a_later_version_adds_is_left_out() {
         let later = r#"{"where":{"cluster":193,"mood":"good"}}"#;
-        assert_eq!(Question::decode(later.as_bytes()).expect("it is known"), Question::Where {
-            cluster: 193
-        });
+        assert_eq!(
+            Question::decode(later.as_bytes()).expect("it is known"),
+            Question::Where { cluster: 193 }
+        );
         let hostile: [&[u8]; 4] = [b"", b"{", b"[[[[", b"\xff\xff"];
         for bytes in hostile {
             assert!(Question::decode(bytes).is_err() && Reply::decode(bytes).is_err());

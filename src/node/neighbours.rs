@@ -10,14 +10,14 @@
 
 use super::NodeError;
 use super::desk::Desk;
-use bytes::Bytes;
 use crate::cluster::book::Book;
 use crate::cluster::join::Reply;
+use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use model::id::{CoreId, NodeId, PartitionId};
 use model::placement::Place;
 use net::link::{
-    Answer, Handler, LinkError, LinkEnd, LinkEvent, LinkOptions, Links, LocalPeer, Secret, Service,
+    Answer, Handler, LinkEnd, LinkError, LinkEvent, LinkOptions, Links, LocalPeer, Secret, Service,
     Undelivered,
 };
 use runtime::task;
