@@ -44,6 +44,8 @@ pub(super) struct Neighbours {
     cores: RefCell<BTreeMap<NodeId, u16>>,
     /// Whom there is a link with.
     reached: RefCell<BTreeSet<Place>>,
+    /// Why there is no link with whom, as it was last said: attempts are many.
+    told: RefCell<BTreeMap<Place, String>>,
     engine: OnceCell<Engine>,
     early: RefCell<VecDeque<(Place, Bytes)>>,
     desk: OnceCell<Desk>,
@@ -69,6 +71,7 @@ impl Neighbours {
             links: OnceCell::new(),
             cores: RefCell::default(),
             reached: RefCell::default(),
+            told: RefCell::default(),
             engine: OnceCell::new(),
             early: RefCell::default(),
             desk: OnceCell::new(),
@@ -153,10 +156,12 @@ impl Neighbours {
 
     fn lost(&self, place: Place, reason: &LinkEnd) {
         let was_there = self.reached.borrow_mut().remove(&place);
-        let refused = matches!(reason, LinkEnd::Refused(_) | LinkEnd::Unwanted(_));
-        if was_there || refused {
+        let reason = reason.to_string();
+        if self.told.borrow_mut().insert(place, reason.clone()).as_ref() != Some(&reason)
+            || was_there
+        {
             let (node, core) = (place.node.0, place.core.0);
-            log::warn!(node = node, core = core, reason = reason.to_string(); "no link with a core of another node");
+            log::warn!(node = node, core = core, reason = reason; "no link with a core of another node");
         }
         self.early.borrow_mut().retain(|(from, _)| *from != place);
         if let Some(engine) = self.engine.get() {
@@ -202,6 +207,7 @@ impl Handler for Neighbours {
         match event {
             LinkEvent::Up { place, build, .. } => {
                 self.reached.borrow_mut().insert(place);
+                self.told.borrow_mut().remove(&place);
                 let (node, core) = (place.node.0, place.core.0);
                 log::info!(node = node, core = core, build = build; "a link with a core of another node");
             }

@@ -154,6 +154,7 @@ fn counted() -> Counted {
         serialization_failures: 4,
         deadlocks: 5,
         lock_timeouts: u64::MAX,
+        damages: 6,
     };
     Counted { place: PLACE, database: Some(ObjectId(5)), counts }
 }
