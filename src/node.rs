@@ -30,6 +30,7 @@
 //! **When a core fails** the node stops: partitions do not move between cores while it runs, and
 //! a node that serves a part of its rows answers wrongly to the rest.
 
+mod book_file;
 pub mod certificate;
 mod core;
 mod crew;

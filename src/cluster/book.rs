@@ -5,18 +5,10 @@ use super::decide::Wanted;
 use super::registry::Registry;
 use model::id::{CoreId, NodeId};
 use model::placement::Place;
-use runtime::fs::{self, Buffer, File, OpenOptions};
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 
-const FILE: &str = "cluster.json";
-const FILE_NEW: &str = "cluster.json.new";
 const FORMAT: u32 = 1;
-/// More than the largest cluster takes, in bytes.
-const BYTES_MAX: u64 = 64 << 20;
-
 /// What is the same for all nodes of a cluster, and where they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Book {
@@ -37,16 +29,10 @@ struct Entry {
     cores: Vec<SocketAddr>,
 }
 
-/// Why a book cannot be read or written.
+/// A text that is no book.
 #[derive(Debug, thiserror::Error)]
-pub enum BookError {
-    /// The file system refuses it.
-    #[error("{FILE}: {0}")]
-    Io(#[from] io::Error),
-    /// The file is damaged, or of a later version.
-    #[error("{FILE} is not a valid book of the cluster's nodes: {0}")]
-    Invalid(String),
-}
+#[error("it is not a valid book of the cluster's nodes: {0}")]
+pub struct NoBook(String);
 
 impl Book {
     /// The book of a cluster of which no node is known yet.
@@ -80,49 +66,23 @@ impl Book {
         })
     }
 
-    /// Reads the book of a data directory; `None` where there is none.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub async fn read(data_dir: &Path) -> Result<Option<Book>, BookError> {
-        let path = data_dir.join(FILE);
-        if !fs::exists(&path).await? {
-            return Ok(None);
-        }
-        let file = File::open(&path, &OpenOptions::default()).await?;
-        let size = file.size().await?;
-        if size > BYTES_MAX {
-            return Err(BookError::Invalid(format!("it has {size} bytes")));
-        }
-        let bytes = file.read_at(0, size as usize).await?;
-        let book: Book = serde_json::from_slice(&bytes)
-            .map_err(|error| BookError::Invalid(error.to_string()))?;
-        match book.format {
-            FORMAT => Ok(Some(book)),
-            format => {
-                let what = format!("it has format {format}, this version knows format {FORMAT}");
-                Err(BookError::Invalid(what))
-            }
-        }
+    /// Its text.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("it has no maps with keys that are no text")
     }
 
-    /// Replaces the book of a data directory in one step.
+    /// Reads its text.
     ///
     /// # Errors
-    /// What the file system refuses.
-    pub async fn write(&self, data_dir: &Path) -> Result<(), BookError> {
-        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        let (new, path) = (data_dir.join(FILE_NEW), data_dir.join(FILE));
-        let options =
-            OpenOptions { write: true, create: true, truncate: true, ..OpenOptions::default() };
-        let file = File::open(&new, &options).await?;
-        file.write_at(0, Buffer::from_slice_padded(&text)).await?;
-        file.truncate(text.len() as u64).await?;
-        file.sync().await?;
-        file.close().await?;
-        fs::rename(&new, &path).await?;
-        fs::sync_dir(data_dir).await?;
-        Ok(())
+    /// It is damaged, or of a later version.
+    pub fn decode(text: &[u8]) -> Result<Book, NoBook> {
+        let book: Book = serde_json::from_slice(text).map_err(|error| NoBook(error.to_string()))?;
+        match book.format {
+            FORMAT => Ok(book),
+            format => {
+                Err(NoBook(format!("it has format {format}, this version knows format {FORMAT}")))
+            }
+        }
     }
 }
 
@@ -130,9 +90,6 @@ impl Book {
 mod tests {
     use super::*;
     use crate::cluster::registry::About;
-    use runtime::sim::{Options, Sim};
-    use std::cell::Cell;
-    use std::rc::Rc;
 
     fn registry() -> Registry {
         let about = |port: u16| About {
@@ -152,40 +109,24 @@ mod tests {
     }
 
     #[test]
-    fn a_book_is_found_again_and_names_who_belongs() {
-        let sim = Sim::new(Options::new(1));
-        let done = Rc::new(Cell::new(false));
-        let told = done.clone();
-        sim.start_node(1, 1, move |_core| {
-            let told = told.clone();
-            Box::pin(async move {
-                let path = Path::new("/data");
-                fs::create_dir_all(path).await.expect("a directory");
-                assert_eq!(Book::read(path).await.expect("readable"), None);
-                let empty = Book::new(0xc1, 8, 3);
-                empty.write(path).await.expect("written");
-                let book = empty.with(&registry());
-                book.write(path).await.expect("written again");
-                assert_eq!(Book::read(path).await.expect("readable"), Some(book.clone()));
-                let nodes: Vec<_> = book.nodes().collect();
-                assert_eq!(nodes, [(NodeId(1), 2), (NodeId(2), 2)]);
-                let last = book.addresses().last().expect("four doors");
-                let place = Place { node: NodeId(2), core: CoreId(1) };
-                assert_eq!(last, (place, "10.0.0.1:7532".parse().expect("an address")));
-                told.set(true);
-            })
-        });
-        sim.run_for(std::time::Duration::from_secs(5)).expect("it ends");
-        assert!(sim.panics().is_empty(), "{:?}", sim.panics());
-        assert!(done.get());
+    fn a_book_names_who_belongs() {
+        let book = Book::new(0xc1, 8, 3).with(&registry());
+        let nodes: Vec<_> = book.nodes().collect();
+        assert_eq!(nodes, [(NodeId(1), 2), (NodeId(2), 2)]);
+        let last = book.addresses().last().expect("four doors");
+        let place = Place { node: NodeId(2), core: CoreId(1) };
+        assert_eq!(last, (place, "10.0.0.1:7532".parse().expect("an address")));
     }
 
     #[test]
     fn the_file_is_the_documented_one() {
         let text = include_str!("book/golden.json");
-        let book: Book = serde_json::from_str(text).expect("a book");
+        let book = Book::decode(text.as_bytes()).expect("a book");
         assert_eq!(book, Book::new(193, 8, 3).with(&registry()));
-        let written = serde_json::to_string_pretty(&book).expect("text");
-        assert_eq!(written, text.trim_end());
+        assert_eq!(String::from_utf8(book.encode()).expect("text"), text.trim_end());
+        let later = text.replace("\"format\": 1", "\"format\": 2");
+        let refused = Book::decode(later.as_bytes()).expect_err("it is of a later version");
+        assert!(refused.to_string().contains("format 2"), "{refused}");
+        assert!(Book::decode(&text.as_bytes()[..text.len() / 2]).is_err());
     }
 }

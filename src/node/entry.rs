@@ -7,9 +7,10 @@
 //!   node.json ─────────► (--join: where are the others?) ──┘
 //! ```
 
+use super::book_file::{self, BookError};
 use super::desk::unreachable_at;
 use super::{NodeError, NodeOptions};
-use crate::cluster::book::{Book, BookError};
+use crate::cluster::book::Book;
 use crate::cluster::join::{Question, Reply};
 use crate::cluster::registry::About;
 use model::id::{CoreId, NodeId};
@@ -140,19 +141,19 @@ pub(super) async fn enter(
             let opened = claimed.open(&directory).await.map_err(open_error)?;
             let Identity { cluster, partitions, .. } = *opened.identity();
             let book = Book::new(cluster, partitions, options.replication_factor);
-            book.write(path).await.map_err(book_error)?;
+            book_file::write(path, &book).await.map_err(book_error)?;
             let home = Home { identity: opened.identity().clone(), book };
             return Ok((opened, home));
         }
         let (node, book) = join(options, about).await?;
         // First: one that has an id must find the others again.
-        book.write(path).await.map_err(book_error)?;
+        book_file::write(path, &book).await.map_err(book_error)?;
         let directory = directory(node, book.partitions);
         let opened = claimed.join(&directory, book.cluster).await.map_err(open_error)?;
         let home = Home { identity: opened.identity().clone(), book };
         return Ok((opened, home));
     };
-    let mut book = match Book::read(path).await.map_err(book_error)? {
+    let mut book = match book_file::read(path).await.map_err(book_error)? {
         Some(book) if book.cluster == identity.cluster => book,
         Some(_) => {
             let what = format!("the files of {} are of two clusters", path.display());
@@ -170,7 +171,7 @@ pub(super) async fn enter(
             Err(error) => return Err(error.into()),
         }
     }
-    book.write(path).await.map_err(book_error)?;
+    book_file::write(path, &book).await.map_err(book_error)?;
     let directory = directory(NodeId(identity.node), identity.partitions);
     let opened = claimed.open(&directory).await.map_err(open_error)?;
     let home = Home { identity: opened.identity().clone(), book };

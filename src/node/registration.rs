@@ -2,6 +2,7 @@
 //! registry says of the others.
 
 use super::NodeError;
+use super::book_file;
 use super::desk::{Desk, NotRegistered};
 use super::entry::Home;
 use crate::cluster::book::Book;
@@ -62,7 +63,7 @@ impl Registration {
             if let Some(registry) = &known {
                 let book = self.home.book.with(registry);
                 if written.as_ref() != Some(&book) {
-                    match book.write(data_dir).await {
+                    match book_file::write(data_dir, &book).await {
                         Ok(()) => written = Some(book),
                         Err(error) => log::warn!("where the nodes are cannot be written: {error}"),
                     }

@@ -262,19 +262,6 @@ pub(super) async fn read_identity(data_dir: &Path) -> Result<Option<Identity>, O
     Ok(Some(identity))
 }
 
-/// Notes that every partition of a cluster that this node founds has begun.
-///
-/// # Errors
-/// What the file system refuses.
-pub async fn founded(data_dir: &Path) -> Result<(), OpenError> {
-    match read_identity(data_dir).await? {
-        Some(identity) if identity.founding => {
-            write_identity(data_dir, &Identity { founding: false, ..identity }).await
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Replaces `node.json` in one step.
 pub(super) async fn write_identity(data_dir: &Path, identity: &Identity) -> Result<(), OpenError> {
     let text = serde_json::to_vec_pretty(identity).map_err(std::io::Error::other)?;
@@ -290,3 +277,6 @@ pub(super) async fn write_identity(data_dir: &Path, identity: &Identity) -> Resu
     fs::sync_dir(data_dir).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
