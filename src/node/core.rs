@@ -232,7 +232,7 @@ async fn open_router(
     let watching = router.clone();
     let peers = async move {
         // It ends with the mesh.
-        select(pin!(answers), pin!(watching.break_deadlocks())).await;
+        select(pin!(answers), pin!(watching.attend())).await;
     };
     task::spawn("router peers", peers).detach();
     router.load_catalog().await.map_err(|what| NodeError::Catalog { core, what })?;

@@ -275,14 +275,14 @@ impl Host {
         }
     }
 
-    /// Stops what the session with this key is doing, on whichever core it lives.
+    /// Stops what the session with this key is doing, on whichever core of the cluster it lives.
     ///
     /// # Errors
     /// The session's core is stopping. That there is no such session is no error.
     pub async fn cancel(&self, key: CancelKey) -> Result<(), SqlError> {
         let peers = self.router.peers();
-        let Some(core) = peers.core_of(key.process) else { return Ok(()) };
-        peers.call(core, Call::CancelByKey(key)).await.map(drop)
+        let Some(place) = peers.place_of(key.process) else { return Ok(()) };
+        peers.call(place, Call::CancelByKey(key)).await.map(drop)
     }
 
     /// The number of a new session: one whose process is that of no session which is open.

@@ -29,6 +29,8 @@ fn options() -> NodeOptions {
         snapshot_age_max: Duration::from_secs(3600),
         drain_timeout: Duration::from_secs(5),
         wal_segment_bytes: 1 << 20,
+        scrub_rate: 0,
+        scrub_interval: Duration::from_secs(60),
         part_bytes: EngineOptions::PART_BYTES,
         authentication: Arc::from([]),
         tls: None,

@@ -2,6 +2,7 @@ use super::*;
 use crate::catalog::{Catalog, Sequence};
 use crate::router::deadlocks::{RouterWait, Sought, WaitId};
 use crate::router::gates::{GateReport, GateWait, Holder, InTheWay};
+use crate::router::lease::{LeaseAnswer, LeaseCall};
 use crate::router::peers::{CancelKey, Publication};
 use crate::router::presence::{Activity, Backend};
 use crate::router::sagas::{SagaAnswer, SagaCall, Tried};
@@ -76,7 +77,10 @@ fn calls() -> Vec<Call> {
         | Call::Exported(_)
         | Call::CountSessions
         | Call::Saga(_)
-        | Call::Sequence(_) => 22,
+        | Call::Sequence(_)
+        | Call::Lease(_)
+        | Call::IsChanging(_)
+        | Call::Settle(_) => 25,
     };
     let snapshot = SnapshotNumber { place: PLACE, count: 1 << 40 };
     let ask = |what| Call::Sequence(SequenceRequest { sequence: Arc::new(sequence()), what });
@@ -108,6 +112,9 @@ fn calls() -> Vec<Call> {
         Call::CountSessions,
         Call::Saga(SagaCall::Compensate(SagaId(-1))),
         ask(SequenceQuestion::Set { value: -7, called: true }),
+        Call::Lease(LeaseCall::Renew { node: NodeId(70_000), cores: 64, holds: true }),
+        Call::IsChanging(TXN),
+        Call::Settle(OTHER),
     ];
     assert_eq!(calls.len(), count);
     let more = [
@@ -124,6 +131,9 @@ fn calls() -> Vec<Call> {
         Call::Saga(SagaCall::Claims),
         ask(SequenceQuestion::Draw(3)),
         ask(SequenceQuestion::State),
+        Call::Lease(LeaseCall::Left),
+        Call::Lease(LeaseCall::MayHold(NodeId(3))),
+        Call::Lease(LeaseCall::Holders),
     ];
     calls.into_iter().chain(more).collect()
 }
@@ -154,6 +164,7 @@ fn counted() -> Counted {
         serialization_failures: 4,
         deadlocks: 5,
         lock_timeouts: u64::MAX,
+        damages: 7,
     };
     Counted { place: PLACE, database: Some(ObjectId(5)), counts }
 }
@@ -185,7 +196,7 @@ fn answers() -> Vec<Answer> {
     let count = match Answer::Done {
         Answer::Done
         | Answer::Count(_)
-        | Answer::Version(_)
+        | Answer::Turn { .. }
         | Answer::Backends(_)
         | Answer::Locks(_)
         | Answer::GateWaits(_)
@@ -194,7 +205,9 @@ fn answers() -> Vec<Answer> {
         | Answer::Exported(_)
         | Answer::Statistics(_)
         | Answer::Saga(_)
-        | Answer::Sequence(_) => 12,
+        | Answer::Sequence(_)
+        | Answer::Lease(_)
+        | Answer::Elsewhere(_) => 14,
     };
     let gate = |wait, in_the_way| GateReport {
         number: WaitNumber(1 << 50),
@@ -224,7 +237,7 @@ fn answers() -> Vec<Answer> {
     let answers = vec![
         Answer::Done,
         Answer::Count(u64::MAX),
-        Answer::Version(CatalogVersion(7)),
+        Answer::Turn { version: CatalogVersion(7), serving: vec![(NodeId(1), 2), (NodeId(9), 64)] },
         Answer::Backends(vec![backend(), unowned]),
         Answer::Locks(vec![lock_report(), LockReport { wait: None, ..lock_report() }]),
         Answer::GateWaits(vec![
@@ -244,10 +257,20 @@ fn answers() -> Vec<Answer> {
             vec![Run { first: 1, increment: -2, count: 3 }],
             true,
         )),
+        Answer::Lease(LeaseAnswer::Granted {
+            good_for: Duration::from_millis(3_999),
+            renewed: true,
+            version: CatalogVersion(1 << 20),
+        }),
+        Answer::Elsewhere(Some(PLACE)),
     ];
     assert_eq!(answers.len(), count);
     let more = [
         Answer::Exported(None),
+        Answer::Turn { version: CatalogVersion(0), serving: Vec::new() },
+        Answer::Lease(LeaseAnswer::MayHold(Duration::from_secs(5))),
+        Answer::Lease(LeaseAnswer::Holders(vec![(NodeId(2), 1)])),
+        Answer::Elsewhere(None),
         Answer::Saga(SagaAnswer::Admitted),
         Answer::Saga(SagaAnswer::Claims(vec![SagaId(4), SagaId(5)])),
         Answer::Sequence(SequenceAnswer::State(state)),
