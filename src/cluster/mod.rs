@@ -14,6 +14,7 @@
 //! | [`seeds`] | where those are whom a new node asks |
 
 pub mod decide;
+pub mod driver;
 pub mod gossip;
 #[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod groups;

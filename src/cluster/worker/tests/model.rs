@@ -307,8 +307,8 @@ impl World {
                 Ok(())
             }
             What::Remove { .. } => {
-                let takes_part = self.groups.borrow()[&partition].members().contains(node);
-                assert!(!takes_part, "node {node} takes part in {partition} and is to forget it");
+                let votes = self.groups.borrow()[&partition].may_vote(node);
+                assert!(!votes, "node {node} has a vote in {partition} and is to forget it");
                 self.nodes.borrow_mut().get_mut(&node).expect("a node").replicas.remove(&partition);
                 Ok(())
             }
