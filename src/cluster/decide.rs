@@ -33,7 +33,6 @@
 
 mod balance;
 mod repair;
-#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -10,16 +10,16 @@
 //! | [`driver`] | runs the gossip of a node |
 //! | [`groups`] | what is there: groups, as their replicas tell of them |
 //! | [`orders`] | what replicas are told to do, and when they refuse |
+//! | [`wants`] | what an operator may want |
 //! | [`worker`] | has done what was decided |
 //! | [`seeds`] | where those are whom a new node asks |
 
 pub mod decide;
 pub mod driver;
 pub mod gossip;
-#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod groups;
-#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod orders;
 pub mod registry;
 pub mod seeds;
+pub mod wants;
 pub mod worker;

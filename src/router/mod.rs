@@ -16,6 +16,7 @@
 //!
 //! What it does not know: sessions, settings, the formats that clients speak.
 
+pub mod cluster;
 mod conflicts;
 mod copy;
 mod deadlocks;
@@ -157,6 +158,7 @@ struct Inner {
     keeper: Keeper,
     own_plans: OwnPlans,
     counting: statistics::Counting,
+    cluster: cluster::ClusterPart,
     /// The last version of the catalog that a change has given out, seen by others or not. On the keeper.
     schema_version: Cell<CatalogVersion>,
     /// There is no further change of the schema. On the keeper of a node that is alone.
@@ -192,6 +194,7 @@ impl Router {
                 keeper: Keeper::default(),
                 own_plans: OwnPlans::default(),
                 counting: statistics::Counting::default(),
+                cluster: cluster::ClusterPart::default(),
                 schema_version: Cell::new(CatalogVersion(0)),
                 schema_in_doubt: Cell::default(),
             }),
@@ -277,6 +280,7 @@ impl Router {
                 Ok(Answer::Count(u64::from(is_changing)))
             }
             Call::Settle(change) => self.settle_change(change).await,
+            Call::Cluster(call) => self.handle_cluster_call(call).await.map(Answer::Cluster),
             other => self.handle_schema_call(other).await,
         }
     }

@@ -14,6 +14,7 @@ mod elsewhere;
 #[cfg(test)]
 mod tests;
 
+use super::cluster::{ClusterAnswer, ClusterCall};
 use super::deadlocks::{RouterWait, WaitId};
 use super::gates::{GateReport, Holder};
 use super::lease::{LeaseAnswer, LeaseCall};
@@ -147,6 +148,8 @@ pub enum Call {
     /// To the keeper: see to it that this change of the schema, whose maker is gone or does not know
     /// what has become of it, can happen no more if it has not. Answered when that is so.
     Settle(TxnId),
+    /// About the cluster.
+    Cluster(ClusterCall),
 }
 
 impl Call {
@@ -200,6 +203,8 @@ pub enum Answer {
     Lease(LeaseAnswer),
     /// What was asked is not kept here, and nothing was done; who keeps it, as far as is known.
     Elsewhere(Option<Place>),
+    /// About the cluster.
+    Cluster(ClusterAnswer),
 }
 
 /// One core's line to the others. One per core; clones share it.

@@ -49,6 +49,7 @@ pub mod admission;
 mod ahead;
 mod backends;
 mod block;
+mod cluster;
 mod committing;
 mod copy;
 mod cursors;
@@ -86,6 +87,7 @@ pub use seats::RoleSeats;
 pub use settings::Settings;
 
 use crate::catalog::roles::{Actor, DEFAULT_ROLE};
+use crate::router::cluster::ClusterView;
 use crate::router::gates::Pass;
 pub use crate::router::peers::CancelKey;
 use crate::router::peers::{CORE_SESSIONS_MAX, Call, SessionNumber};
@@ -348,6 +350,8 @@ pub struct Session {
     presence: Rc<Presence>,
     /// The sessions of the node, for the statement that asked for them.
     view: Option<Rc<NodeView>>,
+    /// The cluster, where the statement looks at it.
+    cluster: Option<Rc<ClusterView>>,
     ahead: LookAhead,
     sequences: Rc<HeldSequences>,
     /// Given back with the session.
@@ -411,6 +415,7 @@ impl Session {
             portals: Portals::default(),
             presence,
             view: None,
+            cluster: None,
             ahead: LookAhead::default(),
             sequences: Rc::default(),
             _seat: seat,

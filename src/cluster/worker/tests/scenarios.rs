@@ -78,7 +78,7 @@ impl Workers {
     }
 
     fn kill(&mut self, node: NodeId) {
-        self.tasks.remove(&node).expect("it works");
+        drop(self.tasks.remove(&node).expect("it works"));
         self.world.kill(node);
     }
 }
@@ -151,9 +151,9 @@ async fn grow(fate: Fate, loss_percent: u64) -> u32 {
     let nodes = [NodeId(1), workers.join(), workers.join()];
     at_rest(&world, &nodes).await;
     let died = workers.died.get();
-    // It was not chance: it stays so.
+    // What was late has arrived by then.
     time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(complaint(&world, &nodes), None);
+    at_rest(&world, &nodes).await;
     died
 }
 
