@@ -18,6 +18,7 @@ pub mod decide;
 pub mod driver;
 pub mod gossip;
 pub mod groups;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod orders;
 pub mod registry;
 pub mod seeds;

@@ -43,6 +43,8 @@ use std::time::Duration;
 
 /// How often the worker looks, where nothing has it look sooner.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same, of a node that is alone.
+const LOOK_ALONE_EVERY: Duration = Duration::from_secs(10);
 /// How long a node is waited for that is asked for its replicas.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -103,9 +105,13 @@ impl<H: Hands> Worker<H> {
         let mut under_way = FuturesUnordered::new();
         let mut complained = None;
         while self.hands.leads() {
+            let mut pause = LOOK_EVERY;
             match self.look().await {
                 Ok(look) => {
                     complained = None;
+                    if look.registry.nodes().nth(1).is_none() {
+                        pause = LOOK_ALONE_EVERY;
+                    }
                     for (next, why) in self.next_moves(&look, &moves) {
                         let partition = next.partition();
                         moves.begin(partition);
@@ -126,7 +132,7 @@ impl<H: Hands> Worker<H> {
                     moves.end(partition, &result);
                 }
                 () = self.wake.notified().fuse() => {}
-                () = time::sleep(LOOK_EVERY).fuse() => {}
+                () = time::sleep(pause).fuse() => {}
             }
             // Those that ended meanwhile need no look each.
             while let Some(Some((partition, result))) = under_way.next().now_or_never() {

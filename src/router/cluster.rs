@@ -89,8 +89,12 @@ impl Router {
         Worker::new(RouterHands { router: self.clone() }, policy, wake).run().await;
     }
 
-    /// Reads the registry and writes what follows from it, one at a time on this core. The worker
-    /// looks at it at once.
+    /// The worker looks at once.
+    pub(super) fn wake_worker(&self) {
+        self.inner.cluster.wake.notify_one();
+    }
+
+    /// Reads the registry and writes what follows from it, one at a time on this core.
     ///
     /// # Errors
     /// Those of `change`, and 40001 where another core has written meanwhile.
@@ -101,9 +105,7 @@ impl Router {
         let cluster = &self.inner.cluster;
         let _turn = cluster.turn.lock().await;
         let registry = self.registry().await?;
-        let changed = change(self, &registry).await;
-        cluster.wake.notify_one();
-        changed
+        change(self, &registry).await
     }
 
     /// Asks for what an operator wants, wherever that is decided.
@@ -111,19 +113,12 @@ impl Router {
     /// # Errors
     /// A [`Refusal`](wants::Refusal), or nobody decides at the moment.
     pub async fn wish(&self, wish: Wish) -> Result<(), SqlError> {
-        let leader = self.system_leader().ok_or_else(|| {
-            SqlError::new(SqlState::CANNOT_CONNECT_NOW, "nobody leads the system partition now")
-        })?;
-        match self.ask_cluster(leader, ClusterCall::Wish(wish)).await? {
-            ClusterAnswer::Done => Ok(()),
-            other => Err(unexpected(&other)),
+        let call = Call::Cluster(ClusterCall::Wish(wish));
+        // What was granted before is granted again.
+        match self.ask_leader(PartitionId::SYSTEM, call, true).await? {
+            Answer::Cluster(ClusterAnswer::Done) => Ok(()),
+            other => Err(SqlError::internal(format!("a wish is answered with {other:?}"))),
         }
-    }
-
-    /// The core that leads the system partition, as far as is known: of every node it is the same.
-    fn system_leader(&self) -> Option<Place> {
-        let node = self.engine().leader(PartitionId::SYSTEM)?;
-        Some(Place { node, core: CoreId(0) })
     }
 
     /// How the cores of this node are doing, in microseconds that their tasks have run.
@@ -178,26 +173,31 @@ impl Router {
     }
 
     /// Answers another router.
-    pub(super) async fn handle_cluster_call(
-        &self,
-        call: ClusterCall,
-    ) -> Result<ClusterAnswer, SqlError> {
-        match call {
+    pub(super) async fn handle_cluster_call(&self, call: ClusterCall) -> Result<Answer, SqlError> {
+        let answer = match call {
             ClusterCall::Replicas => {
                 let groups = self.engine().groups();
-                Ok(ClusterAnswer::Replicas(groups.iter().map(replica_report).collect()))
+                ClusterAnswer::Replicas(groups.iter().map(replica_report).collect())
             }
-            ClusterCall::Order(order) => self.carry_out(order).await.map(|()| ClusterAnswer::Done),
+            ClusterCall::Order(order) => {
+                self.carry_out(order).await?;
+                ClusterAnswer::Done
+            }
             ClusterCall::Heard(nodes) => {
                 let heard = nodes.into_iter().map(|node| self.heard(node).0);
-                Ok(ClusterAnswer::Heard(heard.collect()))
+                ClusterAnswer::Heard(heard.collect())
             }
             ClusterCall::Busy => {
                 let micros = watchdog::report().busy.as_micros();
-                Ok(ClusterAnswer::Busy(u64::try_from(micros).unwrap_or(u64::MAX)))
+                ClusterAnswer::Busy(u64::try_from(micros).unwrap_or(u64::MAX))
             }
-            ClusterCall::Wish(wish) => self.grant(wish).await.map(|()| ClusterAnswer::Done),
-        }
+            ClusterCall::Wish(_) if !self.leads_system() => return Ok(self.not_the_keeper()),
+            ClusterCall::Wish(wish) => {
+                self.grant_wish(wish).await?;
+                ClusterAnswer::Done
+            }
+        };
+        Ok(Answer::Cluster(answer))
     }
 
     /// Whether a node lives. Without gossip this node is alone, and nobody else does.
@@ -210,14 +210,7 @@ impl Router {
         }
     }
 
-    async fn grant(&self, wish: Wish) -> Result<(), SqlError> {
-        if !self.leads_system() {
-            return Err(SqlError::new(
-                SqlState::CANNOT_CONNECT_NOW,
-                "another node leads the system partition now",
-            )
-            .hint("Retry the statement."));
-        }
+    async fn grant_wish(&self, wish: Wish) -> Result<(), SqlError> {
         self.change_registry(async |router, registry| {
             let heard = |node| router.heard(node).0;
             match wish {
@@ -241,8 +234,8 @@ impl Router {
         partition: PartitionId,
         to: NodeId,
     ) -> Result<(), SqlError> {
-        let leader = self.engine().leader(partition);
-        let place = leader.and_then(|leader| registry.place(partition, leader));
+        let leader = self.leading_place(partition);
+        let place = leader.and_then(|leader| registry.place(partition, leader.node));
         let place = place.ok_or_else(|| {
             SqlError::new(
                 SqlState::CANNOT_CONNECT_NOW,
@@ -257,8 +250,7 @@ impl Router {
     }
 
     fn leads_system(&self) -> bool {
-        let engine = self.engine();
-        engine.core() == CoreId(0) && engine.leader(PartitionId::SYSTEM) == Some(engine.node())
+        self.leads_in(PartitionId::SYSTEM).is_some()
     }
 
     /// Has this core's replica do what is ordered, if that still makes sense.

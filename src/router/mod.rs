@@ -280,7 +280,7 @@ impl Router {
                 Ok(Answer::Count(u64::from(is_changing)))
             }
             Call::Settle(change) => self.settle_change(change).await,
-            Call::Cluster(call) => self.handle_cluster_call(call).await.map(Answer::Cluster),
+            Call::Cluster(call) => self.handle_cluster_call(call).await,
             other => self.handle_schema_call(other).await,
         }
     }

@@ -1,6 +1,7 @@
 //! Calls to the routers of other nodes, and theirs to this one.
 
 use super::{Answer, Call, Inner, Peers, RouterMessage};
+use crate::router::cluster::ClusterCall;
 use crate::router::wire::{self, MessageKind};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -190,6 +191,7 @@ fn limit_of(call: &Call) -> Duration {
         Call::BeginChange { limit, .. } => limit.unwrap_or(PATIENCE).min(PATIENCE),
         Call::CloseGates { limit, .. } => *limit,
         Call::Saga(_) | Call::Sequence(_) | Call::Publish(_) => 4 * GRACE,
+        Call::Cluster(ClusterCall::Order(_) | ClusterCall::Wish(_)) => 4 * GRACE,
         _ => Duration::ZERO,
     };
     waits.saturating_add(GRACE)
