@@ -34,6 +34,7 @@ mod book_file;
 pub mod certificate;
 mod core;
 mod crew;
+mod datagrams;
 mod desk;
 mod doors;
 mod entry;

@@ -206,9 +206,7 @@ pub fn difference(before: &Catalog, after: &Catalog) -> Result<StoredChange, Sql
             upserts.push((id, definition.kind(), definition.to_json()?));
         }
     }
-    let counters = Counters { version: after.version.0, next_object: after.next_object.0 };
-    let counters = Definition::Counters(counters);
-    upserts.push((COUNTERS_ID, counters.kind(), counters.to_json()?));
+    upserts.push(after.stored_counters()?);
     Ok(StoredChange { upserts, deletes })
 }
 
@@ -226,6 +224,38 @@ impl Catalog {
     /// Whether all that is defined is the same, whatever the version.
     pub fn is_same_as(&self, other: &Catalog) -> bool {
         are_same(&self.definitions, &other.definitions)
+    }
+
+    /// The row that every change of the catalog writes: its version, and which ids are used up.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn stored_counters(&self) -> Result<(ObjectId, &'static str, String), SqlError> {
+        let counters = Counters { version: self.version.0, next_object: self.next_object.0 };
+        let counters = Definition::Counters(counters);
+        Ok((COUNTERS_ID, counters.kind(), counters.to_json()?))
+    }
+
+    /// Whether a stored definition is that of this catalog's counters, whatever version of the program
+    /// has written it.
+    ///
+    /// # Errors
+    /// XX001 where it is none of counters.
+    pub fn has_counters(&self, definition: &str) -> Result<bool, SqlError> {
+        match Definition::from_json(COUNTERS_ID, definition)? {
+            Definition::Counters(Counters { version, next_object }) => {
+                Ok((version, next_object) == (self.version.0, self.next_object.0))
+            }
+            _ => Err(SqlError::new(
+                SqlState::DATA_CORRUPTED,
+                "the stored catalog has no counters where they belong",
+            )),
+        }
+    }
+
+    /// The same catalog under another version.
+    pub fn with_version(&self, version: CatalogVersion) -> Catalog {
+        Catalog { version, ..self.clone() }
     }
 
     /// The same catalog, in which the ids before `next` are used up.

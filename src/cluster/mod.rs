@@ -1,6 +1,6 @@
 //! The cluster: which nodes there are, which of them live, and where replicas belong.
 //!
-//! Pure parts that know no link and no Raft group; whoever runs them carries their answers out.
+//! Parts that know no link and no engine: whoever runs them gives them hands.
 //!
 //! | | |
 //! |---|---|
@@ -9,11 +9,22 @@
 //! | [`decide`] | what is to change about replicas and leaders |
 //! | [`book`] | where the nodes are, as last known |
 //! | [`join`] | how a new node asks to be let in |
+//! | [`driver`] | runs the gossip of a node |
+//! | [`groups`] | what is there: groups, as their replicas tell of them |
+//! | [`orders`] | what replicas are told to do, and when they refuse |
+//! | [`wants`] | what an operator may want |
+//! | [`worker`] | has done what was decided |
 //! | [`seeds`] | where those are whom a new node asks |
 
 pub mod book;
 pub mod decide;
+pub mod driver;
 pub mod gossip;
+pub mod groups;
 pub mod join;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
+pub mod orders;
 pub mod registry;
 pub mod seeds;
+pub mod wants;
+pub mod worker;

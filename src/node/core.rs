@@ -1,13 +1,17 @@
 //! The life of one core.
 
 use super::crew::{Crew, Notice, OtherFailed, Stage};
+use super::datagrams::Datagrams;
 use super::desk::Desk;
 use super::doors::{self, Connections};
 use super::entry::{self, Home};
 use super::memory::{self, CoreMemory};
 use super::neighbours::{Closing, Neighbours};
-use super::registration::Registration;
+use super::registration::{Census, Registration};
 use super::{Addresses, Assembly, NodeError, NodeOptions};
+use crate::cluster::decide::Policy;
+use crate::cluster::driver::Gossip;
+use crate::cluster::gossip::{Life, Peer, Settings};
 use crate::cluster::registry::{About, Registry};
 use crate::pg;
 use crate::router::peers::Peers;
@@ -135,7 +139,7 @@ async fn live(
         task::spawn("accept", doors::accept(listener, door.clone(), connections))
     };
     let accepting_native = listeners.native.map(accept_native);
-    let opening = open_router(&assembly, &home, &engine, &memory);
+    let opening = open_router(&assembly, &home, &engine, &neighbours, &memory);
     let router = match core.0 {
         0 => crew.unless_one_fails(unless_stopped(&assembly, opening)).await???,
         _ => crew.unless_one_fails(opening).await??,
@@ -146,9 +150,15 @@ async fn live(
     let registration = match core.0 {
         0 => {
             let router = router.clone();
-            let registration = Registration { desk, router, home: home.clone(), about, changes };
-            let registry = crew.unless_one_fails(registration.begin()).await??;
-            Some((registration, registry))
+            let home = home.clone();
+            let gossip = neighbours.links().and_then(|_| gossip(&home, &doors));
+            if let Some(gossip) = &gossip {
+                router.hear_by(gossip.clone());
+                neighbours.attach_gossip(gossip);
+            }
+            let registration = Registration { desk, router, home, about, changes, gossip };
+            let census = crew.unless_one_fails(registration.begin()).await??;
+            Some((registration, census))
         }
         _ => None,
     };
@@ -166,15 +176,32 @@ async fn live(
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
     let _watch = task::spawn("watchdog", watch_steps(core));
     let _damage = task::spawn("damage", tell_damage(engine.clone(), core));
+    let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
+    let datagrams = || {
+        let (neighbours, router) = (member.neighbours.clone(), router.clone());
+        Datagrams::new(neighbours, router, options.data_dir.clone(), options.cores)
+    };
+    let carried = gossip.map(|gossip| (gossip, Rc::new(datagrams())));
+    let _gossip = carried.clone().map(|(gossip, datagrams)| {
+        task::spawn("gossip", async move { gossip.run(&*datagrams).await })
+    });
+    let _placement = carried.as_ref().map(|_| {
+        let policy = Policy {
+            replication_factor: u16::from(member.home.book.replication_factor),
+            ..Policy::default()
+        };
+        let placing = router.clone();
+        task::spawn("placement", async move { placing.keep_placement(policy).await })
+    });
     let news = News { ends, changed };
     let served = match registration {
         None => serve(&assembly, crew, &mut member, &news).await,
-        Some((registration, registry)) => {
-            if let Some(registry) = &registry {
-                crew.tell_others(Notice::Registry(registry.clone())).await;
-                member.learn(registry);
+        Some((registration, census)) => {
+            if let Some(census) = &census {
+                crew.tell_others(Notice::Census(census.clone())).await;
+                member.learn(census);
             }
-            let keeping = pin!(registration.keep(&options.data_dir, registry));
+            let keeping = pin!(registration.keep(&options.data_dir, census));
             let serving = pin!(serve(&assembly, crew, &mut member, &news));
             match select(serving, keeping).await {
                 Either::Left((served, _)) => served,
@@ -183,6 +210,9 @@ async fn live(
             }
         }
     };
+    if let Some((gossip, datagrams)) = &carried {
+        gossip.leave(&**datagrams);
+    }
     drop((accepting_native, accepting_pg));
     if served.is_ok() {
         drain(&host, core, options.drain_timeout).await;
@@ -216,7 +246,7 @@ struct News {
     /// Why the node must end.
     ends: flume::Receiver<NodeError>,
     /// On core 0: the registry has changed.
-    changed: flume::Receiver<Arc<Registry>>,
+    changed: flume::Receiver<Arc<Census>>,
 }
 
 /// Serves until the node is told to stop.
@@ -241,7 +271,7 @@ async fn serve(
             });
             let changed = pin!(async {
                 match news.changed.recv_async().await {
-                    Ok(registry) => registry,
+                    Ok(census) => census,
                     // Only core 0 reads it.
                     Err(_disconnected) => std::future::pending().await,
                 }
@@ -250,10 +280,10 @@ async fn serve(
             let ended = pin!(news.ends.recv_async());
             match select(select(stopped, changed), select(noticed, ended)).await {
                 Either::Left((Either::Left(_), _)) => Next::Stop,
-                Either::Left((Either::Right((registry, _)), _)) => Next::Tell(registry),
+                Either::Left((Either::Right((census, _)), _)) => Next::Tell(census),
                 Either::Right((Either::Left((notice, _)), _)) => match notice? {
                     (_, Notice::Drain) => Next::Stop,
-                    (_, Notice::Registry(registry)) => Next::Learn(registry),
+                    (_, Notice::Census(census)) => Next::Learn(census),
                     _ => continue,
                 },
                 Either::Right((Either::Right((Ok(error), _)), _)) => return Err(error.into()),
@@ -262,11 +292,11 @@ async fn serve(
         };
         match next {
             Next::Stop => break,
-            Next::Tell(registry) => {
-                crew.tell_others(Notice::Registry(registry.clone())).await;
-                member.learn(&registry);
+            Next::Tell(census) => {
+                crew.tell_others(Notice::Census(census.clone())).await;
+                member.learn(&census);
             }
-            Next::Learn(registry) => member.learn(&registry),
+            Next::Learn(census) => member.learn(&census),
         }
     }
     if first {
@@ -278,8 +308,8 @@ async fn serve(
 /// What a core that serves does next.
 enum Next {
     Stop,
-    Tell(Arc<Registry>),
-    Learn(Arc<Registry>),
+    Tell(Arc<Census>),
+    Learn(Arc<Census>),
 }
 
 /// A core as a part of its cluster, while it serves.
@@ -294,8 +324,10 @@ struct Member {
 
 impl Member {
     /// Takes note of where the nodes and the partitions are now.
-    fn learn(&mut self, registry: &Registry) {
+    fn learn(&mut self, census: &Census) {
+        let Census { registry, dead } = census;
         self.neighbours.learn(&self.home.book.with(registry));
+        self.neighbours.mourn(dead.clone());
         self.door.show(self.placement(Some(registry)));
     }
 
@@ -315,6 +347,17 @@ impl Member {
         };
         Placement::new(map.as_ref().unwrap_or(&own), address)
     }
+}
+
+/// The gossip of a node that may have others.
+fn gossip(home: &Home, doors: &Addresses) -> Option<Gossip> {
+    let me = Peer {
+        node: home.node(),
+        life: Life { start: home.identity.starts, renewal: 0 },
+        host: doors.cores.first()?.ip(),
+        ports: doors.cores.iter().map(SocketAddr::port).collect(),
+    };
+    Some(Gossip::new(me, Settings::default()))
 }
 
 /// What the node says of itself to others.
@@ -395,12 +438,17 @@ async fn open_router(
     assembly: &Assembly,
     home: &Home,
     engine: &Engine,
+    neighbours: &Rc<Neighbours>,
     memory: &CoreMemory,
 ) -> Result<Router, NodeError> {
     let options = &assembly.options;
     let core = engine.core();
     let mesh = assembly.routers.clone().join(core.0).await;
-    let peers = Peers::new(Place { node: home.node(), core }, options.cores, mesh);
+    let peers = match neighbours.links() {
+        Some(_) => Peers::joined(options.cores, mesh, engine.clone(), neighbours.clone()),
+        None => Peers::new(Place { node: home.node(), core }, options.cores, mesh),
+    };
+    neighbours.attach_router(&peers);
     let limits = RouterOptions {
         query_memory_bytes: memory.statements as u64,
         statement_memory_bytes: memory.statements as u64 / STATEMENT_PART,
@@ -414,12 +462,15 @@ async fn open_router(
     let watching = router.clone();
     let peers = async move {
         // It ends with the mesh.
-        select(pin!(answers), pin!(watching.break_deadlocks())).await;
+        select(pin!(answers), pin!(watching.attend())).await;
     };
     task::spawn("router peers", peers).detach();
     loop {
         match router.load_catalog().await {
-            Ok(()) => return Ok(router),
+            Ok(()) => {
+                router.wait_to_serve().await;
+                return Ok(router);
+            }
             // As long as too few of the others are there nobody can read it.
             Err(what) if is_without_leader(&what) && home.book.nodes().count() > 1 => {
                 log::warn!(core = core.0; "the catalog cannot be read yet: {what}");

@@ -8,7 +8,7 @@
 //! way the others learn of it and stop.
 
 use super::entry::Home;
-use crate::cluster::registry::Registry;
+use super::registration::Census;
 use futures::future::{Either, select};
 use runtime::mesh::{Mesh, MeshBuilder};
 use runtime::time;
@@ -48,7 +48,7 @@ pub(super) enum Notice {
     /// From core 0: the data directory is ready.
     Prepared(Arc<Home>),
     /// From core 0: the nodes of the cluster, and where its partitions are.
-    Registry(Arc<Registry>),
+    Census(Arc<Census>),
     /// To core 0: this core has come to a stage, and the address it wants to make known.
     Arrived(Stage, Option<SocketAddr>),
     /// From core 0: all have come; their addresses by core.

@@ -1,17 +1,22 @@
 //! The cores of other nodes, as one core reaches them and is reached by them: what joins links with
-//! the engine.
+//! engine, router and gossip.
 //!
 //! ```text
 //!   engine ── ask_replica ──► call, raft        call, raft ──► engine.answer_replica
 //!          ── send ─────────► post, engine      post, engine ► engine.take_message
+//!   router ── send ─────────► post, router      post, router ► peers.take
+//!   gossip ── send ─────────► post, gossip      post, gossip ► gossip.take
 //!                                               call, gossip ► who wants to be let in ► desk
-//!                                               broken ──────► engine.place_lost
+//!                                               broken ──────► engine.place_lost, peers.place_lost
 //! ```
 
 use super::NodeError;
 use super::desk::Desk;
 use crate::cluster::book::Book;
+use crate::cluster::driver::Gossip;
+use crate::cluster::gossip::Peer;
 use crate::cluster::join::Reply;
+use crate::router::peers::{Lines, Peers};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use model::id::{CoreId, NodeId, PartitionId};
@@ -26,6 +31,7 @@ use shards::core::Engine;
 use shards::raft::{Nodes, Unreached};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// Messages that wait for the engine to be open. Only who believes that a partition is led here
@@ -46,8 +52,14 @@ pub(super) struct Neighbours {
     reached: RefCell<BTreeSet<Place>>,
     /// Why there is no link with whom, as it was last said: attempts are many.
     told: RefCell<BTreeMap<Place, String>>,
+    /// Nodes that seem not to live.
+    dead: RefCell<BTreeSet<NodeId>>,
     engine: OnceCell<Engine>,
-    early: RefCell<VecDeque<(Place, Bytes)>>,
+    peers: OnceCell<Peers>,
+    /// On core 0.
+    gossip: OnceCell<Gossip>,
+    /// What came for the engine or the router before they were there.
+    early: RefCell<VecDeque<(Place, Service, Bytes)>>,
     desk: OnceCell<Desk>,
     ends: Ends,
 }
@@ -72,7 +84,10 @@ impl Neighbours {
             cores: RefCell::default(),
             reached: RefCell::default(),
             told: RefCell::default(),
+            dead: RefCell::default(),
             engine: OnceCell::new(),
+            peers: OnceCell::new(),
+            gossip: OnceCell::new(),
             early: RefCell::default(),
             desk: OnceCell::new(),
             ends,
@@ -116,14 +131,63 @@ impl Neighbours {
         *self.cores.borrow_mut() = others;
     }
 
+    /// Takes what is heard of which nodes are dead.
+    pub(super) fn mourn(&self, dead: BTreeSet<NodeId>) {
+        *self.dead.borrow_mut() = dead;
+    }
+
     /// Hands the engine what has arrived for it, and what will.
     pub(super) fn attach(&self, engine: &Engine) {
-        for (from, message) in self.early.borrow_mut().drain(..) {
-            engine.take_message(from, message);
-        }
         if self.engine.set(engine.clone()).is_err() {
             unreachable!("a core opens one engine");
         }
+        self.hand_over(Service::Engine);
+    }
+
+    /// The same for the router.
+    pub(super) fn attach_router(&self, peers: &Peers) {
+        if self.peers.set(peers.clone()).is_err() {
+            unreachable!("a core has one router");
+        }
+        self.hand_over(Service::Router);
+    }
+
+    fn hand_over(&self, to: Service) {
+        let early = std::mem::take(&mut *self.early.borrow_mut());
+        for (from, service, message) in early {
+            match service == to {
+                true => self.arrived(from, service, message),
+                false => self.early.borrow_mut().push_back((from, service, message)),
+            }
+        }
+    }
+
+    /// Hands the gossip what will arrive for it. On core 0.
+    pub(super) fn attach_gossip(&self, gossip: &Gossip) {
+        if self.gossip.set(gossip.clone()).is_err() {
+            unreachable!("a node has one gossip");
+        }
+    }
+
+    /// Sends a datagram to core 0 of a node, if there is room.
+    pub(super) fn gossip_to(&self, node: NodeId, datagram: Vec<u8>) {
+        if let Some(links) = self.links.get() {
+            let to = Place { node, core: CoreId(0) };
+            // Datagrams may be lost anywhere.
+            let _lost = links.post(to, Service::Gossip, Bytes::from(datagram));
+        }
+    }
+
+    /// A node lives, and its cores' doors are there.
+    pub(super) fn found(&self, peer: &Peer) {
+        let Some(links) = self.links.get().filter(|_| peer.node != self.me.node) else { return };
+        for (core, port) in (0..).zip(peer.ports.iter()) {
+            let place = Place { node: peer.node, core: CoreId(core) };
+            links.set_address(place, SocketAddr::new(peer.host, *port));
+        }
+        let cores = peer.ports.len().min(usize::from(u16::MAX)) as u16;
+        self.cores.borrow_mut().insert(peer.node, cores);
+        self.dead.borrow_mut().remove(&peer.node);
     }
 
     /// From now on questions of nodes that want to be let in are answered.
@@ -133,25 +197,41 @@ impl Neighbours {
         }
     }
 
-    fn arrived(&self, from: Place, message: Bytes) {
-        match self.engine.get() {
-            Some(engine) => engine.take_message(from, message),
-            None if self.early.borrow().len() < EARLY_MAX => {
+    fn arrived(&self, from: Place, service: Service, message: Bytes) {
+        match (service, self.engine.get(), self.peers.get()) {
+            (Service::Engine, Some(engine), _) => engine.take_message(from, message),
+            (Service::Router, _, Some(peers)) => peers.take(from, &message),
+            _ if self.early.borrow().len() < EARLY_MAX => {
                 // It may be a small part of what was read at once.
                 let message = Bytes::copy_from_slice(&message);
-                self.early.borrow_mut().push_back((from, message));
+                self.early.borrow_mut().push_back((from, service, message));
             }
             // A gap is not allowed: the other side is told that all of it is lost.
-            None => self.cut(from.node),
+            _ => self.cut(from.node),
         }
     }
 
     /// Ends the links with a node; it is dialled again when it is needed.
     fn cut(&self, node: NodeId) {
-        self.early.borrow_mut().retain(|(from, _)| from.node != node);
+        self.early.borrow_mut().retain(|(from, ..)| from.node != node);
         if let Some(links) = self.links.get() {
             links.forget(node);
         }
+    }
+
+    /// Sends in order, and waits for room.
+    fn post(
+        &self,
+        to: Place,
+        service: Service,
+        message: Bytes,
+    ) -> LocalBoxFuture<'static, Result<(), Unreached>> {
+        let links = self.links();
+        Box::pin(async move {
+            let links = links.ok_or_else(alone)?;
+            let sent = links.send(to, service, message).await;
+            sent.map_err(|undelivered| unreached(&undelivered.into()))
+        })
     }
 
     fn lost(&self, place: Place, reason: &LinkEnd) {
@@ -163,9 +243,12 @@ impl Neighbours {
             let (node, core) = (place.node.0, place.core.0);
             log::warn!(node = node, core = core, reason = reason; "no link with a core of another node");
         }
-        self.early.borrow_mut().retain(|(from, _)| *from != place);
+        self.early.borrow_mut().retain(|(from, ..)| *from != place);
         if let Some(engine) = self.engine.get() {
             engine.place_lost(place);
+        }
+        if let Some(peers) = self.peers.get() {
+            peers.place_lost(place);
         }
     }
 }
@@ -175,10 +258,15 @@ impl Handler for Neighbours {
         match service {
             // Who has no id yet asks to be let in and does nothing else.
             _ if from.node == NodeId(0) => {}
-            Service::Engine => self.arrived(from, body),
-            Service::Router | Service::Raft | Service::Gossip => {
-                log::debug!(node = from.node.0; "a message of {service:?} that nobody takes");
+            Service::Engine | Service::Router => self.arrived(from, service, body),
+            Service::Gossip => {
+                // Datagrams may be lost; those of other cores than the first are nobody's.
+                if let Some(gossip) = self.gossip.get() {
+                    gossip.take(from.node, body.to_vec());
+                }
             }
+            // Replicas call.
+            Service::Raft => {}
         }
     }
 
@@ -207,6 +295,7 @@ impl Handler for Neighbours {
         match event {
             LinkEvent::Up { place, build, .. } => {
                 self.reached.borrow_mut().insert(place);
+                self.dead.borrow_mut().remove(&place.node);
                 self.told.borrow_mut().remove(&place);
                 let (node, core) = (place.node.0, place.core.0);
                 log::info!(node = node, core = core, build = build; "a link with a core of another node");
@@ -240,19 +329,15 @@ impl Nodes for Neighbours {
     }
 
     fn others(&self) -> Vec<NodeId> {
-        let reached = self.reached.borrow();
+        let (reached, dead) = (self.reached.borrow(), self.dead.borrow());
         let mut nodes: Vec<NodeId> = self.cores.borrow().keys().copied().collect();
-        nodes.sort_by_key(|node| !reached.iter().any(|place| place.node == *node));
+        let is_reached = |node: &NodeId| reached.iter().any(|place| place.node == *node);
+        nodes.sort_by_key(|node| (dead.contains(node), !is_reached(node)));
         nodes
     }
 
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
-        let links = self.links();
-        Box::pin(async move {
-            let links = links.ok_or_else(alone)?;
-            let sent = links.send(to, Service::Engine, message).await;
-            sent.map_err(|undelivered| unreached(&undelivered.into()))
-        })
+        self.post(to, Service::Engine, message)
     }
 
     fn ask_replica(
@@ -267,6 +352,22 @@ impl Nodes for Neighbours {
             let answered = links.call(to, Service::Raft, message, deadline).await;
             answered.map_err(|error| unreached(&error))
         })
+    }
+}
+
+impl Lines for Neighbours {
+    fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
+        self.post(to, Service::Router, message)
+    }
+
+    fn places(&self) -> Vec<Place> {
+        let (cores, dead) = (self.cores.borrow(), self.dead.borrow());
+        let living = cores.iter().filter(|(node, _)| !dead.contains(node));
+        let all = |(node, cores): (&NodeId, &u16)| {
+            let node = *node;
+            (0..*cores).map(move |core| Place { node, core: CoreId(core) })
+        };
+        living.flat_map(all).collect()
     }
 }
 

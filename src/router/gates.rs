@@ -199,6 +199,22 @@ impl Gates {
         tables.iter().any(|table| gates.get(table).is_some_and(|gate| gate.closed.is_some()))
     }
 
+    /// Whether a change has closed the gate of a table.
+    pub fn is_closed_by(&self, change: TxnId, table: ObjectId) -> bool {
+        self.inner.gates.borrow().get(&table).is_some_and(|gate| gate.closed == Some(change))
+    }
+
+    /// What is closed, by the changes that have closed it.
+    pub fn closed(&self) -> BTreeMap<TxnId, Vec<ObjectId>> {
+        let mut closed: BTreeMap<TxnId, Vec<ObjectId>> = BTreeMap::new();
+        for (table, gate) in &*self.inner.gates.borrow() {
+            if let Some(change) = gate.closed {
+                closed.entry(change).or_default().push(*table);
+            }
+        }
+        closed
+    }
+
     /// Closes the gates of `tables` for a change of `by`'s and waits until nobody else is inside. A
     /// gate that another change has closed is closed when that opens it, in the order of those who
     /// wait. The place among them is taken now, and not when the future is polled first.

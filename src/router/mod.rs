@@ -16,12 +16,16 @@
 //!
 //! What it does not know: sessions, settings, the formats that clients speak.
 
+pub mod cluster;
 mod conflicts;
 mod copy;
 mod deadlocks;
 pub mod gates;
 mod gather;
 pub mod identity;
+mod leaders;
+#[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
+pub mod lease;
 #[expect(missing_docs, reason = "the fields of the resolvers that rkyv derives have no docs")]
 pub mod peers;
 mod point;
@@ -53,7 +57,7 @@ use model::batch::Batch;
 use model::command::Isolation;
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
-use model::id::{CatalogVersion, Mark, TxnId};
+use model::id::{CatalogVersion, Mark, Term, TxnId};
 use model::plan::Plan;
 use model::time::Timestamp;
 use model::value::Value;
@@ -67,7 +71,7 @@ use shards::exec::memory::{MemoryAccount, Reservation};
 use shards::exec::sequences::SequenceCalls;
 use shards::exec::{self, ExecContext, Operator, SessionIdentity, evaluate};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,15 +145,23 @@ struct Inner {
     /// Those of this core, by process.
     sessions: RefCell<HashMap<u32, Rc<Presence>>>,
     counters: Counters,
+    lease: lease::Own,
+    /// On the keeper.
+    register: RefCell<lease::Register>,
+    /// Changes of the schema that this core makes.
+    changing: RefCell<BTreeSet<TxnId>>,
+    /// In which term of the keeper somebody has the turn to change the schema. On the keeper.
+    turn_term: Cell<Option<Term>>,
     searching: deadlocks::Searching,
     /// Of sagas, by the sessions of this core.
     claims: Claims,
     keeper: Keeper,
     own_plans: OwnPlans,
     counting: statistics::Counting,
-    /// The last version of the catalog that a change has given out, seen by others or not. On core 0.
+    cluster: cluster::ClusterPart,
+    /// The last version of the catalog that a change has given out, seen by others or not. On the keeper.
     schema_version: Cell<CatalogVersion>,
-    /// There is no further change of the schema. On core 0.
+    /// There is no further change of the schema. On the keeper of a node that is alone.
     schema_in_doubt: Cell<bool>,
 }
 
@@ -173,11 +185,16 @@ impl Router {
                 snapshots: RefCell::default(),
                 sessions: RefCell::default(),
                 counters: Counters::default(),
+                lease: lease::Own::default(),
+                register: RefCell::default(),
+                changing: RefCell::default(),
+                turn_term: Cell::default(),
                 searching: deadlocks::Searching::default(),
                 claims: Claims::default(),
                 keeper: Keeper::default(),
                 own_plans: OwnPlans::default(),
                 counting: statistics::Counting::default(),
+                cluster: cluster::ClusterPart::default(),
                 schema_version: Cell::new(CatalogVersion(0)),
                 schema_in_doubt: Cell::default(),
             }),
@@ -255,10 +272,24 @@ impl Router {
             Call::Exported(process) => Ok(Answer::Exported(self.exported_here(process))),
             Call::Statistics => Ok(Answer::Statistics(self.statistics_here())),
             Call::CountSessions => Ok(Answer::Count(self.inner.sessions.borrow().len() as u64)),
-            Call::Saga(call) => self.handle_saga_call(call).await.map(Answer::Saga),
-            Call::Sequence(request) => self.count(request).await.map(Answer::Sequence),
+            Call::Saga(call) => self.handle_saga_call(call).await,
+            Call::Sequence(request) => self.count(request).await,
+            Call::Lease(call) => self.handle_lease_call(call).await,
+            Call::IsChanging(change) => {
+                let is_changing = self.inner.changing.borrow().contains(&change);
+                Ok(Answer::Count(u64::from(is_changing)))
+            }
+            Call::Settle(change) => self.settle_change(change).await,
+            Call::Cluster(call) => self.handle_cluster_call(call).await,
             other => self.handle_schema_call(other).await,
         }
+    }
+
+    /// What a core's router does besides answering, as long as the core lives: it has its node's lease
+    /// renewed, ends circles of waiting transactions, and looks after changes of the schema whose makers
+    /// are gone.
+    pub async fn attend(&self) {
+        futures::join!(self.keep_lease(), self.break_deadlocks(), self.watch_changes());
     }
 
     /// Starts a transaction.
@@ -270,6 +301,18 @@ impl Router {
     /// Commits a transaction. A future that is dropped while it waits does so behind the caller's
     /// back.
     pub async fn commit(&self, transaction: Transaction) -> Result<(), SqlError> {
+        if let Err(error) = self.may_serve()
+            && !transaction.participants().is_empty()
+        {
+            // What it has written was planned with a catalog that may be replaced by now.
+            self.give_up(transaction);
+            return Err(error);
+        }
+        self.commit_own(transaction).await
+    }
+
+    /// The same, of what is no session's: whatever catalog it was planned with.
+    async fn commit_own(&self, transaction: Transaction) -> Result<(), SqlError> {
         txn::commit(&self.inner.engine, &self.inner.finisher, transaction).await.map(drop)
     }
 
@@ -305,6 +348,9 @@ impl Router {
         transaction: Option<&mut Transaction>,
         out: &mut dyn RowSink,
     ) -> Result<u64, SqlError> {
+        if statement.presence.is_some() {
+            self.may_serve()?;
+        }
         statement.planned.check_parameters(statement.parameters.len())?;
         let with_session = self.with_session_values(statement)?;
         let statement = with_session.as_ref().unwrap_or(statement);
@@ -404,7 +450,11 @@ impl Router {
             let changed = match changed {
                 Ok(changed) => {
                     let _held_off = statement.presence.as_deref().map(Presence::enter_commit);
-                    self.commit(transaction).await.map(|()| changed)
+                    let committed = match statement.presence {
+                        Some(_) => self.commit(transaction).await,
+                        None => self.commit_own(transaction).await,
+                    };
+                    committed.map(|()| changed)
                 }
                 Err(error) => {
                     // What cannot be told is rolled back by the partition itself after a while.
@@ -489,6 +539,7 @@ impl Router {
         reader: Option<Reader>,
         seen: Option<Mark>,
     ) -> Result<OpenQuery, SqlError> {
+        self.may_serve()?;
         let snapshot = self.snapshot_of(statement);
         let context = self.context(statement, snapshot, statement.isolation, reader, seen);
         Ok(OpenQuery { operator: exec::open(plan, &context)? })

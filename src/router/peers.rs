@@ -1,29 +1,49 @@
-//! What the routers of a node's cores say to each other: schema changes, cancels, questions about
+//! What the routers of a cluster's cores say to each other: schema changes, cancels, questions about
 //! sessions, values of sequences. Small; rows never travel here.
+//!
+//! ```text
+//!  call(place) ──┬─ a core of this node ──► mesh ──► handle
+//!                └─ of another node ──► bytes (wire.rs) ──► Lines ──► ... ──► take ──► handle
+//! ```
+//!
+//! A call to a core of this node waits for as long as that takes. One to another node ends at its
+//! deadline at the latest, or when its place is lost; whoever made it is told whether it may have been
+//! carried out. There is no second attempt here: who knows what a call means makes it.
 
+mod elsewhere;
+#[cfg(test)]
+mod tests;
+
+use super::cluster::{ClusterAnswer, ClusterCall};
 use super::deadlocks::{RouterWait, WaitId};
 use super::gates::{GateReport, Holder};
+use super::lease::{LeaseAnswer, LeaseCall};
 use super::presence::Backend;
 use super::publication::VersionOnly;
 use super::sagas::{SagaAnswer, SagaCall};
 use super::sequences::{SequenceAnswer, SequenceRequest};
 use super::snapshots::{Exported, SnapshotNumber};
 use super::statistics::Counted;
+use elsewhere::Elsewhere;
+use futures::future::{Either, select};
 use model::archive::Unshared;
 use model::error::SqlError;
-use model::id::{CatalogVersion, CoreId, ObjectId, TxnId};
+use model::id::{CatalogVersion, CoreId, NodeId, ObjectId, TxnId};
 use model::placement::Place;
 use model::time::Timestamp;
 use rkyv::{Archive, Deserialize, Serialize};
 use runtime::mesh::Mesh;
-use runtime::sync::oneshot;
-use shards::core::{LockReport, TxnReport};
+use runtime::sync::{Notify, oneshot};
+use shards::core::{Engine, LockReport, TxnReport};
 use shards::exec::backends::Signal;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use elsewhere::{CallError, Lines, MESSAGE_BYTES_MAX};
 
 pub use super::identity::{CORE_SESSIONS_MAX, CancelKey, Home, SessionNumber};
 pub use super::publication::Publication;
@@ -53,15 +73,15 @@ pub enum RouterMessage {
 /// What one router asks of another.
 #[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub enum Call {
-    /// To the core that keeps it: wait for the turn to change the schema. One at a time changes it in
-    /// a node. Answered by the last version of the catalog that was given out.
+    /// To the keeper: wait for the turn to change the schema. One at a time changes it in a cluster.
+    /// Answered by the [`Answer::Turn`].
     BeginChange {
         /// Who wants it.
         change: TxnId,
         /// How long it waits.
         limit: Option<Duration>,
     },
-    /// Give the turn back, or do not wait for it any longer.
+    /// To the keeper: take the turn back, or do not have it wait for it any longer.
     EndChange {
         /// Who has it, or wants it.
         change: TxnId,
@@ -85,7 +105,7 @@ pub enum Call {
     },
     /// Open those that a change has closed, or do not wait for them any longer.
     OpenGates(TxnId, #[rkyv(with = Unshared)] Arc<[ObjectId]>),
-    /// Use this catalog from now on.
+    /// Use this catalog from now on, if it is newer.
     Publish(#[rkyv(with = VersionOnly)] Publication),
     /// Stop what the session with this key is doing.
     CancelByKey(CancelKey),
@@ -95,7 +115,7 @@ pub enum Call {
     Backends,
     /// Who locks what?
     Locks,
-    /// To core 0: look for transactions that wait for each other.
+    /// To the keeper: look for transactions that wait for each other.
     SearchDeadlocks,
     /// Who waits at the gates?
     GateWaits,
@@ -121,6 +141,15 @@ pub enum Call {
     Saga(SagaCall),
     /// To the core that counts the sequence.
     Sequence(SequenceRequest),
+    /// About the right to serve statements.
+    Lease(LeaseCall),
+    /// Is this change of the schema still being made at your core? Answered by how many.
+    IsChanging(TxnId),
+    /// To the keeper: see to it that this change of the schema, whose maker is gone or does not know
+    /// what has become of it, can happen no more if it has not. Answered when that is so.
+    Settle(TxnId),
+    /// About the cluster.
+    Cluster(ClusterCall),
 }
 
 impl Call {
@@ -144,8 +173,14 @@ pub enum Answer {
     Done,
     /// A number.
     Count(u64),
-    /// A version of the catalog.
-    Version(CatalogVersion),
+    /// The turn to change the schema.
+    Turn {
+        /// The last version of the catalog that was given out.
+        version: CatalogVersion,
+        /// The nodes that may serve statements, with the number of their cores. While somebody has the
+        /// turn there are no more. None where the node is alone.
+        serving: Vec<(NodeId, u16)>,
+    },
     /// Sessions, in no order.
     Backends(Vec<Backend>),
     /// Locks.
@@ -164,6 +199,12 @@ pub enum Answer {
     Saga(SagaAnswer),
     /// What a sequence answers.
     Sequence(SequenceAnswer),
+    /// About the right to serve statements.
+    Lease(LeaseAnswer),
+    /// What was asked is not kept here, and nothing was done; who keeps it, as far as is known.
+    Elsewhere(Option<Place>),
+    /// About the cluster.
+    Cluster(ClusterAnswer),
 }
 
 /// One core's line to the others. One per core; clones share it.
@@ -177,22 +218,41 @@ struct Inner {
     cores: u16,
     mesh: Mesh<RouterMessage>,
     next_number: Cell<u64>,
-    /// Calls under way: bounded by the sessions of this core.
+    /// Calls under way in this node: bounded by the sessions of this core.
     waiting: RefCell<HashMap<u64, oneshot::Sender<Result<Answer, SqlError>>>>,
+    /// The other nodes, where this one is not alone.
+    elsewhere: Option<Elsewhere>,
+    /// Told when a call of another node is to be answered.
+    arrived: Notify,
 }
 
 impl Peers {
-    /// The line of `me`, whose node has so many cores.
+    /// The line of `me`, whose node has so many cores and knows of no other node.
     pub fn new(me: Place, cores: u16, mesh: Mesh<RouterMessage>) -> Peers {
-        Peers {
-            inner: Rc::new(Inner {
-                me,
-                cores,
-                mesh,
-                next_number: Cell::new(0),
-                waiting: RefCell::default(),
-            }),
-        }
+        Peers::with(me, cores, mesh, None)
+    }
+
+    /// The line of a core whose node is one of a cluster, with the engine of the core, whose clock
+    /// messages carry.
+    pub fn joined(
+        cores: u16,
+        mesh: Mesh<RouterMessage>,
+        engine: Engine,
+        lines: Rc<dyn Lines>,
+    ) -> Peers {
+        let me = Place { node: engine.node(), core: engine.core() };
+        Peers::with(me, cores, mesh, Some(Elsewhere::new(engine, lines)))
+    }
+
+    fn with(
+        me: Place,
+        cores: u16,
+        mesh: Mesh<RouterMessage>,
+        elsewhere: Option<Elsewhere>,
+    ) -> Peers {
+        let (next_number, waiting, arrived) = (Cell::new(0), RefCell::default(), Notify::new());
+        let inner = Inner { me, cores, mesh, next_number, waiting, elsewhere, arrived };
+        Peers { inner: Rc::new(inner) }
     }
 
     /// This core.
@@ -200,16 +260,24 @@ impl Peers {
         self.inner.me
     }
 
+    /// Whether there are no other nodes, and never will be in this life.
+    pub fn is_alone(&self) -> bool {
+        self.inner.elsewhere.is_none()
+    }
+
     /// Where a core of this node is in the cluster.
     pub fn place(&self, core: CoreId) -> Place {
         Place { node: self.inner.me.node, core }
     }
 
-    /// The core that the session of this process lives on, if that may be one of this node.
-    pub fn core_of(&self, process: u32) -> Option<CoreId> {
+    /// Where the session of this process lives, if that may be a core that is there.
+    pub fn place_of(&self, process: u32) -> Option<Place> {
         let home = Home::of(process);
-        let is_here = home.is_on(self.inner.me.node) && home.core.0 < self.inner.cores;
-        is_here.then_some(home.core)
+        if home.is_on(self.inner.me.node) {
+            return (home.core.0 < self.inner.cores).then(|| self.place(home.core));
+        }
+        let places = self.inner.elsewhere.as_ref()?.places();
+        places.into_iter().find(|place| home.is_on(place.node) && home.core == place.core)
     }
 
     /// All cores of the node, this one among them.
@@ -217,9 +285,35 @@ impl Peers {
         (0..self.inner.cores).map(CoreId)
     }
 
+    /// All cores of the node, and those of the other nodes that are known to live.
+    pub fn places(&self) -> Vec<Place> {
+        let own = self.cores().map(|core| self.place(core));
+        let others = self.inner.elsewhere.iter().flat_map(Elsewhere::places);
+        own.chain(others.filter(|place| place.node != self.inner.me.node)).collect()
+    }
+
     /// Asks one router, this core's own included.
-    pub async fn call(&self, core: CoreId, call: Call) -> Result<Answer, SqlError> {
-        let number = self.inner.next_number.replace(self.inner.next_number.get() + 1);
+    ///
+    /// # Errors
+    /// What it answers instead; 57P01 where a core of this node is stopping; 08006 where another node
+    /// cannot be reached, which says whether the call may have been carried out.
+    pub async fn call(&self, to: Place, call: Call) -> Result<Answer, SqlError> {
+        self.ask(to, call).await.map_err(SqlError::from)
+    }
+
+    /// The same, for who does something about a place that cannot be reached.
+    ///
+    /// # Errors
+    /// Which of the two it is.
+    pub async fn ask(&self, to: Place, call: Call) -> Result<Answer, CallError> {
+        match to.node == self.inner.me.node {
+            true => self.call_here(to.core, call).await.map_err(CallError::Refused),
+            false => self.call_elsewhere(to, call).await,
+        }
+    }
+
+    async fn call_here(&self, core: CoreId, call: Call) -> Result<Answer, SqlError> {
+        let number = self.next_number();
         let (sender, receiver) = oneshot::channel();
         self.inner.waiting.borrow_mut().insert(number, sender);
         let message = RouterMessage::Call { number, call };
@@ -230,10 +324,43 @@ impl Peers {
         receiver.await.map_err(|_closed| stopping(core))?
     }
 
-    /// Asks every router at once; the first error, once all have answered.
-    pub async fn call_all(&self, call: Call) -> Result<Vec<Answer>, SqlError> {
-        let calls = self.cores().map(|core| self.call(core, call.clone()));
+    /// Asks every router of this node at once; the first error, once all have answered.
+    ///
+    /// # Errors
+    /// As [`Peers::call`].
+    pub async fn call_node(&self, call: Call) -> Result<Vec<Answer>, SqlError> {
+        let calls = self.cores().map(|core| self.call_here(core, call.clone()));
         futures::future::join_all(calls).await.into_iter().collect()
+    }
+
+    /// Asks every router of the cluster at once. Those of other nodes that cannot be reached are left
+    /// out.
+    ///
+    /// # Errors
+    /// What the first answered instead, once all have.
+    pub async fn call_reachable(&self, call: Call) -> Result<Vec<(Place, Answer)>, SqlError> {
+        let mut answers = Vec::new();
+        for (place, answer) in self.ask_all(self.places(), call).await {
+            match answer {
+                Ok(answer) => answers.push((place, answer)),
+                Err(CallError::Refused(error)) => return Err(error),
+                Err(unreached) => log::debug!("{}", SqlError::from(unreached)),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Asks these routers at once.
+    pub async fn ask_all(
+        &self,
+        places: Vec<Place>,
+        call: Call,
+    ) -> Vec<(Place, Result<Answer, CallError>)> {
+        let calls = places.into_iter().map(|place| {
+            let asked = self.ask(place, call.clone());
+            async move { (place, asked.await) }
+        });
+        futures::future::join_all(calls).await
     }
 
     /// Receives until the node stops; `handle` answers the calls of others. It is called in the order
@@ -243,7 +370,18 @@ impl Peers {
         F: Future<Output = Result<Answer, SqlError>> + 'static,
     {
         let mut messages = Vec::new();
-        while self.inner.mesh.recv_many(&mut messages, RECEIVE_MAX).await.is_ok() {
+        loop {
+            let received = {
+                let arrived = self.inner.arrived.notified();
+                let received = pin!(self.inner.mesh.recv_many(&mut messages, RECEIVE_MAX));
+                match select(received, arrived).await {
+                    Either::Left((received, _)) => received,
+                    Either::Right(_) => Ok(()),
+                }
+            };
+            if received.is_err() {
+                return;
+            }
             for (from, message) in messages.drain(..) {
                 match message {
                     RouterMessage::Answer { number, result } => {
@@ -265,12 +403,17 @@ impl Peers {
                     }
                 }
             }
+            self.answer_arrived(&handle);
         }
     }
 
     /// This core of its node.
     pub fn me(&self) -> CoreId {
         self.inner.me.core
+    }
+
+    fn next_number(&self) -> u64 {
+        self.inner.next_number.replace(self.inner.next_number.get() + 1)
     }
 }
 

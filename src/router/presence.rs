@@ -1,9 +1,9 @@
-//! What the sessions of a node show of themselves to each other, and what they take from each other:
+//! What the sessions of a cluster show of themselves to each other, and what they take from each other:
 //! to be cancelled, to be ended.
 //!
 //! A session keeps its [`Presence`] up to date as it goes, without looking at anybody else; the
 //! router of its core knows it while the session lives, and answers for it when a statement
-//! somewhere in the node asks for all of them.
+//! somewhere in the cluster asks for all of them.
 
 use super::Router;
 use super::gates::GateReport;
@@ -288,14 +288,14 @@ impl Router {
         self.inner.sessions.borrow().contains_key(&process)
     }
 
-    /// All sessions of the node, in the order of their processes.
+    /// All sessions of the nodes that can be reached, in the order of their processes.
     ///
     /// # Errors
     /// A core is stopping.
     pub async fn backends(&self) -> Result<Vec<Backend>, SqlError> {
-        let answers = self.inner.peers.call_all(Call::Backends).await?;
+        let answers = self.inner.peers.call_reachable(Call::Backends).await?;
         let mut backends: Vec<Backend> = Vec::new();
-        for answer in answers {
+        for (_, answer) in answers {
             match answer {
                 Answer::Backends(mut those) => backends.append(&mut those),
                 other => return Err(unexpected(&other)),
@@ -305,15 +305,15 @@ impl Router {
         Ok(backends)
     }
 
-    /// Who locks what in the node.
+    /// Who locks what on the nodes that can be reached.
     ///
     /// # Errors
     /// A core is stopping.
     pub async fn locks(&self) -> Result<Vec<LockReport>, SqlError> {
-        let answers = self.inner.peers.call_all(Call::Locks).await?;
+        let answers = self.inner.peers.call_reachable(Call::Locks).await?;
         // A range lies in every partition of its table, which are one to who asks.
         let mut locks: BTreeMap<_, LockReport> = BTreeMap::new();
-        for answer in answers {
+        for (_, answer) in answers {
             let Answer::Locks(those) = answer else { return Err(unexpected(&answer)) };
             for one in those {
                 let key = one.wait.as_ref().map(|wait| (!wait.is_range).then(|| wait.key.clone()));
@@ -326,14 +326,14 @@ impl Router {
         Ok(locks.into_values().collect())
     }
 
-    /// Who waits at the gates of the node's cores.
+    /// Who waits at the gates of cores that can be reached.
     ///
     /// # Errors
     /// A core is stopping.
     pub async fn gate_waits(&self) -> Result<Vec<GateReport>, SqlError> {
-        let answers = self.inner.peers.call_all(Call::GateWaits).await?;
+        let answers = self.inner.peers.call_reachable(Call::GateWaits).await?;
         let mut waits: Vec<GateReport> = Vec::new();
-        for answer in answers {
+        for (_, answer) in answers {
             match answer {
                 Answer::GateWaits(mut those) => waits.append(&mut those),
                 other => return Err(unexpected(&other)),
@@ -342,15 +342,15 @@ impl Router {
         Ok(waits)
     }
 
-    /// What the transactions of the node have in its partitions; of each core the oldest
+    /// What transactions have in the partitions of the nodes that can be reached; of each core the oldest
     /// transactions.
     ///
     /// # Errors
     /// A core is stopping.
     pub async fn transactions(&self) -> Result<Vec<TxnReport>, SqlError> {
-        let answers = self.inner.peers.call_all(Call::Transactions).await?;
+        let answers = self.inner.peers.call_reachable(Call::Transactions).await?;
         let mut transactions: Vec<TxnReport> = Vec::new();
-        for answer in answers {
+        for (_, answer) in answers {
             match answer {
                 Answer::Transactions(mut those) => transactions.append(&mut those),
                 other => return Err(unexpected(&other)),

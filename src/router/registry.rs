@@ -38,12 +38,14 @@ impl Router {
         ))
     }
 
-    /// Writes a node's row.
+    /// Writes a node's row, which has the worker look.
     ///
     /// # Errors
     /// Somebody has written a later one (40001), or it cannot be written.
     pub async fn record_node(&self, node: &NodeRecord) -> Result<(), SqlError> {
-        self.record(RECORD_NODE, node.to_row()).await
+        self.record(RECORD_NODE, node.to_row()).await?;
+        self.wake_worker();
+        Ok(())
     }
 
     /// Writes where a partition's replicas are.

@@ -31,14 +31,14 @@ mod records;
 pub(super) use keeper::Keeper;
 pub(super) use records::OwnPlans;
 
-use super::peers::{Answer, Call};
+use super::peers::{Answer, Call, CallError};
 use super::{Router, Statement, Unfinished};
 use crate::catalog::oids;
 use crate::sql::{Compensation, SagaName};
 use crate::txn::saga::SagaId;
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
-use model::id::ObjectId;
+use model::id::{ObjectId, PartitionId};
 use model::value::Value;
 use records::{Ended, Found};
 use rkyv::{Archive, Deserialize, Serialize};
@@ -136,7 +136,7 @@ impl Drop for SagaClaim {
         let (router, id) = (self.router.clone(), self.id);
         let told = async move {
             // A keeper that cannot be told finds the saga by itself.
-            let _told = router.ask_keeper(SagaCall::Compensate(id)).await;
+            let _told = router.ask_saga_keeper(SagaCall::Compensate(id)).await;
         };
         runtime::task::spawn("saga without session", told).detach();
     }
@@ -177,7 +177,7 @@ impl Router {
         if open >= OPEN_MAX {
             return Err(too_many_open());
         }
-        match self.ask_keeper(SagaCall::Admit).await? {
+        match self.ask_saga_keeper(SagaCall::Admit).await? {
             SagaAnswer::Admitted => {}
             other => return Err(unexpected(&other)),
         }
@@ -268,7 +268,7 @@ impl Router {
     /// # Errors
     /// The keeper's core is stopping.
     pub async fn compensate(&self, id: SagaId) -> Result<Tried, SqlError> {
-        match self.ask_keeper(SagaCall::Compensate(id)).await? {
+        match self.ask_saga_keeper(SagaCall::Compensate(id)).await? {
             SagaAnswer::Tried(tried) => Ok(tried),
             other => Err(unexpected(&other)),
         }
@@ -320,42 +320,68 @@ impl Router {
 
     /// The sagas that any session owns.
     async fn all_claims(&self) -> Result<BTreeSet<SagaId>, SqlError> {
-        let mut all = BTreeSet::new();
-        for answer in self.peers().call_all(Call::Saga(SagaCall::Claims)).await? {
-            match answer {
-                Answer::Saga(SagaAnswer::Claims(those)) => all.extend(those),
-                other => {
-                    return Err(SqlError::internal(format!("claims of sagas: {other:?}")));
-                }
-            }
-        }
-        Ok(all)
+        let answers = self.peers().call_reachable(Call::Saga(SagaCall::Claims)).await?;
+        claims_of(answers.into_iter().map(|(_, answer)| answer))
+    }
+
+    /// The same, of all sessions that there may be: those of nodes that serve no statements any more own
+    /// none. `None` where this core is the keeper no more.
+    ///
+    /// # Errors
+    /// 08006 where a node cannot be reached that may serve statements.
+    async fn claims_of_serving(&self) -> Result<Option<BTreeSet<SagaId>>, SqlError> {
+        let Some(term) = self.keeps() else { return Ok(None) };
+        let nodes = match self.peers().is_alone() {
+            true => Vec::new(),
+            false => match self.lease_holders(term).await? {
+                Some(holders) => holders,
+                None => return Ok(None),
+            },
+        };
+        let asked =
+            self.peers().ask_all(self.places_of(&nodes), Call::Saga(SagaCall::Claims)).await;
+        let answers: Result<Vec<Answer>, CallError> =
+            asked.into_iter().map(|(_, answer)| answer).collect();
+        claims_of(answers?).map(Some)
     }
 
     /// Answers another router.
-    pub(super) async fn handle_saga_call(&self, call: SagaCall) -> Result<SagaAnswer, SqlError> {
-        match call {
+    pub(super) async fn handle_saga_call(&self, call: SagaCall) -> Result<Answer, SqlError> {
+        if !matches!(call, SagaCall::Claims) && self.keeps().is_none() {
+            return Ok(self.not_the_keeper());
+        }
+        let answer = match call {
             SagaCall::Admit if self.inner.keeper.waiting() >= WAITING_MAX => {
-                Err(too_many_waiting())
+                return Err(too_many_waiting());
             }
-            SagaCall::Admit => Ok(SagaAnswer::Admitted),
-            SagaCall::Compensate(id) => {
-                let tried = self.inner.keeper.compensate(id).await;
-                tried.map(SagaAnswer::Tried)
-            }
+            SagaCall::Admit => SagaAnswer::Admitted,
+            SagaCall::Compensate(id) => SagaAnswer::Tried(self.inner.keeper.compensate(id).await?),
             SagaCall::Claims => {
                 let claimed = self.inner.claims.claimed.borrow();
-                Ok(SagaAnswer::Claims(claimed.iter().copied().collect()))
+                SagaAnswer::Claims(claimed.iter().copied().collect())
             }
-        }
+        };
+        Ok(Answer::Saga(answer))
     }
 
-    async fn ask_keeper(&self, call: SagaCall) -> Result<SagaAnswer, SqlError> {
-        match self.peers().call(self.keeping_core()?, Call::Saga(call)).await? {
+    async fn ask_saga_keeper(&self, call: SagaCall) -> Result<SagaAnswer, SqlError> {
+        // Twice is as good as once.
+        match self.ask_leader(PartitionId::SYSTEM, Call::Saga(call), true).await? {
             Answer::Saga(answer) => Ok(answer),
             other => Err(SqlError::internal(format!("the keeper of sagas answered {other:?}"))),
         }
     }
+}
+
+fn claims_of(answers: impl IntoIterator<Item = Answer>) -> Result<BTreeSet<SagaId>, SqlError> {
+    let mut all = BTreeSet::new();
+    for answer in answers {
+        match answer {
+            Answer::Saga(SagaAnswer::Claims(those)) => all.extend(those),
+            other => return Err(SqlError::internal(format!("claims of sagas: {other:?}"))),
+        }
+    }
+    Ok(all)
 }
 
 /// Strings of a step's parameters are `NULL` where the parameter is.

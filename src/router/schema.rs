@@ -1,8 +1,9 @@
 //! Changes of the schema: part of the transaction that makes them, and at the end of it seen by all.
 //!
 //! ```text
-//! the first change of a transaction ─► the turn (core 0), kept to the end of the transaction
+//! the first change of a transaction ─► the turn (the keeper), kept to the end of the transaction
 //! each ─► compute it, on top of those before ─► close the gates of the tables it touches, on every core
+//!   of the cluster
 //!   ─► fill new indexes, check rows ─► the transaction's own catalog, which its statements see
 //! COMMIT ─► the catalog's rows, in the transaction ─► commit ─► publish to every core ─► open the gates
 //!   ─► give the turn back
@@ -17,9 +18,22 @@
 //! may be more of them than one may hold. They are harmless: nothing reads them before the change is
 //! there, and the id is stored as used up before the first of them is written, so that it is given to
 //! no other object. What is read to make them is read in the transaction, which sees its own rows.
+//!
+//! # In a cluster
+//!
+//! **Who commits** is decided by the row of the catalog's counters: a change reads it in its transaction,
+//! with its lock, and writes it only where it has the version that the change began with. So of two changes
+//! that began with the same catalog one commits (40001 for the other), whoever had the turn; the turn
+//! keeps them from meeting there. Raising that version ends all changes that have not committed: a
+//! *fence* ([`cluster`]). The keeper raises it before the first turn of its term, since it does not know who
+//! had the turn before, and when the maker of a change is gone.
+//!
+//! **Who is told**: every core of the nodes that may serve statements ([`super::lease`]). Who cannot be
+//! reached is waited for until it may serve no more.
 
 mod changes;
 mod checks;
+mod cluster;
 mod conversion;
 mod fill;
 mod rows;
@@ -30,6 +44,7 @@ pub(super) use rows::upsert;
 pub use table_as::NewStorage;
 
 use super::gates::TURN;
+use super::lease::{LEASE, MARGIN};
 use super::peers::{Answer, Call};
 use super::publication::Publication;
 use super::{Router, Unfinished};
@@ -40,15 +55,15 @@ use changes::Ending;
 use futures::future::{FutureExt, LocalBoxFuture, ready};
 use model::command::{Fragment, Isolation};
 use model::error::{SqlError, SqlState};
-use model::id::{CatalogVersion, CoreId, TxnId};
+use model::id::{CatalogVersion, Term, TxnId};
 use model::plan::{Access, KeyBounds, Plan, Scan};
 use model::schema::Table;
 use runtime::sync::oneshot;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Core that keeps the turn.
-const TURN_CORE: CoreId = CoreId(0);
+/// How long a change that has committed tries to tell a node that may serve.
+const PUBLISH_MAX: Duration = LEASE.saturating_add(MARGIN).saturating_add(MARGIN);
 
 /// Whether a change that has failed may be there all the same.
 fn is_in_doubt(error: &SqlError) -> bool {
@@ -98,8 +113,8 @@ impl Router {
             changes.end_as(ending).await;
             return Err(error);
         }
-        let published =
-            self.peers().call_all(Call::Publish(Publication::Catalog(Arc::new(catalog)))).await;
+        let call = Call::Publish(Publication::Catalog(Arc::new(catalog)));
+        let published = self.tell_serving(changes.places(), call, PUBLISH_MAX).await;
         changes.end().await;
         published.map(drop)
     }
@@ -110,7 +125,8 @@ impl Router {
         changes: &SchemaChanges,
         catalog: &Catalog,
     ) -> Result<(), SqlError> {
-        self.write_catalog(transaction, &difference(changes.base(), catalog)?).await
+        let stored = difference(changes.base(), catalog)?;
+        self.write_catalog(transaction, &stored, changes.base()).await
     }
 
     /// Writes something in a transaction of its own, which is rolled back where it is broken off.
@@ -125,7 +141,7 @@ impl Router {
             return Err(SqlError::internal("a change of the schema lost its transaction"));
         };
         match written {
-            Ok(()) => self.commit(transaction).await,
+            Ok(()) => self.commit_own(transaction).await,
             Err(error) => {
                 // What cannot be told is rolled back by the partition itself after a while.
                 let _told = self.rollback(transaction).await;
@@ -156,16 +172,26 @@ impl Router {
         let inner = &*self.inner;
         match call {
             Call::BeginChange { change, limit } => {
+                let Some(term) = self.keeps() else {
+                    return ready(Ok(self.not_the_keeper())).boxed_local();
+                };
                 let closing = inner.gates.close(change, None, Arc::from([TURN]));
                 let router = self.clone();
                 return Box::pin(async move {
                     let closing = within(limit, closing);
                     closing.await.map_err(|error| waited_too_long(error, "the schema"))?;
-                    router.hand_over_turn(change)
+                    let handed = router.hand_over_turn(change, term).await;
+                    if !matches!(handed, Ok(Answer::Turn { .. })) {
+                        router.gates().open(change, &[TURN]);
+                    }
+                    handed
                 });
             }
             Call::EndChange { change, version, in_doubt } => {
                 inner.schema_version.set(inner.schema_version.get().max(version));
+                if !self.peers().is_alone() {
+                    return self.clone().end_turn(change).boxed_local();
+                }
                 if in_doubt {
                     inner.schema_in_doubt.set(true);
                     log::error!(
@@ -185,7 +211,7 @@ impl Router {
                     .boxed_local();
             }
             Call::OpenGates(change, tables) => inner.gates.open(change, &tables),
-            Call::Publish(Publication::Catalog(catalog)) => self.publish(catalog),
+            Call::Publish(Publication::Catalog(catalog)) => self.adopt(catalog),
             Call::Publish(Publication::Stored(version)) => {
                 let router = self.clone();
                 return async move { router.publish_stored(version).await }.boxed_local();
@@ -195,12 +221,15 @@ impl Router {
         ready(Ok(Answer::Done)).boxed_local()
     }
 
-    fn hand_over_turn(&self, change: TxnId) -> Result<Answer, SqlError> {
+    async fn hand_over_turn(&self, change: TxnId, term: Term) -> Result<Answer, SqlError> {
         let inner = &*self.inner;
-        if !inner.schema_in_doubt.get() {
-            return Ok(Answer::Version(inner.schema_version.get()));
+        if !self.peers().is_alone() {
+            return self.hand_over_turn_of(change, term).await;
         }
-        inner.gates.open(change, &[TURN]);
+        if !inner.schema_in_doubt.get() {
+            let version = inner.schema_version.get();
+            return Ok(Answer::Turn { version, serving: Vec::new() });
+        }
         Err(SqlError::new(
             SqlState::CANNOT_CONNECT_NOW,
             "it is not known what has become of an earlier change of the schema",
@@ -210,23 +239,34 @@ impl Router {
 
     /// Another node has changed the schema to this version.
     async fn publish_stored(&self, version: CatalogVersion) -> Result<Answer, SqlError> {
-        match self.stored_catalog().await? {
-            // A later one may have been published meanwhile.
-            Some(catalog) if catalog.version >= version.max(self.catalog().version) => {
-                self.publish(Arc::new(catalog));
-            }
-            Some(catalog) if catalog.version >= version => {}
-            _ => {
-                return Err(SqlError::internal(format!(
-                    "version {version} of the catalog is published, but an older one is stored"
-                )));
-            }
+        self.adopt_stored().await?;
+        match self.catalog_version() >= version {
+            true => Ok(Answer::Done),
+            false => Err(SqlError::internal(format!(
+                "version {version} of the catalog is published, but an older one is stored"
+            ))),
         }
-        Ok(Answer::Done)
     }
 
-    fn publish(&self, catalog: Arc<Catalog>) {
+    /// Uses the catalog that is stored from now on.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) async fn adopt_stored(&self) -> Result<(), SqlError> {
+        if let Some(catalog) = self.stored_catalog().await? {
+            self.adopt(Arc::new(catalog));
+        }
+        Ok(())
+    }
+
+    /// Uses a catalog from now on, unless a later one is in use already: what is read while another is
+    /// published may be the older.
+    fn adopt(&self, catalog: Arc<Catalog>) {
         let inner = &*self.inner;
+        let age = |catalog: &Catalog| (catalog.version, catalog.next_object);
+        if age(&catalog) < age(&inner.catalog.borrow()) {
+            return;
+        }
         let before = inner.catalog.replace(catalog.clone());
         if before.version != catalog.version {
             inner.counters.keep_those_of(&catalog);

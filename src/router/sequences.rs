@@ -10,10 +10,11 @@
 //!                                                     phantom.sequences
 //! ```
 //!
-//! A sequence is counted on one core of the node: the one on which its row of `phantom.sequences`
-//! lies. The row says how far values are *reserved*: none beyond it has ever been given. A value is
-//! given only after the write that reserves it is durable, so that none is given twice, whatever
-//! stops the node; what was reserved and not given is lost then, unless the node is stopped in good
+//! A sequence is counted on one core of the cluster: the one that leads the partition of its row of
+//! `phantom.sequences`. The row says how far values are *reserved*: none beyond it has ever been given. A
+//! value is given only after the write that reserves it is durable, and the row is written only where it
+//! says what the counting core knows of it: so none is given twice, whatever stops the node, and whoever
+//! leads the partition next and while the one before has not heard of it; what was reserved and not given is lost then, unless the node is stopped in good
 //! order. Values are not transactional: a
 //! rollback gives none back.
 //!
@@ -40,9 +41,9 @@ use model::archive::Unshared;
 use model::batch::Batch;
 use model::command::{Fragment, Isolation, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::expression::Expression;
-use model::id::{CoreId, PartitionId};
-use model::plan::{Access, KeyBounds, Plan, Scan};
+use model::expression::{BinaryOperator, Expression};
+use model::id::PartitionId;
+use model::plan::{Access, Change, KeyBounds, OnConflict, Plan, Scan};
 use model::types::DataType;
 use model::value::Value;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -114,20 +115,21 @@ impl Run {
 }
 
 impl Router {
-    /// Asks the core that counts a sequence.
+    /// Asks the core that counts a sequence, wherever it is by now. Where it is not known whether it has
+    /// answered it is asked again: values that were given to nobody are lost.
     pub(super) async fn ask_sequence(
         &self,
         sequence: &Arc<Sequence>,
         what: SequenceQuestion,
     ) -> Result<SequenceAnswer, SqlError> {
-        let core = self.counting_core(sequence)?;
-        if core == self.engine().core()
-            && let Some(answer) = self.inner.counters.answer_now(sequence, what)
+        let partition = self.sequence_partition(sequence);
+        if let Some(term) = self.leads_in(partition)
+            && let Some(answer) = self.inner.counters.answer_now(sequence, what, term)
         {
             return Ok(answer);
         }
         let request = SequenceRequest { sequence: Arc::clone(sequence), what };
-        match self.peers().call(core, Call::Sequence(request)).await? {
+        match self.ask_leader(partition, Call::Sequence(request), true).await? {
             Answer::Sequence(answer) => Ok(answer),
             other => Err(SqlError::internal(format!("a sequence was answered with {other:?}"))),
         }
@@ -150,20 +152,16 @@ impl Router {
         self.engine().placement().partition_of(keys::row_hash(sequences_table(), &key))
     }
 
-    fn counting_core(&self, sequence: &Sequence) -> Result<CoreId, SqlError> {
-        let partition = self.sequence_partition(sequence);
-        let place = self.engine().placement().leader(partition);
-        place.map(|place| place.core).ok_or_else(|| {
-            SqlError::internal(format!("partition {partition} of a sequence is nowhere"))
-        })
-    }
-
     /// Answers for a sequence that is counted on this core.
-    pub(super) async fn count(&self, request: SequenceRequest) -> Result<SequenceAnswer, SqlError> {
+    pub(super) async fn count(&self, request: SequenceRequest) -> Result<Answer, SqlError> {
         let SequenceRequest { sequence, what } = request;
+        let partition = self.sequence_partition(&sequence);
         let counter = self.inner.counters.counter(sequence.state);
         let _turn = counter.turn(&what).await?;
-        let mut position = match counter.position() {
+        let Some(term) = self.leads_in(partition) else {
+            return Ok(self.not_led_here(partition));
+        };
+        let mut position = match counter.position(term) {
             Some(position) => position,
             None => self.load_position(&sequence).await?,
         };
@@ -178,20 +176,25 @@ impl Router {
                     }
                     let wanted = missing.saturating_add(counter.waiting());
                     let Some(reserved) = position.reservation(wanted) else { break true };
-                    self.store_position(&sequence, reserved.last, true).await?;
-                    position.reserve(&reserved);
+                    let known = position.stored();
+                    match self.store_position(&sequence, known, (reserved.last, true)).await? {
+                        true => position.reserve(&reserved),
+                        false => position = self.load_position(&sequence).await?,
+                    }
                 };
                 SequenceAnswer::Values(runs, ended)
             }
             SequenceQuestion::Set { value, called } => {
-                self.store_position(&sequence, value, called).await?;
+                while !self.store_position(&sequence, position.stored(), (value, called)).await? {
+                    position = self.load_position(&sequence).await?;
+                }
                 position.set(value, called);
                 SequenceAnswer::State(position.state())
             }
             SequenceQuestion::State => SequenceAnswer::State(position.state()),
         };
-        counter.put(position);
-        Ok(answer)
+        counter.put(term, position);
+        Ok(Answer::Sequence(answer))
     }
 
     /// Gives back what is reserved and not given, so that a node that is stopped in good order
@@ -208,12 +211,16 @@ impl Router {
 
     async fn settle(&self, counter: &Counter) -> Result<(), SqlError> {
         let _turn = counter.turn(&SequenceQuestion::State).await?;
-        if let Some(mut position) = counter.position() {
-            if let Some((sequence, last, called)) = position.give_back() {
-                self.store_position(&sequence, last, called).await?;
+        // Of another term it is not this core's any more, and stays as it is.
+        let Some((term, mut position)) = counter.last_position() else { return Ok(()) };
+        if let Some((sequence, last, called)) = position.give_back() {
+            let known = position.stored();
+            if !self.store_position(&sequence, known, (last, called)).await? {
+                return Ok(());
             }
-            counter.put(position);
+            position.set(last, called);
         }
+        counter.put(term, position);
         Ok(())
     }
 
@@ -245,7 +252,7 @@ impl Router {
             let batch: Batch = batch?;
             return match batch.row(0).as_slice() {
                 [Value::Int(_), Value::Int(last), Value::Bool(called)] => {
-                    Ok(Position::at(sequence, *last, *called))
+                    Ok(Position::at(sequence, Some((*last, *called))))
                 }
                 _ => Err(SqlError::new(
                     SqlState::DATA_CORRUPTED,
@@ -253,23 +260,29 @@ impl Router {
                 )),
             };
         }
-        Ok(Position::at(sequence, sequence.first, false))
+        Ok(Position::at(sequence, None))
     }
 
-    /// Returns when it is durable.
+    /// Writes the row, where it says what is `known` of it: a core that has counted before may still be
+    /// writing. Returns when it is durable, `false` where the row is another one.
     async fn store_position(
         &self,
         sequence: &Sequence,
-        last: i64,
-        called: bool,
-    ) -> Result<(), SqlError> {
+        known: Option<(i64, bool)>,
+        (last, called): (i64, bool),
+    ) -> Result<bool, SqlError> {
+        let table = sequences_table();
         let row = [
             (Value::Int(i64::from(sequence.state.0)), DataType::Int8),
             (Value::Int(last), DataType::Int8),
             (Value::Bool(called), DataType::Bool),
         ];
         let row = row.into_iter().map(|(value, t)| Expression::Literal(value, t)).collect();
-        let modify = super::schema::upsert(sequences_table(), vec![row]);
+        let mut modify = super::schema::upsert(table, vec![row]);
+        if let Change::Insert { on_conflict: OnConflict::DoUpdate(_, update) } = &mut modify.change
+        {
+            update.condition = Some(is_at(known));
+        }
         let partition = self.sequence_partition(sequence);
         let mut transaction = self.begin();
         transaction.touch(partition);
@@ -289,7 +302,7 @@ impl Router {
                 if modified.committed.is_some() {
                     transaction.release(partition);
                 }
-                self.commit(transaction).await
+                self.commit_own(transaction).await.map(|()| modified.rows == 1)
             }
             Ok(other) => Err(SqlError::internal(format!("a change was answered with {other:?}"))),
             Err(error) => {
@@ -299,6 +312,26 @@ impl Router {
             }
         }
     }
+}
+
+/// Whether the row of a sequence says so; there is one.
+fn is_at(known: Option<(i64, bool)>) -> Expression {
+    let Some((last, called)) = known else {
+        return Expression::Literal(Value::Bool(false), DataType::Bool);
+    };
+    let both = |operator, left, right| Expression::Binary {
+        operator,
+        left: Box::new(left),
+        right: Box::new(right),
+        data_type: DataType::Bool,
+    };
+    let says = |ordinal, value, data_type| {
+        let said = Expression::column(ordinal, data_type);
+        both(BinaryOperator::Equal, said, Expression::Literal(value, data_type))
+    };
+    let (last, called) =
+        (says(1, Value::Int(last), DataType::Int8), says(2, Value::Bool(called), DataType::Bool));
+    both(BinaryOperator::And, last, called)
 }
 
 /// 2200H

@@ -9,7 +9,7 @@
 //! which session's it is; that session's core knows the rest.
 
 use super::Router;
-use super::peers::{Answer, Call, Peers};
+use super::peers::{Answer, Call, CallError, Peers};
 use crate::sql::AsOf;
 use model::archive::Text;
 use model::error::{SqlError, SqlState};
@@ -33,6 +33,8 @@ pub struct Snapshot {
     peers: Peers,
     number: SnapshotNumber,
     at: Timestamp,
+    /// Who was told.
+    places: Vec<Place>,
 }
 
 impl Snapshot {
@@ -89,9 +91,10 @@ fn invalid(id: &str) -> SqlError {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         let (peers, number) = (self.peers.clone(), self.number);
+        let places = std::mem::take(&mut self.places);
         let release = async move {
-            // A core that is stopping keeps nothing.
-            let _told = peers.call_all(Call::ReleaseSnapshot(number)).await;
+            // A core that is stopping keeps nothing; one that is not reached lets go by itself.
+            let _told = peers.ask_all(places, Call::ReleaseSnapshot(number)).await;
         };
         runtime::task::spawn("release snapshot", release).detach();
     }
@@ -137,8 +140,8 @@ impl Router {
     pub async fn import_snapshot(&self, id: &str) -> Result<(Snapshot, Exported), SqlError> {
         let (process, at) = of_id(id).ok_or_else(|| invalid(id))?;
         let peers = self.peers();
-        let core = peers.core_of(process).ok_or_else(|| invalid(id))?;
-        let asked = async || match peers.call(core, Call::Exported(process)).await? {
+        let place = peers.place_of(process).ok_or_else(|| invalid(id))?;
+        let asked = async || match peers.call(place, Call::Exported(process)).await? {
             Answer::Exported(Some(exported)) if exported.at == at => Ok(exported),
             Answer::Exported(_) => Err(invalid(id)),
             other => Err(SqlError::internal(format!("an exported snapshot: {other:?}"))),
@@ -159,8 +162,20 @@ impl Router {
         inner.last_snapshot.set(inner.last_snapshot.get() + 1);
         let number = SnapshotNumber { place: inner.peers.here(), count: inner.last_snapshot.get() };
         // Made first: where telling the cores breaks off, those that were told are told again.
-        let snapshot = Snapshot { peers: inner.peers.clone(), number, at };
-        inner.peers.call_all(Call::HoldSnapshot(number, snapshot.at)).await?;
+        let (peers, places) = (inner.peers.clone(), inner.peers.places());
+        let snapshot = Snapshot { peers, number, at, places };
+        let told =
+            inner.peers.ask_all(snapshot.places.clone(), Call::HoldSnapshot(number, at)).await;
+        for (place, answer) in told {
+            match answer {
+                Ok(_held) => {}
+                Err(CallError::Refused(error)) => return Err(error),
+                // What it does not keep for the retention's time it refuses to read.
+                Err(unreached) => {
+                    log::debug!(node = place.node.0; "a snapshot is not held: {}", SqlError::from(unreached));
+                }
+            }
+        }
         Ok(snapshot)
     }
 

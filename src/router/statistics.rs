@@ -142,14 +142,14 @@ impl Router {
         }
     }
 
-    /// What all cores of the node have counted.
+    /// What all cores that can be reached have counted.
     ///
     /// # Errors
     /// A core is stopping.
     pub async fn statistics(&self) -> Result<Vec<Counted>, SqlError> {
-        let answers = self.inner.peers.call_all(Call::Statistics).await?;
+        let answers = self.inner.peers.call_reachable(Call::Statistics).await?;
         let mut counted = Vec::new();
-        for answer in answers {
+        for (_, answer) in answers {
             match answer {
                 Answer::Statistics(mut those) => counted.append(&mut those),
                 other => {

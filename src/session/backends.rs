@@ -246,10 +246,10 @@ impl Backends for NodeView {
         let Some(backend) = self.backend(process) else { return Ok(false) };
         self.check_signal(backend, signal)?;
         let (peers, process) = (self.router.peers().clone(), backend.process);
-        let Some(core) = peers.core_of(process) else { return Ok(false) };
+        let Some(place) = peers.place_of(process) else { return Ok(false) };
         let told = async move {
             // A core that is stopping ends its sessions itself.
-            let _told = peers.call(core, Call::Signal(process, signal)).await;
+            let _told = peers.call(place, Call::Signal(process, signal)).await;
         };
         runtime::task::spawn("signal", told).detach();
         Ok(true)

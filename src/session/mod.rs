@@ -49,6 +49,7 @@ pub mod admission;
 mod ahead;
 mod backends;
 mod block;
+mod cluster;
 mod committing;
 mod copy;
 mod cursors;
@@ -86,6 +87,7 @@ pub use seats::RoleSeats;
 pub use settings::Settings;
 
 use crate::catalog::roles::{Actor, DEFAULT_ROLE};
+use crate::router::cluster::ClusterView;
 use crate::router::gates::Pass;
 pub use crate::router::peers::CancelKey;
 use crate::router::peers::{CORE_SESSIONS_MAX, Call, SessionNumber};
@@ -275,14 +277,14 @@ impl Host {
         }
     }
 
-    /// Stops what the session with this key is doing, on whichever core it lives.
+    /// Stops what the session with this key is doing, on whichever core of the cluster it lives.
     ///
     /// # Errors
     /// The session's core is stopping. That there is no such session is no error.
     pub async fn cancel(&self, key: CancelKey) -> Result<(), SqlError> {
         let peers = self.router.peers();
-        let Some(core) = peers.core_of(key.process) else { return Ok(()) };
-        peers.call(core, Call::CancelByKey(key)).await.map(drop)
+        let Some(place) = peers.place_of(key.process) else { return Ok(()) };
+        peers.call(place, Call::CancelByKey(key)).await.map(drop)
     }
 
     /// The number of a new session: one whose process is that of no session which is open.
@@ -348,6 +350,8 @@ pub struct Session {
     presence: Rc<Presence>,
     /// The sessions of the node, for the statement that asked for them.
     view: Option<Rc<NodeView>>,
+    /// The cluster, where the statement looks at it.
+    cluster: Option<Rc<ClusterView>>,
     ahead: LookAhead,
     sequences: Rc<HeldSequences>,
     /// Given back with the session.
@@ -411,6 +415,7 @@ impl Session {
             portals: Portals::default(),
             presence,
             view: None,
+            cluster: None,
             ahead: LookAhead::default(),
             sequences: Rc::default(),
             _seat: seat,

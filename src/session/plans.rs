@@ -170,6 +170,7 @@ mod tests {
             cacheable,
             warnings: Vec::new(),
             views_node: false,
+            views_cluster: false,
             sequences: crate::sql::SequenceUse::None,
             session_values: Vec::new(),
             kind: PlannedKind::Begin(Vec::new()),

@@ -78,6 +78,7 @@ pub(super) fn step(kind: &PlannedKind, more: bool) -> Step {
         PlannedKind::Maintenance(maintenance) if maintenance.verb == Verb::Vacuum => {
             Step::ByItself { name: "VACUUM", more }
         }
+        PlannedKind::Wish(_) => Step::ByItself { name: "ALTER SYSTEM", more },
         PlannedKind::Discard(Discard::All) => Step::ByItself { name: "DISCARD ALL", more },
         PlannedKind::Declare(declare) if !declare.hold => {
             Step::InTransaction { name: "DECLARE CURSOR", more }
@@ -342,6 +343,10 @@ impl Session {
     ) -> Result<Done, SqlError> {
         match &planned.kind {
             PlannedKind::Empty => Ok(Done::tagged(&planned.tag(0))),
+            PlannedKind::Wish(wish) => {
+                self.wish(*wish).await?;
+                Ok(Done::tagged(&planned.tag(0)))
+            }
             PlannedKind::Maintenance(maintenance) => {
                 for warning in maintenance.warnings() {
                     self.tell(Weight::Warning, warning, client);
@@ -444,9 +449,14 @@ impl Session {
         if let Some(changes) = self.open.as_mut().and_then(|open| open.schema.as_mut()) {
             changes.use_ids().await?;
         }
-        self.view = None;
+        (self.view, self.cluster) = (None, None);
         if planned.views_node {
             self.view = Some(self.node_view().await?);
+        }
+        if planned.views_cluster {
+            self.cluster = self.look_at_cluster().await;
+        }
+        if planned.views_node || self.cluster.is_some() {
             planned = self.replan(source)?;
         }
         loop {

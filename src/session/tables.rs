@@ -21,7 +21,9 @@ type Kept = &'static str;
 pub(super) type NamedRow = Vec<(&'static str, Value)>;
 
 /// The tables that a session fills.
-const KEPT: [Kept; 7] = [
+const KEPT: [Kept; 9] = [
+    "nodes",
+    "partitions",
     "pg_prepared_statements",
     "pg_cursors",
     "pg_stat_activity",
@@ -35,6 +37,9 @@ const KEPT: [Kept; 7] = [
 const OF_THE_NODE: [Kept; 5] =
     ["pg_stat_activity", "pg_locks", "transactions", "statistics", "pg_stat_database"];
 
+/// Those that show the whole cluster: without a look at it they have the rows that the node knows.
+const OF_THE_CLUSTER: [Kept; 2] = ["nodes", "partitions"];
+
 /// The virtual tables as a session sees them.
 pub(super) struct SessionTables<'a> {
     session: &'a Session,
@@ -43,7 +48,7 @@ pub(super) struct SessionTables<'a> {
 /// The same, for planning on another thread: the rows are those of when it began.
 pub(super) struct SessionTablesThen {
     node: Arc<dyn VirtualTables + Send + Sync>,
-    kept: Vec<(Kept, Vec<NamedRow>)>,
+    kept: Vec<(Kept, Option<Vec<NamedRow>>)>,
 }
 
 impl Session {
@@ -56,7 +61,16 @@ impl Session {
         SessionTablesThen { node: self.host.tables.clone(), kept: kept.collect() }
     }
 
-    fn kept_rows(&self, table: Kept) -> Vec<NamedRow> {
+    /// `None`: the node's own.
+    fn kept_rows(&self, table: Kept) -> Option<Vec<NamedRow>> {
+        match table {
+            "nodes" => self.cluster.as_ref().map(|cluster| cluster.node_rows()),
+            "partitions" => self.cluster.as_ref().map(|cluster| cluster.partition_rows()),
+            other => Some(self.own_rows(other)),
+        }
+    }
+
+    fn own_rows(&self, table: Kept) -> Vec<NamedRow> {
         match table {
             "pg_prepared_statements" => self.prepared_rows(),
             "pg_cursors" => self.cursor_rows(),
@@ -80,7 +94,7 @@ impl Session {
 fn fill(
     name: &str,
     table: Option<VirtualTable>,
-    rows: impl FnOnce(Kept) -> Vec<NamedRow>,
+    rows: impl FnOnce(Kept) -> Option<Vec<NamedRow>>,
 ) -> Option<VirtualTable> {
     let mut table = table?;
     let Some(kept) = KEPT.iter().find(|kept| **kept == name) else { return Some(table) };
@@ -94,7 +108,10 @@ fn fill(
         columns.iter().map(&mut value).collect()
     };
     table.of_the_node = OF_THE_NODE.contains(kept);
-    table.rows = rows(kept).into_iter().map(row).collect();
+    table.of_the_cluster = OF_THE_CLUSTER.contains(kept);
+    if let Some(rows) = rows(kept) {
+        table.rows = rows.into_iter().map(row).collect();
+    }
     Some(table)
 }
 
@@ -149,7 +166,7 @@ impl VirtualTables for SessionTablesThen {
         let table = self.node.table(schema, name, catalog, settings);
         fill(name, table, |kept| {
             let rows = self.kept.iter().find(|(known, _)| *known == kept);
-            rows.map_or_else(Vec::new, |(_, rows)| rows.clone())
+            rows.and_then(|(_, rows)| rows.clone())
         })
     }
 

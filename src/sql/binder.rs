@@ -60,6 +60,7 @@ pub struct Binder<'a> {
     pub(super) uncacheable: Cell<bool>,
     /// Whether the statement asks for the sessions of the node.
     pub(super) views_node: Cell<bool>,
+    pub(super) views_cluster: Cell<bool>,
     /// Whether it calls what only a session can answer: `currval`, `pg_cancel_backend`.
     pub(super) needs_session: Cell<bool>,
     /// How it locks rows, where it does.
@@ -138,6 +139,7 @@ impl<'a> Binder<'a> {
             working_tables: Cell::new(0),
             uncacheable: Cell::new(false),
             views_node: Cell::new(false),
+            views_cluster: Cell::new(false),
             needs_session: Cell::new(false),
             row_locks: Cell::new(None),
             sequences: Cell::new(false),

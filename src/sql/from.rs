@@ -389,6 +389,9 @@ impl Binder<'_> {
         if table.of_the_node {
             self.views_node.set(true);
         }
+        if table.of_the_cluster {
+            self.views_cluster.set(true);
+        }
         let source = virtual_source(table);
         Ok(match name {
             "pg_sequences" => self.with_last_values(source),

@@ -28,6 +28,7 @@ mod as_of;
 mod binder;
 mod callable;
 mod catalog_functions;
+mod cluster;
 mod copy;
 mod cursor;
 pub mod ddl;
@@ -150,6 +151,8 @@ pub struct VirtualTable {
     pub rows: Vec<Vec<Value>>,
     /// They are asked for on all cores of the node as the statement begins.
     pub of_the_node: bool,
+    /// They are those of the whole cluster, which is looked at as the statement begins.
+    pub of_the_cluster: bool,
     /// Its oid, which the rows have as their `tableoid`; none of PhantomDB's own tables.
     pub oid: Option<u32>,
 }

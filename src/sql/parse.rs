@@ -14,6 +14,7 @@ use super::prepared::{ExecuteStatement, PrepareStatement};
 use super::saga::SagaStatement;
 use super::table_as::TableAsStatement;
 use super::transaction::TransactionStatement;
+use crate::cluster::wants::Wish;
 use model::error::{SqlError, SqlState};
 use sqlparser::ast::{ObjectName, Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -23,6 +24,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 mod alter;
 mod as_of;
+mod cluster;
 mod comment;
 mod copy;
 mod cursor;
@@ -76,6 +78,8 @@ pub enum Syntax {
     Standard(Box<Statement>),
     /// `COPY`, whose grammar is PostgreSQL's and not the parser's.
     Copy(Box<CopyStatement>),
+    /// `ALTER SYSTEM`: what is wanted of the cluster.
+    Wish(Wish),
     /// `VACUUM` and `ANALYZE`, with PostgreSQL's grammar too.
     Maintenance(Box<MaintenanceStatement>),
     /// `CREATE SEQUENCE`, `ALTER SEQUENCE`, likewise.
@@ -224,6 +228,8 @@ fn parse_all(
             Syntax::Copy(Box::new(statement))
         } else if let Some(statement) = maintenance::statement(parser)? {
             Syntax::Maintenance(Box::new(statement))
+        } else if let Some(wish) = cluster::statement(parser)? {
+            Syntax::Wish(wish)
         } else if let Some(syntax) = access_control(parser)? {
             syntax
         } else if let Some(syntax) = comment::statement(parser)? {

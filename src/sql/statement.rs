@@ -18,6 +18,7 @@ use super::table_as::TableAsPlan;
 use super::transaction;
 use super::{OutputColumn, SessionSettings, VirtualTables};
 use crate::catalog::{Catalog, SearchPath};
+use crate::cluster::wants::Wish;
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{CatalogVersion, ObjectId};
@@ -50,6 +51,8 @@ pub struct Planned {
     /// It asks for the sessions of the node, whose rows are there only in a plan that was made with
     /// a view of them.
     pub views_node: bool,
+    /// It looks at the cluster.
+    pub views_cluster: bool,
     /// The time that it reads, where that is not now.
     pub as_of: Option<AsOf>,
     /// How it locks rows, where it does.
@@ -110,6 +113,8 @@ pub enum PlannedKind {
     CopyOut(CopyOut),
     /// `VACUUM`, `ANALYZE`
     Maintenance(Maintenance),
+    /// `ALTER SYSTEM`
+    Wish(Wish),
     /// Changes the schema.
     Ddl(DdlStatement),
     /// `CREATE TABLE ... AS`, `SELECT ... INTO`
@@ -281,6 +286,7 @@ fn plan_with(
         Syntax::Standard(statement) => bind_statement(binder, statement, settings)?,
         Syntax::Copy(copy) => (binder.bind_copy(copy, settings)?, Vec::new()),
         Syntax::Maintenance(statement) => (binder.bind_maintenance(statement)?, Vec::new()),
+        Syntax::Wish(wish) => (binder.bind_wish(*wish)?, Vec::new()),
         Syntax::Comment(statement) => {
             let comment = ddl::describe_comment(statement, settings)?;
             (PlannedKind::Ddl(DdlStatement::Comment(comment)), Vec::new())
@@ -353,6 +359,7 @@ impl Binder<'_> {
             cacheable: false,
             warnings: Vec::new(),
             views_node: self.views_node.get(),
+            views_cluster: self.views_cluster.get(),
             as_of: self.as_of.borrow().clone(),
             row_locks: self.row_locks.get(),
             sequences: self.sequence_use(),
@@ -592,6 +599,7 @@ impl Planned {
             cacheable: true,
             warnings: Vec::new(),
             views_node: false,
+            views_cluster: false,
             as_of: None,
             row_locks: None,
             sequences: SequenceUse::None,
@@ -648,6 +656,7 @@ impl Planned {
             PlannedKind::Delete(_) => format!("DELETE {rows}"),
             PlannedKind::CopyIn(_) | PlannedKind::CopyOut(_) => format!("COPY {rows}"),
             PlannedKind::Maintenance(maintenance) => maintenance.verb.name().to_owned(),
+            PlannedKind::Wish(_) => "ALTER SYSTEM".to_owned(),
             PlannedKind::Ddl(ddl) => ddl.tag().to_owned(),
             PlannedKind::TableAs(plan) => plan.tag(rows),
             PlannedKind::Begin(_) => "BEGIN".to_owned(),

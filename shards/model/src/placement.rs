@@ -174,9 +174,9 @@ impl PlacementMap {
     }
 }
 
-/// The core of a node of so many that holds its replica of a partition.
-fn core_of(partition: PartitionId, cores: u16) -> CoreId {
-    CoreId((partition.0 % u32::from(cores)) as u16)
+/// The core of a node of so many, one at least, that holds its replica of a partition.
+pub fn core_of(partition: PartitionId, cores: u16) -> CoreId {
+    CoreId((partition.0 % u32::from(cores.max(1))) as u16)
 }
 
 /// The partition that holds `hash` where `partitions` share the hash space.

@@ -19,7 +19,7 @@ use crate::wal::WalError;
 use bytes::Bytes;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, NodeId, PartitionId};
+use model::id::{CoreId, NodeId, PartitionId, Term};
 use model::placement::{Place, PlacementMap};
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
@@ -434,6 +434,18 @@ impl Engine {
             Some(Some(leader)) => leader.or_else(|| self.inner.leaders.get(partition)),
             None => self.inner.leaders.get(partition),
         }
+    }
+
+    /// Where a partition is led, as far as this core knows.
+    pub fn leader_place(&self, partition: PartitionId) -> Option<Place> {
+        self.inner.place(self.leader(partition)?, partition)
+    }
+
+    /// The term in which this core leads a partition, where it may serve it at this moment: nobody
+    /// else can then.
+    pub fn serves_in(&self, partition: PartitionId) -> Option<Term> {
+        let group = self.inner.parts.log.group(partition)?;
+        self.inner.serves(partition).then(|| group.term())
     }
 
     /// The row of a key at a snapshot, where that can be told at once: the partition is here, the

@@ -336,6 +336,11 @@ impl Group {
         asked.map_err(io::Error::other)
     }
 
+    /// The newest term that this replica knows.
+    pub(crate) fn term(&self) -> Term {
+        Term(self.inner.metrics.borrow_watched().current_term)
+    }
+
     /// What the group is made of.
     pub(crate) fn report(&self) -> GroupReport {
         let now = self.inner.metrics.borrow_watched();

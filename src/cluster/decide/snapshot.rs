@@ -2,6 +2,7 @@
 
 use model::id::{NodeId, PartitionId};
 use model::locality::Locality;
+use rkyv::{Archive, Deserialize, Serialize};
 use std::time::Duration;
 
 /// The cluster as it is known to the leader of the system partition.
@@ -31,7 +32,7 @@ pub struct Node {
 }
 
 /// Whether a node is heard of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Liveness {
     /// It answers.
     Alive,
@@ -45,7 +46,7 @@ pub enum Liveness {
 }
 
 /// What the operator wants of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Wanted {
     /// To serve.
     Active,

@@ -148,6 +148,11 @@ impl Membership {
         self.reported.retain(|node| registered.contains_key(&node) || node == me);
     }
 
+    /// Whether there is nobody else, nor should be.
+    pub fn is_alone(&self) -> bool {
+        self.registered.is_empty() && self.others().next().is_none()
+    }
+
     /// Takes a datagram of a node.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Who a member is.
 
+use crate::cluster::registry::NodeRecord;
 use model::id::NodeId;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -29,6 +30,18 @@ pub struct Life {
 }
 
 impl Peer {
+    /// The node as it was let in last; `None` where its addresses are no addresses.
+    pub fn of_record(record: &NodeRecord) -> Option<Peer> {
+        let cores = record.about.cores.iter().map(|core| core.parse::<SocketAddr>().ok());
+        let cores = cores.collect::<Option<Vec<SocketAddr>>>()?;
+        Some(Peer {
+            node: record.id,
+            life: Life { start: record.starts, renewal: 0 },
+            host: cores.first()?.ip(),
+            ports: cores.iter().map(SocketAddr::port).collect(),
+        })
+    }
+
     /// Where a core is reached.
     pub fn address(&self, core: usize) -> Option<SocketAddr> {
         self.ports.get(core).map(|port| SocketAddr::new(self.host, *port))

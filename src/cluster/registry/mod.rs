@@ -21,7 +21,7 @@ pub use rows::Unreadable;
 use super::decide::{self, Learner, Liveness, Load, Wanted};
 use model::id::{NodeId, PartitionId};
 use model::locality::Locality;
-use model::placement::{PlacementError, PlacementMap, Replicas};
+use model::placement::{self, Place, PlacementError, PlacementMap, Replicas};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -43,6 +43,14 @@ pub struct NodeRecord {
     pub registered_micros: i64,
     /// The version of the placement map that the row is of.
     pub version: u64,
+}
+
+impl NodeRecord {
+    /// How many cores it has.
+    pub fn cores(&self) -> u16 {
+        // A process cannot have more cores than a port each.
+        self.about.cores.len().min(usize::from(u16::MAX)) as u16
+    }
 }
 
 /// What a node says of itself.
@@ -126,9 +134,25 @@ impl Registry {
         self.nodes.values()
     }
 
-    /// Where each partition is, by its id.
+    /// A node, if there ever was one of this id.
+    pub fn node(&self, node: NodeId) -> Option<&NodeRecord> {
+        self.nodes.get(&node)
+    }
+
+    /// The partitions in order.
     pub fn partitions(&self) -> impl Iterator<Item = &PartitionRecord> {
         self.partitions.values()
+    }
+
+    /// Where a node's replica of a partition is or would be; `None` for a node that is not known.
+    pub fn place(&self, partition: PartitionId, node: NodeId) -> Option<Place> {
+        let cores = self.nodes.get(&node)?.cores();
+        Some(Place { node, core: placement::core_of(partition, cores) })
+    }
+
+    /// Takes a row that was written since.
+    pub fn note(&mut self, row: PartitionRecord) {
+        self.partitions.insert(row.id, row);
     }
 
     /// The version of the placement map.
@@ -202,9 +226,7 @@ impl Registry {
     /// # Errors
     /// They do not fit together, or a partition is missing.
     pub fn placement(&self) -> Result<PlacementMap, PlacementError> {
-        // A process cannot have more cores than a port each.
-        let count = |node: &NodeRecord| node.about.cores.len().min(usize::from(u16::MAX)) as u16;
-        let cores = self.nodes.iter().map(|(id, node)| (*id, count(node))).collect();
+        let cores = self.nodes.iter().map(|(id, node)| (*id, node.cores())).collect();
         let mut replicas = Vec::with_capacity(self.partitions.len());
         for (expected, (id, one)) in (0u32..).map(PartitionId).zip(&self.partitions) {
             if *id != expected {
@@ -228,7 +250,7 @@ impl Registry {
                 locality: record.about.locality.clone(),
                 liveness,
                 wanted: record.wanted,
-                cores: record.about.cores.len().min(usize::from(u16::MAX)) as u16,
+                cores: record.cores(),
                 load,
             }
         };

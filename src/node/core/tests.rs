@@ -34,7 +34,7 @@ fn options() -> NodeOptions {
         drain_timeout: Duration::from_secs(5),
         wal_segment_bytes: 1 << 20,
         scrub_rate: 0,
-        scrub_interval: Duration::from_secs(3600),
+        scrub_interval: Duration::from_secs(60),
         part_bytes: EngineOptions::PART_BYTES,
         authentication: Arc::from([]),
         tls: None,
@@ -58,7 +58,10 @@ fn live_once(sim: &Sim, what: fn(Router) -> LocalBoxFuture<'static, ()>) {
             let nodes = Rc::new(shards::raft::Alone);
             let engine = open_engine(&assembly, CoreId(0), &home, nodes, &memory).await;
             let engine = engine.expect("the engine opens");
-            let router = open_router(&assembly, &home, &engine, &memory).await;
+            let (end, _ends) = flume::bounded(1);
+            let place = Place { node: home.node(), core: CoreId(0) };
+            let alone = Neighbours::none(place, end);
+            let router = open_router(&assembly, &home, &engine, &alone, &memory).await;
             what(router.expect("the catalog is read")).await;
             told.set(true);
         })

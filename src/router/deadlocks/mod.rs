@@ -1,12 +1,12 @@
 //! Transactions that wait for each other in a circle, on one core or several: found, and ended at
-//! the cost of the youngest (40P01).
+//! the cost of the youngest (40P01), on one node or several.
 //!
 //! No core sees more than a part of a circle. So when a lock has been waited for a moment, its core
-//! tells core 0, and that asks all cores who waits for whom:
+//! tells the keeper, and that asks all cores of the cluster who waits for whom:
 //!
 //! ```text
 //!   core n   a wait of 10 ms ──► SearchDeadlocks
-//!   core 0                 └─► Waits from all ─ no circle? done
+//!   keeper                 └─► Waits from all ─ no circle? done
 //!                                └─► Waits from all again ─ the same waits in a circle?
 //!                                      └─► SessionsOf: processes and statements, for the error
 //!                                            └─► Sacrifice: the victim's wait fails
@@ -18,7 +18,7 @@
 //! second began when the first was over, was all there together at a moment between them. The
 //! victim fails only if it still waits by that number when it is told.
 //!
-//! **Cheap.** Core 0 searches once at a time, and rests after each search for many times as long as
+//! **Cheap.** The keeper searches once at a time, and rests after each search for many times as long as
 //! it took. Short waits cause none, and a wait causes one, since a circle is closed by the wait that
 //! begins last. A round costs each core one walk along its queues; a queue of many is told of by a
 //! few links each.
@@ -39,7 +39,7 @@ use super::peers::{Answer, Call};
 use futures::future::select;
 use graph::{Circle, Graph, WaitPlace};
 use model::error::SqlError;
-use model::id::{CoreId, TxnId};
+use model::id::TxnId;
 use model::placement::Place;
 use runtime::sync::Notify;
 use runtime::time;
@@ -48,15 +48,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The core that searches.
-const SEARCHER: CoreId = CoreId(0);
-
 /// After a search the next waits for so many times as long as it took ...
 const PAUSE_FACTOR: u32 = 20;
 /// ... but at least this long, since a circle more or less is no hurry,
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// and at most this long, so that a circle is found within a tenth of a second.
 const PAUSE_MAX: Duration = Duration::from_millis(40);
+
+/// How soon it is tried again to tell the core that searches.
+const TELL_AGAIN: Duration = Duration::from_millis(100);
 
 /// Rounds of one search: what is not confirmed by then is the next one's.
 const ROUNDS_MAX: usize = 5;
@@ -86,9 +86,17 @@ impl Router {
         loop {
             let (locks, gates) = (self.inner.engine.long_wait(), self.inner.gates.long_wait());
             select(pin!(locks), pin!(gates)).await;
-            // The core that searches is stopping, and with it the node.
-            let _stopping = self.inner.peers.call(SEARCHER, Call::SearchDeadlocks).await;
+            // A circle is closed by the wait that began last, which is told of once.
+            while let Err(error) = self.tell_searcher().await {
+                log::debug!("nobody looks for circles of waiting transactions: {error}");
+                time::sleep(TELL_AGAIN).await;
+            }
         }
+    }
+
+    async fn tell_searcher(&self) -> Result<(), SqlError> {
+        let searcher = self.keeper().unwrap_or(self.inner.peers.here());
+        self.inner.peers.call(searcher, Call::SearchDeadlocks).await.map(drop)
     }
 
     pub(super) fn want_search(&self) {
@@ -128,13 +136,12 @@ impl Router {
 
     async fn round(&self) -> Result<Round, SqlError> {
         let mut round = Round::default();
-        let answers = self.inner.peers.call_all(Call::Waits).await?;
-        for (core, answer) in self.inner.peers.cores().zip(answers) {
+        for (place, answer) in self.inner.peers.call_reachable(Call::Waits).await? {
             let Answer::Waits(waits) = answer else {
                 return Err(SqlError::internal("no answer to who waits for whom"));
             };
             for wait in waits {
-                let place = WaitPlace { place: self.inner.peers.place(core), id: wait.id };
+                let place = WaitPlace { place, id: wait.id };
                 for &other in &wait.waits_for {
                     round.graph.add(wait.txn, other, place);
                 }
@@ -156,16 +163,22 @@ impl Router {
         let coordinators: BTreeSet<Place> = txns.iter().map(place).collect();
         let mut sessions = Vec::new();
         let peers = &self.inner.peers;
-        for core in peers.cores().filter(|core| coordinators.contains(&peers.place(*core))) {
-            match peers.call(core, Call::SessionsOf(txns.clone())).await? {
-                Answer::Backends(mut those) => sessions.append(&mut those),
-                _ => return Err(SqlError::internal("no answer to whose transactions they are")),
+        let places = peers.places();
+        let asked = places.into_iter().filter(|place| coordinators.contains(place)).collect();
+        for (_, answer) in peers.ask_all(asked, Call::SessionsOf(txns.clone())).await {
+            match answer {
+                Ok(Answer::Backends(mut those)) => sessions.append(&mut those),
+                Ok(_) => {
+                    return Err(SqlError::internal("no answer to whose transactions they are"));
+                }
+                // The error says less of it.
+                Err(error) => log::debug!("{}", SqlError::from(error)),
             }
         }
         let error = describe::deadlock(circle, waits, &sessions, &self.catalog());
         let detail = error.fields().detail.clone().unwrap_or_default();
         let WaitPlace { place, id } = victim.wait;
-        match peers.call(place.core, Call::Sacrifice(id, error.clone())).await? {
+        match peers.call(place, Call::Sacrifice(id, error.clone())).await? {
             Answer::Count(1) => log::info!("a deadlock was ended: {detail}"),
             // Its statement was cancelled or ran out of time, and the circle is open.
             _ => {
@@ -177,7 +190,7 @@ impl Router {
         // ended it would be in the way.
         for (at, wait) in waits {
             if wait.txn == victim.txn && *at != victim.wait {
-                peers.call(at.place.core, Call::Sacrifice(at.id, error.clone())).await?;
+                peers.call(at.place, Call::Sacrifice(at.id, error.clone())).await?;
             }
         }
         Ok(())

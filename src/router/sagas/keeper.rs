@@ -1,4 +1,4 @@
-//! The keeper of sagas: on the core that leads the system partition, it compensates those that have
+//! The keeper of sagas: on the core that leads the system partition of the cluster, it compensates those that have
 //! lost their session or are given to it, and forgets those that ended long ago.
 //!
 //! ```text
@@ -17,17 +17,18 @@ use crate::router::{ATTEMPTS_MAX, RowSink, Statement, Unfinished};
 use crate::sql::{Planned, plan_compensation};
 use crate::txn::Transaction;
 use crate::txn::saga::{Action, Compensation, Event};
-use futures::future::{LocalBoxFuture, ready};
+use futures::future::{LocalBoxFuture, ready, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 use model::batch::Batch;
 use model::command::Isolation;
-use model::error::SqlError;
-use model::id::{CoreId, PartitionId};
+use model::error::{SqlError, SqlState};
+use model::id::Term;
 use runtime::sync::{Notify, oneshot};
 use runtime::time::{self, Instant};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -75,7 +76,15 @@ impl Keeper {
     pub(super) async fn compensate(&self, id: SagaId) -> Result<Tried, SqlError> {
         let (sender, receiver) = oneshot::channel();
         self.take_on(id, Some(sender));
-        receiver.await.map_err(|_closed| SqlError::internal("the keeper of sagas has gone"))
+        receiver.await.map_err(|_closed| {
+            SqlError::new(SqlState::CANNOT_CONNECT_NOW, "another node keeps the sagas now")
+                .hint("The saga is compensated there.")
+        })
+    }
+
+    /// What is to be done is another's. Who waits for it asks there.
+    fn give_up(&self) {
+        self.entries.borrow_mut().clear();
     }
 
     fn take_on(&self, id: SagaId, waiting: Option<oneshot::Sender<Tried>>) {
@@ -135,21 +144,34 @@ struct Attempt {
 }
 
 impl Router {
-    /// The core whose router is the keeper.
-    ///
-    /// # Errors
-    /// None is known.
-    pub(super) fn keeping_core(&self) -> Result<CoreId, SqlError> {
-        let leader = self.engine().placement().leader(PartitionId::SYSTEM);
-        leader.map(|place| place.core).ok_or_else(|| SqlError::internal("no keeper of sagas"))
+    /// Keeps the sagas while this core is the keeper, as long as it lives.
+    pub async fn keep_sagas(&self) {
+        loop {
+            match self.keeps() {
+                Some(term) => {
+                    let keep = pin!(self.keep_sagas_now());
+                    let ended = pin!(self.end_of_term(term));
+                    select(keep, ended).await;
+                    // Whoever is the keeper now reads what is to be done.
+                    self.inner.keeper.give_up();
+                }
+                None if self.peers().is_alone() => return,
+                None => time::sleep(LOOK_AGAIN).await,
+            }
+        }
     }
 
-    /// Keeps the sagas of the node, as long as the core lives; on other cores than the keeper's there
-    /// is nothing to do.
-    pub async fn keep_sagas(&self) {
-        if self.keeping_core().ok() != Some(self.engine().core()) {
-            return;
+    /// Waits until this core is no more the keeper of that term.
+    async fn end_of_term(&self, term: Term) {
+        if self.peers().is_alone() {
+            return std::future::pending().await;
         }
+        while self.keeps() == Some(term) {
+            time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn keep_sagas_now(&self) {
         let keeper = &self.inner.keeper;
         let mut look = time::now();
         let mut under_way = FuturesUnordered::new();
@@ -196,7 +218,7 @@ impl Router {
         if open.is_empty() {
             return Ok(());
         }
-        let claims = self.all_claims().await?;
+        let Some(claims) = self.claims_of_serving().await? else { return Ok(()) };
         for saga in open {
             if !saga.running || !claims.contains(&saga.id) {
                 self.inner.keeper.take_on(saga.id, None);
@@ -296,6 +318,7 @@ impl Router {
         transaction: &mut Transaction,
         pass: &mut Pass,
     ) -> Result<bool, SqlError> {
+        self.may_serve()?;
         let Some(taken) = self.take_step(id, step, transaction).await? else { return Ok(false) };
         let planned: Planned = loop {
             let planned = plan_compensation(&taken.compensation, &self.catalog(), &taken.settings)?;

@@ -4,7 +4,7 @@
 //! statements are planned. What is stored of that is written when the transaction commits.
 
 use super::super::publication::Publication;
-use super::TURN_CORE;
+use super::PUBLISH_MAX;
 use super::checks::Look;
 use super::conversion::Becoming;
 use crate::catalog::change::{DdlWork, apply_ddl, difference, require_within};
@@ -18,6 +18,7 @@ use crate::sql::ddl::DdlStatement;
 use crate::txn::Transaction;
 use model::error::{SqlError, SqlState};
 use model::id::{CatalogVersion, ObjectId, TxnId};
+use model::placement::Place;
 use runtime::sync::oneshot;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct SchemaChanges {
     /// Tables whose rows or entries were written anew, outside of the snapshot that the transaction
     /// reads.
     filled: BTreeSet<ObjectId>,
+    /// All cores that statements may run on while it has the turn.
+    places: Vec<Place>,
     /// Whether it has the turn, or wants it.
     held: bool,
 }
@@ -101,6 +104,7 @@ impl Router {
         change: TxnId,
         limit: Option<Duration>,
     ) -> Result<SchemaChanges, SqlError> {
+        self.may_serve()?;
         let base = self.catalog();
         let mut changes = SchemaChanges {
             router: self.clone(),
@@ -112,13 +116,20 @@ impl Router {
             base,
             closed: BTreeSet::new(),
             filled: BTreeSet::new(),
+            places: Vec::new(),
             // From here on it is given back, whatever comes.
             held: true,
         };
-        let turn = self.peers().call(TURN_CORE, Call::BeginChange { change, limit }).await?;
-        let Answer::Version(last) = turn else {
+        self.inner.changing.borrow_mut().insert(change);
+        let turn = self.ask_keeper(Call::BeginChange { change, limit }).await?;
+        let Answer::Turn { version: last, serving } = turn else {
             return Err(SqlError::internal("no answer to a wish to change the schema"));
         };
+        changes.places = self.places_of(&serving);
+        if !self.peers().is_alone() {
+            // What was published may be on its way here still.
+            self.adopt_stored().await?;
+        }
         changes.base = self.catalog();
         changes.catalog = changes.base.clone();
         changes.version = last.max(changes.base.version);
@@ -207,8 +218,9 @@ impl SchemaChanges {
         }
         let used = ObjectId(self.next_object.0.saturating_add(IDS_AHEAD));
         let base = Arc::new(self.base.with_ids_used(used));
-        self.router.store(&difference(&self.base, &base)?).await?;
-        self.router.peers().call_all(Call::Publish(Publication::Catalog(base.clone()))).await?;
+        self.router.store(&difference(&self.base, &base)?, &self.base).await?;
+        let call = Call::Publish(Publication::Catalog(base.clone()));
+        self.router.tell_serving(&self.places, call, PUBLISH_MAX).await?;
         (self.base, self.used) = (base, used);
         Ok(())
     }
@@ -225,8 +237,9 @@ impl SchemaChanges {
         self.filled.clone_from(&mark.filled);
         let since: Arc<[ObjectId]> = self.closed.difference(&mark.closed).copied().collect();
         if !since.is_empty() {
-            // A core that is stopping lets nobody in.
-            let _stopping = self.router.peers().call_all(Call::OpenGates(self.change, since)).await;
+            // A core that is stopping lets nobody in; one that is not reached asks by itself.
+            let open = Call::OpenGates(self.change, since);
+            let _told = self.router.peers().ask_all(self.places.clone(), open).await;
             self.closed.clone_from(&mark.closed);
         }
     }
@@ -245,18 +258,26 @@ impl SchemaChanges {
     fn give_back(&mut self, ending: Ending) -> oneshot::Receiver<()> {
         self.held = false;
         let (sender, receiver) = oneshot::channel();
-        let (peers, change, version) = (self.router.peers().clone(), self.change, self.version);
+        let (router, change, version) = (self.router.clone(), self.change, self.version);
+        let places = std::mem::take(&mut self.places);
         let closed: Arc<[ObjectId]> = self.closed.iter().copied().collect();
         let work = async move {
             // A core that is stopping lets nobody in, and with it the node stops. Into tables of which it
             // is not known what they are nobody comes: what is written by the old schema, as rows without
             // the entries of an index that may be there, would not fit the new one.
-            if ending == Ending::Known && !closed.is_empty() {
-                let _stopping = peers.call_all(Call::OpenGates(change, closed)).await;
+            let mut in_doubt = ending == Ending::InDoubt;
+            if in_doubt && !router.peers().is_alone() {
+                router.settle_doubt(change, &places).await;
+                in_doubt = false;
             }
-            let in_doubt = ending == Ending::InDoubt;
+            if !in_doubt && !closed.is_empty() {
+                // One that is not reached asks by itself.
+                let _told = router.peers().ask_all(places, Call::OpenGates(change, closed)).await;
+            }
             let end = Call::EndChange { change, version, in_doubt };
-            let _stopping = peers.call(TURN_CORE, end).await;
+            // A keeper that is not reached asks by itself, or has the turn to give anew.
+            let _told = router.ask_keeper(end).await;
+            router.inner.changing.borrow_mut().remove(&change);
             // Whoever does not wait has no use for it.
             let _gone = sender.send(());
         };
@@ -279,13 +300,21 @@ impl SchemaChanges {
         let limit = changing.lock_timeout.map_or(most, |limit| limit.min(most));
         let (change, by) = (self.change, changing.by);
         let call = Call::CloseGates { change, by, tables, limit };
-        self.router.peers().call_all(call).await.map(drop)
+        let gone = self.router.tell_serving(&self.places, call, limit).await?;
+        // They get no new lease while this has the turn.
+        self.places.retain(|place| !gone.contains(&place.node));
+        Ok(())
     }
 
     /// What others see when it is committed; `None` where that is what they see.
     pub(super) fn committed(&self) -> Option<Catalog> {
         let changed = !self.catalog.is_same_as(&self.base);
         changed.then(|| self.next())
+    }
+
+    /// All cores that statements may run on.
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
     }
 
     pub(super) fn base(&self) -> &Catalog {

@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, load, objects_table};
 use crate::router::Router;
 use crate::txn::Transaction;
 use model::batch::Batch;
-use model::command::{Fragment, Isolation, RequestBody};
+use model::command::{Fragment, Isolation, Modified, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::expression::Expression;
 use model::id::{ObjectId, PartitionId};
@@ -19,19 +19,33 @@ use model::value::Value;
 use std::sync::Arc;
 
 impl Router {
-    /// Commits rows of the catalog.
-    pub(super) async fn store(&self, stored: &StoredChange) -> Result<(), SqlError> {
-        let stored =
-            async |transaction: &mut Transaction| self.write_catalog(transaction, stored).await;
+    /// Commits rows of the catalog, where that which is stored is still `base`.
+    ///
+    /// # Errors
+    /// As [`Router::write_catalog`], and those of the commit.
+    pub(super) async fn store(
+        &self,
+        stored: &StoredChange,
+        base: &Catalog,
+    ) -> Result<(), SqlError> {
+        let stored = async |transaction: &mut Transaction| {
+            self.write_catalog(transaction, stored, base).await
+        };
         self.in_own_transaction(stored).await
     }
 
-    /// Writes rows of the catalog in a transaction.
+    /// Writes rows of the catalog in a transaction, where that which is stored is still `base`, and
+    /// stays so until the transaction ends.
+    ///
+    /// # Errors
+    /// 40001 where it is another one.
     pub(super) async fn write_catalog(
         &self,
         transaction: &mut Transaction,
         stored: &StoredChange,
+        base: &Catalog,
     ) -> Result<(), SqlError> {
+        self.lock_counters(transaction, base).await?;
         let table = objects_table();
         if !stored.upserts.is_empty() {
             let rows = upsert(table, object_rows(&stored.upserts));
@@ -43,11 +57,45 @@ impl Router {
         Ok(())
     }
 
+    /// Locks the row of the counters, which every change of the catalog writes, and compares it.
+    async fn lock_counters(
+        &self,
+        transaction: &mut Transaction,
+        base: &Catalog,
+    ) -> Result<(), SqlError> {
+        let table = objects_table();
+        let known = base.stored_counters()?;
+        // The row stays as it is; where there is none it becomes what the base says.
+        let mut modify = upsert(table, object_rows(std::slice::from_ref(&known)));
+        if let Change::Insert { on_conflict: OnConflict::DoUpdate(_, update) } = &mut modify.change
+        {
+            let same = |(ordinal, _): &(usize, Expression)| {
+                (*ordinal, Expression::column(*ordinal, table.columns[*ordinal].data_type))
+            };
+            update.assignments = update.assignments.iter().map(same).collect();
+        }
+        let definition = table.columns.len() - 1;
+        modify.returning =
+            Some(vec![Expression::column(definition, table.columns[definition].data_type)]);
+        let found = self.write_system(transaction, modify).await?;
+        let found = found.returning.first().filter(|batch| batch.rows() == 1);
+        let found = found.map(|batch| batch.row(0));
+        let Some([Value::Text(found)]) = found.as_deref() else { return Err(corrupted()) };
+        match base.has_counters(found)? {
+            true => Ok(()),
+            false => Err(SqlError::new(
+                SqlState::SERIALIZATION_FAILURE,
+                "could not change the schema: it has been changed by another meanwhile",
+            )
+            .hint("Retry the transaction.")),
+        }
+    }
+
     async fn write_system(
         &self,
         transaction: &mut Transaction,
         modify: Modify,
-    ) -> Result<(), SqlError> {
+    ) -> Result<Modified, SqlError> {
         transaction.touch(PartitionId::SYSTEM);
         let fragment = Fragment {
             plan: Arc::new(Plan::Modify(modify)),
@@ -60,7 +108,10 @@ impl Router {
             lock_timeout: None,
         };
         let body = RequestBody::Write { fragment, commit: false, mark: transaction.mark() };
-        self.engine().call(PartitionId::SYSTEM, body).await.map(drop)
+        match self.engine().call(PartitionId::SYSTEM, body).await? {
+            Response::Modified(modified) => Ok(modified),
+            other => Err(SqlError::internal(format!("a change was answered with {other:?}"))),
+        }
     }
 
     /// Reads the catalog from the system partition; every core does when it starts.

@@ -3,7 +3,7 @@
 use super::{Run, SequenceAnswer, SequenceQuestion};
 use crate::catalog::{Catalog, Sequence};
 use model::error::SqlError;
-use model::id::ObjectId;
+use model::id::{ObjectId, Term};
 use runtime::sync::{Permit, Semaphore};
 use runtime::time::Instant;
 use shards::exec::sequences::SequenceState;
@@ -32,8 +32,9 @@ pub(super) struct Counter {
     turn: Semaphore,
     /// Values that those ask for who wait for their turn.
     waiting: Cell<i64>,
-    /// None: to be read first, or in the hands of whose turn it is.
-    position: RefCell<Option<Position>>,
+    /// None: to be read first, or in the hands of whose turn it is. With the term of its partition in
+    /// which it was read: in another one somebody else may have counted meanwhile.
+    position: RefCell<Option<(Term, Position)>>,
 }
 
 /// Where a sequence is, as the core that counts it knows.
@@ -45,6 +46,8 @@ pub(super) struct Position {
     called: bool,
     /// Values that may be given before the next reservation.
     reserved: i64,
+    /// What the row says: the last value and whether it counts as given. None where there is no row.
+    stored: Option<(i64, bool)>,
     /// How many more than asked for the last reservation took, and when.
     ahead: i64,
     reserved_at: Option<Instant>,
@@ -80,12 +83,14 @@ impl Counters {
         &self,
         sequence: &Arc<Sequence>,
         what: SequenceQuestion,
+        term: Term,
     ) -> Option<SequenceAnswer> {
         let counters = self.counters.borrow();
         let counter = counters.get(&sequence.state)?;
         // It is there only while nobody has the turn; who waits for it is about to take it.
         let mut position = counter.position.borrow_mut();
-        let position = position.as_mut().filter(|_| counter.waiting.get() == 0)?;
+        let (_, position) =
+            position.as_mut().filter(|(of, _)| *of == term && counter.waiting.get() == 0)?;
         match what {
             SequenceQuestion::Draw(count)
                 if count <= position.reserved && Arc::ptr_eq(&position.sequence, sequence) =>
@@ -129,12 +134,18 @@ impl Counter {
 
     /// Takes the position, for the turn. What fails in between leaves it to be read anew: nothing of
     /// what was reserved and not noted is given.
-    pub(super) fn position(&self) -> Option<Position> {
+    pub(super) fn position(&self, term: Term) -> Option<Position> {
+        let kept = self.position.borrow_mut().take();
+        kept.filter(|(of, _)| *of == term).map(|(_, position)| position)
+    }
+
+    /// The same, of whatever term it is.
+    pub(super) fn last_position(&self) -> Option<(Term, Position)> {
         self.position.borrow_mut().take()
     }
 
-    pub(super) fn put(&self, position: Position) {
-        self.position.borrow_mut().replace(position);
+    pub(super) fn put(&self, term: Term, position: Position) {
+        self.position.borrow_mut().replace((term, position));
     }
 }
 
@@ -158,10 +169,17 @@ impl Drop for Waiting<'_> {
 }
 
 impl Position {
-    /// A position of which nothing is reserved.
-    pub(super) fn at(sequence: &Arc<Sequence>, last: i64, called: bool) -> Position {
+    /// A position of which nothing is reserved, as the sequence's row says: the last value, and whether
+    /// it counts as given. None where there is no row.
+    pub(super) fn at(sequence: &Arc<Sequence>, stored: Option<(i64, bool)>) -> Position {
+        let (last, called) = stored.unwrap_or((sequence.first, false));
         let (sequence, ahead) = (Arc::clone(sequence), AHEAD_MIN);
-        Position { sequence, last, called, reserved: 0, ahead, reserved_at: None }
+        Position { sequence, last, called, reserved: 0, stored, ahead, reserved_at: None }
+    }
+
+    /// What the row says, as far as is known.
+    pub(super) fn stored(&self) -> Option<(i64, bool)> {
+        self.stored
     }
 
     /// Goes by this definition from now on.
@@ -181,6 +199,7 @@ impl Position {
 
     pub(super) fn set(&mut self, value: i64, called: bool) {
         (self.last, self.called, self.reserved) = (value, called, 0);
+        self.stored = Some((value, called));
     }
 
     pub(super) fn state(&self) -> SequenceState {
@@ -238,6 +257,7 @@ impl Position {
             (self.last, self.called) = (beginning(&self.sequence), false);
         }
         self.reserved = reservation.count;
+        self.stored = Some((reservation.last, true));
         self.ahead = reservation.ahead;
         self.reserved_at = Some(runtime::time::now());
     }
@@ -308,7 +328,7 @@ mod tests {
     }
 
     fn fresh(sequence: &Arc<Sequence>) -> Position {
-        Position::at(sequence, sequence.first, false)
+        Position::at(sequence, None)
     }
 
     #[test]
@@ -343,7 +363,7 @@ mod tests {
     fn the_ends_of_bigint_are_values() {
         let all = sequence(i64::MAX, i64::MIN, i64::MAX, false);
         assert_eq!(draw(&mut fresh(&all), 9), (vec![i64::MIN, -1, i64::MAX - 1], true));
-        let mut last = Position::at(&sequence(1, 1, i64::MAX, false), i64::MAX - 1, true);
+        let mut last = Position::at(&sequence(1, 1, i64::MAX, false), Some((i64::MAX - 1, true)));
         assert_eq!(draw(&mut last, 2), (vec![i64::MAX], true));
     }
 

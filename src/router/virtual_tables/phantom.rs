@@ -147,5 +147,5 @@ fn definitions(catalog: &Catalog, settings: &SessionSettings) -> VirtualTable {
 
 fn made(columns: &[(&str, DataType)], rows: Vec<Vec<Value>>) -> VirtualTable {
     let columns = columns.iter().map(|(name, t)| ((*name).to_owned(), *t)).collect();
-    VirtualTable { columns, rows, of_the_node: false, oid: None }
+    VirtualTable { columns, rows, of_the_node: false, of_the_cluster: false, oid: None }
 }

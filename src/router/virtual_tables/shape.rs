@@ -144,7 +144,13 @@ impl Rows {
     pub(super) fn done(self) -> VirtualTable {
         let columns = self.shape.columns.iter().map(|(name, t)| ((*name).to_owned(), *t));
         let oid = Some(self.shape.oid);
-        VirtualTable { columns: columns.collect(), rows: self.rows, of_the_node: false, oid }
+        VirtualTable {
+            columns: columns.collect(),
+            rows: self.rows,
+            of_the_node: false,
+            of_the_cluster: false,
+            oid,
+        }
     }
 }
 

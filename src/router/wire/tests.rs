@@ -1,7 +1,13 @@
 use super::*;
 use crate::catalog::{Catalog, Sequence};
+use crate::cluster::decide::{Liveness, Wanted};
+use crate::cluster::groups::{Extent, Members, ReplicaReport};
+use crate::cluster::orders::{MemberChange, Order, What};
+use crate::cluster::wants::Wish;
+use crate::router::cluster::{ClusterAnswer, ClusterCall};
 use crate::router::deadlocks::{RouterWait, Sought, WaitId};
 use crate::router::gates::{GateReport, GateWait, Holder, InTheWay};
+use crate::router::lease::{LeaseAnswer, LeaseCall};
 use crate::router::peers::{CancelKey, Publication};
 use crate::router::presence::{Activity, Backend};
 use crate::router::sagas::{SagaAnswer, SagaCall, Tried};
@@ -11,7 +17,7 @@ use crate::router::statistics::{Counted, Counts};
 use crate::txn::saga::SagaId;
 use bytes::Bytes;
 use model::command::Isolation;
-use model::id::{CatalogVersion, CoreId, NodeId, ObjectId, PartitionId, TxnId};
+use model::id::{CatalogVersion, CoreId, LogIndex, NodeId, ObjectId, PartitionId, Term, TxnId};
 use model::placement::Place;
 use model::types::DataType;
 use shards::core::{LockMode, LockReport, ReportedWait, TxnReport, TxnState, WaitNumber};
@@ -76,7 +82,11 @@ fn calls() -> Vec<Call> {
         | Call::Exported(_)
         | Call::CountSessions
         | Call::Saga(_)
-        | Call::Sequence(_) => 22,
+        | Call::Sequence(_)
+        | Call::Lease(_)
+        | Call::IsChanging(_)
+        | Call::Settle(_)
+        | Call::Cluster(_) => 26,
     };
     let snapshot = SnapshotNumber { place: PLACE, count: 1 << 40 };
     let ask = |what| Call::Sequence(SequenceRequest { sequence: Arc::new(sequence()), what });
@@ -108,6 +118,10 @@ fn calls() -> Vec<Call> {
         Call::CountSessions,
         Call::Saga(SagaCall::Compensate(SagaId(-1))),
         ask(SequenceQuestion::Set { value: -7, called: true }),
+        Call::Lease(LeaseCall::Renew { node: NodeId(70_000), cores: 64, holds: true }),
+        Call::IsChanging(TXN),
+        Call::Settle(OTHER),
+        order(What::Change { seen: members(), change: MemberChange::Vote(vec![NodeId(4)]) }),
     ];
     assert_eq!(calls.len(), count);
     let more = [
@@ -124,8 +138,43 @@ fn calls() -> Vec<Call> {
         Call::Saga(SagaCall::Claims),
         ask(SequenceQuestion::Draw(3)),
         ask(SequenceQuestion::State),
+        Call::Lease(LeaseCall::Left),
+        Call::Lease(LeaseCall::MayHold(NodeId(3))),
+        Call::Lease(LeaseCall::Holders),
+        Call::Cluster(ClusterCall::Replicas),
+        Call::Cluster(ClusterCall::Busy),
+        Call::Cluster(ClusterCall::Heard(vec![NodeId(1), NodeId(9)])),
+        Call::Cluster(ClusterCall::Wish(Wish::Node(NodeId(3), Wanted::Draining))),
+        Call::Cluster(ClusterCall::Wish(Wish::Leader(PartitionId(8), NodeId(2)))),
+        order(What::Begin),
+        order(What::Remove { seen: EXTENT }),
+        order(What::Transfer(NodeId(6))),
+        order(What::Change { seen: members(), change: MemberChange::Learn(NodeId(4)) }),
+        order(What::Change { seen: members(), change: MemberChange::Leave(NodeId(4)) }),
     ];
     calls.into_iter().chain(more).collect()
+}
+
+const EXTENT: Extent = Extent { term: Term(7), last: LogIndex(1 << 33) };
+
+fn members() -> Members {
+    let ids = |ids: [u32; 2]| ids.map(NodeId).to_vec();
+    Members { voters: ids([1, 4]), outgoing: ids([1, 2]), learners: ids([5, 6]) }
+}
+
+fn order(what: What) -> Call {
+    Call::Cluster(ClusterCall::Order(Order { partition: PartitionId(11), what }))
+}
+
+fn replica() -> ReplicaReport {
+    ReplicaReport {
+        partition: PartitionId(11),
+        extent: EXTENT,
+        leads: true,
+        leader: Some(NodeId(1)),
+        members: members(),
+        matched: vec![(NodeId(1), EXTENT.last), (NodeId(4), LogIndex(0))],
+    }
 }
 
 fn backend() -> Backend {
@@ -154,7 +203,7 @@ fn counted() -> Counted {
         serialization_failures: 4,
         deadlocks: 5,
         lock_timeouts: u64::MAX,
-        damages: 6,
+        damages: 7,
     };
     Counted { place: PLACE, database: Some(ObjectId(5)), counts }
 }
@@ -186,7 +235,7 @@ fn answers() -> Vec<Answer> {
     let count = match Answer::Done {
         Answer::Done
         | Answer::Count(_)
-        | Answer::Version(_)
+        | Answer::Turn { .. }
         | Answer::Backends(_)
         | Answer::Locks(_)
         | Answer::GateWaits(_)
@@ -195,7 +244,10 @@ fn answers() -> Vec<Answer> {
         | Answer::Exported(_)
         | Answer::Statistics(_)
         | Answer::Saga(_)
-        | Answer::Sequence(_) => 12,
+        | Answer::Sequence(_)
+        | Answer::Lease(_)
+        | Answer::Elsewhere(_)
+        | Answer::Cluster(_) => 15,
     };
     let gate = |wait, in_the_way| GateReport {
         number: WaitNumber(1 << 50),
@@ -225,7 +277,7 @@ fn answers() -> Vec<Answer> {
     let answers = vec![
         Answer::Done,
         Answer::Count(u64::MAX),
-        Answer::Version(CatalogVersion(7)),
+        Answer::Turn { version: CatalogVersion(7), serving: vec![(NodeId(1), 2), (NodeId(9), 64)] },
         Answer::Backends(vec![backend(), unowned]),
         Answer::Locks(vec![lock_report(), LockReport { wait: None, ..lock_report() }]),
         Answer::GateWaits(vec![
@@ -245,13 +297,31 @@ fn answers() -> Vec<Answer> {
             vec![Run { first: 1, increment: -2, count: 3 }],
             true,
         )),
+        Answer::Lease(LeaseAnswer::Granted {
+            good_for: Duration::from_millis(3_999),
+            renewed: true,
+            version: CatalogVersion(1 << 20),
+        }),
+        Answer::Elsewhere(Some(PLACE)),
+        Answer::Cluster(ClusterAnswer::Replicas(vec![replica()])),
     ];
     assert_eq!(answers.len(), count);
     let more = [
         Answer::Exported(None),
+        Answer::Turn { version: CatalogVersion(0), serving: Vec::new() },
+        Answer::Lease(LeaseAnswer::MayHold(Duration::from_secs(5))),
+        Answer::Lease(LeaseAnswer::Holders(vec![(NodeId(2), 1)])),
+        Answer::Elsewhere(None),
         Answer::Saga(SagaAnswer::Admitted),
         Answer::Saga(SagaAnswer::Claims(vec![SagaId(4), SagaId(5)])),
         Answer::Sequence(SequenceAnswer::State(state)),
+        Answer::Cluster(ClusterAnswer::Done),
+        Answer::Cluster(ClusterAnswer::Busy(1 << 40)),
+        Answer::Cluster(ClusterAnswer::Heard(vec![
+            Liveness::Alive,
+            Liveness::Suspect,
+            Liveness::Dead { lasting: Duration::from_secs(90) },
+        ])),
     ];
     answers.into_iter().chain(more).collect()
 }
