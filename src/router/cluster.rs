@@ -1,13 +1,17 @@
 //! A router's part in the cluster: it tells of its core's replicas and has them do what the worker
 //! orders, and on the core that leads the system partition it is the worker's hands.
 
+mod replicas;
+#[cfg(test)]
+mod tests;
+
 use super::Router;
 use super::peers::{Answer, Call};
 use crate::cluster::decide::{Liveness, Load, Policy};
 use crate::cluster::driver::Gossip;
 use crate::cluster::gossip::Peer;
-use crate::cluster::groups::{Extent, Groups, Members, ReplicaReport};
-use crate::cluster::orders::{MemberChange, Order, What};
+use crate::cluster::groups::{Groups, ReplicaReport};
+use crate::cluster::orders::{Order, What};
 use crate::cluster::registry::{PartitionRecord, Registry};
 use crate::cluster::wants::{self, Wish};
 use crate::cluster::worker::{Hands, Worker};
@@ -19,7 +23,6 @@ use model::placement::{Place, core_of};
 use rkyv::{Archive, Deserialize, Serialize};
 use runtime::sync::Notify;
 use runtime::{time, watchdog};
-use shards::raft::{Change, GroupReport};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -175,10 +178,7 @@ impl Router {
     /// Answers another router.
     pub(super) async fn handle_cluster_call(&self, call: ClusterCall) -> Result<Answer, SqlError> {
         let answer = match call {
-            ClusterCall::Replicas => {
-                let groups = self.engine().groups();
-                ClusterAnswer::Replicas(groups.iter().map(replica_report).collect())
-            }
+            ClusterCall::Replicas => ClusterAnswer::Replicas(replicas::reports(self.engine())),
             ClusterCall::Order(order) => {
                 self.carry_out(order).await?;
                 ClusterAnswer::Done
@@ -261,23 +261,7 @@ impl Router {
         if core_of(partition, cores) != engine.core() {
             return Err(SqlError::internal(format!("partition {partition} is of another core")));
         }
-        let groups = engine.groups();
-        let now = groups.iter().find(|group| group.partition == partition).map(replica_report);
-        order.check(now.as_ref())?;
-        match order.what {
-            What::Begin => engine.add_replica(partition).await.map_err(not_done),
-            What::Remove { .. } if now.is_none() => Ok(()),
-            What::Remove { .. } => Err(SqlError::unsupported("removing a replica")),
-            What::Change { change, .. } => {
-                let change = match change {
-                    MemberChange::Learn(node) => Change::AddLearner(node),
-                    MemberChange::Vote(voters) => Change::SetVoters(voters.into_iter().collect()),
-                    MemberChange::Leave(node) => Change::RemoveLearner(node),
-                };
-                engine.change_group(partition, change).await
-            }
-            What::Transfer(to) => engine.transfer_leader(partition, to).await,
-        }
+        replicas::carry_out(engine, order).await
     }
 
     async fn replicas_of(&self, node: NodeId, cores: u16) -> Result<Vec<ReplicaReport>, SqlError> {
@@ -296,28 +280,6 @@ impl Router {
 
 fn unexpected(answer: &ClusterAnswer) -> SqlError {
     SqlError::internal(format!("a question about the cluster is answered with {answer:?}"))
-}
-
-fn not_done(error: shards::core::OpenError) -> SqlError {
-    SqlError::new(SqlState::IO_ERROR, error.to_string())
-}
-
-/// What a group says of itself, as it travels. Where a change is half done the last set is its end.
-fn replica_report(group: &GroupReport) -> ReplicaReport {
-    let mut sets = group.voters.iter().map(|set| set.iter().copied().collect::<Vec<_>>());
-    let voters = sets.next_back().unwrap_or_default();
-    ReplicaReport {
-        partition: group.partition,
-        extent: Extent { term: group.term, last: group.last },
-        leads: group.leads,
-        leader: group.leader,
-        members: Members {
-            outgoing: sets.next_back().unwrap_or_default(),
-            voters,
-            learners: group.learners.iter().copied().collect(),
-        },
-        matched: group.matched.iter().map(|(node, at)| (*node, *at)).collect(),
-    }
 }
 
 /// The worker's hands.

@@ -61,7 +61,7 @@ impl Router {
         call: Call,
         repeat: bool,
     ) -> Result<Answer, SqlError> {
-        let until = time::now() + SEARCH_MAX;
+        let mut until = None;
         let (mut hint, mut hints, mut misses) = (None, 0, 0);
         loop {
             let known = hint.take().or_else(|| self.leading_place(partition));
@@ -81,6 +81,8 @@ impl Router {
                 }
                 Err(error) => return Err(error.into()),
             }
+            // What a call has waited before it came to nothing is no search.
+            let until = *until.get_or_insert(time::now() + SEARCH_MAX);
             if time::now() >= until {
                 return Err(SqlError::new(
                     SqlState::CANNOT_CONNECT_NOW,

@@ -40,6 +40,8 @@ mod schema;
 pub mod sequences;
 mod snapshots;
 pub mod statistics;
+#[cfg(test)]
+mod tests;
 pub mod virtual_tables;
 pub mod wire;
 mod write;

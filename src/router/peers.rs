@@ -324,15 +324,6 @@ impl Peers {
         receiver.await.map_err(|_closed| stopping(core))?
     }
 
-    /// Asks every router of this node at once; the first error, once all have answered.
-    ///
-    /// # Errors
-    /// As [`Peers::call`].
-    pub async fn call_node(&self, call: Call) -> Result<Vec<Answer>, SqlError> {
-        let calls = self.cores().map(|core| self.call_here(core, call.clone()));
-        futures::future::join_all(calls).await.into_iter().collect()
-    }
-
     /// Asks every router of the cluster at once. Those of other nodes that cannot be reached are left
     /// out.
     ///

@@ -116,7 +116,14 @@ impl Router {
         let call = Call::Publish(Publication::Catalog(Arc::new(catalog)));
         let published = self.tell_serving(changes.places(), call, PUBLISH_MAX).await;
         changes.end().await;
-        published.map(drop)
+        match published {
+            // It is committed all the same, and who was not told hears of it with its next lease.
+            Err(error) if !self.peers().is_alone() => {
+                log::warn!("a change of the schema that is committed was not told to all: {error}");
+                Ok(())
+            }
+            published => published.map(drop),
+        }
     }
 
     async fn write_changes(
@@ -175,6 +182,9 @@ impl Router {
                 let Some(term) = self.keeps() else {
                     return ready(Ok(self.not_the_keeper())).boxed_local();
                 };
+                if !inner.gates.is_closed(&[TURN]) {
+                    inner.turn_term.set(Some(term));
+                }
                 let closing = inner.gates.close(change, None, Arc::from([TURN]));
                 let router = self.clone();
                 return Box::pin(async move {

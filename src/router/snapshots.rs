@@ -190,6 +190,14 @@ impl Router {
         Ok(())
     }
 
+    /// A core of another node is lost, or only the link with it: calls to it fail, and what its sessions
+    /// have held here may never be let go by them. Who goes on to read it nevertheless sees all of it for
+    /// the time of the retention, and fails then (72000).
+    pub fn place_lost(&self, place: Place) {
+        self.peers().place_lost(place);
+        self.inner.snapshots.borrow_mut().retain(|number, _| number.place != place);
+    }
+
     /// Lets a snapshot go on this core.
     pub(super) fn release_snapshot(&self, number: SnapshotNumber) {
         self.inner.snapshots.borrow_mut().remove(&number);

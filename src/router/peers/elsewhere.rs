@@ -34,7 +34,7 @@ pub trait Lines {
     /// Sends a message to a core of another node, behind those that were sent there before. Ready when
     /// it is on its way, for which it may have to wait; one that is dropped before has sent nothing.
     ///
-    /// What was sent and does not arrive is told by [`Peers::place_lost`].
+    /// What was sent and does not arrive is told by [`crate::router::Router::place_lost`].
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>>;
 
     /// All cores of the other nodes that are known to live.

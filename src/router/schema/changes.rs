@@ -17,7 +17,7 @@ use crate::sql::SessionSettings;
 use crate::sql::ddl::DdlStatement;
 use crate::txn::Transaction;
 use model::error::{SqlError, SqlState};
-use model::id::{CatalogVersion, ObjectId, TxnId};
+use model::id::{CatalogVersion, ObjectId, PartitionId, TxnId};
 use model::placement::Place;
 use runtime::sync::oneshot;
 use std::collections::BTreeSet;
@@ -121,7 +121,9 @@ impl Router {
             held: true,
         };
         self.inner.changing.borrow_mut().insert(change);
-        let turn = self.ask_keeper(Call::BeginChange { change, limit }).await?;
+        // To wait for it twice is as good as once.
+        let wish = Call::BeginChange { change, limit };
+        let turn = self.ask_leader(PartitionId::SYSTEM, wish, true).await?;
         let Answer::Turn { version: last, serving } = turn else {
             return Err(SqlError::internal("no answer to a wish to change the schema"));
         };

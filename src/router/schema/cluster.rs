@@ -62,12 +62,17 @@ impl Router {
         call: Call,
         limit: Duration,
     ) -> Result<Option<NodeId>, SqlError> {
-        let until = time::now() + limit;
+        let (until, here) = (time::now() + limit, self.peers().here().node);
+        let insists = matches!(call, Call::Publish(_));
         loop {
             let why = match self.peers().ask(place, call.clone()).await {
                 Ok(_done) => return Ok(None),
+                // A catalog that it cannot read now it can read in a moment.
+                Err(CallError::Refused(error)) if insists && place.node != here => {
+                    error.to_string()
+                }
                 Err(CallError::Refused(error)) => return Err(error),
-                Err(CallError::Unreached { why, .. }) => why,
+                Err(CallError::Unreached { why, .. }) => why.to_string(),
             };
             let left = self.lease_left_of(place.node).await?;
             if left.is_zero() {
@@ -110,11 +115,19 @@ impl Router {
         change: TxnId,
         term: Term,
     ) -> Result<Answer, SqlError> {
+        self.inner.turn_term.set(Some(term));
         self.fence_once(term).await?;
         let Some(serving) = self.lease_holders(term).await? else {
             return Ok(self.not_the_keeper());
         };
-        self.inner.turn_term.set(Some(term));
+        if !self.gates().is_closed_by(change, TURN) {
+            // Somebody has taken its maker to be gone.
+            return Err(SqlError::new(
+                SqlState::SERIALIZATION_FAILURE,
+                "the turn to change the schema was lost while it was given",
+            )
+            .hint("Retry the transaction."));
+        }
         log::debug!("change {change} has the turn to change the schema");
         let version = self.inner.schema_version.get().max(self.catalog_version());
         Ok(Answer::Turn { version, serving })
@@ -176,8 +189,8 @@ impl Router {
             let closed = self.gates().closed();
             silent.retain(|change, _| closed.contains_key(change));
             for (change, tables) in closed {
-                if tables == [TURN] && self.keeps() != self.inner.turn_term.get() {
-                    // Whoever keeps the turn now has given it anew.
+                if tables.contains(&TURN) && self.keeps() != self.inner.turn_term.get() {
+                    // Whoever keeps the turn now gives it anew.
                     self.gates().open(change, &[TURN]);
                     continue;
                 }

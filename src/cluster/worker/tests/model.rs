@@ -15,6 +15,7 @@ use runtime::sync::oneshot;
 use runtime::task;
 use runtime::time::{self, Instant};
 use std::cell::RefCell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -298,10 +299,10 @@ impl World {
             What::Begin => {
                 let mut nodes = self.nodes.borrow_mut();
                 let replicas = &mut nodes.get_mut(&node).expect("a node").replicas;
-                if !replicas.contains_key(&partition) {
+                if let Entry::Vacant(place) = replicas.entry(partition) {
                     let forgets = self.groups.borrow()[&partition].may_vote(node);
                     assert!(!forgets, "a voter of {partition} on node {node} is begun anew");
-                    replicas.insert(partition, Replica::default());
+                    place.insert(Replica::default());
                     *self.begun.borrow_mut().entry((partition, node)).or_default() += 1;
                 }
                 Ok(())

@@ -1,0 +1,9 @@
+//! Routers of several nodes, in the simulator.
+
+pub(super) mod board;
+mod deadlocks;
+mod leases;
+mod schema;
+mod sequences;
+mod sessions;
+mod statements;
