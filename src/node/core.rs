@@ -30,7 +30,7 @@ use net::message::Placement;
 use net::server::Server;
 use runtime::net::Listener;
 use runtime::{task, time, watchdog};
-use shards::core::{Engine, EngineOptions, Gauge};
+use shards::core::{Engine, EngineOptions, Gauge, founded};
 use shards::raft::Nodes;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -109,7 +109,7 @@ async fn live(
     let (listeners, doors) = listen(&assembly, core, crew).await?;
     let about = about(&options, &doors);
     // Locked until this core, the first, is the last to go on below.
-    let (mut data_dir, home) = match claimed {
+    let (_data_dir, home) = match claimed {
         Some(claimed) => {
             let entered = entry::enter(&options, memory.engine, claimed, &about);
             let (data_dir, home) = unless_stopped(&assembly, entered).await??;
@@ -127,8 +127,8 @@ async fn live(
     assembly.clock_base.fetch_max(engine.clock_base().0, Ordering::Relaxed);
     crew.meet(Stage::Opened, None).await?;
     engine.raise_clock_base(ClockBase(assembly.clock_base.load(Ordering::Relaxed)));
-    if let Some(data_dir) = data_dir.as_mut().filter(|data_dir| data_dir.identity().founding) {
-        let noted = data_dir.founded().await;
+    if core.0 == 0 {
+        let noted = founded(&options.data_dir).await;
         noted.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
     }
     neighbours.attach(&engine);

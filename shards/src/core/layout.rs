@@ -76,7 +76,6 @@ pub struct Claimed {
 /// A node's data directory, locked against other processes for as long as this lives.
 #[derive(Debug)]
 pub struct DataDir {
-    path: PathBuf,
     identity: Identity,
     _lock: LockFile,
 }
@@ -118,16 +117,6 @@ impl DataDir {
     pub fn placement(&self) -> PlacementMap {
         placement(&self.identity)
     }
-
-    /// Notes that all partitions of the cluster that the node founds have begun: from now on it has
-    /// those that have a directory.
-    ///
-    /// # Errors
-    /// What the file system refuses.
-    pub async fn founded(&mut self) -> Result<(), OpenError> {
-        self.identity.founding = false;
-        write_identity(&self.path, &self.identity).await
-    }
 }
 
 impl Claimed {
@@ -161,7 +150,7 @@ impl Claimed {
         };
         identity.starts = identity.starts.saturating_add(1);
         write_identity(&self.path, &identity).await?;
-        Ok(DataDir { path: self.path, identity, _lock: self.lock })
+        Ok(DataDir { identity, _lock: self.lock })
     }
 
     /// Makes the directory of a node that a cluster has let in, with the id and for the partitions
@@ -177,7 +166,7 @@ impl Claimed {
         }
         let identity = Identity { starts: 1, ..create(options, cluster, false).await? };
         write_identity(&self.path, &identity).await?;
-        Ok(DataDir { path: self.path, identity, _lock: self.lock })
+        Ok(DataDir { identity, _lock: self.lock })
     }
 }
 
@@ -260,6 +249,20 @@ pub(super) async fn read_identity(data_dir: &Path) -> Result<Option<Identity>, O
         return Err(invalid("a node has at least one core".to_owned()));
     }
     Ok(Some(identity))
+}
+
+/// Notes that every partition of a cluster that this node founds has begun: from now on it has those
+/// that have a directory.
+///
+/// # Errors
+/// What the file system refuses.
+pub async fn founded(data_dir: &Path) -> Result<(), OpenError> {
+    match read_identity(data_dir).await? {
+        Some(identity) if identity.founding => {
+            write_identity(data_dir, &Identity { founding: false, ..identity }).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Replaces `node.json` in one step.

@@ -48,8 +48,8 @@ fn a_founder_founds_until_it_says_that_it_has() {
         });
     }
     live(&sim, async || {
-        let mut opened = claim().await.open(&options(1)).await.expect("it opens");
-        opened.founded().await.expect("it is noted");
+        let _opened = claim().await.open(&options(1)).await.expect("it opens");
+        founded(Path::new("/data")).await.expect("it is noted");
     });
     live(&sim, async || {
         let claimed = claim().await;

@@ -1,7 +1,7 @@
 //! Three nodes with a core each, and a switchboard between them that a test can cut.
 
 use super::{commit, directory, options, put, stage, txn};
-use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions};
+use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, founded};
 use crate::raft::{Change, Nodes, Unreached};
 use crate::storage::ScanBatch;
 use bytes::Bytes;
@@ -166,13 +166,13 @@ fn start(sim: &Sim, board: &Rc<Board>, node: u32) {
         let (board, node) = (board.clone(), NodeId(node));
         Box::pin(async move {
             let directory = DataDirOptions { node, ..directory(1) };
-            let mut dir = open(&directory).await;
+            let dir = open(&directory).await;
             let mesh = MeshBuilder::<CoreMessage>::new(1, 16).join(0).await;
             let options = EngineOptions { node, ..options(&dir, 0) };
             let line = Rc::new(Line { board: board.clone(), node });
             let engine = Engine::open(options, mesh, line).await.unwrap();
-            if dir.identity().founding {
-                dir.founded().await.unwrap();
+            if node.0 == 1 {
+                founded(&directory.path).await.unwrap();
             }
             let (letters, mail) = queue::bounded(1024);
             board.boxes.borrow_mut().insert(node, letters);
