@@ -5,7 +5,7 @@
 //!        ▲                                                       │
 //!        └── addresses, once it serves ◄── core 0 ◄──────────────┘ stages in step (crew.rs)
 //!
-//!  open data directory (core 0) ► engines ► catalog ► listen ► serve ► drain ► close
+//!  listen ► data directory (core 0) ► engines ► other nodes ► catalog ► serve ► drain ► close
 //! ```
 //!
 //! The part that runs on the cores, [`Assembly`], asks the seam for everything and runs in the
@@ -14,7 +14,14 @@
 //!
 //! **Doors**: all cores listen at the node's native address (`SO_REUSEPORT`: the kernel deals
 //! connections out by a hash of the addresses), and each at an address of its own, which the
-//! handshake tells the client, so that it can go to the core that owns its rows.
+//! handshake tells the client, so that it can go to the core that owns its rows. Other nodes come to
+//! the same doors, as soon as the engines are open: without them there may be no catalog to read.
+//! Native clients are told that the node is starting until it has one; others wait.
+//!
+//! **Other nodes**: where a node is new and is to join, core 0 asks the cluster (`entry.rs`); from
+//! then on each core has links with cores of the others (`neighbours.rs`), any node lets further ones
+//! in (`desk.rs`), and core 0 keeps the registry's row of this node, and what the cores know of
+//! where the others are, up to date (`registration.rs`).
 //!
 //! **Stopping**: no connection is accepted any more, every client is told, sessions without an
 //! open transaction end as soon as they have answered, the others when their transaction does or
@@ -23,20 +30,29 @@
 //! **When a core fails** the node stops: partitions do not move between cores while it runs, and
 //! a node that serves a part of its rows answers wrongly to the rest.
 
+mod book_file;
 pub mod certificate;
 mod core;
 mod crew;
+mod datagrams;
+mod desk;
 mod doors;
+mod entry;
 pub mod memory;
+mod neighbours;
 mod options;
+mod registration;
 
+pub use entry::JoinError;
 pub use options::NodeOptions;
 
+use crate::cluster::registry::NotAdmitted;
 use crate::router::peers::RouterMessage;
 use crate::session::RoleSeats;
 use config::Config;
 use crew::Notice;
-use model::id::CoreId;
+use flume::RecvTimeoutError;
+use model::id::{CoreId, NodeId};
 use net::server::tls::Acceptor;
 use runtime::mesh::MeshBuilder;
 use runtime::{BoxLocalFuture, thread};
@@ -44,6 +60,7 @@ use shards::core::{CoreMessage, Gauge};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
 /// Messages that one core may have waiting at another: requests in flight between two cores are
 /// many times fewer unless the receiver is overloaded, and then the senders must wait.
@@ -55,6 +72,8 @@ const ROUTER_MESSAGES_MAX: usize = 256;
 /// Where a node can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
+    /// The node.
+    pub node: NodeId,
     /// The native door that all cores share.
     pub native: SocketAddr,
     /// Each core's own native door, by core.
@@ -92,6 +111,31 @@ pub enum NodeError {
         address: SocketAddr,
         /// Why not.
         source: std::io::Error,
+    },
+    /// The cluster does not let it in, or is not found.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The cluster has it, and does not let it start.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    /// A process that began later has its id.
+    #[error("another process runs as node {node} (start {incarnation}): this one ends")]
+    Superseded {
+        /// The id.
+        node: NodeId,
+        /// How often it has started.
+        incarnation: u64,
+    },
+    /// Somebody wants the node to stop before it serves.
+    #[error("it was told to stop before it served")]
+    Interrupted,
+    /// A setting that is no use.
+    #[error("{setting} {reason}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What is wrong with its value.
+        reason: String,
     },
     /// The certificate or its key.
     #[error(transparent)]
@@ -184,27 +228,48 @@ pub struct Running {
     thread: thread::JoinHandle<Result<(), NodeError>>,
 }
 
+/// How often a start that takes long is looked at for whether it is still wanted.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Starts a node on threads of its own and waits until it serves.
 ///
 /// # Errors
 /// Why it does not start; nothing of it is left then.
 pub fn start_in_process(config: Config) -> Result<Running, NodeError> {
+    start_unless(config, || false)
+}
+
+/// As [`start_in_process`], and gives up once `interrupted` says so: a node that joins others, or
+/// starts again without them, may wait for them for long.
+///
+/// # Errors
+/// As [`start_in_process`].
+pub fn start_unless(config: Config, interrupted: impl Fn() -> bool) -> Result<Running, NodeError> {
     let options = NodeOptions::from_config(&config)?;
     let renewal = options.tls.clone().zip(config.tls_files());
     let cores = options.cores;
     let (assembly, Control { ready, stop }) = assemble(options);
+    let mut stop = Some(stop);
     let (ends, ended) = flume::bounded::<()>(0);
     let thread = thread::spawn("node", move || {
         // Dropped when the node has ended.
         let _ends = ends;
         run_cores(cores, assembly)
     })?;
-    match ready.recv() {
-        Ok(addresses) => Ok(Running { addresses, renewal, stop, ended, thread }),
-        Err(_disconnected) => match thread.join() {
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(())) | Err(_) => Err(NodeError::CoreEnded),
-        },
+    loop {
+        match (ready.recv_timeout(INTERRUPT_INTERVAL), stop.take()) {
+            (Ok(addresses), Some(stop)) => {
+                return Ok(Running { addresses, renewal, stop, ended, thread });
+            }
+            (Err(RecvTimeoutError::Timeout), kept) => stop = kept.filter(|_| !interrupted()),
+            // It has ended, or serves although it was told to stop, which it does then.
+            (Ok(_) | Err(RecvTimeoutError::Disconnected), _) => break,
+        }
+    }
+    match thread.join() {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) if interrupted() => Err(NodeError::Interrupted),
+        Ok(Ok(())) | Err(_) => Err(NodeError::CoreEnded),
     }
 }
 

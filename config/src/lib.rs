@@ -30,6 +30,7 @@ mod setting;
 mod source;
 mod suggest;
 mod tls;
+mod token;
 mod units;
 
 pub use address::HostPort;
@@ -41,4 +42,5 @@ pub use setting::{Description, ENVIRONMENT_PREFIX, SETTINGS, Setting};
 pub use source::{ConfigError, Problem, Source};
 pub use suggest::nearest;
 pub use tls::{TlsFiles, TlsMode, TlsVersion};
+pub use token::JoinToken;
 pub use units::{ByteSize, format_duration, parse_duration};

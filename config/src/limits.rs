@@ -16,6 +16,15 @@ pub(crate) fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Result
     if range.contains(&number) { Ok(number) } else { Err(outside()) }
 }
 
+/// The number of a node; none where there is no text.
+pub(crate) fn node_id(text: &str) -> Result<Option<u16>, String> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    // The range has no more than 16 bits.
+    number(text, 1..=65_535).map(|number| Some(number as u16))
+}
+
 /// Copies of a partition: an odd number from 1 to 7.
 pub(crate) fn copies(text: &str) -> Result<u8, String> {
     let copies = number(text, 1..=7)?;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::authentication::AuthenticationRule;
-use crate::limits::{copies, door, duration, number, path, period, size};
+use crate::limits::{copies, door, duration, node_id, number, path, period, size};
 use crate::memory::MemoryCeiling;
 use crate::source::{ConfigError, Problem, Source};
+use crate::token::JoinToken;
 use crate::{
     ByteSize, ENVIRONMENT_PREFIX, HostPort, LogLevel, SETTINGS, Setting, TlsFiles, TlsMode,
     TlsVersion, file, format_duration, memory, suggest,
@@ -63,10 +64,14 @@ pub struct Config {
     pub cores: u16,
     /// Partitions of a new data directory, 1 to 4096.
     pub partitions: u32,
-    /// This node's number, 1 to 65535.
-    pub node_id: u16,
+    /// This node's number, 1 to 65535, where somebody has said it.
+    pub node_id: Option<u16>,
     /// Nodes of the cluster to join; empty for a node of its own.
     pub join: Vec<HostPort>,
+    /// What all nodes of the cluster know and nobody else.
+    pub join_token: Option<JoinToken>,
+    /// Where this node stands: tiers as `key=value`, separated by commas.
+    pub locality: String,
     /// Copies of each partition: 1, 3, 5 or 7.
     pub replication_factor: u8,
     /// Where the node says that it serves.
@@ -175,9 +180,12 @@ impl Config {
                 .unwrap_or(TlsVersion::V1_2),
             cores,
             partitions,
-            node_id: values.take(Setting::NodeId, |text| number(text, 1..=65_535)).unwrap_or(1)
-                as u16,
+            node_id: values.take(Setting::NodeId, node_id).flatten(),
             join: values.take(Setting::Join, HostPort::parse_list).unwrap_or_default(),
+            join_token: values.take(Setting::JoinToken, JoinToken::parse).flatten(),
+            locality: values
+                .take(Setting::Locality, |text| Ok(text.trim().to_owned()))
+                .unwrap_or_default(),
             replication_factor: values.take(Setting::ReplicationFactor, copies).unwrap_or(1),
             ready_file: values.take(Setting::ReadyFile, path).flatten(),
             memory,
@@ -272,10 +280,15 @@ impl Config {
             Setting::TlsMinimumVersion => self.tls_minimum_version.to_string(),
             Setting::Cores => self.cores.to_string(),
             Setting::Partitions => self.partitions.to_string(),
-            Setting::NodeId => self.node_id.to_string(),
+            Setting::NodeId => self.node_id.map_or(String::new(), |node| node.to_string()),
             Setting::Join => {
                 self.join.iter().map(HostPort::to_string).collect::<Vec<_>>().join(",")
             }
+            // What is shown ends up in tickets and terminals.
+            Setting::JoinToken => {
+                self.join_token.as_ref().map_or(String::new(), |_| "(a secret)".to_owned())
+            }
+            Setting::Locality => self.locality.clone(),
             Setting::ReplicationFactor => self.replication_factor.to_string(),
             Setting::ReadyFile => path_or_none(&self.ready_file),
             Setting::Memory => self.memory.to_string(),
@@ -387,7 +400,10 @@ impl Values {
                 self.problems.push(Problem::BadValue {
                     source: self.sources[setting as usize].clone(),
                     setting,
-                    value: text.clone(),
+                    value: match setting {
+                        Setting::JoinToken => "(a secret)".to_owned(),
+                        _ => text.clone(),
+                    },
                     reason,
                 });
                 None

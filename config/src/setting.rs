@@ -30,6 +30,10 @@ pub enum Setting {
     NodeId,
     /// Nodes of an existing cluster.
     Join,
+    /// What nodes of a cluster prove to each other that they know.
+    JoinToken,
+    /// Where this node stands.
+    Locality,
     /// Copies of each partition.
     ReplicationFactor,
     /// Where the node says that it serves.
@@ -72,7 +76,7 @@ pub struct Description {
 }
 
 /// Every setting, in the order of the enum.
-pub const SETTINGS: [Description; 26] = [
+pub const SETTINGS: [Description; 28] = [
     Description {
         setting: Setting::DataDir,
         name: "data-dir",
@@ -142,20 +146,32 @@ pub const SETTINGS: [Description; 26] = [
     Description {
         setting: Setting::NodeId,
         name: "node-id",
-        default: "1",
-        help: "Number of this node in its cluster (1 to 65535)",
+        default: "1 for the first node of a cluster, the next one for a node that joins",
+        help: "Number of this node in its cluster (1 to 65535); fixed afterwards",
     },
     Description {
         setting: Setting::Join,
         name: "join",
         default: "",
-        help: "Addresses of nodes of the cluster to join, separated by commas",
+        help: "Addresses of nodes of the cluster to join, separated by commas; native doors, of which one must answer",
+    },
+    Description {
+        setting: Setting::JoinToken,
+        name: "join-token",
+        default: "",
+        help: "Secret that all nodes of a cluster share, 16 to 256 characters; without one only nodes on loopback make a cluster",
+    },
+    Description {
+        setting: Setting::Locality,
+        name: "locality",
+        default: "",
+        help: "Where this node stands, from the widest tier to the narrowest, such as region=eu,zone=a; copies of a partition are spread over them",
     },
     Description {
         setting: Setting::ReplicationFactor,
         name: "replication-factor",
         default: "1",
-        help: "Copies of each partition, on distinct nodes (1, 3, 5 or 7)",
+        help: "Copies of each partition of a new cluster, on distinct nodes (1, 3, 5 or 7)",
     },
     Description {
         setting: Setting::ReadyFile,

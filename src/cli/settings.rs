@@ -95,6 +95,8 @@ fn value_name(setting: Setting) -> &'static str {
             "HOST:PORT"
         }
         Setting::Join => "HOST:PORT,...",
+        Setting::JoinToken => "SECRET",
+        Setting::Locality => "KEY=VALUE,...",
         Setting::ReadyFile | Setting::TlsCertificate | Setting::TlsKey => "FILE",
         Setting::Tls => "MODE",
         Setting::TlsMinimumVersion => "VERSION",

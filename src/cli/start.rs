@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 use super::exit::{Exit, Failure};
 use super::settings::SettingFlags;
 use crate::logging;
-use crate::node::{self, Addresses, Running};
+use crate::node::{self, Addresses, NodeError, Running};
 
 /// Arguments of `phantomdb start`.
 #[derive(Clone, Args, Debug)]
@@ -31,10 +31,9 @@ pub struct StartArgs {
 /// Runs the node until it is told to stop.
 ///
 /// # Errors
-/// The configuration is wrong or asks for what this version has not, or the node fails.
+/// The configuration is wrong, or the node fails.
 pub fn run(args: &StartArgs) -> Result<Exit, Failure> {
     let config = args.settings.load()?;
-    refuse_what_is_missing(&config)?;
     let _log = logging::install(config.log_level)
         .map_err(|error| Failure::failed(format!("no log: {error}")))?;
     for warning in config.warnings() {
@@ -46,17 +45,23 @@ pub fn run(args: &StartArgs) -> Result<Exit, Failure> {
         stop_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
     let hangups = Signals::new([SIGHUP])
         .map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
-    let node_id = config.node_id;
     let ready_file = config.ready_file.clone();
-    let running = node::start_in_process(config).map_err(|error| {
-        log::error!("the node does not start: {error}");
-        Failure::failed(format!("the node does not start: {error}"))
-    })?;
+    let running = match node::start_unless(config, || !stop.is_empty()) {
+        Ok(running) => running,
+        Err(NodeError::Interrupted) => {
+            log::info!("stopped before it served");
+            return Ok(Exit::Done);
+        }
+        Err(error) => {
+            log::error!("the node does not start: {error}");
+            return Err(Failure::failed(format!("the node does not start: {error}")));
+        }
+    };
     let addresses = running.addresses();
     let pg = addresses.pg.map_or_else(|| "off".to_owned(), |pg| pg.to_string());
-    log::info!(node = node_id, native = addresses.native.to_string(), pg = pg, cores = addresses.cores.len(); "serving");
+    log::info!(node = addresses.node.0, native = addresses.native.to_string(), pg = pg, cores = addresses.cores.len(); "serving");
     if let Some(path) = &ready_file {
-        write_ready_file(path, node_id, addresses).map_err(Failure::failed)?;
+        write_ready_file(path, addresses).map_err(Failure::failed)?;
     }
     let told = events(stop, hangups, &running).map_err(Failure::failed)?;
     loop {
@@ -131,23 +136,6 @@ fn renew_certificate(running: &Running) {
     }
 }
 
-/// What a cluster needs comes with replication; until then one copy on one node is all there is.
-fn refuse_what_is_missing(config: &Config) -> Result<(), Failure> {
-    if config.replication_factor > 1 {
-        let source = config.source(Setting::ReplicationFactor);
-        return Err(Failure::usage(format!(
-            "{source}: this version keeps one copy of each partition; replication-factor must be 1"
-        )));
-    }
-    if !config.join.is_empty() {
-        let source = config.source(Setting::Join);
-        return Err(Failure::usage(format!(
-            "{source}: this version runs single nodes; join must be empty"
-        )));
-    }
-    Ok(())
-}
-
 /// This door is named in the design and not built yet: it stays closed, which the ready file shows
 /// by leaving it out.
 fn warn_of_closed_doors(config: &Config) {
@@ -173,8 +161,9 @@ fn stop_signal() -> io::Result<flume::Receiver<i32>> {
 }
 
 /// Writes the file in one piece: who sees it sees all of it.
-fn write_ready_file(path: &Path, node: u16, addresses: &Addresses) -> io::Result<()> {
+fn write_ready_file(path: &Path, addresses: &Addresses) -> io::Result<()> {
     let cores: Vec<String> = addresses.cores.iter().map(ToString::to_string).collect();
+    let node = addresses.node.0;
     let mut ready = json!({ "node": node, "native": addresses.native.to_string(), "cores": cores });
     if let Some(pg) = addresses.pg {
         ready["pg"] = json!(pg.to_string());

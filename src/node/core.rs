@@ -1,10 +1,18 @@
 //! The life of one core.
 
 use super::crew::{Crew, Notice, OtherFailed, Stage};
+use super::datagrams::Datagrams;
+use super::desk::Desk;
 use super::doors::{self, Connections};
+use super::entry::{self, Home};
 use super::memory::{self, CoreMemory};
+use super::neighbours::{Closing, Neighbours};
+use super::registration::{Census, Registration};
 use super::{Addresses, Assembly, NodeError, NodeOptions};
 use crate::cluster::decide::Policy;
+use crate::cluster::driver::Gossip;
+use crate::cluster::gossip::{Life, Peer, Settings};
+use crate::cluster::registry::{About, Registry};
 use crate::pg;
 use crate::router::peers::Peers;
 use crate::router::virtual_tables::NodeTables;
@@ -13,14 +21,18 @@ use crate::session::Host;
 use crate::session::admission::AdmissionOptions;
 use crate::session::native::Door;
 use futures::future::{Either, select};
+use model::error::{SqlError, SqlState};
 use model::id::CoreId;
-use model::placement::{Place, PlacementMap};
+use model::placement::Place;
 use model::time::ClockBase;
+use net::link::{LINK_PAYLOAD_MAX, LINK_VERSIONS, LinkOptions, Links, LocalPeer, MESSAGE_OVERHEAD};
 use net::message::Placement;
 use net::server::Server;
 use runtime::net::Listener;
 use runtime::{task, time, watchdog};
-use shards::core::{DataDir, DataDirOptions, Engine, EngineOptions, Gauge};
+use shards::core::{Engine, EngineOptions, Gauge, founded};
+use shards::raft::Nodes;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -37,6 +49,10 @@ const STATEMENT_PART: u64 = 2;
 const LIVE_SEGMENTS: u64 = 8;
 /// Doors that share what a core may hold of requests.
 const REQUEST_DOORS: u64 = 2;
+/// A catalog that nobody can read is asked for again after so long.
+const CATALOG_PAUSE: Duration = Duration::from_millis(100);
+/// So many places may each fill their part of what a core has for links.
+const LINKS_FULL: usize = 4;
 /// How often a core looks for stalls.
 const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -86,53 +102,124 @@ async fn live(
 ) -> Result<(), Halt> {
     let options = assembly.options.clone();
     let memory = memory::divide(options.memory_bytes, options.cores);
-    // Locked until this core, the first, is the last to go on below.
-    let (_data_dir, placement) = match core.0 {
-        0 => {
-            let data_dir = open_data_dir(&options, &memory).await?;
-            let placement = Arc::new(data_dir.placement());
-            crew.tell_others(Notice::Prepared(placement.clone())).await;
-            (Some(data_dir), placement)
-        }
-        _ => (None, crew.prepared().await?),
+    let claimed = match core.0 {
+        0 => Some(entry::claim(&options).await?),
+        _ => None,
     };
-    let engine = crew.unless_one_fails(open_engine(&assembly, core, &placement, &memory)).await??;
+    let (listeners, doors) = listen(&assembly, core, crew).await?;
+    let about = about(&options, &doors);
+    // Locked until this core, the first, is the last to go on below.
+    let (_data_dir, home) = match claimed {
+        Some(claimed) => {
+            let entered = entry::enter(&options, memory.engine, claimed, &about);
+            let (data_dir, home) = unless_stopped(&assembly, entered).await??;
+            let home = Arc::new(home);
+            crew.tell_others(Notice::Prepared(home.clone())).await;
+            (Some(data_dir), home)
+        }
+        None => (None, crew.prepared().await?),
+    };
+    let (end, ends) = flume::bounded(1);
+    let (neighbours, _closing) = meet_neighbours(&options, core, &home, &memory, end);
+    let opening = open_engine(&assembly, core, &home, neighbours.clone(), &memory);
+    let engine = crew.unless_one_fails(opening).await??;
     watch(engine.gauge());
     assembly.clock_base.fetch_max(engine.clock_base().0, Ordering::Relaxed);
     crew.meet(Stage::Opened, None).await?;
     engine.raise_clock_base(ClockBase(assembly.clock_base.load(Ordering::Relaxed)));
-    let router = crew.unless_one_fails(open_router(&assembly, core, &engine, &memory)).await??;
-    let (listeners, addresses) = listen(&assembly, core, crew).await?;
-    let host = open_sessions(&assembly, &router, &addresses, &placement, &memory);
-    let door = Rc::new(native_door(&options, core, &host, &addresses, &placement, &memory));
+    if core.0 == 0 {
+        let noted = founded(&options.data_dir).await;
+        noted.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
+    }
+    neighbours.attach(&engine);
+    let place = Place { node: home.node(), core };
+    let door = Rc::new(native_door(&options, place, neighbours.links(), &memory));
     let accept_native = |listener| {
         let connections = Connections::new(&assembly);
         task::spawn("accept", doors::accept(listener, door.clone(), connections))
     };
-    let accepting = (
-        listeners.native.map(accept_native),
-        listeners.pg.map(|listener| {
-            let door = Rc::new(pg_door(&options, &host, &memory));
-            let connections = Connections::new(&assembly);
-            task::spawn("accept", doors::accept(listener, door, connections))
-        }),
-    );
+    let accepting_native = listeners.native.map(accept_native);
+    let opening = open_router(&assembly, &home, &engine, &neighbours, &memory);
+    let router = match core.0 {
+        0 => crew.unless_one_fails(unless_stopped(&assembly, opening)).await???,
+        _ => crew.unless_one_fails(opening).await??,
+    };
+    let desk = Desk::new(router.clone(), home.book.clone());
+    neighbours.open_desk(desk.clone());
+    let (changes, changed) = flume::bounded(1);
+    let registration = match core.0 {
+        0 => {
+            let router = router.clone();
+            let home = home.clone();
+            let gossip = neighbours.links().and_then(|_| gossip(&home, &doors));
+            if let Some(gossip) = &gossip {
+                router.hear_by(gossip.clone());
+                neighbours.attach_gossip(gossip);
+            }
+            let registration = Registration { desk, router, home, about, changes, gossip };
+            let census = crew.unless_one_fails(registration.begin()).await??;
+            Some((registration, census))
+        }
+        _ => None,
+    };
+    crew.meet(Stage::Loaded, None).await?;
+    let addresses = Addresses { node: home.node(), ..doors };
+    let mut member = Member { core, addresses, door, neighbours, home, engine: engine.clone() };
+    let host = open_sessions(&assembly, &router, &member, &memory);
+    member.door.open(host.clone(), member.placement(None));
+    let accepting_pg = listeners.pg.map(|listener| {
+        let door = Rc::new(pg_door(&options, &host, &memory));
+        let connections = Connections::new(&assembly);
+        task::spawn("accept", doors::accept(listener, door, connections))
+    });
     let keeping = router.clone();
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
-    let placing = router.clone();
-    let placement = async move { placing.keep_placement(Policy::default()).await };
-    // The system partition's core is the first of every node.
-    let placement = (core.0 == 0).then(|| task::spawn("placement", placement));
     let _watch = task::spawn("watchdog", watch_steps(core));
     let _damage = task::spawn("damage", tell_damage(engine.clone(), core));
-    let served = serve(&assembly, core, crew, addresses).await;
-    drop(accepting);
+    let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
+    let datagrams = || {
+        let (neighbours, router) = (member.neighbours.clone(), router.clone());
+        Datagrams::new(neighbours, router, options.data_dir.clone(), options.cores)
+    };
+    let carried = gossip.map(|gossip| (gossip, Rc::new(datagrams())));
+    let _gossip = carried.clone().map(|(gossip, datagrams)| {
+        task::spawn("gossip", async move { gossip.run(&*datagrams).await })
+    });
+    let _placement = carried.as_ref().map(|_| {
+        let policy = Policy {
+            replication_factor: u16::from(member.home.book.replication_factor),
+            ..Policy::default()
+        };
+        let placing = router.clone();
+        task::spawn("placement", async move { placing.keep_placement(policy).await })
+    });
+    let news = News { ends, changed };
+    let served = match registration {
+        None => serve(&assembly, crew, &mut member, &news).await,
+        Some((registration, census)) => {
+            if let Some(census) = &census {
+                crew.tell_others(Notice::Census(census.clone())).await;
+                member.learn(census);
+            }
+            let keeping = pin!(registration.keep(&options.data_dir, census));
+            let serving = pin!(serve(&assembly, crew, &mut member, &news));
+            match select(serving, keeping).await {
+                Either::Left((served, _)) => served,
+                Either::Right((Err(error), _)) => Err(Halt::Mine(error)),
+                Either::Right((Ok(()), serving)) => serving.await,
+            }
+        }
+    };
+    if let Some((gossip, datagrams)) = &carried {
+        gossip.leave(&**datagrams);
+    }
+    drop((accepting_native, accepting_pg));
     if served.is_ok() {
         drain(&host, core, options.drain_timeout).await;
         crew.meet(Stage::Drained, None).await?;
     }
     host.close().await;
-    drop((sagas, placement));
+    drop(sagas);
     if served.is_ok() {
         router.settle_sequences().await;
     }
@@ -143,29 +230,173 @@ async fn live(
     Ok(())
 }
 
+/// Does `work`, which may wait for other nodes, unless somebody wants the node to stop.
+async fn unless_stopped<T>(
+    assembly: &Assembly,
+    work: impl Future<Output = T>,
+) -> Result<T, NodeError> {
+    match select(pin!(work), pin!(assembly.stop.recv_async())).await {
+        Either::Left((done, _)) => Ok(done),
+        Either::Right(_) => Err(NodeError::Interrupted),
+    }
+}
+
+/// What reaches a core from its own tasks while it serves.
+struct News {
+    /// Why the node must end.
+    ends: flume::Receiver<NodeError>,
+    /// On core 0: the registry has changed.
+    changed: flume::Receiver<Arc<Census>>,
+}
+
 /// Serves until the node is told to stop.
 async fn serve(
     assembly: &Assembly,
-    core: CoreId,
     crew: &mut Crew,
-    addresses: Addresses,
-) -> Result<(), OtherFailed> {
-    if core.0 != 0 {
-        while !matches!(crew.next().await?, (_, Notice::Drain)) {}
-        return Ok(());
+    member: &mut Member,
+    news: &News,
+) -> Result<(), Halt> {
+    let first = member.core.0 == 0;
+    if first {
+        // Whoever started the node may have given up waiting: then it stops at once.
+        let _gone = assembly.ready.try_send(member.addresses.clone());
     }
-    // Whoever started the node may have given up waiting: then it stops at once.
-    let _gone = assembly.ready.try_send(addresses);
     loop {
-        let stopped = pin!(assembly.stop.recv_async());
-        let noticed = pin!(crew.next());
-        match select(stopped, noticed).await {
-            Either::Left(_) => break,
-            Either::Right((notice, _)) => drop(notice?),
+        let next = {
+            let stopped = pin!(async {
+                match first {
+                    true => drop(assembly.stop.recv_async().await),
+                    false => std::future::pending().await,
+                }
+            });
+            let changed = pin!(async {
+                match news.changed.recv_async().await {
+                    Ok(census) => census,
+                    // Only core 0 reads it.
+                    Err(_disconnected) => std::future::pending().await,
+                }
+            });
+            let noticed = pin!(crew.next());
+            let ended = pin!(news.ends.recv_async());
+            match select(select(stopped, changed), select(noticed, ended)).await {
+                Either::Left((Either::Left(_), _)) => Next::Stop,
+                Either::Left((Either::Right((census, _)), _)) => Next::Tell(census),
+                Either::Right((Either::Left((notice, _)), _)) => match notice? {
+                    (_, Notice::Drain) => Next::Stop,
+                    (_, Notice::Census(census)) => Next::Learn(census),
+                    _ => continue,
+                },
+                Either::Right((Either::Right((Ok(error), _)), _)) => return Err(error.into()),
+                Either::Right((Either::Right((Err(_disconnected), _)), _)) => continue,
+            }
+        };
+        match next {
+            Next::Stop => break,
+            Next::Tell(census) => {
+                crew.tell_others(Notice::Census(census.clone())).await;
+                member.learn(&census);
+            }
+            Next::Learn(census) => member.learn(&census),
         }
     }
-    crew.tell_others(Notice::Drain).await;
+    if first {
+        crew.tell_others(Notice::Drain).await;
+    }
     Ok(())
+}
+
+/// What a core that serves does next.
+enum Next {
+    Stop,
+    Tell(Arc<Census>),
+    Learn(Arc<Census>),
+}
+
+/// A core as a part of its cluster, while it serves.
+struct Member {
+    core: CoreId,
+    addresses: Addresses,
+    door: Rc<Door>,
+    neighbours: Rc<Neighbours>,
+    home: Arc<Home>,
+    engine: Engine,
+}
+
+impl Member {
+    /// Takes note of where the nodes and the partitions are now.
+    fn learn(&mut self, census: &Census) {
+        let Census { registry, dead } = census;
+        self.neighbours.learn(&self.home.book.with(registry));
+        self.neighbours.mourn(dead.clone());
+        self.door.show(self.placement(Some(registry)));
+    }
+
+    /// The map that clients are given: without a registry, and where that makes no map, of the
+    /// partitions that this node leads.
+    fn placement(&self, registry: Option<&Registry>) -> Placement {
+        let map = registry.and_then(|registry| registry.placement().ok());
+        let own = self.engine.placement();
+        let book = registry.map_or_else(|| self.home.book.clone(), |all| self.home.book.with(all));
+        let others: HashMap<Place, SocketAddr> = book.addresses().collect();
+        let address = |place: Place| {
+            let address = match place.node == self.addresses.node {
+                true => self.addresses.cores.get(usize::from(place.core.0)),
+                false => others.get(&place),
+            };
+            address.map(ToString::to_string)
+        };
+        Placement::new(map.as_ref().unwrap_or(&own), address)
+    }
+}
+
+/// The gossip of a node that may have others.
+fn gossip(home: &Home, doors: &Addresses) -> Option<Gossip> {
+    let me = Peer {
+        node: home.node(),
+        life: Life { start: home.identity.starts, renewal: 0 },
+        host: doors.cores.first()?.ip(),
+        ports: doors.cores.iter().map(SocketAddr::port).collect(),
+    };
+    Some(Gossip::new(me, Settings::default()))
+}
+
+/// What the node says of itself to others.
+fn about(options: &NodeOptions, doors: &Addresses) -> About {
+    About {
+        native: doors.native.to_string(),
+        pg: doors.pg.as_ref().map(ToString::to_string),
+        cores: doors.cores.iter().map(ToString::to_string).collect(),
+        locality: options.locality.clone(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// The cores of other nodes; beside them what closes the links with them.
+fn meet_neighbours(
+    options: &NodeOptions,
+    core: CoreId,
+    home: &Home,
+    memory: &CoreMemory,
+    end: flume::Sender<NodeError>,
+) -> (Rc<Neighbours>, Option<Closing>) {
+    let place = Place { node: home.node(), core };
+    let Some(secret) = options.secret.clone() else { return (Neighbours::none(place, end), None) };
+    let me = LocalPeer {
+        cluster: home.identity.cluster,
+        place,
+        incarnation: u64::from(home.identity.starts),
+        versions: LINK_VERSIONS,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let longest = LINK_PAYLOAD_MAX as usize + MESSAGE_OVERHEAD;
+    let links = LinkOptions {
+        queue_bytes: longest.max(memory.links / LINKS_FULL),
+        total_queue_bytes: longest.max(memory.links),
+        ..LinkOptions::default()
+    };
+    let (neighbours, closing) = Neighbours::linked(me, secret, links, end);
+    neighbours.learn(&home.book);
+    (neighbours, Some(closing))
 }
 
 /// Lets sessions end by themselves, for a while.
@@ -175,23 +406,11 @@ async fn drain(host: &Host, core: CoreId, limit: Duration) {
     }
 }
 
-async fn open_data_dir(options: &NodeOptions, memory: &CoreMemory) -> Result<DataDir, NodeError> {
-    let data_dir = DataDirOptions {
-        path: options.data_dir.clone(),
-        node: options.node,
-        cores: options.cores,
-        partitions: options.partitions,
-        memory_bytes: memory.engine,
-        wal_segment_bytes: options.wal_segment_bytes,
-    };
-    let opened = DataDir::open(&data_dir).await;
-    opened.map_err(|error| NodeError::Open { core: CoreId(0), what: error.to_string() })
-}
-
 async fn open_engine(
     assembly: &Assembly,
     core: CoreId,
-    placement: &PlacementMap,
+    home: &Home,
+    nodes: Rc<dyn Nodes>,
     memory: &CoreMemory,
 ) -> Result<Engine, NodeError> {
     let options = &assembly.options;
@@ -207,23 +426,29 @@ async fn open_engine(
         // A rate that is set is one, however many cores share it.
         scrub_bytes_per_second: options.scrub_rate.div_ceil(u64::from(options.cores)),
         scrub_interval: options.scrub_interval,
-        ..EngineOptions::new(data_dir, options.node, core, placement.clone())
+        ..EngineOptions::new(data_dir, home.node(), core, home.placement())
     };
     let mesh = assembly.engines.clone().join(core.0).await;
-    let opened = Engine::open(engine, mesh, Rc::new(shards::raft::Alone)).await;
+    let opened = Engine::open(engine, mesh, nodes).await;
     opened.map_err(|error| NodeError::Open { core, what: error.to_string() })
 }
 
 /// Makes the router, joins it with the others' and reads the catalog.
 async fn open_router(
     assembly: &Assembly,
-    core: CoreId,
+    home: &Home,
     engine: &Engine,
+    neighbours: &Rc<Neighbours>,
     memory: &CoreMemory,
 ) -> Result<Router, NodeError> {
     let options = &assembly.options;
+    let core = engine.core();
     let mesh = assembly.routers.clone().join(core.0).await;
-    let peers = Peers::new(Place { node: options.node, core }, options.cores, mesh);
+    let peers = match neighbours.links() {
+        Some(_) => Peers::joined(options.cores, mesh, engine.clone(), neighbours.clone()),
+        None => Peers::new(Place { node: home.node(), core }, options.cores, mesh),
+    };
+    neighbours.attach_router(&peers);
     let limits = RouterOptions {
         query_memory_bytes: memory.statements as u64,
         statement_memory_bytes: memory.statements as u64 / STATEMENT_PART,
@@ -240,58 +465,63 @@ async fn open_router(
         select(pin!(answers), pin!(watching.attend())).await;
     };
     task::spawn("router peers", peers).detach();
-    router.load_catalog().await.map_err(|what| NodeError::Catalog { core, what })?;
-    Ok(router)
+    loop {
+        match router.load_catalog().await {
+            Ok(()) => {
+                router.wait_to_serve().await;
+                return Ok(router);
+            }
+            // As long as too few of the others are there nobody can read it.
+            Err(what) if is_without_leader(&what) && home.book.nodes().count() > 1 => {
+                log::warn!(core = core.0; "the catalog cannot be read yet: {what}");
+                time::sleep(CATALOG_PAUSE).await;
+            }
+            Err(what) => return Err(NodeError::Catalog { core, what }),
+        }
+    }
+}
+
+/// Whether an error is that a partition has no leader, or that it was lost meanwhile.
+fn is_without_leader(error: &SqlError) -> bool {
+    [SqlState::CANNOT_CONNECT_NOW, SqlState::SERIALIZATION_FAILURE].contains(&error.state())
 }
 
 fn open_sessions(
     assembly: &Assembly,
     router: &Router,
-    addresses: &Addresses,
-    placement: &PlacementMap,
+    member: &Member,
     memory: &CoreMemory,
 ) -> Rc<Host> {
     let options = &assembly.options;
+    let addresses = &member.addresses;
     let admission = AdmissionOptions {
         rules: options.authentication.clone(),
         salts: assembly.salts,
         seats: assembly.seats.clone(),
     };
     let tables = NodeTables {
-        node: options.node,
+        node: addresses.node,
         address: addresses.native.to_string(),
         core_addresses: addresses.cores.iter().map(ToString::to_string).collect(),
         pg_address: addresses.pg.as_ref().map(ToString::to_string),
         cores: options.cores,
-        placement: Arc::new(placement.clone()),
+        placement: Arc::new(member.home.placement()),
     };
     Host::new(router.clone(), Arc::new(tables), memory.plans, memory.text_max, admission)
 }
 
 fn native_door(
     options: &NodeOptions,
-    core: CoreId,
-    host: &Rc<Host>,
-    addresses: &Addresses,
-    placement: &PlacementMap,
+    place: Place,
+    links: Option<Links>,
     memory: &CoreMemory,
 ) -> Door {
     let limits = net::server::Options {
         core_request_bytes_max: memory.requests as u64 / REQUEST_DOORS,
         ..net::server::Options::default()
     };
-    let address = |place: Place| {
-        let own = addresses.cores.get(usize::from(place.core.0))?;
-        Some(own.to_string())
-    };
-    Door {
-        server: Server::new(limits).with_tls(options.tls.clone()),
-        host: host.clone(),
-        node: options.node.0,
-        core: core.0,
-        placement: Placement::new(placement, address),
-        encrypted_only: options.encrypted_only,
-    }
+    let server = Server::new(limits).with_tls(options.tls.clone());
+    Door::new(server, links, place, options.encrypted_only)
 }
 
 fn pg_door(options: &NodeOptions, host: &Rc<Host>, memory: &CoreMemory) -> pg::Door {
@@ -317,7 +547,7 @@ async fn listen(
     crew: &mut Crew,
 ) -> Result<(Listeners, Addresses), Halt> {
     let options = &assembly.options;
-    let shared = open_shared(Some(options.listen), Stage::Loaded, core, crew).await?;
+    let shared = open_shared(Some(options.listen), Stage::Native, core, crew).await?;
     let (shared, native) = shared.ok_or(Halt::Other)?;
     let pg = open_shared(options.pg_listen, Stage::Shared, core, crew).await?;
     let (pg, pg_address) = pg.unzip();
@@ -325,7 +555,10 @@ async fn listen(
     let cores = crew.meet(Stage::Listening, Some(own.local_addr())).await?;
     let cores: Option<Vec<SocketAddr>> = cores.iter().copied().collect();
     let cores = cores.ok_or(Halt::Other)?;
-    Ok((Listeners { native: [shared, own], pg }, Addresses { native, cores, pg: pg_address }))
+    let listeners = Listeners { native: [shared, own], pg };
+    // Who the node is may not be known yet.
+    let node = options.node.unwrap_or_default();
+    Ok((listeners, Addresses { node, native, cores, pg: pg_address }))
 }
 
 /// Opens a door that all cores share, if it is to be open: core 0 finds the port.

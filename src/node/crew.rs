@@ -7,8 +7,9 @@
 //! A core that fails says so and leaves; a core that panicked has left its inbox closed. Either
 //! way the others learn of it and stop.
 
+use super::entry::Home;
+use super::registration::Census;
 use futures::future::{Either, select};
-use model::placement::PlacementMap;
 use runtime::mesh::{Mesh, MeshBuilder};
 use runtime::time;
 use std::collections::VecDeque;
@@ -25,14 +26,16 @@ const MESSAGES_MAX: usize = 64;
 /// The points at which the cores wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Every engine is open.
-    Opened,
-    /// Every router knows the catalog; core 0 listens.
-    Loaded,
-    /// Every core listens at the shared native door; core 0 at the PostgreSQL door.
+    /// Core 0 listens at the shared native door.
+    Native,
+    /// Every core listens there; core 0 at the PostgreSQL door.
     Shared,
     /// Every core listens.
     Listening,
+    /// Every engine is open.
+    Opened,
+    /// Every router knows the catalog.
+    Loaded,
     /// No core has a session any more.
     Drained,
     /// No core has a request of its own under way.
@@ -43,7 +46,9 @@ pub(super) enum Stage {
 #[derive(Debug, Clone)]
 pub(super) enum Notice {
     /// From core 0: the data directory is ready.
-    Prepared(Arc<PlacementMap>),
+    Prepared(Arc<Home>),
+    /// From core 0: the nodes of the cluster, and where its partitions are.
+    Census(Arc<Census>),
     /// To core 0: this core has come to a stage, and the address it wants to make known.
     Arrived(Stage, Option<SocketAddr>),
     /// From core 0: all have come; their addresses by core.
@@ -129,10 +134,10 @@ impl Crew {
         Ok(done)
     }
 
-    /// Waits for the placement that core 0 announces.
-    pub(super) async fn prepared(&mut self) -> Result<Arc<PlacementMap>, OtherFailed> {
+    /// Waits for the data directory that core 0 announces.
+    pub(super) async fn prepared(&mut self) -> Result<Arc<Home>, OtherFailed> {
         match self.next().await? {
-            (_, Notice::Prepared(placement)) => Ok(placement),
+            (_, Notice::Prepared(home)) => Ok(home),
             _ => Err(OtherFailed),
         }
     }

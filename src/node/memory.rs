@@ -4,7 +4,8 @@
 //!   --memory ─┬─ 1/8, at least 20 MiB and 5 for each core: code, rings, stacks, tasks, the
 //!             │  allocator's slack
 //!             └─ the rest, in equal shares for the cores
-//!                  ├─ 5/8  engine: memtables, block cache, staged writes
+//!                  ├─ 5/8  engine: memtables, block cache, staged writes; 1/16 of that for what waits
+//!                  │       to be sent to other nodes
 //!                  ├─ 2/8  statements: sorts, hash tables, results on their way
 //!                  └─ 1/8  sessions: requests on their way in, and 1/8 of that for kept plans
 //! ```
@@ -23,6 +24,8 @@ const RESERVE_PART: u64 = 8;
 const PARTS: u64 = 8;
 const ENGINE_PARTS: u64 = 5;
 const STATEMENT_PARTS: u64 = 2;
+/// Of what the engine gets, one in so many bytes waits for other nodes.
+const LINKS_PART: u64 = 16;
 /// Of what the sessions get, one in so many bytes keeps plans.
 const PLANS_PART: u64 = 8;
 
@@ -36,6 +39,8 @@ const TEXT_MIN: usize = 1 << 20;
 pub struct CoreMemory {
     /// Memtables, block cache and staged writes.
     pub engine: usize,
+    /// Messages that wait to be sent to other nodes, apart from a longest one.
+    pub links: usize,
     /// What all running statements keep together.
     pub statements: usize,
     /// Requests that have arrived and are not answered.
@@ -54,10 +59,12 @@ pub fn divide(budget: u64, cores: u16) -> CoreMemory {
     let part = |parts: u64| share * parts / PARTS;
     let (engine, statements) = (part(ENGINE_PARTS), part(STATEMENT_PARTS));
     let sessions = share - engine - statements;
+    let links = engine / LINKS_PART;
     let plans = sessions / PLANS_PART;
     let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     CoreMemory {
-        engine: bytes(engine),
+        engine: bytes(engine - links),
+        links: bytes(links),
         statements: bytes(statements),
         requests: bytes(sessions - plans),
         plans: bytes(plans),
@@ -78,7 +85,7 @@ mod tests {
     fn the_parts_stay_inside_the_budget() {
         for (budget, cores) in [(64 << 20, 1), (64 << 20, 64), (512 << 20, 2), (1 << 40, 16)] {
             let core = divide(budget, cores);
-            let all = core.engine + core.statements + core.requests + core.plans;
+            let all = core.engine + core.links + core.statements + core.requests + core.plans;
             let used = all as u64 * u64::from(cores);
             assert!(
                 used <= budget - idle(cores).min(budget / 4 * 3),

@@ -1,9 +1,12 @@
 //! What a node needs to know before it starts, and its translation from the configuration.
 
-use super::{NodeError, certificate};
+use super::{JoinError, NodeError, certificate};
+use crate::cluster::seeds;
 use config::authentication::AuthenticationRule;
-use config::{Config, TlsMode};
+use config::{Config, HostPort, TlsMode};
 use model::id::NodeId;
+use model::locality::{Locality, LocalityError};
+use net::link::Secret;
 use net::server::tls::Acceptor;
 use shards::core::EngineOptions;
 use std::net::SocketAddr;
@@ -11,17 +14,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The system's resolver has so long for the seeds' names.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(10);
+
 /// Settings of a node. Addresses are resolved: nothing here asks the host.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
     /// Directory that holds the logs and the tables.
     pub data_dir: PathBuf,
-    /// This node.
-    pub node: NodeId,
+    /// This node's id; without one it is whoever the data directory belongs to, or whatever the
+    /// cluster says.
+    pub node: Option<NodeId>,
     /// How many cores, 1 to 64.
     pub cores: u16,
-    /// Partitions of a new data directory, besides the system partition.
+    /// Partitions of a new cluster, besides the system partition.
     pub partitions: u32,
+    /// Copies of each partition of a new cluster.
+    pub replication_factor: u8,
+    /// Nodes of the cluster to join; none for a node that founds one.
+    pub join: Vec<SocketAddr>,
+    /// What nodes of the cluster prove to each other that they know. Without one the node has
+    /// nothing to do with others.
+    pub secret: Option<Secret>,
+    /// Where the node stands.
+    pub locality: Locality,
     /// The native door that all cores share; port 0 picks a free one.
     pub listen: SocketAddr,
     /// Core 0's own native door; core `k` has the `k`-th port after it, or any free one where it
@@ -66,13 +82,24 @@ impl NodeOptions {
     pub fn from_config(config: &Config) -> Result<NodeOptions, NodeError> {
         let minimum = config.tls_minimum_version;
         let tls = config.tls_files().map(|files| certificate::acceptor(&files, minimum));
+        let (listen, core_listen) = (config.listen.resolve()?, config.core_listen.resolve()?);
+        // Whoever gets to a door of loopback is on this host already.
+        let open = listen.ip().is_loopback() && core_listen.ip().is_loopback();
+        let token = config.join_token.as_ref().map(|token| Secret::new(token.bytes()));
+        let locality = config.locality.parse().map_err(|error: LocalityError| {
+            NodeError::Setting { setting: "locality", reason: error.to_string() }
+        })?;
         Ok(NodeOptions {
             data_dir: config.data_dir.clone(),
-            node: NodeId(u32::from(config.node_id)),
+            node: config.node_id.map(|id| NodeId(u32::from(id))),
             cores: config.cores,
             partitions: config.partitions,
-            listen: config.listen.resolve()?,
-            core_listen: config.core_listen.resolve()?,
+            replication_factor: config.replication_factor,
+            join: look_up(&config.join)?,
+            secret: token.or_else(|| open.then(|| Secret::new([]))),
+            locality,
+            listen,
+            core_listen,
             pg_listen: config.pg_listen.as_ref().map(|at| at.resolve()).transpose()?,
             memory_bytes: config.memory.as_u64(),
             connections_max: config.connections_max,
@@ -88,5 +115,20 @@ impl NodeOptions {
             tls: tls.transpose()?,
             encrypted_only: config.tls == TlsMode::Require,
         })
+    }
+}
+
+/// The addresses of the seeds; at least one has to have some.
+fn look_up(join: &[HostPort]) -> Result<Vec<SocketAddr>, NodeError> {
+    let found = seeds::look_up(join, LOOK_UP_WITHIN)?;
+    for (seed, why) in &found.failures {
+        log::warn!(seed = seed.to_string(); "a seed is not found: {why}");
+    }
+    match found.failures.last() {
+        Some((seed, why)) if found.addresses.is_empty() => {
+            let (seeds, last) = (seed.to_string(), why.clone());
+            Err(JoinError::NoSeed { seeds, last }.into())
+        }
+        _ => Ok(found.addresses),
     }
 }

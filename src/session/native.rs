@@ -10,13 +10,17 @@ use futures::FutureExt;
 use futures::future::{Either, LocalBoxFuture, select};
 use model::batch::Batch;
 use model::error::{SqlError, SqlState};
+use model::placement::Place;
 use net::frame::StreamId;
+use net::link::Links;
 use net::message::{Column, Hello, Placement, Prepared, Severity, TransactionStatus};
 use net::server::{
-    Arrival, Handshake, Request, RequestKind, Requests, Responder, Server, SessionInfo, Unproven,
+    Arrival, Caller, Handshake, Request, RequestKind, Requests, Responder, Server, SessionInfo,
+    Unproven,
 };
 use runtime::net::Stream;
 use runtime::task;
+use std::cell::{OnceCell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
@@ -28,48 +32,121 @@ const REQUESTS_KEPT: usize = 4;
 
 /// What the native connections of a core have in common. One per core.
 pub struct Door {
-    /// Their limits and sums.
-    pub server: Server,
-    /// The core's sessions.
-    pub host: Rc<Host>,
-    /// This node.
-    pub node: u32,
+    server: Server,
+    /// Where other nodes go, if any may come.
+    links: Option<Links>,
     /// This core.
-    pub core: u16,
-    /// Who leads which partition, and where.
-    pub placement: Placement,
+    place: Place,
     /// Whether no client is let in without TLS.
-    pub encrypted_only: bool,
+    encrypted_only: bool,
+    /// What clients find; nothing as long as the node starts.
+    inside: OnceCell<Inside>,
+}
+
+/// What is behind the door.
+struct Inside {
+    /// The core's sessions.
+    host: Rc<Host>,
+    /// Who leads which partition, and where, as clients are told when they come in.
+    placement: RefCell<Rc<Placement>>,
 }
 
 impl Door {
+    /// A door for other nodes. Clients are told that the node is starting.
+    pub fn new(server: Server, links: Option<Links>, place: Place, encrypted_only: bool) -> Door {
+        Door { server, links, place, encrypted_only, inside: OnceCell::new() }
+    }
+
+    /// Lets clients in from now on.
+    ///
+    /// # Panics
+    /// When it does already.
+    pub fn open(&self, host: Rc<Host>, placement: Placement) {
+        let placement = RefCell::new(Rc::new(placement));
+        assert!(self.inside.set(Inside { host, placement }).is_ok(), "a door is opened once");
+    }
+
+    /// Tells clients that come in from now on where the partitions are.
+    pub fn show(&self, placement: Placement) {
+        if let Some(inside) = self.inside.get() {
+            *inside.placement.borrow_mut() = Rc::new(placement);
+        }
+    }
+
     /// Serves a connection to its end.
     pub async fn serve(self: Rc<Door>, stream: Stream) {
-        // The client has been told what was wrong with its hello.
-        let Ok(Arrival::Client(mut handshake)) = self.server.handshake(stream).await else {
-            return;
+        let mut handshake = match self.server.handshake(stream).await {
+            Ok(Arrival::Client(handshake)) => handshake,
+            // On the heap: the session of a client has no room for it.
+            Ok(Arrival::Node(caller)) => return Box::pin(self.pass_on(caller)).await,
+            // The client has been told what was wrong with its hello.
+            Err(_ended) => return,
         };
         if self.encrypted_only && !handshake.is_encrypted() {
             return handshake.refuse(unencrypted());
         }
-        match self.admit(&mut handshake).await {
-            Some(Ok(session)) => self.run(handshake, session).await,
+        let Some(inside) = self.inside.get() else { return handshake.refuse(starting()) };
+        match inside.admit(&mut handshake).await {
+            Some(Ok(session)) => self.run(inside, handshake, session).await,
             Some(Err(error)) => handshake.refuse(error),
             None => {}
         }
     }
 
-    /// Tells a client that there are too many.
+    /// Tells a client that there are too many. Other nodes do not count.
     pub async fn turn_away(self: Rc<Door>, stream: Stream, connections_max: u32) {
-        if let Ok(Arrival::Client(handshake)) = self.server.handshake(stream).await {
-            handshake.refuse(
+        match self.server.handshake(stream).await {
+            Ok(Arrival::Client(handshake)) => handshake.refuse(
                 SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
                     .detail(format!("The node holds at most {connections_max} connections."))
                     .hint("Close connections that are not needed, or raise connections-max."),
-            );
+            ),
+            Ok(Arrival::Node(caller)) => self.pass_on(caller).await,
+            Err(_ended) => {}
         }
     }
 
+    /// Hands the connection of another node to the links.
+    async fn pass_on(&self, caller: Caller) {
+        match &self.links {
+            Some(links) => links.accept(caller).await,
+            None => log::warn!("another node came, and join-token is not set: nodes have no links"),
+        }
+    }
+
+    async fn run(&self, inside: &Inside, handshake: Handshake, mut session: Session) {
+        let placement = inside.placement.borrow().clone();
+        let info = SessionInfo {
+            server: env!("CARGO_PKG_VERSION"),
+            node: self.place.node.0,
+            core: self.place.core.0,
+            session: session.number().0,
+            placement: &placement,
+        };
+        let (requests, responder) = handshake.welcome(&info);
+        drop(placement);
+        let closed = {
+            let ends = pin!(inside.host.end_of(&session));
+            let serve = pin!(serve(&inside.host, &mut session, requests, &responder));
+            match select(serve, ends).await {
+                Either::Left(_) => None,
+                Either::Right((why, _)) => Some(why),
+            }
+        };
+        if let Some(why) = closed {
+            responder.fatal(why);
+        }
+        session.end().await;
+    }
+}
+
+/// Nobody knows the catalog yet.
+fn starting() -> SqlError {
+    SqlError::new(SqlState::CANNOT_CONNECT_NOW, "the node is starting up")
+        .hint("Connect again in a moment.")
+}
+
+impl Inside {
     /// Lets the client in once it has proved what it must, or says why not; `None` where it has
     /// gone.
     async fn admit(&self, handshake: &mut Handshake) -> Option<Result<Session, SqlError>> {
@@ -117,29 +194,6 @@ impl Door {
             session.set(name, value)?;
         }
         Ok(session)
-    }
-
-    async fn run(&self, handshake: Handshake, mut session: Session) {
-        let info = SessionInfo {
-            server: env!("CARGO_PKG_VERSION"),
-            node: self.node,
-            core: self.core,
-            session: session.number().0,
-            placement: &self.placement,
-        };
-        let (requests, responder) = handshake.welcome(&info);
-        let closed = {
-            let ends = pin!(self.host.end_of(&session));
-            let serve = pin!(serve(&self.host, &mut session, requests, &responder));
-            match select(serve, ends).await {
-                Either::Left(_) => None,
-                Either::Right((why, _)) => Some(why),
-            }
-        };
-        if let Some(why) = closed {
-            responder.fatal(why);
-        }
-        session.end().await;
     }
 }
 

@@ -72,7 +72,11 @@ impl<'a> Machine<'a> {
         let host = address_of(NODE);
         let options = NodeOptions {
             data_dir: PathBuf::from("/data"),
-            node: NodeId(NODE),
+            node: Some(NodeId(NODE)),
+            replication_factor: 1,
+            join: Vec::new(),
+            secret: None,
+            locality: Default::default(),
             cores: 1,
             partitions: pick(&PARTITIONS),
             listen: SocketAddr::new(host, PORT),

@@ -1,5 +1,5 @@
 //! Real server processes: killed, attacked, idle, drained, on a full disk, with more rows than
-//! memory.
+//! memory, several in a cluster.
 //!
 //! Each battery runs a slice here and says how to run it whole:
 //!
@@ -10,6 +10,7 @@
 //! | `PHANTOM_LONG` | 1: 4 GiB of rows in 512 MiB of memory | 0: 192 MiB in 64 MiB |
 //! | `PHANTOM_SEED` | where random numbers begin | the clock |
 
+mod cluster;
 mod crash;
 mod disk;
 mod hostile;

@@ -99,7 +99,7 @@ fn the_last_layer_that_speaks_wins() {
         [("PHANTOM_MEMORY", "512MiB"), ("PHANTOM_LOG_LEVEL", "warn"), ("HOME", "/root")];
     let flags = [(Setting::LogLevel, "trace")];
     let config = load(Some(file), &environment, &flags).expect("a configuration");
-    assert_eq!((config.cores, config.partitions, config.node_id), (2, 8, 9));
+    assert_eq!((config.cores, config.partitions, config.node_id), (2, 8, Some(9)));
     assert_eq!(config.memory, ByteSize::mib(512));
     assert_eq!(config.log_level, LogLevel::Trace);
     assert!(config.source(Setting::Cores).to_string().ends_with("phantom.toml:1"));

@@ -393,6 +393,18 @@ pub async fn available_space(path: &Path) -> io::Result<u64> {
     }
 }
 
+/// Bytes of the file system that holds `path`, whoever uses them.
+///
+/// # Errors
+/// The kernel's.
+pub async fn total_space(path: &Path) -> io::Result<u64> {
+    match world::current() {
+        World::None => Err(world::no_world("measuring a file system")),
+        World::Glommio => crate::glommio::fs::total_space(path).await,
+        World::Sim => crate::sim::fs::total_space(path).await,
+    }
+}
+
 /// What a file operation failed on; inside the [`io::Error`]s of this module.
 #[derive(Debug)]
 pub struct FileError {

@@ -43,6 +43,9 @@ pub struct Identity {
     /// The node founds its cluster: its partitions may not all have begun.
     #[serde(default)]
     pub founding: bool,
+    /// How often the node has started, this time included.
+    #[serde(default)]
+    pub starts: u32,
 }
 
 /// Settings for opening a data directory.
@@ -62,6 +65,14 @@ pub struct DataDirOptions {
     pub wal_segment_bytes: u64,
 }
 
+/// A data directory that is locked, and not open yet.
+#[derive(Debug)]
+pub struct Claimed {
+    path: PathBuf,
+    identity: Option<Identity>,
+    lock: LockFile,
+}
+
 /// A node's data directory, locked against other processes for as long as this lives.
 #[derive(Debug)]
 pub struct DataDir {
@@ -70,38 +81,31 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Locks the directory, makes it where it is new, and lays it out anew where it was left by
-    /// another number of cores. Runs on one core, before any engine opens. Can be interrupted at
-    /// any point and begun again.
+    /// Locks the directory, and makes it where it is new.
     ///
     /// # Errors
-    /// [`OpenError::Locked`]; damaged data; the data of another node.
-    pub async fn open(options: &DataDirOptions) -> Result<DataDir, OpenError> {
-        fs::create_dir_all(&options.path).await?;
-        if let Some(parent) = options.path.parent().filter(|parent| parent.components().count() > 0)
-        {
+    /// [`OpenError::Locked`]; damaged data.
+    pub async fn claim(path: &Path) -> Result<Claimed, OpenError> {
+        fs::create_dir_all(path).await?;
+        if let Some(parent) = path.parent().filter(|parent| parent.components().count() > 0) {
             fs::sync_dir(parent).await?;
         }
-        let lock = fs::lock(&options.path.join(LOCK_FILE)).await?;
-        let lock = lock.ok_or_else(|| OpenError::Locked(options.path.clone()))?;
-        let identity = match read_identity(&options.path).await? {
-            None => create(options).await?,
-            Some(identity) => {
-                if identity.node != options.node.0 {
-                    return Err(OpenError::Mismatch(format!(
-                        "{} belongs to node {}, not to node {}",
-                        options.path.display(),
-                        identity.node,
-                        options.node
-                    )));
-                }
-                match identity.cores == options.cores {
-                    true => identity,
-                    false => reshape::reshape(options, identity).await?,
-                }
-            }
-        };
-        Ok(DataDir { identity, _lock: lock })
+        let lock = fs::lock(&path.join(LOCK_FILE)).await?;
+        let lock = lock.ok_or_else(|| OpenError::Locked(path.to_owned()))?;
+        let identity = read_identity(path).await?;
+        if identity.is_none() && fs::exists(&path.join("partitions")).await? {
+            let what = format!("{} holds data, but {IDENTITY_FILE} is missing", path.display());
+            return Err(OpenError::Mismatch(what));
+        }
+        Ok(Claimed { path: path.to_owned(), identity, lock })
+    }
+
+    /// Claims the directory, and opens it.
+    ///
+    /// # Errors
+    /// As [`DataDir::claim`] and [`Claimed::open`].
+    pub async fn open(options: &DataDirOptions) -> Result<DataDir, OpenError> {
+        DataDir::claim(&options.path).await?.open(options).await
     }
 
     /// Whose data this is.
@@ -109,9 +113,60 @@ impl DataDir {
         &self.identity
     }
 
-    /// Where the partitions are.
+    /// Where the partitions are as long as the node is the only one of its cluster.
     pub fn placement(&self) -> PlacementMap {
         placement(&self.identity)
+    }
+}
+
+impl Claimed {
+    /// Whose data this is; `None` where there is none yet.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Opens the directory, which counts as a start of the node. Who has none founds a cluster; one
+    /// that was left by another number of cores is laid out anew. Runs on one core, before any
+    /// engine opens. Can be interrupted at any point and begun again.
+    ///
+    /// # Errors
+    /// The data of another node; damaged data; what the file system refuses.
+    pub async fn open(self, options: &DataDirOptions) -> Result<DataDir, OpenError> {
+        let mut identity = match self.identity {
+            None => {
+                // 0 is for nobody.
+                create(options, runtime::random::next_u64().max(1), true).await?
+            }
+            Some(identity) if identity.node != options.node.0 => {
+                return Err(OpenError::Mismatch(format!(
+                    "{} belongs to node {}, not to node {}",
+                    self.path.display(),
+                    identity.node,
+                    options.node
+                )));
+            }
+            Some(identity) if identity.cores == options.cores => identity,
+            Some(identity) => reshape::reshape(options, identity).await?,
+        };
+        identity.starts = identity.starts.saturating_add(1);
+        write_identity(&self.path, &identity).await?;
+        Ok(DataDir { identity, _lock: self.lock })
+    }
+
+    /// Makes the directory of a node that a cluster has let in, with the id and for the partitions
+    /// in `options`. It holds no replica yet; this is its first start.
+    ///
+    /// # Errors
+    /// The directory belongs to a node; what the file system refuses.
+    pub async fn join(self, options: &DataDirOptions, cluster: u64) -> Result<DataDir, OpenError> {
+        if let Some(identity) = &self.identity {
+            let (path, owner) = (self.path.display(), identity.node);
+            let what = format!("{path} belongs to node {owner} of a cluster already");
+            return Err(OpenError::Mismatch(what));
+        }
+        let identity = Identity { starts: 1, ..create(options, cluster, false).await? };
+        write_identity(&self.path, &identity).await?;
+        Ok(DataDir { identity, _lock: self.lock })
     }
 }
 
@@ -148,24 +203,23 @@ pub(super) async fn create_logs(
     Ok(())
 }
 
-async fn create(options: &DataDirOptions) -> Result<Identity, OpenError> {
+/// Makes the logs of a new node. They count as soon as `node.json` says so.
+async fn create(
+    options: &DataDirOptions,
+    cluster: u64,
+    founding: bool,
+) -> Result<Identity, OpenError> {
     let identity = Identity {
         format: FORMAT,
         node: options.node.0,
-        cluster: runtime::random::next_u64(),
+        cluster,
         cores: options.cores,
         partitions: options.partitions,
         generation: FIRST_GENERATION,
-        founding: true,
+        founding,
+        starts: 0,
     };
-    if fs::exists(&options.path.join("partitions")).await? {
-        return Err(OpenError::Mismatch(format!(
-            "{} holds data, but {IDENTITY_FILE} is missing",
-            options.path.display()
-        )));
-    }
     create_logs(options, &identity).await?;
-    write_identity(&options.path, &identity).await?;
     Ok(identity)
 }
 
@@ -197,7 +251,8 @@ pub(super) async fn read_identity(data_dir: &Path) -> Result<Option<Identity>, O
     Ok(Some(identity))
 }
 
-/// Notes that every partition of a cluster that this node founds has begun.
+/// Notes that every partition of a cluster that this node founds has begun: from now on it has those
+/// that have a directory.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -225,3 +280,6 @@ pub(super) async fn write_identity(data_dir: &Path, identity: &Identity) -> Resu
     fs::sync_dir(data_dir).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,7 @@ pub use crate::txn::{
     LockMode, LockReport, Lookout, PointLookup, ReportedWait, TxnReport, TxnState, Wait, WaitNumber,
 };
 pub use engine::{Engine, EngineStats, Gauge, HeldSnapshot, OpenError};
-pub use layout::{DataDir, DataDirOptions, Identity, founded};
+pub use layout::{Claimed, DataDir, DataDirOptions, Identity, founded};
 pub use message::{CoreMessage, RequestId};
 pub use options::EngineOptions;
 pub use stream::BatchStream;

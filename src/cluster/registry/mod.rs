@@ -11,6 +11,7 @@
 //! is not given out again and its data directory is not let in. The version of the placement map is
 //! the greatest of all rows; each change of a row takes the next one.
 
+mod locality;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use super::decide::{self, Learner, Liveness, Load, Wanted};
 use model::id::{NodeId, PartitionId};
 use model::locality::Locality;
 use model::placement::{self, Place, PlacementError, PlacementMap, Replicas};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Ids of nodes are parts of ids of transactions: the greatest that is given out.
@@ -52,7 +54,7 @@ impl NodeRecord {
 }
 
 /// What a node says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// `host:port` of its native door.
     pub native: String,
@@ -61,6 +63,7 @@ pub struct About {
     /// `host:port` of each core's own door, by core.
     pub cores: Vec<String>,
     /// Where it stands.
+    #[serde(with = "locality")]
     pub locality: Locality,
     /// The version of PhantomDB that it runs.
     pub software: String,

@@ -16,7 +16,11 @@ fn options() -> NodeOptions {
     let host = address_of(1);
     NodeOptions {
         data_dir: "/data".into(),
-        node: NodeId(1),
+        node: Some(NodeId(1)),
+        replication_factor: 1,
+        join: Vec::new(),
+        secret: None,
+        locality: Default::default(),
         cores: 1,
         partitions: 2,
         listen: SocketAddr::new(host, 7430),
@@ -46,13 +50,18 @@ fn live_once(sim: &Sim, what: fn(Router) -> LocalBoxFuture<'static, ()>) {
     sim.start_node(1, 1, move |_core| {
         let (assembly, told) = (assembly.clone(), told.clone());
         Box::pin(async move {
-            let memory = memory::divide(assembly.options.memory_bytes, 1);
-            let opened = open_data_dir(&assembly.options, &memory).await;
-            let data_dir = opened.expect("the directory opens");
-            let (core, placement) = (CoreId(0), data_dir.placement());
-            let engine = open_engine(&assembly, core, &placement, &memory).await;
+            let options = &assembly.options;
+            let memory = memory::divide(options.memory_bytes, 1);
+            let claimed = entry::claim(options).await.expect("the directory is there");
+            let entered = entry::enter(options, memory.engine, claimed, &described(1)).await;
+            let (_data_dir, home) = entered.expect("the directory opens");
+            let nodes = Rc::new(shards::raft::Alone);
+            let engine = open_engine(&assembly, CoreId(0), &home, nodes, &memory).await;
             let engine = engine.expect("the engine opens");
-            let router = open_router(&assembly, core, &engine, &memory).await;
+            let (end, _ends) = flume::bounded(1);
+            let place = Place { node: home.node(), core: CoreId(0) };
+            let alone = Neighbours::none(place, end);
+            let router = open_router(&assembly, &home, &engine, &alone, &memory).await;
             what(router.expect("the catalog is read")).await;
             told.set(true);
         })
@@ -63,7 +72,7 @@ fn live_once(sim: &Sim, what: fn(Router) -> LocalBoxFuture<'static, ()>) {
     sim.crash(1, Loss::Power);
 }
 
-fn about(cores: u16) -> About {
+fn described(cores: u16) -> About {
     About {
         native: "10.0.0.1:7430".to_owned(),
         pg: None,
@@ -84,7 +93,7 @@ fn the_registry_outlives_the_node_and_takes_only_the_next_version() {
         Box::pin(async move {
             let registry = read(&router).await;
             assert_eq!(registry, Registry::default());
-            let node = registry.admit(about(2), 7).expect("it is let in");
+            let node = registry.admit(described(2), 7).expect("it is let in");
             router.record_node(&node).await.expect("it is written");
             let registry = read(&router).await;
             let replicas = Replicas { voters: vec![NodeId(1)], learners: Vec::new() };
@@ -96,15 +105,18 @@ fn the_registry_outlives_the_node_and_takes_only_the_next_version() {
         Box::pin(async move {
             let registry = read(&router).await;
             let nodes: Vec<&NodeRecord> = registry.nodes().collect();
-            assert_eq!((nodes.len(), nodes[0].about.clone(), nodes[0].starts), (1, about(2), 1));
+            assert_eq!(
+                (nodes.len(), nodes[0].about.clone(), nodes[0].starts),
+                (1, described(2), 1)
+            );
             assert_eq!(registry.placement().expect("a map").version, 2);
-            let again = registry.admit_again(NodeId(1), 2, about(4)).expect("it is let in");
+            let again = registry.admit_again(NodeId(1), 2, described(4)).expect("it is let in");
             router.record_node(&again).await.expect("it is written");
             // Who read what was there before writes nothing.
             let late = registry.want(NodeId(1), Wanted::Draining).expect("it is a change");
             let refused = router.record_node(&late).await.expect_err("it is late");
             assert_eq!(refused.state(), SqlState::SERIALIZATION_FAILURE);
-            let second = read(&router).await.admit(about(1), 8).expect("it is let in");
+            let second = read(&router).await.admit(described(1), 8).expect("it is let in");
             assert_eq!((second.id, second.version), (NodeId(2), 4));
         })
     });

@@ -270,7 +270,7 @@ impl Peers {
 
     /// What was sent to a core of another node may not arrive, and what was on its way from there
     /// will not.
-    pub(in crate::router) fn place_lost(&self, place: Place) {
+    pub fn place_lost(&self, place: Place) {
         let Some(elsewhere) = &self.inner.elsewhere else { return };
         let mut under_way = elsewhere.under_way.borrow_mut();
         for (_, call) in under_way.extract_if(.., |_, call| call.to == place) {

@@ -365,6 +365,16 @@ pub(crate) async fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 pub(crate) async fn available_space(path: &Path) -> io::Result<u64> {
+    let about = about_file_system(path).await?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+pub(crate) async fn total_space(path: &Path) -> io::Result<u64> {
+    let about = about_file_system(path).await?;
+    Ok(about.f_blocks.saturating_mul(about.f_frsize))
+}
+
+async fn about_file_system(path: &Path) -> io::Result<libc::statvfs> {
     blocking("measure", path, |path| {
         use std::os::unix::ffi::OsStrExt;
         let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
@@ -374,8 +384,7 @@ pub(crate) async fn available_space(path: &Path) -> io::Result<u64> {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the call succeeded, so it filled all of `about`.
-        let about = unsafe { about.assume_init() };
-        Ok(about.f_bavail.saturating_mul(about.f_frsize))
+        Ok(unsafe { about.assume_init() })
     })
     .await
 }

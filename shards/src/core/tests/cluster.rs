@@ -1,8 +1,7 @@
 //! Three nodes with a core each, and a switchboard between them that a test can cut.
 
 use super::{commit, directory, options, put, stage, txn};
-use crate::core::layout::{self, Identity};
-use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions};
+use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, founded};
 use crate::raft::{Change, Nodes, Unreached};
 use crate::storage::ScanBatch;
 use bytes::Bytes;
@@ -150,20 +149,15 @@ async fn take_mail(engine: Engine, mut mail: queue::Receiver<Mail>) {
     }
 }
 
-/// A directory of a node that has joined.
-async fn join(options: &DataDirOptions) {
-    let identity = Identity {
-        format: 1,
-        node: options.node.0,
-        cluster: 7,
-        cores: 1,
-        partitions: options.partitions,
-        generation: 1,
-        founding: false,
+/// Opens the directory of a node; those that are not the first have joined.
+async fn open(options: &DataDirOptions) -> DataDir {
+    let claimed = DataDir::claim(&options.path).await.unwrap();
+    let joins = claimed.identity().is_none() && options.node.0 != 1;
+    let opened = match joins {
+        true => claimed.join(options, 7).await,
+        false => claimed.open(options).await,
     };
-    runtime::fs::create_dir_all(&options.path).await.unwrap();
-    layout::create_logs(options, &identity).await.unwrap();
-    layout::write_identity(&options.path, &identity).await.unwrap();
+    opened.unwrap()
 }
 
 fn start(sim: &Sim, board: &Rc<Board>, node: u32) {
@@ -172,17 +166,13 @@ fn start(sim: &Sim, board: &Rc<Board>, node: u32) {
         let (board, node) = (board.clone(), NodeId(node));
         Box::pin(async move {
             let directory = DataDirOptions { node, ..directory(1) };
-            let is_new = !runtime::fs::exists(&directory.path.join("node.json")).await.unwrap();
-            if is_new && node.0 != 1 {
-                join(&directory).await;
-            }
-            let dir = DataDir::open(&directory).await.unwrap();
+            let dir = open(&directory).await;
             let mesh = MeshBuilder::<CoreMessage>::new(1, 16).join(0).await;
             let options = EngineOptions { node, ..options(&dir, 0) };
             let line = Rc::new(Line { board: board.clone(), node });
             let engine = Engine::open(options, mesh, line).await.unwrap();
             if node.0 == 1 {
-                layout::founded(&directory.path).await.unwrap();
+                founded(&directory.path).await.unwrap();
             }
             let (letters, mail) = queue::bounded(1024);
             board.boxes.borrow_mut().insert(node, letters);

@@ -389,3 +389,8 @@ pub(crate) async fn sync_dir(path: &Path) -> io::Result<()> {
 pub(crate) async fn available_space(path: &Path) -> io::Result<u64> {
     on_names("measure", path, |disk| Ok(disk.available())).await
 }
+
+/// Bytes the disk has room for.
+pub(crate) async fn total_space(path: &Path) -> io::Result<u64> {
+    on_names("measure", path, |disk| Ok(disk.capacity())).await
+}

@@ -118,6 +118,11 @@ impl Disk {
         self.faults.borrow().capacity.saturating_sub(self.used.get())
     }
 
+    /// Bytes the disk has room for.
+    fn capacity(&self) -> u64 {
+        self.faults.borrow().capacity
+    }
+
     /// How long an operation takes, before stalls.
     fn latency(&self, request: &Request, random: &Random) -> Duration {
         let faults = self.faults.borrow();
