@@ -348,6 +348,15 @@ impl Log {
         self.inner.core_log.oldest_full_segment()
     }
 
+    /// The last entry of a partition that was let go, and its last one.
+    #[cfg(test)]
+    pub(crate) fn state(
+        &self,
+        partition: PartitionId,
+    ) -> (Option<raft::LogId>, Option<raft::LogId>) {
+        self.inner.core_log.state(partition)
+    }
+
     /// What the log has done.
     pub(crate) fn stats(&self) -> LogStats {
         let written = self.inner.core_log.written();

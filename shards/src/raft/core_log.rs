@@ -435,7 +435,18 @@ impl CoreLog {
 
     /// Lets go of a group's entries up to one.
     pub(super) fn purge(&self, partition: PartitionId, to: LogId) {
-        self.inner.groups.borrow_mut().entry(partition).or_default().purge(to);
+        let leaves_gap = {
+            let mut groups = self.inner.groups.borrow_mut();
+            let group = groups.entry(partition).or_default();
+            let leaves_gap = group.last().is_none_or(|last| last.index < to.index);
+            group.purge(to);
+            leaves_gap
+        };
+        if leaves_gap {
+            // Files have taken the place of what was there. What comes next does not follow it: the log must
+            // say why.
+            self.queue(partition, What::HardState, Waiting::Nobody, None);
+        }
         self.inner.work.notify_one();
     }
 

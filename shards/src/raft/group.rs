@@ -297,12 +297,14 @@ impl Group {
         installed.map(|installed| installed.vote).map_err(|error| error.to_string())
     }
 
-    /// What a replica answers that does not vote yet.
+    /// What a replica answers that does not vote yet: it has just started, or nothing that it has heard
+    /// names it as one of the group. An empty one that takes the place of one that had voted could make a
+    /// leader of who lacks what that one has acknowledged.
     fn silent_answer(&self) -> Option<Told> {
-        (time::now() < self.inner.silent_until).then(|| {
-            let metrics = self.inner.metrics.borrow_watched();
-            Told::Voted(VoteResponse::new(metrics.vote, None, false))
-        })
+        let metrics = self.inner.metrics.borrow_watched();
+        let belongs = metrics.membership_config.membership().get_node(&metrics.id).is_some();
+        let silent = time::now() < self.inner.silent_until || !belongs;
+        silent.then(|| Told::Voted(VoteResponse::new(metrics.vote, None, false)))
     }
 
     /// Changes who takes part. Returns when the change is decided.
@@ -410,7 +412,7 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId) {
     let mut silent = true;
     let mut told = None;
     loop {
-        let (leading, alone) = {
+        let (leading, listens) = {
             let now = metrics.borrow_watched();
             let alone = now.membership_config.membership().voter_ids().eq([u64::from(node.0)]);
             let leading = match now.state {
@@ -420,17 +422,18 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId) {
                     Leading::Elsewhere(leader.filter(|leader| *leader != node))
                 }
             };
-            (leading, alone)
+            // A learner must hear, too, how far the group has come.
+            (leading, now.membership_config.membership().nodes().count() > 1 || !alone)
         };
         let Some(inner) = group.upgrade() else { return };
         if told.replace(leading) != Some(leading) {
             inner.applier.led(inner.partition, leading);
         }
-        let listens = inner.raft.runtime_config();
-        listens.tick(!alone);
+        let settings = inner.raft.runtime_config();
+        settings.tick(listens);
         if silent && time::now() >= silent_until {
             silent = false;
-            listens.elect(true);
+            settings.elect(true);
         }
         drop(inner);
         let changed = match silent {

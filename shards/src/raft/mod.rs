@@ -18,4 +18,6 @@ pub(crate) use group::{Beginning, Group, Leading, answer, config};
 pub use group::{Change, GroupReport};
 pub(crate) use machine::{Applier, Held};
 pub use network::{Alone, Nodes, Unreached};
+#[cfg(test)]
+pub(crate) use types::LogId;
 pub(crate) use types::{Answer, Batch, Flights, Partitions};

@@ -311,6 +311,59 @@ fn a_new_replica_gets_what_there_was_and_what_comes() {
 }
 
 #[test]
+fn a_replica_behind_the_beginning_of_the_log_gets_the_files() {
+    for seed in 0..3 {
+        let sim = Sim::new(Options::new(seed));
+        let board: Rc<Board> = Rc::default();
+        for node in NODES {
+            start(&sim, &board, node);
+        }
+        until(&sim, "start", Duration::from_secs(10), || board.boxes.borrow().len() == 3);
+        // More than the log keeps.
+        let writing = async |engine: Engine| {
+            for n in 0..400 {
+                write(&engine, &format!("k{n}"), &"v".repeat(5_000)).await.unwrap();
+            }
+            engine.inner.parts.flush().await.unwrap();
+        };
+        Work::begin(&board, 1, writing).end(&sim, "writes");
+        sim.run_for(Duration::from_secs(3)).unwrap();
+        let (purged, _) = engine(&board, 1).inner.parts.log.state(PARTITION);
+        assert!(purged.is_some_and(|purged| purged.index > 100), "{purged:?}: this shows nothing");
+        let adding = async |engine: Engine| engine.add_replica(PARTITION).await.unwrap();
+        Work::begin(&board, 2, adding).end(&sim, "an empty replica");
+        let changing = async |engine: Engine| {
+            engine.change_group(PARTITION, Change::AddLearner(NodeId(2))).await.unwrap();
+            for n in 400..420 {
+                write(&engine, &format!("k{n}"), "v").await.unwrap();
+            }
+        };
+        Work::begin(&board, 1, changing).end(&sim, "a learner");
+        let reached = || {
+            let groups = engine(&board, 1).groups();
+            let group = groups.iter().find(|group| group.partition == PARTITION).unwrap();
+            group.matched.get(&NodeId(2)).is_some_and(|matched| *matched == group.last)
+        };
+        until(&sim, "the files", Duration::from_secs(20), reached);
+        sim.run_for(Duration::from_secs(1)).unwrap();
+        let all = async |engine: Engine| contents(&engine).await;
+        let (leaders, learners) = (
+            Work::begin(&board, 1, all).end(&sim, "read"),
+            Work::begin(&board, 2, all).end(&sim, "read"),
+        );
+        assert_eq!(leaders.len(), 420);
+        assert!(leaders == learners, "seed {seed}: {} of {}", learners.len(), leaders.len());
+        // It starts again with what it has got.
+        crash(&sim, &board, 2, Loss::Power);
+        start(&sim, &board, 2);
+        until(&sim, "start", Duration::from_secs(10), || board.boxes.borrow().len() == 3);
+        sim.run_for(Duration::from_secs(3)).unwrap();
+        let learners = Work::begin(&board, 2, all).end(&sim, "read");
+        assert!(leaders == learners, "seed {seed}: {} of {}", learners.len(), leaders.len());
+    }
+}
+
+#[test]
 fn when_the_leader_dies_another_goes_on_with_all_that_was_acknowledged() {
     for seed in 0..6 {
         let (sim, board) = three(seed);
