@@ -301,6 +301,11 @@ impl Log {
         self.inner.core_log.oldest_full_segment()
     }
 
+    /// See [`CoreLog::index_bytes`].
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.inner.core_log.index_bytes()
+    }
+
     /// What the log has done.
     pub(crate) fn stats(&self) -> LogStats {
         let written = self.inner.core_log.written();
