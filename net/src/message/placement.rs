@@ -84,6 +84,7 @@ impl Wire for Placement {
 mod tests {
     use super::*;
     use model::id::NodeId;
+    use model::placement::Replicas;
 
     #[test]
     fn a_hash_leads_to_its_core() {
@@ -95,5 +96,18 @@ mod tests {
         assert_eq!(placement.address_of(u64::MAX), Some("h:7500"));
         assert_eq!(Placement::default().address_of(3), None);
         assert_eq!(Placement::new(&map, |_| None).address_of(3), None);
+    }
+
+    #[test]
+    fn a_hash_leads_to_the_node_that_leads() {
+        let on =
+            |voters: [u32; 2]| Replicas { voters: voters.map(NodeId).into(), learners: Vec::new() };
+        let cores = [(NodeId(1), 2), (NodeId(2), 1)].into();
+        let map = PlacementMap::of_cluster(1, cores, vec![on([1, 2]), on([1, 2]), on([2, 1])]);
+        let map = map.expect("they fit together");
+        let address = |place: Place| Some(format!("h{}:{}", place.node, 7500 + place.core.0));
+        let placement = Placement::new(&map, address);
+        assert_eq!(placement.address_of(0), Some("h1:7501"));
+        assert_eq!(placement.address_of(u64::MAX), Some("h2:7500"));
     }
 }
