@@ -248,6 +248,8 @@ fn open_sessions(
     let tables = NodeTables {
         node: options.node,
         address: addresses.native.to_string(),
+        core_addresses: addresses.cores.iter().map(ToString::to_string).collect(),
+        pg_address: addresses.pg.as_ref().map(ToString::to_string),
         cores: options.cores,
         placement: Arc::new(placement.clone()),
     };

@@ -92,6 +92,8 @@ fn no_server_is_no_connection() {
         &["sql", "--url", url, "-c", "SELECT 1"][..],
         &["bench", "point-read", "--url", url],
         &["cluster", "status", "--url", url],
+        &["cluster", "nodes", "--url", url],
+        &["cluster", "partitions", "--url", url],
         &["import", "--url", url, "--table", "t", "/dev/null"],
     ] {
         let output = run(arguments);

@@ -132,11 +132,33 @@ fn a_table_of_the_generators_name_is_left_alone() {
 #[test]
 fn the_cluster_is_one_node() {
     let place = Place::new();
+    let address = place.server.address();
     let status = place.run(&["cluster", "status", "--format", "csv"]).done();
     let lines: Vec<&str> = status.lines().collect();
     assert_eq!(lines[0], "id,address,state,cores,partitions,leaders");
-    assert!(lines[1].starts_with(&format!("1,{},alive,2,", place.server.address())), "{status}");
+    assert!(lines[1].starts_with(&format!("1,{address},alive,2,")), "{status}");
     assert_eq!(lines.len(), 2);
+
+    let nodes = place.run(&["cluster", "nodes", "--format", "csv"]).done();
+    let (head, row) = nodes.split_once('\n').expect("a line a node");
+    let names = "id,state,version,cores,partitions,leaders,address,pg_address,core_addresses";
+    assert_eq!(head, names);
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(row.starts_with(&format!("1,alive,{version},2,")), "{row}");
+    let doors = row.trim_end().rsplit_once(",\"{").expect("an array").1;
+    assert_eq!(doors.trim_end_matches("}\"").split(',').count(), 2, "a door a core: {row}");
+
+    let partitions = place.run(&["cluster", "partitions", "--format", "csv"]).done();
+    let lines: Vec<&str> = partitions.lines().collect();
+    assert_eq!(lines[0], "id,holds,leader_node,leader_core,voters,learners");
+    assert_eq!(lines[1..3], ["0,system,1,0,{1},{}", "1,rows,1,1,{1},{}"]);
+    let count = lines.len() - 1;
+    assert!(status.trim_end().ends_with(&format!(",{count},{count}")), "{status}");
+
+    let table = place.run(&["cluster", "status"]).done();
+    assert!(table.contains("| state |") && table.contains("| alive |"), "{table}");
+    let json = place.run(&["cluster", "partitions", "--format", "json"]).done();
+    assert!(json.contains("\"holds\":\"system\""), "{json}");
 }
 
 #[test]

@@ -62,6 +62,10 @@ pub struct NodeTables {
     pub node: NodeId,
     /// Its native address.
     pub address: String,
+    /// The address of each core's own native door, by core.
+    pub core_addresses: Vec<String>,
+    /// Its PostgreSQL address, if that door is open.
+    pub pg_address: Option<String>,
     /// How many cores it has.
     pub cores: u16,
     /// Where the partitions are.

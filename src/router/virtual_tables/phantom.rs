@@ -3,23 +3,28 @@
 use super::{NodeTables, constraints};
 use crate::catalog::Catalog;
 use crate::sql::{SessionSettings, VirtualTable};
-use model::id::CoreId;
+use model::id::{CoreId, NodeId, PartitionId};
 use model::types::{DataType, ElementType};
 use model::value::Value;
 
-const NODES: [(&str, DataType); 6] = [
+const NODES: [(&str, DataType); 9] = [
     ("id", DataType::Int4),
     ("address", DataType::Text),
     ("state", DataType::Text),
     ("cores", DataType::Int4),
     ("partitions", DataType::Int4),
     ("leaders", DataType::Int4),
+    ("version", DataType::Text),
+    ("core_addresses", DataType::Array(ElementType::Text)),
+    ("pg_address", DataType::Text),
 ];
-const PARTITIONS: [(&str, DataType); 4] = [
+const PARTITIONS: [(&str, DataType); 6] = [
     ("id", DataType::Int4),
     ("leader_node", DataType::Int4),
     ("leader_core", DataType::Int4),
     ("holds", DataType::Text),
+    ("voters", DataType::Array(ElementType::Int4)),
+    ("learners", DataType::Array(ElementType::Int4)),
 ];
 const CONSTRAINTS: [(&str, DataType); 4] = [
     ("table_schema", DataType::Text),
@@ -93,25 +98,35 @@ pub(super) fn outline(name: &str) -> Option<VirtualTable> {
 fn nodes(node: &NodeTables) -> VirtualTable {
     let here = |place: &&model::placement::Place| place.node == node.node;
     let leaders = node.placement.leaders.iter().filter(here).count();
+    let cores = node.core_addresses.iter().map(|address| Value::text(address.as_str()));
     let row = vec![
         Value::Int(i64::from(node.node.0)),
         Value::text(node.address.as_str()),
         Value::text("alive"),
         Value::Int(i64::from(node.cores)),
-        Value::Int(node.placement.leaders.len() as i64),
+        Value::Int(node.placement.held_by(node.node).count() as i64),
         Value::Int(leaders as i64),
+        Value::text(env!("CARGO_PKG_VERSION")),
+        Value::array(cores.collect()),
+        node.pg_address.as_deref().map_or(Value::Null, Value::text),
     ];
     made(&NODES, vec![row])
 }
 
 fn partitions(node: &NodeTables) -> VirtualTable {
-    let rows = node.placement.leaders.iter().enumerate().map(|(id, place)| {
+    let ids = |nodes: &[NodeId]| {
+        Value::array(nodes.iter().map(|node| Value::Int(i64::from(node.0))).collect())
+    };
+    let rows = (0u32..).map(PartitionId).zip(&node.placement.leaders).map(|(id, place)| {
         let CoreId(core) = place.core;
+        let replicas = node.placement.replicas(id).cloned().unwrap_or_default();
         vec![
-            Value::Int(id as i64),
+            Value::Int(i64::from(id.0)),
             Value::Int(i64::from(place.node.0)),
             Value::Int(i64::from(core)),
-            Value::text(if id == 0 { "system" } else { "rows" }),
+            Value::text(if id == PartitionId::SYSTEM { "system" } else { "rows" }),
+            ids(&replicas.voters),
+            ids(&replicas.learners),
         ]
     });
     made(&PARTITIONS, rows.collect())

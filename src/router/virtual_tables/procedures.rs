@@ -366,7 +366,14 @@ mod tests {
             values: [].into(),
         };
         let placement = Arc::new(PlacementMap::single_node(node, 1, 1));
-        let tables = NodeTables { node, address: String::new(), cores: 1, placement };
+        let tables = NodeTables {
+            node,
+            address: String::new(),
+            core_addresses: Vec::new(),
+            pg_address: None,
+            cores: 1,
+            placement,
+        };
         let arguments: Vec<String> = types.iter().map(|t| format!("NULL::{t}")).collect();
         let name = quote_identifier(name);
         let text = format!("SELECT {name}({}){behind}", arguments.join(", "));
