@@ -81,7 +81,7 @@ async fn live(
     watch: impl FnOnce(Gauge),
 ) -> Result<(), Halt> {
     let options = assembly.options.clone();
-    let memory = memory::divide(options.memory_bytes, options.cores);
+    let memory = memory::divide(options.memory_bytes, options.cores, options.partitions);
     // Locked until this core, the first, is the last to go on below.
     let (_data_dir, placement) = match core.0 {
         0 => {
