@@ -45,7 +45,7 @@ const BLOCK_BITS: u32 = 24;
 
 impl Packed {
     fn new(place: Place) -> Packed {
-        Packed(place.segment << BLOCK_BITS | place.offset / BLOCK as u64)
+        Packed((place.segment << BLOCK_BITS) | (place.offset / BLOCK as u64))
     }
 
     fn place(self) -> Place {
