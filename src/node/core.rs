@@ -101,7 +101,7 @@ async fn live(
     watch: impl FnOnce(Gauge),
 ) -> Result<(), Halt> {
     let options = assembly.options.clone();
-    let memory = memory::divide(options.memory_bytes, options.cores);
+    let memory = memory::divide(options.memory_bytes, options.cores, options.partitions);
     let claimed = match core.0 {
         0 => Some(entry::claim(&options).await?),
         _ => None,

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How often versions are collected and the log is looked at.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(500);
 
+/// Where entries of the log lie may take so much of a core's memory, one part in so many.
+const INDEX_PART: usize = 32;
+
 /// How often prepared transactions are looked at.
 const RESOLVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -44,12 +47,22 @@ fn collect(inner: &Inner) {
 async fn purge_log(inner: &Rc<Inner>) {
     let log = &inner.parts.log;
     let partitions = &inner.parts.partitions;
-    let Some(held) = log.oldest_full_segment() else { return };
+    let held = log.oldest_full_segment();
+    let many = log.index_bytes() > (inner.options.memory_bytes / INDEX_PART) as u64;
+    if held.is_none() && !many {
+        return;
+    }
+    if many {
+        // Small entries: long before they fill a segment, where they lie takes too much memory.
+        for partition in partitions.all() {
+            drop(partition.tree.flush().await);
+        }
+    }
     for partition in partitions.all() {
         log.purge(partition.id, partition.needless_to()).await;
     }
     let too_long = log.stats().live_bytes > inner.options.wal_live_bytes_max;
-    for (partition, last) in held {
+    for (partition, last) in held.unwrap_or_default() {
         let Some(partition) = partitions.get(partition) else { continue };
         // What fails here is tried again, and is told to those who write.
         match partition.needs(last) {

@@ -348,6 +348,11 @@ impl Log {
         self.inner.core_log.oldest_full_segment()
     }
 
+    /// See [`CoreLog::index_bytes`].
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.inner.core_log.index_bytes()
+    }
+
     /// The last entry of a partition that was let go, and its last one.
     #[cfg(test)]
     pub(crate) fn state(

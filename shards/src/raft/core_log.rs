@@ -20,7 +20,7 @@ mod writer;
 use super::types::{Entry, LogId, Partitions, Vote};
 use super::voters::Voters;
 use crate::wal::{FrameReader, Place, Segment, Wal, WalError, WalOptions};
-use group::{Group, Kept, RECORD_BYTES, entry_bytes};
+use group::{Group, Kept, PLACE_BYTES, RECORD_BYTES, entry_bytes};
 use model::id::{LogIndex, PartitionId};
 use model::time::{HybridClock, Timestamp};
 use openraft::EntryPayload;
@@ -280,7 +280,7 @@ impl CoreLog {
             let kept = self.inner.groups.borrow().get(&partition).and_then(|one| one.entry(index));
             let entry = match kept {
                 None => break,
-                Some(Kept::Here(entry)) => *entry,
+                Some(Kept::Here(entry)) => entry,
                 Some(Kept::At(place)) => {
                     let frame = self.inner.frame(&mut frame, place).await?;
                     read_entry(frame, partition, index)?
@@ -487,6 +487,12 @@ impl CoreLog {
             purged.is_none_or(|purged| purged.index < **last)
         });
         Some(held.map(|(&partition, &last)| (partition, LogIndex(last))).collect())
+    }
+
+    /// What knowing where entries lie takes in memory, in bytes.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        let groups = self.inner.groups.borrow();
+        groups.values().map(Group::len).sum::<u64>() * PLACE_BYTES
     }
 
     /// What it has written.

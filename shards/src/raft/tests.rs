@@ -268,7 +268,10 @@ fn what_was_durable_is_there_after_a_power_loss() {
                     let mut lives = Vec::new();
                     for (number, known) in groups.iter().enumerate() {
                         let mut group = GroupLog::new(log.clone(), PartitionId(number as u32));
-                        if let Err(what) = compare(&mut group, &mut known.borrow_mut()).await {
+                        let mut of_group = known.take();
+                        let compared = compare(&mut group, &mut of_group).await;
+                        known.replace(of_group);
+                        if let Err(what) = compared {
                             wrong.borrow_mut().push(format!("life {life}, group {number}: {what}"));
                             return;
                         }

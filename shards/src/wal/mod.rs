@@ -59,7 +59,7 @@ mod tests;
 mod writer;
 
 pub use error::WalError;
-pub(crate) use format::Record;
+pub(crate) use format::{BLOCK, Record};
 pub(crate) use frame::FrameReader;
 pub(crate) use recover::Replay;
 pub(crate) use segment::Segment;

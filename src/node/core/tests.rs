@@ -51,7 +51,7 @@ fn live_once(sim: &Sim, what: fn(Router) -> LocalBoxFuture<'static, ()>) {
         let (assembly, told) = (assembly.clone(), told.clone());
         Box::pin(async move {
             let options = &assembly.options;
-            let memory = memory::divide(options.memory_bytes, 1);
+            let memory = memory::divide(options.memory_bytes, 1, options.partitions);
             let claimed = entry::claim(options).await.expect("the directory is there");
             let entered = entry::enter(options, memory.engine, claimed, &described(1)).await;
             let (_data_dir, home) = entered.expect("the directory opens");

@@ -1,12 +1,12 @@
-//! One partition's part of a core's log, as it is known in memory: where each entry lies, and the
-//! newest entries themselves.
+//! One partition's part of a core's log, as it is known in memory: where each entry lies, in a few bytes, and
+//! the newest entries themselves.
 
 use crate::raft::types::{Entry, LogId, Vote, log_id};
 use crate::raft::voters::Voters;
-use crate::wal::{Place, Record};
+use crate::wal::{BLOCK, Place, Record};
 use model::id::{LogIndex, NodeId, PartitionId, Term};
 use openraft::EntryPayload;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of a batch or vote besides its commands, as far as bounds go.
 pub(super) const RECORD_BYTES: usize = 64;
@@ -19,146 +19,189 @@ pub(super) struct Group {
     pub(super) purged: Option<LogId>,
     /// Who took part as of `purged`, and the entry that said so.
     pub(super) base: Option<(LogId, Voters)>,
-    /// Those after `purged`, without a gap.
-    slots: VecDeque<Slot>,
-    /// The last entry that is on the disk with all before it.
-    durable: Option<u64>,
+    /// The first entry that is kept, and how many are.
+    first: u64,
+    count: u64,
+    /// Where entries lie, from the first on: as many as are on the disk.
+    places: VecDeque<Packed>,
+    /// The terms of the entries, each with the first entry of it.
+    terms: VecDeque<(u64, u64)>,
+    /// The entries that say who takes part.
+    voters: BTreeMap<u64, Voters>,
+    /// The newest entries, up to the last.
+    cached: VecDeque<Entry>,
     /// The segment that says what is in force of vote, `purged` and `base`; zero: none.
     pub(super) stated_in: u64,
     /// `purged` as that segment has it.
     pub(super) stated_purged: Option<LogId>,
 }
 
-/// One entry.
-struct Slot {
-    id: LogId,
-    /// Who takes part from here on.
-    voters: Option<Box<Voters>>,
-    /// Where it lies; `None` until it is durable.
-    place: Option<Place>,
-    /// The entry itself, where it is kept in memory.
-    entry: Option<Box<Entry>>,
+/// A [`Place`] in eight bytes: frames begin at whole blocks.
+#[derive(Clone, Copy)]
+struct Packed(u64);
+
+/// Bits of the number of a block in its segment.
+const BLOCK_BITS: u32 = 24;
+
+impl Packed {
+    fn new(place: Place) -> Packed {
+        Packed((place.segment << BLOCK_BITS) | (place.offset / BLOCK as u64))
+    }
+
+    fn place(self) -> Place {
+        let block = self.0 & ((1 << BLOCK_BITS) - 1);
+        Place { segment: self.0 >> BLOCK_BITS, offset: block * BLOCK as u64 }
+    }
 }
+
+/// What the place of an entry takes, in bytes.
+pub(super) const PLACE_BYTES: u64 = size_of::<Packed>() as u64;
 
 /// An entry of the log, in memory or on the disk.
 pub(super) enum Kept {
-    Here(Box<Entry>),
+    Here(Entry),
     At(Place),
 }
 
 impl Group {
-    pub(super) fn last(&self) -> Option<LogId> {
-        self.slots.back().map(|slot| slot.id).or(self.purged)
-    }
-
     /// Whether no entry is kept.
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.count == 0
+    }
+
+    /// How many entries are kept.
+    pub(super) fn len(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn last(&self) -> Option<LogId> {
+        match self.count {
+            0 => self.purged,
+            _ => self.id_at(self.first + self.count - 1),
+        }
     }
 
     /// The index of the first entry that is kept, or would be.
     pub(super) fn first_index(&self) -> u64 {
-        match self.slots.front() {
-            Some(first) => first.id.index,
-            None => self.purged.map_or(0, |purged| purged.index + 1),
+        match self.count {
+            0 => self.purged.map_or(0, |purged| purged.index + 1),
+            _ => self.first,
         }
     }
 
     /// The last entry that is on the disk with all before it.
     pub(super) fn durable(&self) -> Option<u64> {
-        self.durable.max(self.purged.map(|purged| purged.index))
+        let placed = self.places.len() as u64;
+        let durable = (placed > 0).then(|| self.first + placed - 1);
+        durable.max(self.purged.map(|purged| purged.index))
+    }
+
+    fn keeps(&self, index: u64) -> bool {
+        index >= self.first && index < self.first + self.count
     }
 
     /// Term and place of an entry that is kept, or the last that is not.
     pub(super) fn id_at(&self, index: u64) -> Option<LogId> {
-        match self.slot(index) {
-            Some(slot) => Some(slot.id),
-            None => self.purged.filter(|purged| purged.index == index),
+        if !self.keeps(index) {
+            return self.purged.filter(|purged| purged.index == index);
         }
+        let of_term = self.terms.partition_point(|(first, _)| *first <= index);
+        let (_, term) = self.terms.get(of_term.checked_sub(1)?)?;
+        Some(log_id(*term, index))
     }
 
     /// Who takes part as of an entry, and which entry said so.
     pub(super) fn voters_at(&self, index: u64) -> Option<(LogId, Voters)> {
-        let upto = self.slots.iter().take_while(|slot| slot.id.index <= index);
-        let newest = upto.filter_map(|slot| Some((slot.id, *slot.voters.clone()?))).last();
+        let newest = self.voters.range(..=index).next_back();
+        let newest = newest.and_then(|(at, voters)| Some((self.id_at(*at)?, voters.clone())));
         newest.or_else(|| self.base.clone())
-    }
-
-    fn position(&self, index: u64) -> Option<usize> {
-        index.checked_sub(self.first_index()).map(|at| at as usize)
-    }
-
-    fn slot(&self, index: u64) -> Option<&Slot> {
-        self.slots.get(self.position(index)?)
-    }
-
-    fn slot_mut(&mut self, index: u64) -> Option<&mut Slot> {
-        let at = self.position(index)?;
-        self.slots.get_mut(at)
     }
 
     /// An entry that is kept.
     pub(super) fn entry(&self, index: u64) -> Option<Kept> {
-        let slot = self.slot(index)?;
-        match (&slot.entry, slot.place) {
-            (Some(entry), _) => Some(Kept::Here(entry.clone())),
-            (None, Some(place)) => Some(Kept::At(place)),
-            (None, None) => None,
+        if !self.keeps(index) {
+            return None;
+        }
+        let cached_from = self.first + self.count - self.cached.len() as u64;
+        match index.checked_sub(cached_from) {
+            Some(at) => self.cached.get(at as usize).cloned().map(Kept::Here),
+            None => {
+                let place = self.places.get((index - self.first) as usize)?;
+                Some(Kept::At(place.place()))
+            }
         }
     }
 
     /// Adds an entry behind the others; where it lies is said later, or known already.
     pub(super) fn push(&mut self, entry: Entry, place: Option<Place>) {
-        let voters = match &entry.payload {
-            EntryPayload::Membership(voters) => Some(Box::new(voters.clone())),
-            EntryPayload::Blank | EntryPayload::Normal(_) => None,
-        };
-        if place.is_some() {
-            self.durable = Some(entry.log_id.index);
+        let (term, index) = (entry.log_id.committed_leader_id().term, entry.log_id.index);
+        if self.count == 0 {
+            self.first = index;
         }
-        self.slots.push_back(Slot {
-            id: entry.log_id,
-            voters,
-            place,
-            entry: Some(Box::new(entry)),
-        });
+        if self.terms.back().is_none_or(|(_, last)| *last != term) {
+            self.terms.push_back((index, term));
+        }
+        if let EntryPayload::Membership(voters) = &entry.payload {
+            self.voters.insert(index, voters.clone());
+        }
+        self.count += 1;
+        self.cached.push_back(entry);
+        self.places.extend(place.map(Packed::new));
     }
 
     /// Notes that an entry is on the disk. One of another term was truncated since.
     pub(super) fn placed(&mut self, id: LogId, place: Place) {
-        if let Some(slot) = self.slot_mut(id.index)
-            && slot.id == id
-        {
-            slot.place = Some(place);
-            self.durable = Some(id.index);
+        let next = self.first + self.places.len() as u64;
+        if id.index == next && self.keeps(next) && self.id_at(next) == Some(id) {
+            self.places.push_back(Packed::new(place));
         }
     }
 
-    /// Lets go of the entry in memory, if it lies on the disk. Returns whether it did.
+    /// Lets go of the oldest entry in memory, if it is this one. Returns whether that is done: not
+    /// where it is not on the disk.
     pub(super) fn forget(&mut self, id: LogId) -> bool {
-        match self.slot_mut(id.index) {
-            Some(slot) if slot.id == id && slot.place.is_none() => false,
-            Some(slot) if slot.id == id => {
-                slot.entry = None;
-                true
-            }
-            _ => true,
+        if self.cached.front().is_none_or(|oldest| oldest.log_id != id) {
+            return true;
         }
+        if self.durable() < Some(id.index) {
+            return false;
+        }
+        self.cached.pop_front();
+        true
     }
 
     pub(super) fn truncate_after(&mut self, after: Option<u64>) {
-        while self.slots.back().is_some_and(|last| Some(last.id.index) > after) {
-            self.slots.pop_back();
+        while self.count > 0 && Some(self.first + self.count - 1) > after {
+            self.count -= 1;
+            self.cached.pop_back();
         }
-        self.durable = self.durable.min(after);
+        self.places.truncate(self.count as usize);
+        let end = self.first + self.count;
+        while self.terms.back().is_some_and(|(first, _)| *first >= end) {
+            self.terms.pop_back();
+        }
+        self.voters.split_off(&end);
     }
 
     pub(super) fn purge(&mut self, to: LogId) {
         if let Some(voters) = self.voters_at(to.index) {
             self.base = Some(voters);
         }
-        while self.slots.front().is_some_and(|first| first.id.index <= to.index) {
-            self.slots.pop_front();
+        while self.count > 0 && self.first <= to.index {
+            if self.cached.len() as u64 == self.count {
+                self.cached.pop_front();
+            }
+            self.places.pop_front();
+            self.first += 1;
+            self.count -= 1;
+        }
+        self.voters = self.voters.split_off(&self.first);
+        if self.count == 0 {
+            self.terms.clear();
+            self.voters.clear();
+        }
+        while self.terms.get(1).is_some_and(|(second, _)| *second <= self.first) {
+            self.terms.pop_front();
         }
         self.purged = self.purged.max(Some(to));
     }
