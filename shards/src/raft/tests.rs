@@ -268,9 +268,8 @@ fn what_was_durable_is_there_after_a_power_loss() {
                     let mut lives = Vec::new();
                     for (number, known) in groups.iter().enumerate() {
                         let mut group = GroupLog::new(log.clone(), PartitionId(number as u32));
-                        let mut of_group = known.take();
-                        let compared = compare(&mut group, &mut of_group).await;
-                        known.replace(of_group);
+                        let found = read_back(&mut group).await;
+                        let compared = compare(found, &mut known.borrow_mut());
                         if let Err(what) = compared {
                             wrong.borrow_mut().push(format!("life {life}, group {number}: {what}"));
                             return;
@@ -290,14 +289,19 @@ fn what_was_durable_is_there_after_a_power_loss() {
     }
 }
 
-/// Whether a group is in one of the states that it may be in; it goes on from there.
-async fn compare(group: &mut GroupLog, known: &mut Known) -> Result<(), String> {
+/// What a group's log holds, and how far it was let go.
+async fn read_back(group: &mut GroupLog) -> (State, Option<LogId>) {
     let entries = group.try_get_log_entries(..).await.unwrap();
     let purged = group.get_log_state().await.unwrap().last_purged_log_id;
     let found = State {
         vote: group.read_vote().await.unwrap(),
         entries: entries.into_iter().map(|entry| (entry.log_id.index, entry)).collect(),
     };
+    (found, purged)
+}
+
+/// Whether a group is in one of the states that it may be in; it goes on from there.
+fn compare((found, purged): (State, Option<LogId>), known: &mut Known) -> Result<(), String> {
     let kept = |state: &State| {
         let mut state = state.clone();
         state.entries.retain(|index, _| *index > known.purged);
