@@ -38,7 +38,7 @@ id!(
     ObjectId(u32)
 );
 id!(
-    /// Position of an entry in one partition's log. The first entry has index 1.
+    /// Position of an entry in one partition's log. The first, which says who takes part, has index 0.
     LogIndex(u64)
 );
 id!(
