@@ -114,7 +114,7 @@ impl<H: Hands> Worker<H> {
                     }
                     for (next, why) in self.next_moves(&look, &moves) {
                         let partition = next.partition();
-                        moves.begin(partition);
+                        moves.begin(&next);
                         let orders = carry::orders(&next, &look.registry);
                         let carried = carry_out(&self.hands, next, why, orders);
                         under_way.push(carried.map(move |result| (partition, result)));
@@ -175,7 +175,11 @@ impl<H: Hands> Worker<H> {
             look.registry.nodes().map(|node| (node.id, self.hands.heard(node.id))).collect();
         let snapshot = look.registry.snapshot(
             |node| heard[&node],
-            |partition| look.groups.view(partition, moves.rests(partition)),
+            |partition| {
+                let mut view = look.groups.view(partition, moves.rests(partition));
+                view.leader = view.leader.filter(|_| !moves.hands_over(partition));
+                view
+            },
         );
         // Whoever leads without a row of its own would be taken for lost: it is being let in.
         let known = |partition: &decide::Partition| {

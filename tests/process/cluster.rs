@@ -4,9 +4,9 @@
 use crate::{builder, connect, insert, number};
 use phantomdb_client::blocking::Client;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
-use test_support::{Server, sleep};
+use test_support::{Server, Stopwatch, sleep};
 
 const TOKEN: &str = "a-token-of-the-tests";
 /// What takes longer than this is not coming.
@@ -65,7 +65,7 @@ fn nodes(client: &mut Client) -> Vec<i64> {
 
 /// Asks until the answer is the one that is waited for.
 fn eventually<T: PartialEq + std::fmt::Debug>(expected: T, mut ask: impl FnMut() -> T) {
-    let began = Instant::now();
+    let began = Stopwatch::start();
     loop {
         let answer = ask();
         if answer == expected {

@@ -329,13 +329,24 @@ impl Group {
         changed.map_err(io::Error::other)
     }
 
-    /// Has another voter lead. Returns when it was asked; it may decline.
+    /// Has another voter lead. Returns when this replica leads no more, whoever does then.
     ///
     /// # Errors
-    /// The group has ended.
+    /// The other voter has declined, or does not answer. The group has ended.
     pub(crate) async fn transfer(&self, to: NodeId) -> io::Result<()> {
+        let mut metrics = self.inner.raft.server_metrics();
         let asked = self.inner.raft.trigger().transfer_leader(u64::from(to.0)).await;
-        asked.map_err(io::Error::other)
+        asked.map_err(io::Error::other)?;
+        let until = time::now() + ELECTION_MAX;
+        while metrics.borrow_watched().state == ServerState::Leader {
+            let left = until.saturating_since(time::now());
+            let changed = time::timeout(left, metrics.changed()).await;
+            let changed = changed.map_err(|_elapsed| {
+                io::Error::new(io::ErrorKind::TimedOut, format!("node {to} does not take over"))
+            })?;
+            changed.map_err(io::Error::other)?;
+        }
+        Ok(())
     }
 
     /// The newest term that this replica knows.

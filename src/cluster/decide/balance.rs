@@ -88,8 +88,12 @@ fn next_move(work: &Work<'_>) -> Option<(usize, NodeId, NodeId)> {
 }
 
 /// Has other voters lead where one node leads more than its share. What cannot go to a node at once
-/// goes by others, which give away as much as they get.
+/// goes by others, which give away as much as they get. While a partition is on its way from one
+/// leader to the next nobody knows what is even, and nothing is given away.
 pub(super) fn balance_leaders(work: &mut Work<'_>) {
+    if work.partitions.iter().any(|partition| work.is_without_leader(partition)) {
+        return;
+    }
     while work.has_room() {
         let Some(chain) = next_chain(work) else { return };
         for (at, to) in chain {

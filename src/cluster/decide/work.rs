@@ -49,6 +49,12 @@ pub(super) struct Work<'a> {
     room: usize,
 }
 
+/// Whether as many voters as it takes may be alive.
+fn has_quorum(seats: &BTreeMap<NodeId, Seat<'_>>, partition: &Partition) -> bool {
+    let heard = |id: &&NodeId| seats.get(id).is_some_and(Seat::may_be_alive);
+    partition.voters.iter().filter(heard).count() >= quorum(partition.voters.len())
+}
+
 impl<'a> Work<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, policy: &'a Policy) -> Work<'a> {
         let seat = |node: &'a Node| (node.id, Seat { node, replicas: 0, leaders: 0, copies: 0 });
@@ -74,10 +80,9 @@ impl<'a> Work<'a> {
         let heard = |id: &NodeId| seats.get(id).is_some_and(Seat::may_be_alive);
         // Without a leader and a quorum nothing can be changed.
         let busy = |partition: &&Partition| {
-            let voters = partition.voters.iter().filter(|voter| heard(voter)).count();
             partition.changing
                 || !partition.leader.is_some_and(|leader| heard(&leader))
-                || voters < quorum(partition.voters.len())
+                || !has_quorum(&seats, partition)
         };
         Work {
             busy: partitions.iter().map(busy).collect(),
@@ -135,6 +140,11 @@ impl<'a> Work<'a> {
 
     fn change(&mut self, node: NodeId, change: impl FnOnce(&mut Seat<'a>)) {
         self.seats.entry(node).and_modify(change);
+    }
+
+    /// Whether it has none now and will have one: its voters can agree on it.
+    pub(super) fn is_without_leader(&self, partition: &Partition) -> bool {
+        partition.leader.is_none() && has_quorum(&self.seats, partition)
     }
 
     pub(super) fn is_eligible(&self, node: NodeId) -> bool {

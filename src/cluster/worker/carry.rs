@@ -52,6 +52,11 @@ impl Move {
         self.partition
     }
 
+    /// Whether another node is to lead the partition.
+    pub(super) fn hands_over(&self) -> bool {
+        matches!(self.what, Kind::Transfer(_))
+    }
+
     /// The step of a group that is so.
     pub(super) fn of(step: &Step, leading: &Leading) -> Move {
         let voters = &leading.members.voters;

@@ -1,6 +1,6 @@
 //! The partitions that somebody is at, and those that are left alone for a while.
 
-use super::carry::Rest;
+use super::carry::{Move, Rest};
 use model::error::SqlError;
 use model::id::PartitionId;
 use runtime::time::{self, Instant};
@@ -22,6 +22,8 @@ pub(super) struct Moves {
 struct State {
     /// `None`: a move is under way.
     until: Option<Instant>,
+    /// Whether the move is of the leader.
+    hands_over: bool,
     /// Moves that have failed one behind the other.
     failed: u32,
 }
@@ -34,14 +36,21 @@ impl Moves {
         self.all.get(&partition).is_some_and(rests)
     }
 
+    /// Whether another node may lead a partition by now: it is being handed over.
+    pub(super) fn hands_over(&self, partition: PartitionId) -> bool {
+        let hands_over = |state: &State| state.until.is_none() && state.hands_over;
+        self.all.get(&partition).is_some_and(hands_over)
+    }
+
     /// How many are under way.
     pub(super) fn count(&self) -> usize {
         self.all.values().filter(|state| state.until.is_none()).count()
     }
 
-    pub(super) fn begin(&mut self, partition: PartitionId) {
-        let state = self.all.entry(partition).or_insert(State { until: None, failed: 0 });
-        state.until = None;
+    pub(super) fn begin(&mut self, next: &Move) {
+        let hands_over = next.hands_over();
+        let failed = self.all.get(&next.partition()).map_or(0, |state| state.failed);
+        self.all.insert(next.partition(), State { until: None, hands_over, failed });
     }
 
     pub(super) fn end(&mut self, partition: PartitionId, result: &Result<Rest, SqlError>) {
@@ -54,6 +63,7 @@ impl Moves {
             Ok(Rest::For(pause)) => (*pause, 0),
             Err(_) => ((PAUSE_MIN * (1 << failed.min(5))).min(PAUSE_MAX), failed + 1),
         };
-        self.all.insert(partition, State { until: Some(time::now() + pause), failed });
+        let until = Some(time::now() + pause);
+        self.all.insert(partition, State { until, hands_over: false, failed });
     }
 }

@@ -158,6 +158,18 @@ fn leaders_are_spread_and_a_difference_of_one_is_even() {
 }
 
 #[test]
+fn leaders_are_not_spread_while_one_is_on_its_way() {
+    let nodes = "node 1\n node 2\n node 3\n";
+    let cluster = format!("{nodes} 0: 1 2 3\n 1: 1 2* 3\n 2: 1 2* 3\n 3: 1 2 3*");
+    check(&cluster, "");
+    check(&cluster.replace("0: 1 2", "0: 1 2*"), "0: lead 1");
+    // One that cannot have a leader is not waited for.
+    let lost = "node 4 dead=1s\n node 5 dead=1s\n 9: 3 4 5\n";
+    let uneven = format!("{nodes} {lost} 0: 1 2* 3\n 1: 1 2* 3\n 2: 1 2* 3\n 3: 1 2 3*");
+    check(&uneven, "0: lead 1");
+}
+
+#[test]
 fn a_leader_reaches_a_node_it_has_no_replica_on_by_another() {
     let policy = Policy { slack_percent: 0, ..Policy::default() };
     // 1 leads two, 4 none; 1 shares nothing with 4, but 2 does.

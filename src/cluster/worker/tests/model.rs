@@ -14,7 +14,7 @@ use runtime::random;
 use runtime::sync::oneshot;
 use runtime::task;
 use runtime::time::{self, Instant};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 const TICK: Duration = Duration::from_millis(20);
 const ELECTION: Duration = Duration::from_millis(800);
+/// How long a group has no leader when one was told to take over.
+const HANDOVER: Duration = Duration::from_millis(300);
 /// How long nobody is sure that a node is dead.
 const SUSPECT: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,8 @@ struct Group {
     term: u64,
     leader: Option<NodeId>,
     leaderless: Option<Instant>,
+    /// Who was told to lead.
+    heir: Option<NodeId>,
     last: u64,
     committed: u64,
     /// Who takes part from an entry on; the last that are committed, and those behind them.
@@ -74,6 +78,8 @@ pub(super) struct World {
     rows: RefCell<Registry>,
     /// How often each replica was begun anew.
     pub(super) begun: RefCell<BTreeMap<(PartitionId, NodeId), u32>>,
+    /// How often a leader was handed over.
+    pub(super) transfers: Cell<u32>,
     /// Of a hundred messages so many get lost.
     pub(super) loss_percent: u64,
     /// Whether somebody was killed: then a group may lack one voter for a while.
@@ -103,6 +109,7 @@ impl World {
                 term: 1,
                 leader: Some(first),
                 leaderless: None,
+                heir: None,
                 last: 1,
                 committed: 1,
                 members: BTreeMap::from([(1, only)]),
@@ -220,13 +227,17 @@ impl World {
         }
         group.leader = None;
         let since = *group.leaderless.get_or_insert_with(time::now);
-        if time::now().saturating_since(since) < ELECTION {
+        let pause = if group.heir.is_some() { HANDOVER } else { ELECTION };
+        if time::now().saturating_since(since) < pause {
             return;
         }
         let members = group.members().clone();
         let able = members.voters.iter().chain(&members.outgoing).copied();
         let able = able.filter_map(|node| Some((self.replica(node, partition)?.last, node)));
-        let Some((last, node)) = able.max().filter(|(last, _)| *last >= group.committed) else {
+        let heir = group.heir.take();
+        let heir = able.clone().find(|(_, node)| heir == Some(*node));
+        let Some((last, node)) = heir.or(able.max()).filter(|(last, _)| *last >= group.committed)
+        else {
             return;
         };
         group.members.retain(|at, _| *at <= last);
@@ -320,11 +331,9 @@ impl World {
                 let group = groups.get_mut(&partition).expect("a group");
                 // It declines where it has not caught up.
                 if group.members().voters.contains(&to) && last >= Some(group.committed) {
-                    let last = last.unwrap_or_default();
-                    group.members.retain(|at, _| *at <= last);
-                    group.term += 1;
-                    group.last = last + 1;
-                    group.leader = Some(to);
+                    group.leader = None;
+                    (group.leaderless, group.heir) = (Some(time::now()), Some(to));
+                    self.transfers.set(self.transfers.get() + 1);
                 }
                 Ok(())
             }

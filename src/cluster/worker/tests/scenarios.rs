@@ -213,6 +213,30 @@ fn what_a_dead_node_had_is_made_anew_after_a_while() {
 }
 
 #[test]
+fn a_node_that_returns_gets_its_share_of_leaders_and_no_more() {
+    for seed in 0..20 {
+        let (back, transfers) = simulate(seed, async {
+            let world = World::founded(PARTITIONS, 0);
+            let mut workers = Workers::new(&world, Fate::Live);
+            let nodes = [NodeId(1), workers.join(), workers.join()];
+            at_rest(&world, &nodes).await;
+            workers.kill(NodeId(2));
+            time::sleep(Duration::from_secs(5)).await;
+            world.transfers.set(0);
+            world.revive(NodeId(2));
+            workers.start(NodeId(2));
+            time::sleep(Duration::from_secs(10)).await;
+            at_rest(&world, &nodes).await;
+            let led =
+                world.look().iter().filter(|(_, leader, _)| *leader == Some(NodeId(2))).count();
+            (led, world.transfers.get())
+        });
+        assert!(transfers <= 3, "seed {seed}: {transfers} transfers for {back} leaders");
+        assert!(back >= 2, "seed {seed}: {back} leaders");
+    }
+}
+
+#[test]
 fn a_drained_node_is_left_empty() {
     (0..40).for_each(|seed| simulate(seed, drain(Fate::Live, 3 * (seed % 2))));
 }
