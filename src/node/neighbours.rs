@@ -50,8 +50,8 @@ pub(super) struct Neighbours {
     cores: RefCell<BTreeMap<NodeId, u16>>,
     /// Whom there is a link with.
     reached: RefCell<BTreeSet<Place>>,
-    /// Why there is no link with whom, as it was last said: attempts are many.
-    told: RefCell<BTreeMap<Place, String>>,
+    /// What was said of whom since there was a link: attempts are many.
+    told: RefCell<BTreeMap<Place, BTreeSet<String>>>,
     /// Nodes that seem not to live.
     dead: RefCell<BTreeSet<NodeId>>,
     engine: OnceCell<Engine>,
@@ -234,12 +234,15 @@ impl Neighbours {
         })
     }
 
+    /// Whether something of a place was not said since there was a link with it.
+    fn is_news(&self, place: Place, what: &str) -> bool {
+        self.told.borrow_mut().entry(place).or_default().insert(what.to_owned())
+    }
+
     fn lost(&self, place: Place, reason: &LinkEnd) {
         let was_there = self.reached.borrow_mut().remove(&place);
         let reason = reason.to_string();
-        if self.told.borrow_mut().insert(place, reason.clone()).as_ref() != Some(&reason)
-            || was_there
-        {
+        if self.is_news(place, &reason) || was_there {
             let (node, core) = (place.node.0, place.core.0);
             log::warn!(node = node, core = core, reason = reason; "no link with a core of another node");
         }
@@ -308,6 +311,9 @@ impl Handler for Neighbours {
                 log::warn!(node = node, core = core, reason = reason.to_string(); "a core of another node was not let in");
             }
             LinkEvent::Relayed { place, through } => {
+                if !self.is_news(place, "relayed") {
+                    return;
+                }
                 let (node, core, through) = (place.node.0, place.core.0, through.node.0);
                 log::warn!(node = node, core = core, through = through; "a core is reached through another node");
             }
