@@ -147,14 +147,6 @@ impl PlacementMap {
         self.leaders.get(partition.0 as usize).copied()
     }
 
-    /// Notes who leads a partition. Whether that is news; it is not where the node has no vote.
-    pub fn note_leader(&mut self, partition: PartitionId, node: NodeId) -> bool {
-        let votes = self.replicas(partition).is_some_and(|all| all.voters.contains(&node));
-        let Some(place) = self.place(partition, node).filter(|_| votes) else { return false };
-        let leader = &mut self.leaders[partition.0 as usize];
-        std::mem::replace(leader, place) != place
-    }
-
     /// The nodes that hold a partition, or `None` for one that does not exist.
     pub fn replicas(&self, partition: PartitionId) -> Option<&Replicas> {
         self.replicas.get(partition.0 as usize)
@@ -218,17 +210,14 @@ mod tests {
     #[test]
     fn a_replica_is_on_the_core_that_its_number_says() {
         let all = vec![replicas(&[1], &[]), replicas(&[2, 1], &[3]), replicas(&[3], &[])];
-        let mut map = PlacementMap::of_cluster(7, nodes([(1, 2), (2, 4), (3, 1)]), all)
+        let map = PlacementMap::of_cluster(7, nodes([(1, 2), (2, 4), (3, 1)]), all)
             .expect("they fit together");
         let place = |node, core| Some(Place { node: NodeId(node), core: CoreId(core) });
         assert_eq!(map.leader(PartitionId(1)), place(2, 1));
         assert_eq!(map.place(PartitionId(1), NodeId(3)), place(3, 0));
         assert_eq!(map.place(PartitionId(1), NodeId(9)), None);
         assert_eq!(map.held_by(NodeId(3)).collect::<Vec<_>>(), [PartitionId(1), PartitionId(2)]);
-        assert!(map.note_leader(PartitionId(1), NodeId(1)));
-        assert!(!map.note_leader(PartitionId(1), NodeId(1)), "no news");
-        assert!(!map.note_leader(PartitionId(1), NodeId(3)), "it has no vote");
-        assert_eq!((map.leader(PartitionId(1)), map.version), (place(1, 1), 7));
+        assert_eq!(map.version, 7);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use futures::future::{AbortHandle, Abortable, Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{Fragment, Request, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, PartitionId};
+use model::id::{CoreId, PartitionId, TxnId};
 use model::placement::Place;
 use model::time::Timestamp;
 use runtime::sync::Semaphore;
@@ -200,6 +200,25 @@ async fn handle(
     engine.reply(from, id, response).await;
 }
 
+/// The transaction of which a request may be the first in its partition.
+pub(super) fn begun_by(body: &RequestBody) -> Option<TxnId> {
+    match body {
+        RequestBody::Read(fragment) | RequestBody::Write { fragment, .. } => fragment.txn,
+        RequestBody::Stage { txn, .. } => Some(*txn),
+        RequestBody::Lock(rows) => Some(rows.txn),
+        RequestBody::Probe(probe) => Some(probe.txn),
+        RequestBody::RollbackTo { .. }
+        | RequestBody::CommitOnePhase { .. }
+        | RequestBody::StandAside { .. }
+        | RequestBody::Prepare { .. }
+        | RequestBody::Decide { .. }
+        | RequestBody::Finish { .. }
+        | RequestBody::Rollback { .. }
+        | RequestBody::Resolve { .. }
+        | RequestBody::Forget { .. } => None,
+    }
+}
+
 struct Reading<'a> {
     engine: &'a Engine,
     from: Place,
@@ -209,7 +228,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     async fn run(&self, partition: PartitionId, fragment: Fragment) -> Result<Response, SqlError> {
-        let here = match self.engine.inner.serving(partition) {
+        let here = match self.engine.inner.serving_for(partition, fragment.txn) {
             Ok(here) => here,
             Err(leader) => return Ok(Response::Elsewhere(leader)),
         };
@@ -242,7 +261,7 @@ impl Engine {
         partition: PartitionId,
         body: RequestBody,
     ) -> Result<Response, SqlError> {
-        let here = match self.inner.serving(partition) {
+        let here = match self.inner.serving_for(partition, begun_by(&body)) {
             Ok(here) => here,
             Err(leader) => return Ok(Response::Elsewhere(leader)),
         };

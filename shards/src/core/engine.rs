@@ -1,7 +1,7 @@
 //! The handle on one core's engine.
 
 use super::background;
-use super::dispatch;
+use super::dispatch::{self, begun_by};
 use super::layout;
 use super::leaders::{Leaders, Search};
 use super::parts::{Parts, log_options};
@@ -19,7 +19,7 @@ use crate::wal::WalError;
 use bytes::Bytes;
 use model::command::{Fragment, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, NodeId, PartitionId, Term};
+use model::id::{CoreId, NodeId, PartitionId, Term, TxnId};
 use model::placement::{Place, PlacementMap};
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
@@ -33,6 +33,9 @@ use std::time::Duration;
 
 /// Closing waits so long for requests in progress, then goes on without them.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// A partition that is handed over waits so long for the transactions in it to end.
+const HAND_OVER_MAX: Duration = Duration::from_secs(4);
 
 /// Why an engine or a data directory could not open.
 #[derive(Debug, thiserror::Error)]
@@ -308,7 +311,7 @@ impl Engine {
             let place = search.place()?;
             let here = place == self.inner.here();
             // A partition that serves here does not move before the request is begun.
-            let settled = here && self.inner.serves(partition);
+            let settled = here && self.inner.serving_for(partition, begun_by(&body)).is_ok();
             let again = (!settled).then(|| body.clone());
             let answered = match here {
                 true => {
@@ -351,9 +354,11 @@ impl Engine {
     pub(super) fn read_at(&self, fragment: Fragment, mut search: Search) -> BatchStream {
         let partition = search.partition();
         let opened = search.place().and_then(|place| {
-            if place == self.inner.here() && self.inner.serves(partition) {
+            if place == self.inner.here()
+                && let Ok(here) = self.inner.serving_for(partition, fragment.txn)
+            {
                 let counted = self.inner.enter()?;
-                let read = self.inner.partition(partition)?.open_read(&fragment)?;
+                let read = here.open_read(&fragment)?;
                 search.found();
                 return Ok(BatchStream::local(read, counted));
             }
@@ -414,16 +419,20 @@ impl Engine {
         group.change(change).await.map_err(group_error)
     }
 
-    /// Has another voter lead a partition that this core leads. Returns when it was asked.
+    /// Has another voter lead a partition that this core leads. Transactions that are under way here
+    /// come to their end first, unless that takes them too long; those that would begin wait for
+    /// the other leader. Returns when this core leads no more.
     ///
     /// # Errors
-    /// 55000: the group is not here.
+    /// 55000: the group is not here, or the voter does not take over.
     pub async fn transfer_leader(
         &self,
         partition: PartitionId,
         to: NodeId,
     ) -> Result<(), SqlError> {
         let group = self.inner.parts.log.group(partition).ok_or_else(|| not_here(partition))?;
+        let here = self.inner.partition(partition)?;
+        let _handing_over = here.hand_over(HAND_OVER_MAX).await;
         group.transfer(to).await.map_err(group_error)
     }
 
@@ -581,6 +590,19 @@ impl Inner {
         }
     }
 
+    /// The same for a request that may be the first here of a transaction.
+    pub(super) fn serving_for(
+        &self,
+        partition: PartitionId,
+        begins: Option<TxnId>,
+    ) -> Result<Rc<Partition>, Option<NodeId>> {
+        let here = self.serving(partition)?;
+        match begins.is_none_or(|txn| here.lets_in(txn)) {
+            true => Ok(here),
+            false => Err(None),
+        }
+    }
+
     /// Something has come from another node.
     pub(super) fn arrive(&self, arrived: Arrived) {
         self.remote.arrived.borrow_mut().push_back(arrived);
@@ -615,7 +637,6 @@ impl Drop for Inner {
     }
 }
 
-/// A request for a partition that lives elsewhere: its sender's placement map is old.
 /// What may be asked again although it may have been carried out.
 fn may_be_repeated(body: &RequestBody) -> bool {
     matches!(

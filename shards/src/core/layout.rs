@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 const IDENTITY_FILE: &str = "node.json";
 const IDENTITY_FILE_NEW: &str = "node.json.new";
 const LOCK_FILE: &str = "lock";
-const FORMAT: u32 = 1;
+/// The form of what is in the directory. 2: a partition's log is that of a Raft group.
+const FORMAT: u32 = 2;
 /// Far more than an identity takes, in bytes.
 const IDENTITY_BYTES_MAX: u64 = 64 << 10;
 

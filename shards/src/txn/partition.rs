@@ -25,6 +25,9 @@ use std::time::Duration;
 /// A long change is applied in parts of so many writes, between which other tasks run.
 const APPLY_WRITES: usize = 64;
 
+/// How often a partition that is handed over looks whether it is at rest.
+const HAND_OVER_LOOK: Duration = Duration::from_millis(2);
+
 /// The writes of a large transaction are dropped so many at a time.
 const DROP_WRITES: usize = 1024;
 
@@ -46,6 +49,20 @@ pub(crate) struct Partition {
     serves_from: Cell<Instant>,
     /// Entries after these are kept in the log, for those who will ask for them.
     held: RefCell<Vec<LogIndex>>,
+    /// How many want another replica to lead.
+    handing_over: Cell<u32>,
+}
+
+/// While it lasts, a partition that is to be led elsewhere lets no transaction in.
+pub(crate) struct HandOver {
+    partition: Rc<Partition>,
+}
+
+impl Drop for HandOver {
+    fn drop(&mut self) {
+        let wanted = &self.partition.handing_over;
+        wanted.set(wanted.get() - 1);
+    }
 }
 
 impl Partition {
@@ -63,6 +80,7 @@ impl Partition {
             leading: Cell::new(Leading::Elsewhere(None)),
             serves_from: Cell::new(time::now()),
             held: RefCell::default(),
+            handing_over: Cell::new(0),
         }
     }
 
@@ -118,6 +136,24 @@ impl Partition {
                     && until.is_some_and(|until| now < until)
             }
         }
+    }
+
+    /// Whether a request of a transaction may be served here that may be its first: none is while the
+    /// partition is handed over.
+    pub(crate) fn lets_in(&self, txn: TxnId) -> bool {
+        self.handing_over.get() == 0 || self.states.borrow().get(txn).is_some()
+    }
+
+    /// Lets no transaction in any more, and waits until those that are here have ended: what is
+    /// active comes to nothing with its leader. Not longer than `within`.
+    pub(crate) async fn hand_over(self: &Rc<Self>, within: Duration) -> HandOver {
+        self.handing_over.set(self.handing_over.get() + 1);
+        let handing = HandOver { partition: self.clone() };
+        let until = time::now() + within;
+        while self.states.borrow().len() > 0 && time::now() < until {
+            time::sleep(HAND_OVER_LOOK).await;
+        }
+        handing
     }
 
     /// Another replica leads, or will: what is active here comes to nothing. What the log knows of stays

@@ -7,7 +7,7 @@ use crate::storage::ScanBatch;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use model::command::{Effect, KeyConflict, RequestBody};
-use model::error::SqlError;
+use model::error::{SqlError, SqlState};
 use model::id::{CoreId, NodeId, PartitionId};
 use model::key::KeyRange;
 use model::placement::Place;
@@ -405,6 +405,54 @@ fn when_the_leader_dies_another_goes_on_with_all_that_was_acknowledged() {
             all[0].iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
         let lost: Vec<_> = acknowledged.borrow().difference(&there).cloned().collect();
         assert!(lost.is_empty(), "seed {seed}: {lost:?}");
+    }
+}
+
+/// Writes keys until it is told to stop, each once; what has not changed anything yet begins again.
+async fn write_all(engine: Engine, from: u32, go_on: Rc<Cell<bool>>) -> Vec<String> {
+    let mut written = Vec::new();
+    while go_on.get() {
+        let key = format!("k{from}-{}", written.len());
+        let txn = txn(&engine);
+        match stage(&engine, txn, PARTITION.0, vec![put(&key, "v")]).await {
+            Ok(()) => {}
+            Err(error) if error.state() == SqlState::SERIALIZATION_FAILURE => continue,
+            Err(error) => panic!("{error}"),
+        }
+        time::sleep(Duration::from_millis(random::below(10))).await;
+        commit(&engine, txn, PARTITION.0).await.expect("it has begun, and ends");
+        written.push(key);
+    }
+    written
+}
+
+#[test]
+fn a_leader_that_is_handed_over_loses_no_transaction() {
+    for seed in 0..4 {
+        let (sim, board) = three(seed);
+        let go_on = Rc::new(Cell::new(true));
+        let writers = NODES.map(|node| {
+            let go_on = go_on.clone();
+            Work::begin(&board, node, async move |e: Engine| write_all(e, node, go_on).await)
+        });
+        for turn in 0..6 {
+            sim.run_for(Duration::from_secs(1)).unwrap();
+            let from = leader(&board).expect("somebody leads");
+            let to = NodeId(NODES[(from.0 as usize + turn % 2) % NODES.len()]);
+            let handing = async move |engine: Engine| engine.transfer_leader(PARTITION, to).await;
+            let handed = Work::begin(&board, from.0, handing).end(&sim, "a transfer");
+            handed.unwrap_or_else(|error| panic!("seed {seed}: from {from} to {to}: {error}"));
+            let leads = || leader(&board) == Some(to);
+            until(&sim, "the next leader", Duration::from_secs(1), leads);
+        }
+        go_on.set(false);
+        let written: Vec<_> = writers.into_iter().flat_map(|one| one.end(&sim, "writes")).collect();
+        assert!(written.len() > 300, "seed {seed}: {}", written.len());
+        sim.run_for(Duration::from_secs(1)).unwrap();
+        for node in NODES {
+            let read = Work::begin(&board, node, async |e: Engine| contents(&e).await);
+            assert_eq!(read.end(&sim, "read").len(), written.len(), "seed {seed}: node {node}");
+        }
     }
 }
 
