@@ -104,9 +104,13 @@ fn the_parser_and_planner_know_no_engine_and_do_no_io() {
 
 #[test]
 fn the_cluster_is_decided_on_without_io() {
-    let words =
-        ["shards::", "net::message", "net::server", "runtime::fs", "runtime::net", "async fn"];
+    let words = ["shards::", "net::message", "net::server", "runtime::fs", "runtime::net"];
     assert_none("src/cluster does I/O", &naming("src/cluster", &words, &[]));
+    // What is decided is a function of what it is told.
+    for decider in ["src/cluster/decide", "src/cluster/registry"] {
+        let found = naming(decider, &["async fn", "runtime::"], &["src/cluster/decide/tests"]);
+        assert_none("a decision waits, or looks for itself", &found);
+    }
 }
 
 #[test]
