@@ -6,7 +6,7 @@ use super::peers::{Answer, Call, CallError};
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, PartitionId, Term};
 use model::placement::Place;
-use runtime::time;
+use runtime::{random, time};
 use std::time::Duration;
 
 /// How long a leader is looked for.
@@ -66,8 +66,7 @@ impl Router {
         loop {
             let known = hint.take().or_else(|| self.leading_place(partition));
             // Who is known may be gone: now and then somebody else may know better.
-            let known =
-                known.filter(|_| misses % 2 == 0).or_else(|| self.someone(partition, misses));
+            let known = known.filter(|_| misses % 2 == 0).or_else(|| self.someone(partition));
             let place = known.unwrap_or(self.peers().here());
             match self.peers().ask(place, call.clone()).await {
                 Ok(Answer::Elsewhere(leader)) => {
@@ -77,9 +76,15 @@ impl Router {
                 }
                 Ok(answer) => return Ok(answer),
                 Err(CallError::Unreached { why, .. }) if repeat || !why.may_have_arrived => {
+                    self.engine().doubt_leader(partition, place.node);
                     misses += 1;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    if let CallError::Unreached { .. } = &error {
+                        self.engine().doubt_leader(partition, place.node);
+                    }
+                    return Err(error.into());
+                }
             }
             // What a call has waited before it came to nothing is no search.
             let until = *until.get_or_insert(time::now() + SEARCH_MAX);
@@ -97,15 +102,16 @@ impl Router {
         }
     }
 
-    /// Where one node would lead a partition: another node each time.
-    fn someone(&self, partition: PartitionId, misses: usize) -> Option<Place> {
+    /// Where one node would lead a partition, by lot.
+    fn someone(&self, partition: PartitionId) -> Option<Place> {
         let places = self.peers().places();
         let nodes: Vec<_> = places
             .iter()
             .filter(|place| place.core == KEEPING_CORE)
             .map(|place| place.node)
             .collect();
-        let node = *nodes.get(misses % nodes.len().max(1))?;
+        let chosen = random::below(nodes.len().max(1) as u64) as usize;
+        let node = *nodes.get(chosen)?;
         let cores = places.iter().filter(|place| place.node == node).count() as u32;
         Some(Place { node, core: CoreId((partition.0 % cores) as u16) })
     }

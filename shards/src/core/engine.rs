@@ -445,6 +445,12 @@ impl Engine {
         }
     }
 
+    /// A node that was taken to lead a partition does not answer: unless a replica here says so it is
+    /// taken for the leader no more.
+    pub fn doubt_leader(&self, partition: PartitionId, node: NodeId) {
+        self.inner.leaders.forget(partition, node);
+    }
+
     /// Where a partition is led, as far as this core knows.
     pub fn leader_place(&self, partition: PartitionId) -> Option<Place> {
         self.inner.place(self.leader(partition)?, partition)

@@ -30,7 +30,7 @@ impl Leaders {
         self.known.borrow_mut().insert(partition, leader);
     }
 
-    fn forget(&self, partition: PartitionId, leader: NodeId) {
+    pub(super) fn forget(&self, partition: PartitionId, leader: NodeId) {
         let mut known = self.known.borrow_mut();
         if known.get(&partition) == Some(&leader) {
             known.remove(&partition);

@@ -2,6 +2,7 @@
 
 use super::{Answer, Call, Inner, Peers, RouterMessage};
 use crate::router::cluster::ClusterCall;
+use crate::router::lease::LeaseCall;
 use crate::router::wire::{self, MessageKind};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -26,6 +27,9 @@ const CALLS_MAX: usize = 1_024;
 const ANSWERING_MAX: usize = 2 * CALLS_MAX;
 /// What a call waits for besides what it is about: the way there and back, and the other's turn.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long the keeper of leases has to answer: several who are asked one after the other answer within a
+/// lease.
+const RENEWAL_MAX: Duration = Duration::from_secs(1);
 /// How long a call may wait that waits for others as long as they take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -192,6 +196,8 @@ fn limit_of(call: &Call) -> Duration {
         Call::CloseGates { limit, .. } => *limit,
         Call::Saga(_) | Call::Sequence(_) | Call::Publish(_) => 4 * GRACE,
         Call::Cluster(ClusterCall::Order(_) | ClusterCall::Wish(_)) => 4 * GRACE,
+        // Another may be the keeper by now, and the lease goes on.
+        Call::Lease(LeaseCall::Renew { .. }) => return RENEWAL_MAX,
         _ => Duration::ZERO,
     };
     waits.saturating_add(GRACE)
