@@ -20,7 +20,7 @@ impl Router {
         transaction: &mut Transaction,
         rows: Vec<Vec<Value>>,
     ) -> Result<u64, SqlError> {
-        self.may_serve()?;
+        self.serve().await?;
         let InsertSource::Values(defaults) = &copy.insert.source else {
             return Err(SqlError::internal("COPY reads from a query"));
         };

@@ -49,6 +49,10 @@ pub const MARGIN: Duration = Duration::from_secs(2);
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How soon it is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// How long a statement waits where the lease has run out.
+const LATE_MAX: Duration = Duration::from_secs(5);
+/// How often it looks.
+const LATE_LOOK: Duration = Duration::from_millis(20);
 /// The core of the system partition on every node: the one that asks for the node's lease.
 pub(super) const KEEPING_CORE: CoreId = CoreId(0);
 
@@ -108,6 +112,22 @@ impl Router {
              may have changed without it."
         ))
         .hint("Connect to another node, or retry."))
+    }
+
+    /// The same, but waits for a lease that is renewed late: a busy host lets its processes wait, and so
+    /// does a cluster that looks for a leader.
+    ///
+    /// # Errors
+    /// 57P03: there is still none after [`LATE_MAX`].
+    pub async fn serve(&self) -> Result<(), SqlError> {
+        let until = time::now() + LATE_MAX;
+        loop {
+            let refused = self.may_serve();
+            if refused.is_ok() || time::now() >= until {
+                return refused;
+            }
+            time::sleep(LATE_LOOK).await;
+        }
     }
 
     /// Waits until statements may be served here.

@@ -303,8 +303,8 @@ impl Router {
     /// Commits a transaction. A future that is dropped while it waits does so behind the caller's
     /// back.
     pub async fn commit(&self, transaction: Transaction) -> Result<(), SqlError> {
-        if let Err(error) = self.may_serve()
-            && !transaction.participants().is_empty()
+        if !transaction.participants().is_empty()
+            && let Err(error) = self.serve().await
         {
             // What it has written was planned with a catalog that may be replaced by now.
             self.give_up(transaction);
@@ -351,7 +351,7 @@ impl Router {
         out: &mut dyn RowSink,
     ) -> Result<u64, SqlError> {
         if statement.presence.is_some() {
-            self.may_serve()?;
+            self.serve().await?;
         }
         statement.planned.check_parameters(statement.parameters.len())?;
         let with_session = self.with_session_values(statement)?;

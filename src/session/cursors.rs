@@ -87,6 +87,7 @@ impl Session {
             _ => None,
         };
         let at = snapshot.as_ref().map(Snapshot::at).or_else(|| self.snapshot());
+        self.host.router.serve().await?;
         let opened = self.open_query(&plan.inner, parameters, plan.scroll, at)?;
         let (mut reading, reads_at) = opened;
         if self.open.is_none() {

@@ -390,6 +390,7 @@ impl Session {
         }
         // The pass is the transaction's.
         let (planned, _) = self.admit(Source::Prepared(text), planned).await?;
+        self.host.router.serve().await?;
         self.open_query(&planned, parameters, false, self.snapshot())
     }
 

@@ -66,6 +66,16 @@ impl Changing {
 }
 
 #[test]
+fn what_is_said_of_columns_is_read_again() {
+    let mut changing = Changing::new();
+    changing.run("CREATE TABLE t (a int PRIMARY KEY, b text)").unwrap();
+    changing.run("COMMENT ON COLUMN t.b IS 'of the second'").unwrap();
+    changing.run("COMMENT ON COLUMN t.a IS 'of the first'").unwrap();
+    changing.run("CREATE VIEW v AS SELECT a FROM t").unwrap();
+    changing.run("COMMENT ON COLUMN v.a IS 'of the view'").unwrap();
+}
+
+#[test]
 fn a_table_has_what_was_declared() {
     let mut c = Changing::new();
     c.run(

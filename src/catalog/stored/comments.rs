@@ -1,8 +1,10 @@
 //! What users say of objects, stored with them.
 
 use super::TableDefinition;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::num::ParseIntError;
 
 /// What is said of an object and its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -11,7 +13,7 @@ pub struct Comments {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<String>,
     /// Of its columns, by ordinal.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "by_ordinal")]
     pub columns: BTreeMap<usize, String>,
     /// Of its constraints, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -19,6 +21,15 @@ pub struct Comments {
     /// Of its indexes, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub indexes: BTreeMap<String, String>,
+}
+
+/// JSON has only texts for keys, and those of a definition, which says of what kind it is, are handed on as
+/// such.
+fn by_ordinal<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<usize, String>, D::Error> {
+    let named = BTreeMap::<String, String>::deserialize(from)?;
+    let ordinal = |(ordinal, text): (String, String)| Ok((ordinal.parse()?, text));
+    let columns: Result<_, ParseIntError> = named.into_iter().map(ordinal).collect();
+    columns.map_err(D::Error::custom)
 }
 
 impl Comments {

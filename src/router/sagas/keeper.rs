@@ -318,7 +318,7 @@ impl Router {
         transaction: &mut Transaction,
         pass: &mut Pass,
     ) -> Result<bool, SqlError> {
-        self.may_serve()?;
+        self.serve().await?;
         let Some(taken) = self.take_step(id, step, transaction).await? else { return Ok(false) };
         let planned: Planned = loop {
             let planned = plan_compensation(&taken.compensation, &self.catalog(), &taken.settings)?;

@@ -104,7 +104,7 @@ impl Router {
         change: TxnId,
         limit: Option<Duration>,
     ) -> Result<SchemaChanges, SqlError> {
-        self.may_serve()?;
+        self.serve().await?;
         let base = self.catalog();
         let mut changes = SchemaChanges {
             router: self.clone(),
