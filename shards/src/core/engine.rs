@@ -17,7 +17,7 @@ use crate::txn::{
 };
 use crate::wal::WalError;
 use bytes::Bytes;
-use model::command::{Fragment, RequestBody, Response};
+use model::command::{Fragment, Outcome, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, NodeId, PartitionId, Term};
 use model::placement::{Place, PlacementMap};
@@ -304,12 +304,14 @@ impl Engine {
     ) -> Result<Response, SqlError> {
         let mut search = Search::new(self.inner.clone(), partition);
         let mut body = body;
+        // An attempt may have been carried out.
+        let mut lost_one = false;
         loop {
             let place = search.place()?;
             let here = place == self.inner.here();
             // A partition that serves here does not move before the request is begun.
             let settled = here && self.inner.serves(partition);
-            let again = (!settled).then(|| body.clone());
+            let again = (!settled || may_be_repeated(&body)).then(|| body.clone());
             let answered = match here {
                 true => {
                     let _counted = self.inner.enter()?;
@@ -322,8 +324,19 @@ impl Engine {
                     search.moved(leader).await?;
                     body = again;
                 }
-                (Ok(Response::Failed(error)) | Err(Unanswered::Refused(error)), _) => {
-                    return Err(error);
+                (Ok(Response::Failed(error)) | Err(Unanswered::Refused(error)), again) => {
+                    let Some(again) = again.filter(|again| was_overtaken(again, &error)) else {
+                        return Err(error);
+                    };
+                    lost_one |= error.state() == SqlState::STATEMENT_COMPLETION_UNKNOWN;
+                    search.unreached().await?;
+                    body = again;
+                }
+                // Decided, carried out and forgotten before it was asked again, or never decided.
+                (Ok(Response::Decided(Outcome::Aborted)), Some(RequestBody::Decide { .. }))
+                    if lost_one =>
+                {
+                    return Err(lost(true));
                 }
                 (Ok(response), _) => {
                     search.found();
@@ -334,10 +347,11 @@ impl Engine {
                     body = again;
                 }
                 (Err(_), Some(again)) if may_be_repeated(&again) => {
+                    lost_one = true;
                     search.unreached().await?;
                     body = again;
                 }
-                (Err(_), again) => return Err(lost(again.as_ref())),
+                (Err(_), again) => return Err(lost(again.as_ref().is_some_and(commits))),
             }
         }
     }
@@ -615,7 +629,6 @@ impl Drop for Inner {
     }
 }
 
-/// A request for a partition that lives elsewhere: its sender's placement map is old.
 /// What may be asked again although it may have been carried out.
 fn may_be_repeated(body: &RequestBody) -> bool {
     matches!(
@@ -628,12 +641,18 @@ fn may_be_repeated(body: &RequestBody) -> bool {
     )
 }
 
+/// Whether a request that may be repeated has failed because another replica leads by now.
+fn was_overtaken(body: &RequestBody, error: &SqlError) -> bool {
+    let states = [SqlState::SERIALIZATION_FAILURE, SqlState::STATEMENT_COMPLETION_UNKNOWN];
+    may_be_repeated(body) && states.contains(&error.state())
+}
+
+fn commits(body: &RequestBody) -> bool {
+    matches!(body, RequestBody::CommitOnePhase { .. } | RequestBody::Write { commit: true, .. })
+}
+
 /// What a request ends with of which nobody knows whether it was carried out.
-fn lost(body: Option<&RequestBody>) -> SqlError {
-    let commits = matches!(
-        body,
-        Some(RequestBody::CommitOnePhase { .. } | RequestBody::Write { commit: true, .. })
-    );
+fn lost(commits: bool) -> SqlError {
     match commits {
         true => SqlError::new(
             SqlState::STATEMENT_COMPLETION_UNKNOWN,
@@ -653,6 +672,7 @@ fn group_error(error: std::io::Error) -> SqlError {
         .detail(error.to_string())
 }
 
+/// A request for a partition that lives elsewhere: its sender's placement map is old.
 fn not_here(partition: PartitionId) -> SqlError {
     SqlError::new(SqlState::CANNOT_CONNECT_NOW, format!("partition {partition} is not served here"))
         .hint("Retry the statement.")

@@ -6,7 +6,7 @@ use super::options::EngineOptions;
 use super::replicas::Partitions;
 use crate::exec::memory::MemoryAccount;
 use crate::log::{Log, LogError, LogOptions, Proposers};
-use crate::raft::{Applier, Beginning, Held, Leading, Nodes};
+use crate::raft::{Applier, Beginning, Held, Leading, LogId, Nodes};
 use crate::storage::{
     Checkpoint, Contents, ReceiveError, Receiver, Storage, StorageError, StorageOptions,
 };
@@ -241,8 +241,14 @@ impl Applier for Applying {
         Box::pin(async move { partition.tree.receive(contents).await })
     }
 
+    fn decided(&self, partition: PartitionId, id: LogId) {
+        self.partition(partition).context.log().decided(partition, id);
+    }
+
     fn replaced(&self, partition: PartitionId) {
-        self.partition(partition).replaced();
+        let partition = self.partition(partition);
+        partition.context.log().replaced(partition.id);
+        partition.replaced();
     }
 }
 

@@ -20,7 +20,9 @@
 //! # What holds
 //!
 //! - A proposal that was refused is not in the log, now or after a restart. One that was in flight
-//!   when the disk failed is in doubt ([`LogError::InDoubt`]).
+//!   when the disk failed is in doubt ([`LogError::InDoubt`]). One that another leader's log has
+//!   displaced is answered when it is known what became of it; where that cannot be known here, it is in
+//!   doubt, too ([`LogError::Undecided`]).
 //! - Commands of one partition are applied in the order in which they were proposed.
 //! - Bytes that are proposed and not yet applied are bounded ([`LogOptions::queue_bytes_max`]);
 //!   proposers wait for room before they choose their timestamps.
@@ -28,15 +30,18 @@
 //! - A segment is let go when the partitions say that they do not need it ([`Log::purge`]).
 
 mod codec;
+mod doubted;
 mod error;
 mod proposer;
 mod queue;
 
 use crate::raft::{
-    self, Applier, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport, Nodes, Watcher,
+    self, Applier, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport, LogId, Nodes,
+    Watcher,
 };
 use crate::wal::{WalError, WalOptions};
 use bytes::Bytes;
+use doubted::Doubted;
 use model::command::Command;
 use model::id::{LogIndex, NodeId, PartitionId};
 use model::time::HybridClock;
@@ -116,8 +121,8 @@ impl LogOptions {
 /// The partitions of a core, as their log sees them: what is decided is applied to them, and who has
 /// proposed it hears what became of it.
 pub(crate) trait Proposers: Applier {
-    /// A command will not be applied. After [`LogError::InDoubt`] it may be in the log all the
-    /// same; after any other error it is not.
+    /// A command will not be applied. Where the error [is in doubt](LogError::is_in_doubt) it may be in
+    /// the log all the same; after any other error it is not.
     fn refused(&self, partition: PartitionId, command: Command, error: &LogError);
 
     /// The log has ended for good.
@@ -138,6 +143,7 @@ struct Inner {
     nodes: OnceCell<Rc<dyn Nodes>>,
     config: Arc<Config>,
     queues: RefCell<Queues>,
+    doubted: RefCell<Doubted>,
     room: Semaphore,
     /// There is something to propose, or the log is to close.
     work: Notify,
@@ -191,6 +197,7 @@ impl Log {
             nodes: OnceCell::new(),
             config: raft::config(),
             queues: RefCell::new(Queues::new(options.segment_bytes)),
+            doubted: RefCell::default(),
             room: Semaphore::new(options.queue_bytes_max),
             work: Notify::new(),
             flights: Rc::default(),
@@ -329,6 +336,16 @@ impl Log {
         }
     }
 
+    /// An entry of a partition's log is applied here.
+    pub(crate) fn decided(&self, partition: PartitionId, applied: LogId) {
+        self.inner.decided(partition, applied);
+    }
+
+    /// A partition's files were replaced: what the log had said before will not be looked at.
+    pub(crate) fn replaced(&self, partition: PartitionId) {
+        self.inner.give_up_doubted(partition);
+    }
+
     /// Lets go of what a partition does not need of its log any more: everything up to `needless`. A
     /// segment that nobody needs is used again with the next write.
     pub(crate) async fn purge(&self, partition: PartitionId, needless: LogIndex) {
@@ -355,10 +372,7 @@ impl Log {
 
     /// The last entry of a partition that was let go, and its last one.
     #[cfg(test)]
-    pub(crate) fn state(
-        &self,
-        partition: PartitionId,
-    ) -> (Option<raft::LogId>, Option<raft::LogId>) {
+    pub(crate) fn state(&self, partition: PartitionId) -> (Option<LogId>, Option<LogId>) {
         self.inner.core_log.state(partition)
     }
 
@@ -442,6 +456,8 @@ impl Watcher for Watching {
         for (partition, pending) in waiting {
             inner.tell_refused(partition, std::iter::once(pending), &failed);
         }
+        let doubted = inner.doubted.borrow().partitions();
+        doubted.into_iter().for_each(|partition| inner.give_up_doubted(partition));
         if let Some(proposers) = inner.proposers.get() {
             proposers.failed(&failed);
         }

@@ -365,6 +365,9 @@ impl CoreLog {
                     let what = format!("entry {} does not follow {:?}", entry.log_id, group.last());
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
                 }
+                if let EntryPayload::Normal(batch) = &entry.payload {
+                    batch.appended(entry.log_id);
+                }
                 cached.note(partition, entry);
                 group.push(entry.clone(), None);
             }

@@ -62,6 +62,9 @@ pub(crate) trait Applier {
         contents: Contents,
     ) -> LocalBoxFuture<'_, Result<Receiver, ReceiveError>>;
 
+    /// An entry is applied, and with it all before it in the log as it was decided.
+    fn decided(&self, partition: PartitionId, id: LogId);
+
     /// The partition's files were replaced: what was known besides them counts no more.
     fn replaced(&self, partition: PartitionId);
 }
@@ -223,6 +226,7 @@ impl RaftStateMachine<Partitions> for Machine {
             let (entry, responder) = entry?;
             self.apply_entry(entry.log_id, entry.payload).await?;
             self.applied = Some(entry.log_id);
+            self.applier.decided(self.partition, entry.log_id);
             if let Some(responder) = responder {
                 responder.send(());
             }

@@ -19,5 +19,5 @@ pub use group::{Change, GroupReport};
 pub(crate) use machine::{Applier, Held};
 pub use network::{Alone, Nodes, Unreached};
 #[cfg(test)]
-pub(crate) use types::LogId;
-pub(crate) use types::{Answer, Batch, Flights, Partitions};
+pub(crate) use tests::is_append;
+pub(crate) use types::{Answer, Batch, Flight, Flights, LogId, Partitions};

@@ -3,6 +3,7 @@
 use super::core_log::{CoreLog, CoreLogOptions};
 use super::group_log::GroupLog;
 use super::types::{Batch, Entry, LogId, Partitions, Vote};
+use super::wire::{Ask, decode_ask};
 use crate::wal::{Wal, WalOptions};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -26,6 +27,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 const SEGMENT: u64 = 64 << 10;
+
+/// Whether a message between replicas is one in which a leader sends entries.
+pub(crate) fn is_append(message: &Bytes) -> bool {
+    matches!(decode_ask(message.clone()), Some((_, Ask::Append(_))))
+}
 
 fn options(directory: &str) -> CoreLogOptions {
     CoreLogOptions {
