@@ -19,7 +19,7 @@ use crate::wal::WalError;
 use bytes::Bytes;
 use model::command::{Fragment, Outcome, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, NodeId, PartitionId, Term};
+use model::id::{CoreId, LogIndex, NodeId, PartitionId, Term};
 use model::placement::{Place, PlacementMap};
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
@@ -411,6 +411,28 @@ impl Engine {
     /// What the file system refuses, and whatever a start meets.
     pub async fn add_replica(&self, partition: PartitionId) -> Result<(), OpenError> {
         self.inner.parts.add(&self.inner.options, partition).await
+    }
+
+    /// Removes the replica of a partition, with all that there is of it, where it is as it was seen: of this
+    /// newest term, with this last entry, and not leading. Nothing comes between that look and the end of
+    /// the replica. One that is not there is gone already.
+    ///
+    /// # Errors
+    /// 55000: it is otherwise. What the file system refuses: the replica is gone, and what is left of it
+    /// goes with the next start, or before another takes its place.
+    pub async fn remove_replica(
+        &self,
+        partition: PartitionId,
+        seen: (Term, LogIndex),
+    ) -> Result<(), SqlError> {
+        match self.inner.parts.remove(&self.inner.options, partition, seen).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SqlError::new(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("the replica of partition {partition} is not as it was seen"),
+            )),
+            Err(error) => Err(SqlError::new(SqlState::IO_ERROR, error.to_string())),
+        }
     }
 
     /// Changes who takes part in the group of a partition that this core leads. Returns when it is

@@ -267,6 +267,27 @@ impl Log {
         Ok(())
     }
 
+    /// Ends the group of a partition, which nobody reaches from the first moment on. What it has not
+    /// answered is in doubt.
+    pub(crate) async fn end(&self, partition: PartitionId) {
+        let group = self.inner.groups.borrow_mut().remove(&partition);
+        if let Some(group) = group {
+            group.shutdown().await;
+        }
+        self.inner.give_up_doubted(partition);
+    }
+
+    /// Forgets what the log holds of a partition that has no group; durably, when it returns.
+    ///
+    /// # Errors
+    /// Why nothing is written any more.
+    pub(crate) async fn forget(&self, partition: PartitionId) -> std::io::Result<()> {
+        match self.inner.core_log.partitions().contains(&partition) {
+            true => self.inner.core_log.forget(partition).await,
+            false => Ok(()),
+        }
+    }
+
     /// The group of a partition of this core.
     pub(crate) fn group(&self, partition: PartitionId) -> Option<Group> {
         self.inner.groups.borrow().get(&partition).cloned()
@@ -442,6 +463,7 @@ impl Watcher for Watching {
     fn durable(&self, partition: PartitionId, index: LogIndex) {
         if let Some(inner) = self.0.upgrade()
             && let Some(proposers) = inner.proposers.get()
+            && inner.groups.borrow().contains_key(&partition)
         {
             proposers.durable(partition, index.min(proposers.applied(partition)));
         }

@@ -4,6 +4,7 @@
 mod core_log;
 mod group;
 mod group_log;
+mod life;
 mod machine;
 mod network;
 mod runtime;

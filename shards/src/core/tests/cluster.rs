@@ -1,6 +1,7 @@
 //! Several nodes with a core each, and a switchboard between them that a test can cut.
 
 mod overtaken;
+mod removal;
 
 use super::{commit, directory, options, put, stage, txn};
 use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, founded};
