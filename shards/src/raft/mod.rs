@@ -20,5 +20,5 @@ pub use group::{Change, GroupReport};
 pub(crate) use machine::{Applier, Held};
 pub use network::{Alone, Nodes, Unreached};
 #[cfg(test)]
-pub(crate) use tests::is_append;
+pub(crate) use tests::{is_append, partition_asked};
 pub(crate) use types::{Answer, Batch, Flight, Flights, LogId, Partitions};

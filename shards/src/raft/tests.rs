@@ -28,6 +28,11 @@ use std::time::Duration;
 
 const SEGMENT: u64 = 64 << 10;
 
+/// Which partition's replica a message is for.
+pub(crate) fn partition_asked(message: &Bytes) -> Option<PartitionId> {
+    decode_ask(message.clone()).map(|(partition, _)| partition)
+}
+
 /// Whether a message between replicas is one in which a leader sends entries.
 pub(crate) fn is_append(message: &Bytes) -> bool {
     matches!(decode_ask(message.clone()), Some((_, Ask::Append(_))))

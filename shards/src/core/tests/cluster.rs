@@ -1,11 +1,12 @@
 //! Several nodes with a core each, and a switchboard between them that a test can cut.
 
+mod holes;
 mod overtaken;
 mod removal;
 
 use super::{commit, directory, options, put, stage, txn};
 use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, founded};
-use crate::raft::{Change, GroupReport, Nodes, Unreached, is_append};
+use crate::raft::{Change, GroupReport, Nodes, Unreached, is_append, partition_asked};
 use crate::storage::ScanBatch;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -50,6 +51,10 @@ struct Board {
     deaf: RefCell<BTreeSet<(u32, u32)>>,
     /// As `deaf`, of entries alone.
     starved: RefCell<BTreeSet<(u32, u32)>>,
+    /// What the first node asks a replica of the second, but for entries, takes so much longer.
+    late: RefCell<BTreeMap<(u32, u32), Duration>>,
+    /// Who has asked a replica of the partition something but to take entries.
+    asked: RefCell<BTreeSet<(u32, u32)>>,
 }
 
 impl Board {
@@ -129,6 +134,14 @@ impl Nodes for Line {
         Box::pin(async move {
             time::sleep(Duration::from_micros(100 + random::below(400))).await;
             let message = Bytes::from(message.concat());
+            if !is_append(&message) {
+                let way = (from.0, to.node.0);
+                if partition_asked(&message) == Some(PARTITION) {
+                    board.asked.borrow_mut().insert(way);
+                }
+                let late = board.late.borrow().get(&way).copied();
+                time::sleep(late.unwrap_or_default()).await;
+            }
             let letter = board.boxes.borrow().get(&to.node).cloned();
             let Some(letter) = letter.filter(|_| board.asks(from, to.node, &message)) else {
                 return Err(unreached());
