@@ -17,9 +17,9 @@ use crate::txn::{
 };
 use crate::wal::WalError;
 use bytes::Bytes;
-use model::command::{Fragment, RequestBody, Response};
+use model::command::{Fragment, Outcome, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, NodeId, PartitionId, Term, TxnId};
+use model::id::{CoreId, LogIndex, NodeId, PartitionId, Term, TxnId};
 use model::placement::{Place, PlacementMap};
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
@@ -307,12 +307,14 @@ impl Engine {
     ) -> Result<Response, SqlError> {
         let mut search = Search::new(self.inner.clone(), partition);
         let mut body = body;
+        // An attempt may have been carried out.
+        let mut lost_one = false;
         loop {
             let place = search.place()?;
             let here = place == self.inner.here();
             // A partition that serves here does not move before the request is begun.
             let settled = here && self.inner.serving_for(partition, begun_by(&body)).is_ok();
-            let again = (!settled).then(|| body.clone());
+            let again = (!settled || may_be_repeated(&body)).then(|| body.clone());
             let answered = match here {
                 true => {
                     let _counted = self.inner.enter()?;
@@ -325,8 +327,19 @@ impl Engine {
                     search.moved(leader).await?;
                     body = again;
                 }
-                (Ok(Response::Failed(error)) | Err(Unanswered::Refused(error)), _) => {
-                    return Err(error);
+                (Ok(Response::Failed(error)) | Err(Unanswered::Refused(error)), again) => {
+                    let Some(again) = again.filter(|again| was_overtaken(again, &error)) else {
+                        return Err(error);
+                    };
+                    lost_one |= error.state() == SqlState::STATEMENT_COMPLETION_UNKNOWN;
+                    search.unreached().await?;
+                    body = again;
+                }
+                // Decided, carried out and forgotten before it was asked again, or never decided.
+                (Ok(Response::Decided(Outcome::Aborted)), Some(RequestBody::Decide { .. }))
+                    if lost_one =>
+                {
+                    return Err(lost(true));
                 }
                 (Ok(response), _) => {
                     search.found();
@@ -337,10 +350,11 @@ impl Engine {
                     body = again;
                 }
                 (Err(_), Some(again)) if may_be_repeated(&again) => {
+                    lost_one = true;
                     search.unreached().await?;
                     body = again;
                 }
-                (Err(_), again) => return Err(lost(again.as_ref())),
+                (Err(_), again) => return Err(lost(again.as_ref().is_some_and(commits))),
             }
         }
     }
@@ -402,6 +416,28 @@ impl Engine {
     /// What the file system refuses, and whatever a start meets.
     pub async fn add_replica(&self, partition: PartitionId) -> Result<(), OpenError> {
         self.inner.parts.add(&self.inner.options, partition).await
+    }
+
+    /// Removes the replica of a partition, with all that there is of it, where it is as it was seen: of this
+    /// newest term, with this last entry, and not leading. Nothing comes between that look and the end of
+    /// the replica. One that is not there is gone already.
+    ///
+    /// # Errors
+    /// 55000: it is otherwise. What the file system refuses: the replica is gone, and what is left of it
+    /// goes with the next start, or before another takes its place.
+    pub async fn remove_replica(
+        &self,
+        partition: PartitionId,
+        seen: (Term, LogIndex),
+    ) -> Result<(), SqlError> {
+        match self.inner.parts.remove(&self.inner.options, partition, seen).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SqlError::new(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("the replica of partition {partition} is not as it was seen"),
+            )),
+            Err(error) => Err(SqlError::new(SqlState::IO_ERROR, error.to_string())),
+        }
     }
 
     /// Changes who takes part in the group of a partition that this core leads. Returns when it is
@@ -655,12 +691,18 @@ fn may_be_repeated(body: &RequestBody) -> bool {
     )
 }
 
+/// Whether a request that may be repeated has failed because another replica leads by now.
+fn was_overtaken(body: &RequestBody, error: &SqlError) -> bool {
+    let states = [SqlState::SERIALIZATION_FAILURE, SqlState::STATEMENT_COMPLETION_UNKNOWN];
+    may_be_repeated(body) && states.contains(&error.state())
+}
+
+fn commits(body: &RequestBody) -> bool {
+    matches!(body, RequestBody::CommitOnePhase { .. } | RequestBody::Write { commit: true, .. })
+}
+
 /// What a request ends with of which nobody knows whether it was carried out.
-fn lost(body: Option<&RequestBody>) -> SqlError {
-    let commits = matches!(
-        body,
-        Some(RequestBody::CommitOnePhase { .. } | RequestBody::Write { commit: true, .. })
-    );
+fn lost(commits: bool) -> SqlError {
     match commits {
         true => SqlError::new(
             SqlState::STATEMENT_COMPLETION_UNKNOWN,
@@ -680,6 +722,7 @@ fn group_error(error: std::io::Error) -> SqlError {
         .detail(error.to_string())
 }
 
+/// A request for a partition that lives elsewhere: its sender's placement map is old.
 fn not_here(partition: PartitionId) -> SqlError {
     SqlError::new(SqlState::CANNOT_CONNECT_NOW, format!("partition {partition} is not served here"))
         .hint("Retry the statement.")

@@ -34,6 +34,7 @@ mod message;
 mod options;
 mod parts;
 mod remote;
+mod removal;
 mod replicas;
 mod reshape;
 mod stream;

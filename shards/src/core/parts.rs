@@ -3,15 +3,17 @@
 use super::engine::OpenError;
 use super::layout::Identity;
 use super::options::EngineOptions;
+use super::removal;
 use super::replicas::Partitions;
 use crate::exec::memory::MemoryAccount;
 use crate::log::{Log, LogError, LogOptions, Proposers};
-use crate::raft::{Applier, Beginning, Held, Leading, Nodes};
+use crate::raft::{Applier, Beginning, Held, Leading, LogId, Nodes};
 use crate::storage::{
     Checkpoint, Contents, ReceiveError, Receiver, Storage, StorageError, StorageOptions,
 };
 use crate::txn::{CoreContext, Partition, TxnOptions};
 use futures::future::LocalBoxFuture;
+use futures::lock::Mutex;
 use model::command::Command;
 use model::id::{LogIndex, PartitionId};
 use model::time::HybridClock;
@@ -37,6 +39,8 @@ pub(crate) struct Parts {
     pub(crate) storage: Storage,
     pub(crate) partitions: Rc<Partitions>,
     pub(crate) log: Log,
+    /// One replica is added or removed at a time.
+    pub(super) changing: Mutex<()>,
 }
 
 /// Where a core's log is.
@@ -84,7 +88,7 @@ impl Parts {
         let account = MemoryAccount::new(statements);
         let context = Rc::new(CoreContext::new(txn_options, clock.clone(), account));
         let partitions = Rc::new(Partitions::default());
-        let trees = options.data_dir.join("partitions");
+        let trees = removal::directory(options);
         for id in replicas(options, identity).await? {
             let directory = trees.join(id.to_string());
             runtime::fs::create_dir_all(&directory).await?;
@@ -101,6 +105,7 @@ impl Parts {
         if context.log.set(log.clone()).is_err() {
             unreachable!("the context is new");
         }
+        removal::finish_all(options, identity, &log).await?;
         let applying = Rc::new(Applying { partitions: partitions.clone() });
         let beginning = match identity.founding {
             true => Beginning::Founded,
@@ -110,29 +115,7 @@ impl Parts {
         log.start(partitions.all().iter().map(|one| one.id), applying, nodes, beginning)
             .await
             .map_err(|source| OpenError::Groups { core, source })?;
-        Ok(Parts { context, storage, partitions, log })
-    }
-
-    /// Makes an empty replica of a partition, which waits to hear from its leader.
-    ///
-    /// # Errors
-    /// What the file system refuses, and whatever a start meets.
-    pub(crate) async fn add(
-        &self,
-        options: &EngineOptions,
-        partition: PartitionId,
-    ) -> Result<(), OpenError> {
-        if self.partitions.get(partition).is_some() {
-            return Ok(());
-        }
-        let trees = options.data_dir.join("partitions");
-        let directory = trees.join(partition.to_string());
-        runtime::fs::create_dir_all(&directory).await?;
-        runtime::fs::sync_dir(&trees).await?;
-        let tree = self.storage.open_tree(partition, &directory).await?;
-        self.partitions.insert(Rc::new(Partition::new(tree, self.context.clone())));
-        let started = self.log.add(partition, Beginning::Invited).await;
-        started.map_err(|source| OpenError::Groups { core: options.core, source })
+        Ok(Parts { context, storage, partitions, log, changing: Mutex::default() })
     }
 
     /// Writes everything to table files.
@@ -150,19 +133,26 @@ async fn replicas(
     options: &EngineOptions,
     identity: &Identity,
 ) -> Result<Vec<PartitionId>, OpenError> {
-    let here = |partition: &PartitionId| {
-        partition.0 % u32::from(identity.cores) == u32::from(options.core.0)
-    };
+    let here = |partition: &PartitionId| is_here(options, identity, *partition);
     if identity.founding {
         return Ok((0..=identity.partitions).map(PartitionId).filter(here).collect());
     }
-    let directory = options.data_dir.join("partitions");
+    let directory = removal::directory(options);
     if !runtime::fs::exists(&directory).await? {
         return Ok(Vec::new());
     }
     let entries = runtime::fs::read_dir(&directory).await?;
     let ids = entries.iter().filter_map(|entry| entry.name.parse().ok().map(PartitionId));
     Ok(ids.filter(here).collect())
+}
+
+/// Whether a core has this node's replica of a partition, if there is one.
+pub(super) fn is_here(
+    options: &EngineOptions,
+    identity: &Identity,
+    partition: PartitionId,
+) -> bool {
+    partition.0 % u32::from(identity.cores) == u32::from(options.core.0)
 }
 
 /// Hands what is decided to its partition.
@@ -241,14 +231,23 @@ impl Applier for Applying {
         Box::pin(async move { partition.tree.receive(contents).await })
     }
 
+    fn decided(&self, partition: PartitionId, id: LogId) {
+        self.partition(partition).context.log().decided(partition, id);
+    }
+
     fn replaced(&self, partition: PartitionId) {
-        self.partition(partition).replaced();
+        let partition = self.partition(partition);
+        partition.context.log().replaced(partition.id);
+        partition.replaced();
     }
 }
 
 impl Proposers for Applying {
     fn refused(&self, partition: PartitionId, command: Command, error: &LogError) {
-        self.partition(partition).refused(command, error);
+        // Of one that was removed the rest of a request may still propose something.
+        if let Some(partition) = self.partitions.get(partition) {
+            partition.refused(command, error);
+        }
     }
 
     fn failed(&self, error: &LogError) {

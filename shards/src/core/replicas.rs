@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// A core's partitions, by id. More may come.
+/// A core's partitions, by id. More may come, and some go.
 #[derive(Default)]
 pub(crate) struct Partitions {
     all: RefCell<BTreeMap<PartitionId, Rc<Partition>>>,
@@ -21,6 +21,11 @@ impl Partitions {
     /// All of them, as they are now.
     pub(crate) fn all(&self) -> Vec<Rc<Partition>> {
         self.all.borrow().values().cloned().collect()
+    }
+
+    /// One less.
+    pub(crate) fn remove(&self, partition: PartitionId) {
+        self.all.borrow_mut().remove(&partition);
     }
 
     /// One more.

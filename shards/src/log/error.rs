@@ -26,6 +26,10 @@ pub enum LogError {
     /// next start.
     #[error("{0}")]
     InDoubt(Rc<WalError>),
+    /// Another replica leads, or this one has ended, before the command was decided, for the reason given:
+    /// it may or may not be in the log, or get there yet.
+    #[error("{0}")]
+    Undecided(&'static str),
     /// This replica does not lead its partition, for the reason given. The command is not in the log.
     #[error("{0}")]
     NotLeader(String),
@@ -43,10 +47,22 @@ impl LogError {
         }
     }
 
-    /// The same failure for a command that came after it.
+    /// Another leader's log has taken the place of this replica's.
+    pub(super) fn overtaken() -> LogError {
+        LogError::Undecided("another replica leads, and its log does not hold the change")
+    }
+
+    /// Whether the command may be in the log all the same.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        matches!(self, LogError::InDoubt(_) | LogError::Undecided(_))
+    }
+
+    /// The same failure for a command that came after it, or of which it is known that it is not in
+    /// the log.
     pub(super) fn afterwards(&self) -> LogError {
         match self {
             LogError::InDoubt(error) => LogError::Failed(error.clone()),
+            LogError::Undecided(why) => LogError::NotLeader((*why).to_owned()),
             error => error.clone(),
         }
     }
@@ -78,6 +94,12 @@ impl From<LogError> for SqlError {
             )
             .detail(format!("{error}; whether the change is kept is known after a restart"))
             .hint("Check the disk, then restart the node."),
+            LogError::Undecided(why) => SqlError::new(
+                SqlState::STATEMENT_COMPLETION_UNKNOWN,
+                "it is not known whether the change was made",
+            )
+            .detail(why)
+            .hint("Look whether the change is there before it is made again."),
             LogError::NotLeader(why) => {
                 SqlError::new(SqlState::SERIALIZATION_FAILURE, "the partition has another leader")
                     .detail(why)

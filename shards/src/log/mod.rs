@@ -20,7 +20,9 @@
 //! # What holds
 //!
 //! - A proposal that was refused is not in the log, now or after a restart. One that was in flight
-//!   when the disk failed is in doubt ([`LogError::InDoubt`]).
+//!   when the disk failed is in doubt ([`LogError::InDoubt`]). One that another leader's log has
+//!   displaced is answered when it is known what became of it; where that cannot be known here, it is in
+//!   doubt, too ([`LogError::Undecided`]).
 //! - Commands of one partition are applied in the order in which they were proposed.
 //! - Bytes that are proposed and not yet applied are bounded ([`LogOptions::queue_bytes_max`]);
 //!   proposers wait for room before they choose their timestamps.
@@ -28,15 +30,18 @@
 //! - A segment is let go when the partitions say that they do not need it ([`Log::purge`]).
 
 mod codec;
+mod doubted;
 mod error;
 mod proposer;
 mod queue;
 
 use crate::raft::{
-    self, Applier, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport, Nodes, Watcher,
+    self, Applier, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport, LogId, Nodes,
+    Watcher,
 };
 use crate::wal::{WalError, WalOptions};
 use bytes::Bytes;
+use doubted::Doubted;
 use model::command::Command;
 use model::id::{LogIndex, NodeId, PartitionId};
 use model::time::HybridClock;
@@ -116,8 +121,8 @@ impl LogOptions {
 /// The partitions of a core, as their log sees them: what is decided is applied to them, and who has
 /// proposed it hears what became of it.
 pub(crate) trait Proposers: Applier {
-    /// A command will not be applied. After [`LogError::InDoubt`] it may be in the log all the
-    /// same; after any other error it is not.
+    /// A command will not be applied. Where the error [is in doubt](LogError::is_in_doubt) it may be in
+    /// the log all the same; after any other error it is not.
     fn refused(&self, partition: PartitionId, command: Command, error: &LogError);
 
     /// The log has ended for good.
@@ -138,6 +143,7 @@ struct Inner {
     nodes: OnceCell<Rc<dyn Nodes>>,
     config: Arc<Config>,
     queues: RefCell<Queues>,
+    doubted: RefCell<Doubted>,
     room: Semaphore,
     /// There is something to propose, or the log is to close.
     work: Notify,
@@ -191,6 +197,7 @@ impl Log {
             nodes: OnceCell::new(),
             config: raft::config(),
             queues: RefCell::new(Queues::new(options.segment_bytes)),
+            doubted: RefCell::default(),
             room: Semaphore::new(options.queue_bytes_max),
             work: Notify::new(),
             flights: Rc::default(),
@@ -258,6 +265,27 @@ impl Log {
         let group = Group::start(partition, node, settings, log, applier, nodes.clone()).await?;
         inner.groups.borrow_mut().insert(partition, group);
         Ok(())
+    }
+
+    /// Ends the group of a partition, which nobody reaches from the first moment on. What it has not
+    /// answered is in doubt.
+    pub(crate) async fn end(&self, partition: PartitionId) {
+        let group = self.inner.groups.borrow_mut().remove(&partition);
+        if let Some(group) = group {
+            group.shutdown().await;
+        }
+        self.inner.give_up_doubted(partition);
+    }
+
+    /// Forgets what the log holds of a partition that has no group; durably, when it returns.
+    ///
+    /// # Errors
+    /// Why nothing is written any more.
+    pub(crate) async fn forget(&self, partition: PartitionId) -> std::io::Result<()> {
+        match self.inner.core_log.partitions().contains(&partition) {
+            true => self.inner.core_log.forget(partition).await,
+            false => Ok(()),
+        }
     }
 
     /// The group of a partition of this core.
@@ -329,6 +357,16 @@ impl Log {
         }
     }
 
+    /// An entry of a partition's log is applied here.
+    pub(crate) fn decided(&self, partition: PartitionId, applied: LogId) {
+        self.inner.decided(partition, applied);
+    }
+
+    /// A partition's files were replaced: what the log had said before will not be looked at.
+    pub(crate) fn replaced(&self, partition: PartitionId) {
+        self.inner.give_up_doubted(partition);
+    }
+
     /// Lets go of what a partition does not need of its log any more: everything up to `needless`. A
     /// segment that nobody needs is used again with the next write.
     pub(crate) async fn purge(&self, partition: PartitionId, needless: LogIndex) {
@@ -355,10 +393,7 @@ impl Log {
 
     /// The last entry of a partition that was let go, and its last one.
     #[cfg(test)]
-    pub(crate) fn state(
-        &self,
-        partition: PartitionId,
-    ) -> (Option<raft::LogId>, Option<raft::LogId>) {
+    pub(crate) fn state(&self, partition: PartitionId) -> (Option<LogId>, Option<LogId>) {
         self.inner.core_log.state(partition)
     }
 
@@ -428,6 +463,7 @@ impl Watcher for Watching {
     fn durable(&self, partition: PartitionId, index: LogIndex) {
         if let Some(inner) = self.0.upgrade()
             && let Some(proposers) = inner.proposers.get()
+            && inner.groups.borrow().contains_key(&partition)
         {
             proposers.durable(partition, index.min(proposers.applied(partition)));
         }
@@ -442,6 +478,8 @@ impl Watcher for Watching {
         for (partition, pending) in waiting {
             inner.tell_refused(partition, std::iter::once(pending), &failed);
         }
+        let doubted = inner.doubted.borrow().partitions();
+        doubted.into_iter().for_each(|partition| inner.give_up_doubted(partition));
         if let Some(proposers) = inner.proposers.get() {
             proposers.failed(&failed);
         }

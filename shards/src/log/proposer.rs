@@ -1,19 +1,26 @@
 //! The task that hands what has gathered to the partitions' groups.
 
+use super::doubted::Fate;
 use super::queue::{Pending, Taken};
 use super::{Inner, LogError};
-use crate::raft::{Answer, Batch, Partitions};
+use crate::raft::{Answer, Batch, Flight, LogId, Partitions};
 use crate::wal::WalError;
 use bytes::Bytes;
 use model::id::{LogIndex, PartitionId};
+use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
-use runtime::task;
+use runtime::{task, time};
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 /// After a frame of several commands the proposer lets others run so many times before it takes the
 /// next: who is answered (when the entry is applied, by tasks in a row) often has the next command at
 /// hand. Without it two halves of the proposers take turns, and a frame holds half as much.
 const GATHER_TURNS: usize = 2;
+
+/// A log that closes waits so long for what it has proposed: a leader that reaches no quorum will not
+/// hear of it.
+const DECIDE_MAX: Duration = Duration::from_secs(5);
 
 /// Proposes until the log closes or fails, or nobody holds it any more.
 pub(super) async fn run(log: Weak<Inner>) {
@@ -48,6 +55,7 @@ struct Proposed {
     log: Weak<Inner>,
     partition: PartitionId,
     commands: Vec<Pending>,
+    flight: Rc<Flight>,
 }
 
 impl Proposed {
@@ -56,10 +64,22 @@ impl Proposed {
         let commands = std::mem::take(&mut self.commands);
         match result {
             Ok(written) => log.applied(LogIndex(written.log_id.index), commands),
+            Err(ClientWriteError::LogEntryDiscarded(_)) => {
+                log.doubt(self.partition, self.flight.place(), commands);
+            }
+            // It was never appended.
             Err(error) => {
                 log.refuse(self.partition, commands, &LogError::NotLeader(error.to_string()));
             }
         }
+    }
+
+    /// There is no group to propose to.
+    fn absent(mut self) {
+        let Some(log) = self.log.upgrade() else { return };
+        let commands = std::mem::take(&mut self.commands);
+        let error = LogError::NotLeader("the partition has no replica here".to_owned());
+        log.refuse(self.partition, commands, &error);
     }
 }
 
@@ -86,15 +106,17 @@ impl Inner {
             stats.command_bytes += bytes.len() as u64;
             self.stats.set(stats);
             self.unanswered.set(self.unanswered.get() + count);
-            let batch_of = Batch::propose(count as u32, bytes, &self.flights);
+            let (entry, flight) = Batch::propose(count as u32, bytes, &self.flights);
             let log = Rc::downgrade(self);
-            let proposed = Proposed { log, partition, commands: batch.commands };
-            let answer = Answer::new(move |result| proposed.answered(result));
+            let proposed = Proposed { log, partition, commands: batch.commands, flight };
             let group = self.groups.borrow().get(&partition).cloned();
-            if let Some(group) = group {
-                // A group that has ended drops the answer, which tells who waits.
-                drop(group.propose(batch_of, answer).await);
-            }
+            let Some(group) = group else {
+                proposed.absent();
+                continue;
+            };
+            let answer = Answer::new(move |result| proposed.answered(result));
+            // A group that has ended drops the answer, which tells who waits.
+            drop(group.propose(entry, answer).await);
         }
     }
 
@@ -150,26 +172,70 @@ impl Inner {
             stats.refused_full += (commands.len() + behind.len()) as u64;
             self.stats.set(stats);
         }
-        self.tell_refused(partition, commands.into_iter().chain(behind), error);
+        self.tell_refused(partition, commands.into_iter(), error);
+        // What waits behind one in doubt has not been proposed.
+        self.tell_refused(partition, behind.into_iter(), &error.afterwards());
     }
 
-    /// A core's log has ended for good, and a group with it.
+    /// The entry at `place` was taken out of this replica's log for another leader's. Who proposed it waits
+    /// until it is known what became of it.
+    fn doubt(&self, partition: PartitionId, place: Option<LogId>, commands: Vec<Pending>) {
+        let applied = self.proposers.get().map(|proposers| proposers.applied(partition));
+        match place {
+            Some(id) if applied < Some(LogIndex(id.index)) => {
+                self.doubted.borrow_mut().put(partition, id, commands);
+                // What waits behind it may build on it, and must not be proposed in another term.
+                let behind = self.queues.borrow_mut().take_beginnings(partition);
+                let error = LogError::overtaken().afterwards();
+                self.tell_refused(partition, behind.into_iter(), &error);
+            }
+            // Files have taken the place of the log: nobody looks at its entries any more.
+            _ => self.refuse(partition, commands, &LogError::overtaken()),
+        }
+    }
+
+    /// An entry is applied: answers those whose fate it proves.
+    pub(super) fn decided(&self, partition: PartitionId, applied: LogId) {
+        let decided = self.doubted.borrow_mut().take_decided(partition, applied);
+        for (fate, commands) in decided {
+            match fate {
+                Fate::There => self.applied(LogIndex(applied.index), commands),
+                Fate::Gone => {
+                    self.refuse(partition, commands, &LogError::overtaken().afterwards());
+                }
+            }
+        }
+    }
+
+    /// What became of a partition's entries will not be known here.
+    pub(super) fn give_up_doubted(&self, partition: PartitionId) {
+        let commands = self.doubted.borrow_mut().take(partition);
+        self.refuse(partition, commands, &self.in_doubt());
+    }
+
+    /// A group has ended before it answered.
     fn in_doubt(&self) -> LogError {
         match &*self.failed.borrow() {
             Some(LogError::Failed(error)) => LogError::InDoubt(error.clone()),
-            _ => LogError::Closed,
+            _ => LogError::Undecided("the replica ended before the change was decided"),
         }
     }
 
     /// Waits until everything is answered, ends the groups and closes the files.
     async fn finish(&self) {
-        while self.unanswered.get() > 0 && self.failed.borrow().is_none() {
-            self.all_answered.notified().await;
-        }
+        let answered = async {
+            while self.unanswered.get() > 0 && self.failed.borrow().is_none() {
+                self.all_answered.notified().await;
+            }
+        };
+        // What has no answer by then is in doubt.
+        let _ = time::timeout(DECIDE_MAX, answered).await;
         let groups = std::mem::take(&mut *self.groups.borrow_mut());
         for group in groups.values() {
             group.shutdown().await;
         }
+        let doubted = self.doubted.borrow().partitions();
+        doubted.into_iter().for_each(|partition| self.give_up_doubted(partition));
         self.core_log.close().await;
         self.closed.set();
     }

@@ -119,6 +119,16 @@ impl Cached {
         self.entries.push_back((partition, entry.log_id, bytes));
     }
 
+    /// A partition has no entries any more.
+    fn forget(&mut self, partition: PartitionId) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|(whose, _, size)| {
+            let stays = *whose != partition;
+            *bytes -= if stays { 0 } else { *size };
+            stays
+        });
+    }
+
     /// Lets go of the oldest, as far as they are too many and lie on the disk.
     fn shrink(&mut self, groups: &mut BTreeMap<PartitionId, Group>) {
         while self.bytes > self.bytes_max
@@ -144,6 +154,8 @@ struct Request {
 enum What {
     Entries(Vec<Entry>),
     HardState,
+    /// The partition is gone, with all that was asked for before.
+    Forgotten,
     Truncation {
         after: u64,
     },
@@ -365,6 +377,9 @@ impl CoreLog {
                     let what = format!("entry {} does not follow {:?}", entry.log_id, group.last());
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
                 }
+                if let EntryPayload::Normal(batch) = &entry.payload {
+                    batch.appended(entry.log_id);
+                }
                 cached.note(partition, entry);
                 group.push(entry.clone(), None);
             }
@@ -410,6 +425,17 @@ impl CoreLog {
         let room = self.room(0).await?;
         let (promise, durable) = oneshot::channel();
         self.queue(partition, What::HardState, Waiting::Caller(promise), Some(room));
+        durable.await.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+
+    /// Forgets all that there is of a partition, whose group has ended; durably, when this returns.
+    ///
+    /// # Errors
+    /// Why nothing is written any more.
+    pub(crate) async fn forget(&self, partition: PartitionId) -> io::Result<()> {
+        let room = self.room(0).await?;
+        let (promise, durable) = oneshot::channel();
+        self.queue(partition, What::Forgotten, Waiting::Caller(promise), Some(room));
         durable.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 

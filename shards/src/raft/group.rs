@@ -3,6 +3,7 @@
 
 use super::core_log::CoreLog;
 use super::group_log::GroupLog;
+use super::life::Life;
 use super::machine::{Applier, Machine};
 use super::network::{Files, Network, Nodes};
 use super::types::{Answer, Batch, Partitions, Vote};
@@ -47,6 +48,7 @@ struct Inner {
     /// Until then it neither votes nor stands for election: it may have told a leader before its start that
     /// it follows, which the leader builds on.
     silent_until: Instant,
+    life: Life,
     /// The files that a leader sends.
     receiving: Mutex<Option<Receiving>>,
     /// Tells the partition who leads.
@@ -155,8 +157,11 @@ impl Group {
             Some((_, voters)) => voters.voter_ids().eq([id]),
             None => is_new && beginning == Beginning::Founded,
         };
-        let machine = Machine::recover(partition, node, log.clone(), applier.clone()).await?;
-        let network = Network { nodes, applier: applier.clone(), partition };
+        let life = Life::default();
+        let recovering =
+            Machine::recover(partition, node, log.clone(), applier.clone(), life.clone());
+        let machine = recovering.await?;
+        let network = Network { nodes, applier: applier.clone(), partition, life: life.clone() };
         let raft = Raft::new(id, config, network, GroupLog::new(log, partition), machine);
         let raft = raft.await.map_err(io::Error::other)?;
         let silence = if is_new || is_alone { Duration::ZERO } else { ELECTION_MAX };
@@ -166,6 +171,7 @@ impl Group {
             raft,
             applier,
             silent_until: time::now() + silence,
+            life,
             receiving: Mutex::new(None),
             watching: std::cell::RefCell::default(),
         });
@@ -268,6 +274,7 @@ impl Group {
         contents: Bytes,
     ) -> Result<StreamPosition, String> {
         let contents = Contents::decode(&contents).map_err(|damage| damage.to_string())?;
+        let _working = self.inner.life.work().map_err(|over| over.to_string())?;
         let mut receiving = self.inner.receiving.lock().await;
         // A tree has one receiver at a time.
         *receiving = None;
@@ -279,6 +286,7 @@ impl Group {
     }
 
     async fn receive(&self, chunk: &Chunk) -> Result<StreamPosition, String> {
+        let _working = self.inner.life.work().map_err(|over| over.to_string())?;
         let mut receiving = self.inner.receiving.lock().await;
         let Some(Receiving { receiver, .. }) = &mut *receiving else {
             return Err("no snapshot is being received".to_owned());
@@ -375,11 +383,14 @@ impl Group {
         }
     }
 
-    /// Ends the group; what it has appended is written all the same.
+    /// Ends the group; what it has appended is written all the same. Nothing of it works on the partition
+    /// when this returns.
     pub(crate) async fn shutdown(&self) {
         self.inner.watching.borrow_mut().take();
         // A task of it that has panicked was told of then.
         drop(self.inner.raft.shutdown().await);
+        self.inner.life.end().await;
+        *self.inner.receiving.lock().await = None;
     }
 }
 

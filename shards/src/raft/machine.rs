@@ -3,6 +3,7 @@
 
 use super::core_log::CoreLog;
 use super::group::Leading;
+use super::life::Life;
 use super::network::Files;
 use super::types::{Batch, LogId, Partitions};
 use crate::log::decode_all;
@@ -62,6 +63,9 @@ pub(crate) trait Applier {
         contents: Contents,
     ) -> LocalBoxFuture<'_, Result<Receiver, ReceiveError>>;
 
+    /// An entry is applied, and with it all before it in the log as it was decided.
+    fn decided(&self, partition: PartitionId, id: LogId);
+
     /// The partition's files were replaced: what was known besides them counts no more.
     fn replaced(&self, partition: PartitionId);
 }
@@ -84,6 +88,7 @@ pub(crate) struct Machine {
     node: NodeId,
     log: CoreLog,
     applier: Rc<dyn Applier>,
+    life: Life,
     /// The term that the log knew when this life began: who led up to it has left nothing but what the
     /// log says.
     term_at_start: u64,
@@ -102,6 +107,7 @@ impl Machine {
         node: NodeId,
         log: CoreLog,
         applier: Rc<dyn Applier>,
+        life: Life,
     ) -> io::Result<Machine> {
         let durable = applier.applied(partition).0;
         let (purged, last) = log.state(partition);
@@ -123,7 +129,8 @@ impl Machine {
                 StoredMembershipOf::<Partitions>::new(Some(id), voters)
             });
         let term_at_start = log.vote(partition).map_or(0, |vote| vote.leader_id.term);
-        let mut machine = Machine { partition, node, log, applier, term_at_start, applied, voters };
+        let mut machine =
+            Machine { partition, node, log, applier, life, term_at_start, applied, voters };
         machine.recover_states(reached).await?;
         Ok(machine)
     }
@@ -201,6 +208,7 @@ impl RaftSnapshotBuilder<Partitions> for Machine {
     type SnapshotData = Files;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Partitions, Files>> {
+        let _working = self.life.work()?;
         Ok(self.snapshot())
     }
 }
@@ -221,8 +229,10 @@ impl RaftStateMachine<Partitions> for Machine {
     {
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
+            let _working = self.life.work()?;
             self.apply_entry(entry.log_id, entry.payload).await?;
             self.applied = Some(entry.log_id);
+            self.applier.decided(self.partition, entry.log_id);
             if let Some(responder) = responder {
                 responder.send(());
             }
@@ -240,6 +250,7 @@ impl RaftStateMachine<Partitions> for Machine {
         files: Files,
     ) -> io::Result<()> {
         if let Files::Received(receiver) = files {
+            let _working = self.life.work()?;
             let installed = receiver.install().await;
             installed.map_err(|error| io::Error::other(error.to_string()))?;
             self.applier.replaced(self.partition);
@@ -250,6 +261,7 @@ impl RaftStateMachine<Partitions> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Partitions, Files>>> {
+        let _working = self.life.work()?;
         Ok(Some(self.snapshot()))
     }
 }

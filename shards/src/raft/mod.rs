@@ -4,6 +4,7 @@
 mod core_log;
 mod group;
 mod group_log;
+mod life;
 mod machine;
 mod network;
 mod runtime;
@@ -19,5 +20,5 @@ pub use group::{Change, GroupReport};
 pub(crate) use machine::{Applier, Held};
 pub use network::{Alone, Nodes, Unreached};
 #[cfg(test)]
-pub(crate) use types::LogId;
-pub(crate) use types::{Answer, Batch, Flights, Partitions};
+pub(crate) use tests::{is_append, partition_asked};
+pub(crate) use types::{Answer, Batch, Flight, Flights, LogId, Partitions};

@@ -1,5 +1,6 @@
 //! How a group reaches its replicas on other nodes.
 
+use super::life::Life;
 use super::machine::Applier;
 use super::types::{Partitions, Vote};
 use super::wire::{Ask, Told, decode_told, encode_ask};
@@ -108,6 +109,7 @@ pub(super) struct Network {
     pub(super) nodes: Rc<dyn Nodes>,
     pub(super) applier: Rc<dyn Applier>,
     pub(super) partition: PartitionId,
+    pub(super) life: Life,
 }
 
 /// One replica on another node.
@@ -156,12 +158,15 @@ impl Replica {
         vote: Vote,
         meta: SnapshotMetaOf<Partitions>,
     ) -> RpcResult<SnapshotResponse<Partitions>> {
-        let Network { applier, partition, .. } = &self.network;
+        let Network { applier, partition, life, .. } = &self.network;
+        let working = life.work().map_err(|over| unreachable(&over.to_string()))?;
         let index = LogIndex(meta.last_log_id.map_or(0, |last| last.index));
         // What comes after it must not be let go meanwhile.
         let _held = applier.hold_log(*partition, index);
         let checkpoint = applier.checkpoint(*partition).await;
         let checkpoint = checkpoint.map_err(|error| unreachable(&error.to_string()))?;
+        // It reads files that are its own from here on.
+        drop(working);
         let contents = Bytes::from(checkpoint.contents().encode());
         let mut told = self.ask(Ask::SnapshotBegin { meta, contents }, SNAPSHOT_STEP).await?;
         loop {

@@ -3,6 +3,7 @@
 use super::core_log::{CoreLog, CoreLogOptions};
 use super::group_log::GroupLog;
 use super::types::{Batch, Entry, LogId, Partitions, Vote};
+use super::wire::{Ask, decode_ask};
 use crate::wal::{Wal, WalOptions};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -26,6 +27,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 const SEGMENT: u64 = 64 << 10;
+
+/// Which partition's replica a message is for.
+pub(crate) fn partition_asked(message: &Bytes) -> Option<PartitionId> {
+    decode_ask(message.clone()).map(|(partition, _)| partition)
+}
+
+/// Whether a message between replicas is one in which a leader sends entries.
+pub(crate) fn is_append(message: &Bytes) -> bool {
+    matches!(decode_ask(message.clone()), Some((_, Ask::Append(_))))
+}
 
 fn options(directory: &str) -> CoreLogOptions {
     CoreLogOptions {

@@ -60,16 +60,32 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch to be proposed. `flights` is told when it lies on this core's disk.
-    pub(crate) fn propose(count: u32, commands: Bytes, flights: &Rc<Flights>) -> Batch {
+    /// A batch to be proposed, and what tells of its way. `flights` is told when it lies on this core's
+    /// disk.
+    pub(crate) fn propose(
+        count: u32,
+        commands: Bytes,
+        flights: &Rc<Flights>,
+    ) -> (Batch, Rc<Flight>) {
         flights.count.set(flights.count.get() + 1);
-        let flight = Flight { flights: flights.clone(), landed: Cell::new(false) };
-        Batch { count, commands, flight: Some(Rc::new(flight)) }
+        let flight = Rc::new(Flight {
+            flights: flights.clone(),
+            landed: Cell::new(false),
+            place: Cell::new(None),
+        });
+        (Batch { count, commands, flight: Some(flight.clone()) }, flight)
     }
 
     /// A batch that was read, or that another node has proposed.
     pub(crate) fn read(count: u32, commands: Bytes) -> Batch {
         Batch { count, commands, flight: None }
+    }
+
+    /// It has its place in this replica's log.
+    pub(super) fn appended(&self, place: LogId) {
+        if let Some(flight) = &self.flight {
+            flight.place.set(Some(place));
+        }
     }
 
     /// It lies on this core's disk.
@@ -116,12 +132,19 @@ impl Flights {
     }
 }
 
-struct Flight {
+/// The way of a batch that was proposed here.
+pub(crate) struct Flight {
     flights: Rc<Flights>,
     landed: Cell<bool>,
+    place: Cell<Option<LogId>>,
 }
 
 impl Flight {
+    /// Its place in this replica's log, if it ever had one.
+    pub(crate) fn place(&self) -> Option<LogId> {
+        self.place.get()
+    }
+
     fn land(&self) {
         if self.landed.replace(true) {
             return;

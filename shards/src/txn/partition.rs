@@ -290,7 +290,7 @@ impl Partition {
 
     /// A command did not get into the log.
     pub(crate) fn refused(&self, command: Command, error: &LogError) {
-        if matches!(error, LogError::InDoubt(_)) {
+        if error.is_in_doubt() {
             // It may be in the log: what it wrote stays pending, so that nobody reads past it.
             return;
         }

@@ -5,7 +5,7 @@
 
 use super::locks::Span;
 use super::partition::Partition;
-use super::requests::{WRITE_BYTES, applied};
+use super::requests::{WRITE_BYTES, accepted, applied};
 use super::state::lock_part;
 use bytes::Bytes;
 use model::command::Command;
@@ -63,7 +63,7 @@ impl Partition {
         let at = self.context.now();
         let command = self.states.borrow_mut().prepare_staged(txn, at, anchor);
         let command = command.map_err(|refusal| self.refuse(txn, refusal))?;
-        applied(self.context.log().propose(room, self.id, command).await)?;
+        accepted(self.context.log().propose(room, self.id, command).await)?;
         Ok(at)
     }
 
@@ -94,7 +94,7 @@ impl Partition {
             first = false;
         }
         for proposal in proposals {
-            applied(proposal.await)?;
+            accepted(proposal.await)?;
         }
         Ok(logging)
     }

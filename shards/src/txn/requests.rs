@@ -205,7 +205,7 @@ impl Partition {
         let at = self.context.now();
         let command = self.states.borrow_mut().prepare(txn, at, anchor, locks);
         let command = command.map_err(|refusal| self.refuse(txn, refusal))?;
-        applied(self.context.log().propose(room, self.id, command).await)?;
+        accepted(self.context.log().propose(room, self.id, command).await)?;
         Ok(Some(at))
     }
 
@@ -410,6 +410,20 @@ impl Partition {
     async fn room_to_end(&self, bytes: usize) -> Result<Reserved, SqlError> {
         Ok(self.context.log().reserve(bytes + COMMAND_BYTES).await?)
     }
+}
+
+/// As [`applied`], of what decides nothing by itself: where it is in doubt whether it is in the log, the
+/// transaction is not committed all the same.
+pub(super) fn accepted(
+    answer: Result<Result<LogIndex, LogError>, runtime::sync::Closed>,
+) -> Result<LogIndex, SqlError> {
+    let answer = answer.map(|answer| {
+        answer.map_err(|error| match error {
+            LogError::Undecided(why) => LogError::NotLeader(why.to_owned()),
+            error => error,
+        })
+    });
+    applied(answer)
 }
 
 /// A proposal's answer.

@@ -200,6 +200,11 @@ pub(crate) enum Record<'a> {
         /// The last entry that stays.
         after: LogIndex,
     },
+    /// A partition has no replica here any more: all that stands before this about it is void.
+    Forgotten {
+        /// Which.
+        partition: PartitionId,
+    },
     /// Segments before `oldest` are not needed any more.
     Purged {
         /// The oldest segment that is.
@@ -216,6 +221,7 @@ const KIND_PURGED: u8 = 4;
 const KIND_SEAL: u8 = 5;
 const KIND_MEMBERSHIP: u8 = 6;
 const KIND_BASE: u8 = 7;
+const KIND_FORGOTTEN: u8 = 8;
 
 impl Record<'_> {
     /// Bytes of the record in a frame.
@@ -258,6 +264,10 @@ impl Record<'_> {
                 out[8..16].copy_from_slice(&after.0.to_le_bytes());
                 16
             }
+            Record::Forgotten { partition } => {
+                out[..4].copy_from_slice(&partition.0.to_le_bytes());
+                8
+            }
             Record::Purged { oldest } => {
                 out[..8].copy_from_slice(&oldest.to_le_bytes());
                 8
@@ -285,6 +295,7 @@ impl Record<'_> {
             Record::Base { .. } => KIND_BASE,
             Record::HardState { .. } => KIND_HARD_STATE,
             Record::Truncated { .. } => KIND_TRUNCATED,
+            Record::Forgotten { .. } => KIND_FORGOTTEN,
             Record::Purged { .. } => KIND_PURGED,
             Record::Seal => KIND_SEAL,
         };
@@ -342,6 +353,9 @@ impl<'a> Records<'a> {
                 partition: PartitionId(u32_at(body, 0)),
                 after: LogIndex(u64_at(body, 8)),
             }),
+            KIND_FORGOTTEN if body.len() == 8 => {
+                Some(Record::Forgotten { partition: PartitionId(u32_at(body, 0)) })
+            }
             KIND_PURGED if body.len() == 8 => Some(Record::Purged { oldest: u64_at(body, 0) }),
             KIND_SEAL if body.is_empty() => Some(Record::Seal),
             _ => None,

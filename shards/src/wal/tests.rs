@@ -324,6 +324,7 @@ fn the_format_is_the_documented_one() {
         },
         Record::Truncated { partition: PartitionId(3), after: LogIndex(4) },
         Record::Purged { oldest: 7 },
+        Record::Forgotten { partition: PartitionId(3) },
         Record::Seal,
     ];
     let mut body = Vec::new();

@@ -22,8 +22,7 @@ pub(super) async fn carry_out(engine: &Engine, order: Order) -> Result<(), SqlEr
     order.check(now.as_ref())?;
     match order.what {
         What::Begin => engine.add_replica(partition).await.map_err(not_done),
-        What::Remove { .. } if now.is_none() => Ok(()),
-        What::Remove { .. } => Err(SqlError::unsupported("removing a replica")),
+        What::Remove { seen } => engine.remove_replica(partition, (seen.term, seen.last)).await,
         What::Change { change, .. } => {
             let change = match change {
                 MemberChange::Learn(node) => Change::AddLearner(node),

@@ -1,8 +1,12 @@
-//! Three nodes with a core each, and a switchboard between them that a test can cut.
+//! Several nodes with a core each, and a switchboard between them that a test can cut.
+
+mod holes;
+mod overtaken;
+mod removal;
 
 use super::{commit, directory, options, put, stage, txn};
 use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, founded};
-use crate::raft::{Change, Nodes, Unreached};
+use crate::raft::{Change, GroupReport, Nodes, Unreached, is_append, partition_asked};
 use crate::storage::ScanBatch;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -24,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const NODES: [u32; 3] = [1, 2, 3];
+const NODES_MAX: u32 = 5;
 const PARTITION: PartitionId = PartitionId(1);
 
 /// A message on its way to a node.
@@ -42,12 +47,27 @@ struct Board {
     boxes: RefCell<BTreeMap<NodeId, queue::Sender<Mail>>>,
     engines: RefCell<BTreeMap<NodeId, Engine>>,
     cut: RefCell<BTreeSet<NodeId>>,
+    /// What the first node asks a replica of the second does not arrive. Answers do.
+    deaf: RefCell<BTreeSet<(u32, u32)>>,
+    /// As `deaf`, of entries alone.
+    starved: RefCell<BTreeSet<(u32, u32)>>,
+    /// What the first node asks a replica of the second, but for entries, takes so much longer.
+    late: RefCell<BTreeMap<(u32, u32), Duration>>,
+    /// Who has asked a replica of the partition something but to take entries.
+    asked: RefCell<BTreeSet<(u32, u32)>>,
 }
 
 impl Board {
     fn reaches(&self, from: NodeId, to: NodeId) -> bool {
         let cut = self.cut.borrow();
         !cut.contains(&from) && !cut.contains(&to) && self.boxes.borrow().contains_key(&to)
+    }
+
+    /// Whether a replica of one node is asked what another one asks it.
+    fn asks(&self, from: NodeId, to: NodeId, message: &Bytes) -> bool {
+        let way = (from.0, to.0);
+        let starved = self.starved.borrow().contains(&way) && is_append(message);
+        self.reaches(from, to) && !self.deaf.borrow().contains(&way) && !starved
     }
 
     /// Cuts a node off, or joins it again. All who have a link with it hear that it broke.
@@ -65,8 +85,8 @@ impl Board {
             if *other != node {
                 engine.place_lost(place(node));
             } else {
-                let others = NODES.iter().filter(|one| **one != node.0);
-                others.for_each(|one| engine.place_lost(place(NodeId(*one))));
+                let others = (1..=NODES_MAX).filter(|one| *one != node.0);
+                others.for_each(|one| engine.place_lost(place(NodeId(one))));
             }
         }
     }
@@ -84,11 +104,12 @@ fn unreached() -> Unreached {
 
 impl Nodes for Line {
     fn place(&self, node: NodeId, _: PartitionId) -> Option<Place> {
-        NODES.contains(&node.0).then_some(Place { node, core: CoreId(0) })
+        (1..=NODES_MAX).contains(&node.0).then_some(Place { node, core: CoreId(0) })
     }
 
     fn others(&self) -> Vec<NodeId> {
-        NODES.iter().map(|node| NodeId(*node)).filter(|node| *node != self.node).collect()
+        let all = self.board.boxes.borrow();
+        all.keys().copied().filter(|node| *node != self.node).collect()
     }
 
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
@@ -112,12 +133,21 @@ impl Nodes for Line {
         let (board, from) = (self.board.clone(), self.node);
         Box::pin(async move {
             time::sleep(Duration::from_micros(100 + random::below(400))).await;
+            let message = Bytes::from(message.concat());
+            if !is_append(&message) {
+                let way = (from.0, to.node.0);
+                if partition_asked(&message) == Some(PARTITION) {
+                    board.asked.borrow_mut().insert(way);
+                }
+                let late = board.late.borrow().get(&way).copied();
+                time::sleep(late.unwrap_or_default()).await;
+            }
             let letter = board.boxes.borrow().get(&to.node).cloned();
-            let Some(letter) = letter.filter(|_| board.reaches(from, to.node)) else {
+            let Some(letter) = letter.filter(|_| board.asks(from, to.node, &message)) else {
                 return Err(unreached());
             };
             let (promise, answer) = oneshot::channel();
-            let sent = letter.send(Mail::Replica(message.concat().into(), promise)).await;
+            let sent = letter.send(Mail::Replica(message, promise)).await;
             sent.map_err(|_closed| unreached())?;
             let left = deadline.saturating_since(time::now());
             let answer = time::timeout(left, answer).await;
@@ -239,15 +269,27 @@ impl<T: 'static> Work<T> {
     }
 }
 
+/// What a node's replica of the partition says.
+fn group(board: &Board, node: u32) -> Option<GroupReport> {
+    let groups = board.engines.borrow().get(&NodeId(node))?.groups();
+    groups.into_iter().find(|group| group.partition == PARTITION)
+}
+
 /// Three nodes, each with a replica of every partition that votes.
 fn three(seed: u64) -> (Sim, Rc<Board>) {
+    cluster(seed, 3)
+}
+
+/// So many nodes, each with a replica of every partition that votes.
+fn cluster(seed: u64, nodes: u32) -> (Sim, Rc<Board>) {
     let sim = Sim::new(Options::new(seed));
     let board: Rc<Board> = Rc::default();
-    for node in NODES {
+    for node in 1..=nodes {
         start(&sim, &board, node);
     }
-    until(&sim, "start", Duration::from_secs(10), || board.boxes.borrow().len() == 3);
-    for node in [2, 3] {
+    let started = || board.boxes.borrow().len() == nodes as usize;
+    until(&sim, "start", Duration::from_secs(10), started);
+    for node in 2..=nodes {
         let adding = async |engine: Engine| {
             for partition in 0..=super::PARTITIONS {
                 engine.add_replica(PartitionId(partition)).await.unwrap();
@@ -255,13 +297,13 @@ fn three(seed: u64) -> (Sim, Rc<Board>) {
         };
         Work::begin(&board, node, adding).end(&sim, "empty replicas");
     }
-    let changing = async |engine: Engine| {
+    let changing = async move |engine: Engine| {
         for partition in (0..=super::PARTITIONS).map(PartitionId) {
-            for node in [2, 3] {
+            for node in 2..=nodes {
                 let change = Change::AddLearner(NodeId(node));
                 engine.change_group(partition, change).await.unwrap();
             }
-            let voters = NODES.map(NodeId).into_iter().collect();
+            let voters = (1..=nodes).map(NodeId).collect();
             engine.change_group(partition, Change::SetVoters(voters)).await.unwrap();
         }
     };

@@ -96,6 +96,13 @@ impl Replay for Found<'_> {
             Record::Truncated { partition, after } => {
                 self.groups.entry(partition).or_default().truncate_after(Some(after.0));
             }
+            Record::Forgotten { partition } => {
+                self.groups.remove(&partition);
+                self.cached.forget(partition);
+                for last in self.segments.values_mut() {
+                    last.remove(&partition);
+                }
+            }
             Record::Purged { .. } | Record::Seal => {}
         }
         task::yield_if_due().await;

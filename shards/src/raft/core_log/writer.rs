@@ -1,6 +1,6 @@
 //! The task that writes a core's log, one frame at a time.
 
-use super::group::{RECORD_BYTES, entry_bytes};
+use super::group::{Group, RECORD_BYTES, entry_bytes};
 use super::{Inner, Request, What};
 use crate::raft::types::LogId;
 use crate::raft::voters;
@@ -117,7 +117,7 @@ impl Inner {
         while let Some(request) = queue.pop_front() {
             let more = match &request.what {
                 What::Entries(entries) => entries.iter().map(entry_bytes).sum(),
-                What::HardState | What::Truncation { .. } => RECORD_BYTES,
+                What::HardState | What::Forgotten | What::Truncation { .. } => RECORD_BYTES,
                 What::Room { .. } => 0,
             };
             if bytes > 0 && bytes + more > self.options.frame_bytes_max() {
@@ -158,7 +158,9 @@ impl Inner {
                     before += entries.iter().map(entry_bytes).sum::<usize>();
                     others.push(request);
                 }
-                What::HardState | What::Truncation { .. } => others.push(request),
+                What::HardState | What::Forgotten | What::Truncation { .. } => {
+                    others.push(request);
+                }
             }
         }
         Ok(others)
@@ -223,7 +225,8 @@ impl Inner {
         let Some(watcher) = self.watcher.get() else { return };
         for Request { partition, what, .. } in taken {
             if let What::Entries(_) = what {
-                let durable = self.groups.borrow()[partition].durable();
+                let durable = self.groups.borrow().get(partition).map(Group::durable);
+                let Some(durable) = durable else { continue };
                 watcher.durable(*partition, LogIndex(durable.unwrap_or_default()));
             }
         }
@@ -232,10 +235,20 @@ impl Inner {
     fn note_entries(&self, taken: &[Request], stated: &[Stated], place: Place, oldest: u64) {
         let mut segments = self.segments.borrow_mut();
         *segments = segments.split_off(&oldest);
+        let mut forgotten = Vec::new();
         let last = segments.entry(place.segment).or_default();
         let mut groups = self.groups.borrow_mut();
         for Request { partition, what, .. } in taken {
-            let What::Entries(entries) = what else { continue };
+            let entries = match what {
+                What::Entries(entries) => entries,
+                What::Forgotten => {
+                    groups.remove(partition);
+                    self.cached.borrow_mut().forget(*partition);
+                    forgotten.push(*partition);
+                    continue;
+                }
+                What::HardState | What::Truncation { .. } | What::Room { .. } => continue,
+            };
             let group = groups.entry(*partition).or_default();
             for entry in entries {
                 group.placed(entry.log_id, place);
@@ -246,6 +259,11 @@ impl Inner {
             if let Some(entry) = entries.last() {
                 let known = last.entry(*partition).or_default();
                 *known = entry.log_id.index.max(*known);
+            }
+        }
+        for partition in forgotten {
+            for last in segments.values_mut() {
+                last.remove(&partition);
             }
         }
         for (partition, purged) in stated {
@@ -294,7 +312,7 @@ impl Voters {
     fn of(taken: &[Request]) -> Voters {
         let entries = taken.iter().flat_map(|request| match &request.what {
             What::Entries(entries) => entries.as_slice(),
-            What::HardState | What::Truncation { .. } | What::Room { .. } => &[],
+            What::HardState | What::Forgotten | What::Truncation { .. } | What::Room { .. } => &[],
         });
         Voters(
             entries
@@ -315,6 +333,7 @@ fn taken_records<'a>(taken: &'a [Request], voters: &'a Voters) -> Vec<Record<'a>
         let partition = *partition;
         match what {
             What::HardState | What::Room { .. } => {}
+            What::Forgotten => records.push(Record::Forgotten { partition }),
             What::Truncation { after } => {
                 records.push(Record::Truncated { partition, after: LogIndex(*after) });
             }
