@@ -1,5 +1,7 @@
 //! Three nodes with a core each, and a switchboard between them that a test can cut.
 
+mod beats;
+
 use super::{commit, directory, options, put, stage, txn};
 use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, founded};
 use crate::raft::{Change, Nodes, Unreached};
@@ -42,6 +44,8 @@ struct Board {
     boxes: RefCell<BTreeMap<NodeId, queue::Sender<Mail>>>,
     engines: RefCell<BTreeMap<NodeId, Engine>>,
     cut: RefCell<BTreeSet<NodeId>>,
+    /// Messages between replicas: from where to where, of which kind, how many.
+    asked: RefCell<BTreeMap<(NodeId, NodeId, u8), usize>>,
 }
 
 impl Board {
@@ -111,6 +115,9 @@ impl Nodes for Line {
     ) -> LocalBoxFuture<'static, Result<Bytes, Unreached>> {
         let (board, from) = (self.board.clone(), self.node);
         Box::pin(async move {
+            // The byte after the version.
+            let kind = message[0][1];
+            *board.asked.borrow_mut().entry((from, to.node, kind)).or_default() += 1;
             time::sleep(Duration::from_micros(100 + random::below(400))).await;
             let letter = board.boxes.borrow().get(&to.node).cloned();
             let Some(letter) = letter.filter(|_| board.reaches(from, to.node)) else {
