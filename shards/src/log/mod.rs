@@ -36,8 +36,8 @@ mod proposer;
 mod queue;
 
 use crate::raft::{
-    self, Applier, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport, LogId, Nodes,
-    Watcher,
+    self, Applier, Beats, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport, LogId,
+    Nodes, Watcher,
 };
 use crate::wal::{WalError, WalOptions};
 use bytes::Bytes;
@@ -140,7 +140,8 @@ struct Inner {
     core_log: CoreLog,
     groups: RefCell<BTreeMap<PartitionId, Group>>,
     proposers: OnceCell<Rc<dyn Proposers>>,
-    nodes: OnceCell<Rc<dyn Nodes>>,
+    /// The cores of other nodes, and the heartbeats that go there.
+    nodes: OnceCell<(Rc<dyn Nodes>, Beats)>,
     config: Arc<Config>,
     queues: RefCell<Queues>,
     doubted: RefCell<Doubted>,
@@ -236,7 +237,8 @@ impl Log {
                 format!("the log holds entries of partition {foreign}, which is not this core's");
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
         }
-        if self.inner.nodes.set(nodes).is_err() {
+        let beats = Beats::start(nodes.clone());
+        if self.inner.nodes.set((nodes, beats)).is_err() {
             unreachable!("a log is started once");
         }
         let starting = partitions.into_iter().map(|partition| self.add(partition, beginning));

@@ -1,22 +1,24 @@
 //! One partition's Raft group, as its core drives it: it is started, proposed to, asked by the replicas of
 //! other nodes, changed, and watched for who leads it.
 
+use super::beats::{self, Beats};
 use super::core_log::CoreLog;
 use super::group_log::GroupLog;
 use super::life::Life;
 use super::machine::{Applier, Machine};
 use super::network::{Files, Network, Nodes};
 use super::types::{Answer, Batch, Partitions, Vote};
-use super::wire::{Ask, Told, decode_ask, encode_told};
+use super::wire::{Ask, Beat, Told, decode_ask, decode_beats, encode_told};
 use crate::storage::{Chunk, Contents, Receiver, StreamPosition};
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::lock::Mutex;
 use model::id::{LogIndex, NodeId, PartitionId, Term};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf, WatchReceiverOf};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::metrics::RaftMetrics;
-use openraft::raft::{ClientWriteResult, VoteResponse};
+use openraft::raft::{AppendEntriesResponse, ClientWriteResult, VoteResponse};
 use openraft::{ChangeMembers, Config, EmptyNode, Raft, ServerState, SnapshotPolicy};
 use runtime::task::{self, Task};
 use runtime::time::{self, Instant};
@@ -26,7 +28,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How long openraft waits for an answer to an append, and what it derives the steps of its clock from: 13
+/// of 64 parts, so much later an election may begin. Its own heartbeats are off; see [`Beats`].
+const STEP: Duration = Duration::from_millis(300);
+/// Who has answered an append that was sent within so long needs no heartbeat.
+const HEARD: Duration = Duration::from_millis(50);
 const ELECTION_MIN: Duration = Duration::from_millis(600);
 const ELECTION_MAX: Duration = Duration::from_millis(1200);
 
@@ -66,7 +72,9 @@ pub(crate) fn config() -> Arc<Config> {
     let millis = |duration: Duration| duration.as_millis() as u64;
     Arc::new(Config {
         cluster_name: "phantomdb".to_owned(),
-        heartbeat_interval: millis(HEARTBEAT),
+        heartbeat_interval: millis(STEP),
+        heartbeat_min_interval: Some(millis(HEARD)),
+        enable_heartbeat: false,
         election_timeout_min: millis(ELECTION_MIN),
         election_timeout_max: millis(ELECTION_MAX),
         // Batches; what counts are their bytes, which the log's reads bound.
@@ -147,7 +155,7 @@ impl Group {
         (config, beginning): (Arc<Config>, Beginning),
         log: CoreLog,
         applier: Rc<dyn Applier>,
-        nodes: Rc<dyn Nodes>,
+        (nodes, beats): (Rc<dyn Nodes>, Beats),
     ) -> io::Result<Group> {
         let (purged, last) = log.state(partition);
         let is_new = (purged, last) == (None, None);
@@ -161,7 +169,13 @@ impl Group {
         let recovering =
             Machine::recover(partition, node, log.clone(), applier.clone(), life.clone());
         let machine = recovering.await?;
-        let network = Network { nodes, applier: applier.clone(), partition, life: life.clone() };
+        let network = Network {
+            nodes,
+            beats: beats.clone(),
+            applier: applier.clone(),
+            partition,
+            life: life.clone(),
+        };
         let raft = Raft::new(id, config, network, GroupLog::new(log, partition), machine);
         let raft = raft.await.map_err(io::Error::other)?;
         let silence = if is_new || is_alone { Duration::ZERO } else { ELECTION_MAX };
@@ -175,7 +189,7 @@ impl Group {
             receiving: Mutex::new(None),
             watching: std::cell::RefCell::default(),
         });
-        let watching = task::spawn("raft-watch", watch(Rc::downgrade(&inner), node));
+        let watching = task::spawn("raft-watch", watch(Rc::downgrade(&inner), node, beats));
         *inner.watching.borrow_mut() = Some(watching);
         let group = Group { inner };
         if is_alone {
@@ -266,6 +280,11 @@ impl Group {
             }
             Ask::SnapshotEnd(vote) => self.install(vote).await.map_or_else(unable, Told::Installed),
         }
+    }
+
+    /// Takes a heartbeat of the group's leader; `None`: the group has ended.
+    pub(super) async fn beaten(&self, beat: &Beat) -> Option<AppendEntriesResponse<Partitions>> {
+        self.inner.raft.append_entries(beat.append()).await.ok()
     }
 
     async fn begin_to_receive(
@@ -395,10 +414,10 @@ impl Group {
 }
 
 /// Answers a replica of another node; `group` gives the group of a partition of this core.
-pub(crate) async fn answer(
-    message: Bytes,
-    group: impl FnOnce(PartitionId) -> Option<Group>,
-) -> Bytes {
+pub(crate) async fn answer(message: Bytes, group: impl Fn(PartitionId) -> Option<Group>) -> Bytes {
+    if let Some(beats) = decode_beats(&message) {
+        return beats::answer(beats, group).await;
+    }
     let told = match decode_ask(message) {
         None => Told::Unable("a message between replicas makes no sense".to_owned()),
         Some((partition, ask)) => match group(partition) {
@@ -425,8 +444,20 @@ pub(crate) enum Leading {
     Elsewhere(Option<NodeId>),
 }
 
+/// Has a group that leads say so.
+pub(super) struct Pulse(std::rc::Weak<Inner>);
+
+impl Pulse {
+    /// Has it say so now; false: it has ended. One whose queue is full has other things to say, and says
+    /// this with the next beat.
+    pub(super) fn beat(&self) -> bool {
+        let Some(inner) = self.0.upgrade() else { return false };
+        inner.raft.trigger().heartbeat().now_or_never().is_none_or(|told| told.is_ok())
+    }
+}
+
 /// Tells the partition who leads, and has openraft listen where there is somebody to listen to.
-async fn watch(group: std::rc::Weak<Inner>, node: NodeId) {
+async fn watch(group: std::rc::Weak<Inner>, node: NodeId, beats: Beats) {
     let Some(inner) = group.upgrade() else { return };
     let mut metrics = inner.raft.server_metrics();
     let silent_until = inner.silent_until;
@@ -451,8 +482,14 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId) {
         if told.replace(leading) != Some(leading) {
             inner.applier.led(inner.partition, leading);
         }
+        let leads = matches!(leading, Leading::Here { .. });
+        match leads && listens {
+            true => beats.join(inner.partition, Pulse(group.clone())),
+            false => beats.leave(inner.partition),
+        }
         let settings = inner.raft.runtime_config();
-        settings.tick(listens);
+        // The clock is for elections: who leads stands for none.
+        settings.tick(listens && !leads);
         if silent && time::now() >= silent_until {
             silent = false;
             settings.elect(true);

@@ -1,6 +1,7 @@
 //! Partitions as Raft groups (openraft): their log over the core's write-ahead log, the partition as
 //! state machine, and the runtime and network that a group runs on.
 
+mod beats;
 mod core_log;
 mod group;
 mod group_log;
@@ -14,6 +15,7 @@ mod types;
 mod voters;
 mod wire;
 
+pub(crate) use beats::Beats;
 pub(crate) use core_log::{CoreLog, CoreLogOptions, Watcher};
 pub(crate) use group::{Beginning, Group, Leading, answer, config};
 pub use group::{Change, GroupReport};

@@ -1,9 +1,10 @@
 //! How a group reaches its replicas on other nodes.
 
+use super::beats::Beats;
 use super::life::Life;
 use super::machine::Applier;
 use super::types::{Partitions, Vote};
-use super::wire::{Ask, Told, decode_told, encode_ask};
+use super::wire::{Ask, Beat, Told, decode_told, encode_ask};
 use crate::storage::Receiver;
 use bytes::Bytes;
 use futures::future::{Either, LocalBoxFuture, select};
@@ -107,6 +108,7 @@ pub struct Unreached {
 #[derive(Clone)]
 pub(super) struct Network {
     pub(super) nodes: Rc<dyn Nodes>,
+    pub(super) beats: Beats,
     pub(super) applier: Rc<dyn Applier>,
     pub(super) partition: PartitionId,
     pub(super) life: Life,
@@ -116,6 +118,8 @@ pub(super) struct Network {
 pub(super) struct Replica {
     network: Network,
     node: NodeId,
+    /// For heartbeats only, which travel with those of other groups.
+    beats: bool,
 }
 
 impl RaftNetworkFactory<Partitions> for Network {
@@ -123,7 +127,11 @@ impl RaftNetworkFactory<Partitions> for Network {
 
     async fn new_client(&mut self, node: u64, _: &EmptyNode) -> Replica {
         // Ids of nodes have 32 bits.
-        Replica { network: self.clone(), node: NodeId(node as u32) }
+        Replica { network: self.clone(), node: NodeId(node as u32), beats: false }
+    }
+
+    async fn new_heartbeat_client(&mut self, node: u64, of: &EmptyNode) -> Replica {
+        Replica { beats: true, ..self.new_client(node, of).await }
     }
 }
 
@@ -134,11 +142,14 @@ fn unreachable(why: &str) -> RPCError<Partitions> {
 }
 
 impl Replica {
+    fn place(&self) -> RpcResult<Place> {
+        let Network { nodes, partition, .. } = &self.network;
+        nodes.place(self.node, *partition).ok_or_else(|| unreachable("the node is not known"))
+    }
+
     async fn ask(&self, ask: Ask, limit: Duration) -> RpcResult<Told> {
         let Network { nodes, partition, .. } = &self.network;
-        let Some(place) = nodes.place(self.node, *partition) else {
-            return Err(unreachable("the node is not known"));
-        };
+        let place = self.place()?;
         let deadline = time::now() + limit.max(ANSWER_MIN);
         let asked = nodes.ask_replica(place, encode_ask(*partition, &ask), deadline);
         let answer = asked.await.map_err(|unreached| unreachable(&unreached.why))?;
@@ -197,6 +208,11 @@ impl RaftNetworkV2<Partitions> for Replica {
         append: AppendEntriesRequest<Partitions>,
         option: RPCOption,
     ) -> RpcResult<AppendEntriesResponse<Partitions>> {
+        let beat = Beat::of(self.network.partition, &append).filter(|_| self.beats);
+        if let Some(beat) = beat {
+            let answered = self.network.beats.beat(self.place()?, beat).await;
+            return answered.map_err(|unreached| unreachable(&unreached.why));
+        }
         match self.ask(Ask::Append(append), option.soft_ttl()).await? {
             Told::Appended(appended) => Ok(appended),
             _ => Err(senseless()),

@@ -50,19 +50,19 @@ impl AsyncRuntime for SeamRuntime {
     }
 
     fn sleep(duration: Duration) -> time::Sleep {
-        time::sleep(duration)
+        clock::sleep_until(time::now() + duration)
     }
 
     fn sleep_until(deadline: Tick) -> time::Sleep {
-        time::sleep_until(deadline.0)
+        clock::sleep_until(deadline.0)
     }
 
     fn timeout<R, F: Future<Output = R>>(duration: Duration, future: F) -> TimeLimit<F> {
-        TimeLimit::new(future, time::sleep(duration))
+        TimeLimit::new(future, clock::sleep_until(time::now() + duration))
     }
 
     fn timeout_at<R, F: Future<Output = R>>(deadline: Tick, future: F) -> TimeLimit<F> {
-        TimeLimit::new(future, time::sleep_until(deadline.0))
+        TimeLimit::new(future, clock::sleep_until(deadline.0))
     }
 
     /// A task ends without a result in a panic only.

@@ -1,6 +1,10 @@
 //! What replicas of a group say to each other, as bytes; `docs/formats/raft.md` has the layout. All
 //! integers are little-endian. The commands of entries travel as they lie in the log.
 
+mod beats;
+#[cfg(test)]
+mod tests;
+
 use super::types::{Batch, Entry, LogId, Partitions, Vote, log_id};
 use super::voters;
 use crate::storage::{Chunk, StreamPosition};
@@ -13,6 +17,8 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
+pub(super) use beats::{Beat, decode_beaten, decode_beats, encode_beaten, encode_beats};
+
 /// The layout that this version writes and reads.
 const VERSION: u8 = 1;
 
@@ -23,6 +29,7 @@ const TRANSFER: u8 = 4;
 const SNAPSHOT_BEGIN: u8 = 5;
 const SNAPSHOT_CHUNK: u8 = 6;
 const SNAPSHOT_END: u8 = 7;
+const BEATS: u8 = 8;
 
 /// Commands of at least so many bytes are a piece of their own; shorter ones are copied.
 const PIECE_BYTES: usize = 4 << 10;
@@ -179,22 +186,14 @@ const NOT_FLUSHED: u8 = 8;
 const UNABLE: u8 = 9;
 const RECEIVED: u8 = 10;
 const INSTALLED: u8 = 11;
+const BEATEN: u8 = 12;
 
 /// An answer as bytes.
 pub(super) fn encode_told(told: &Told) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(VERSION);
     match told {
-        Told::Appended(AppendEntriesResponse::Success) => out.put_u8(SUCCESS),
-        Told::Appended(AppendEntriesResponse::PartialSuccess(id)) => {
-            out.put_u8(PARTIAL_SUCCESS);
-            put_id(&mut out, *id);
-        }
-        Told::Appended(AppendEntriesResponse::Conflict) => out.put_u8(CONFLICT),
-        Told::Appended(AppendEntriesResponse::HigherVote(vote)) => {
-            out.put_u8(HIGHER_VOTE);
-            put_vote(&mut out, vote);
-        }
+        Told::Appended(appended) => put_appended(&mut out, appended),
         Told::Voted(vote) => {
             out.put_slice(&[VOTED, u8::from(vote.vote_granted)]);
             put_vote(&mut out, &vote.vote);
@@ -234,10 +233,9 @@ pub(super) fn decode_told(mut bytes: Bytes) -> Option<Told> {
         return None;
     }
     let told = match input.try_get_u8().ok()? {
-        SUCCESS => Told::Appended(AppendEntriesResponse::Success),
-        PARTIAL_SUCCESS => Told::Appended(AppendEntriesResponse::PartialSuccess(take_id(input)?)),
-        CONFLICT => Told::Appended(AppendEntriesResponse::Conflict),
-        HIGHER_VOTE => Told::Appended(AppendEntriesResponse::HigherVote(take_vote(input)?)),
+        kind @ (SUCCESS | PARTIAL_SUCCESS | CONFLICT | HIGHER_VOTE) => {
+            Told::Appended(take_appended(kind, input)?)
+        }
         VOTED => {
             let vote_granted = input.try_get_u8().ok()? != 0;
             let (vote, last_log_id) = (take_vote(input)?, take_id(input)?);
@@ -261,6 +259,31 @@ pub(super) fn decode_told(mut bytes: Bytes) -> Option<Told> {
         _ => return None,
     };
     input.is_empty().then_some(told)
+}
+
+fn put_appended(out: &mut BytesMut, appended: &AppendEntriesResponse<Partitions>) {
+    match appended {
+        AppendEntriesResponse::Success => out.put_u8(SUCCESS),
+        AppendEntriesResponse::PartialSuccess(id) => {
+            out.put_u8(PARTIAL_SUCCESS);
+            put_id(out, *id);
+        }
+        AppendEntriesResponse::Conflict => out.put_u8(CONFLICT),
+        AppendEntriesResponse::HigherVote(vote) => {
+            out.put_u8(HIGHER_VOTE);
+            put_vote(out, vote);
+        }
+    }
+}
+
+fn take_appended(kind: u8, input: &mut Bytes) -> Option<AppendEntriesResponse<Partitions>> {
+    Some(match kind {
+        SUCCESS => AppendEntriesResponse::Success,
+        PARTIAL_SUCCESS => AppendEntriesResponse::PartialSuccess(take_id(input)?),
+        CONFLICT => AppendEntriesResponse::Conflict,
+        HIGHER_VOTE => AppendEntriesResponse::HigherVote(take_vote(input)?),
+        _ => return None,
+    })
 }
 
 /// Bytes that follow each other, in pieces that were there already and such as were copied.

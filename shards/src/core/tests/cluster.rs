@@ -1,5 +1,6 @@
 //! Several nodes with a core each, and a switchboard between them that a test can cut.
 
+mod beats;
 mod holes;
 mod overtaken;
 mod removal;
@@ -55,6 +56,8 @@ struct Board {
     late: RefCell<BTreeMap<(u32, u32), Duration>>,
     /// Who has asked a replica of the partition something but to take entries.
     asked: RefCell<BTreeSet<(u32, u32)>>,
+    /// Messages between replicas: from where to where, of which kind, how many.
+    counted: RefCell<BTreeMap<(NodeId, NodeId, u8), usize>>,
 }
 
 impl Board {
@@ -132,6 +135,9 @@ impl Nodes for Line {
     ) -> LocalBoxFuture<'static, Result<Bytes, Unreached>> {
         let (board, from) = (self.board.clone(), self.node);
         Box::pin(async move {
+            // The byte after the version.
+            let kind = message[0][1];
+            *board.counted.borrow_mut().entry((from, to.node, kind)).or_default() += 1;
             time::sleep(Duration::from_micros(100 + random::below(400))).await;
             let message = Bytes::from(message.concat());
             if !is_append(&message) {

@@ -60,6 +60,16 @@ impl Sub for Tick {
     }
 }
 
+/// Alarms of groups go off together, so often at most: a core with many groups wakes once for all that are
+/// due, and nothing that a group waits for is shorter than this.
+const GRAIN: u64 = 5_000_000;
+
+/// Sleeps until `deadline`, or up to [`GRAIN`] nanoseconds longer.
+pub(super) fn sleep_until(deadline: Instant) -> time::Sleep {
+    let nanos = deadline.as_nanos().div_ceil(GRAIN).saturating_mul(GRAIN);
+    time::sleep_until(Instant::from_nanos(nanos))
+}
+
 pin_project! {
     /// Work, and the time it has. An answer that is there wins over a moment that has passed.
     pub struct TimeLimit<F> {
