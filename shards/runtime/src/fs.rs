@@ -393,7 +393,8 @@ pub async fn available_space(path: &Path) -> io::Result<u64> {
     }
 }
 
-/// Bytes of the file system that holds `path`, whoever uses them.
+/// Bytes of the file system that holds `path`: those in use, by whomever, and those that
+/// [`available_space`] tells. Free ones that are kept for the superuser are none of them, as with `df`.
 ///
 /// # Errors
 /// The kernel's.

@@ -371,7 +371,12 @@ pub(crate) async fn available_space(path: &Path) -> io::Result<u64> {
 
 pub(crate) async fn total_space(path: &Path) -> io::Result<u64> {
     let about = about_file_system(path).await?;
-    Ok(about.f_blocks.saturating_mul(about.f_frsize))
+    Ok(usable_blocks(&about).saturating_mul(about.f_frsize))
+}
+
+/// Those in use and those that may be: without the free ones that are kept for the superuser.
+fn usable_blocks(about: &libc::statvfs) -> u64 {
+    about.f_blocks.saturating_sub(about.f_bfree).saturating_add(about.f_bavail)
 }
 
 async fn about_file_system(path: &Path) -> io::Result<libc::statvfs> {
