@@ -67,7 +67,7 @@ use peers::{Answer, Call, Peers};
 use presence::Presence;
 use sagas::{Claims, Keeper, OwnPlans};
 use sequences::{Counters, HeldSequences, StatementSequences};
-use shards::core::{Engine, HeldSnapshot};
+use shards::core::{Engine, HeldSnapshot, Trace};
 use shards::exec::backends::{Backends, Signal};
 use shards::exec::memory::{MemoryAccount, Reservation};
 use shards::exec::sequences::SequenceCalls;
@@ -128,10 +128,10 @@ pub struct Statement<'a> {
 #[derive(Clone)]
 pub struct Router {
     inner: Rc<Inner>,
+    engine: Engine,
 }
 
 struct Inner {
-    engine: Engine,
     peers: Peers,
     finisher: Finisher,
     gates: Gates,
@@ -173,8 +173,8 @@ impl Router {
         let finisher = Finisher::start(engine.clone());
         let memory = MemoryAccount::new(options.query_memory_bytes);
         Router {
+            engine,
             inner: Rc::new(Inner {
-                engine,
                 peers,
                 finisher,
                 gates: Gates::default(),
@@ -220,7 +220,13 @@ impl Router {
 
     /// The engine under it.
     pub fn engine(&self) -> &Engine {
-        &self.inner.engine
+        &self.engine
+    }
+
+    /// The same router; what it asks partitions for is told to `trace`, but not what it does behind the
+    /// backs of its callers.
+    pub fn traced(&self, trace: Rc<Trace>) -> Router {
+        Router { inner: self.inner.clone(), engine: self.engine.traced(trace) }
     }
 
     /// The other cores' routers.
@@ -254,9 +260,9 @@ impl Router {
                 Ok(Answer::Done)
             }
             Call::Backends => Ok(Answer::Backends(self.backends_here())),
-            Call::Locks => Ok(Answer::Locks(self.inner.engine.locks())),
+            Call::Locks => Ok(Answer::Locks(self.engine.locks())),
             Call::GateWaits => Ok(Answer::GateWaits(self.inner.gates.waits())),
-            Call::Transactions => Ok(Answer::Transactions(self.inner.engine.transactions())),
+            Call::Transactions => Ok(Answer::Transactions(self.engine.transactions())),
             Call::Waits => Ok(Answer::Waits(self.waits_here())),
             Call::SearchDeadlocks => {
                 self.want_search();
@@ -296,7 +302,7 @@ impl Router {
 
     /// Starts a transaction.
     pub fn begin(&self) -> Transaction {
-        let engine = &self.inner.engine;
+        let engine = &self.engine;
         Transaction::new(TxnId { began: engine.now(), node: engine.node(), core: engine.core() })
     }
 
@@ -315,14 +321,14 @@ impl Router {
 
     /// The same, of what is no session's: whatever catalog it was planned with.
     async fn commit_own(&self, transaction: Transaction) -> Result<(), SqlError> {
-        txn::commit(&self.inner.engine, &self.inner.finisher, transaction).await.map(drop)
+        txn::commit(&self.engine, &self.inner.finisher, transaction).await.map(drop)
     }
 
     /// Rolls a transaction back. A future that is dropped while it waits does so behind the caller's
     /// back.
     pub async fn rollback(&self, transaction: Transaction) -> Result<(), SqlError> {
         let mut unfinished = Unfinished { router: self, transaction: Some(transaction) };
-        let told = txn::rollback(&self.inner.engine, unfinished.transaction()).await;
+        let told = txn::rollback(&self.engine, unfinished.transaction()).await;
         unfinished.transaction = None;
         told
     }
@@ -339,7 +345,7 @@ impl Router {
         transaction: &mut Transaction,
         mark: Mark,
     ) -> Result<(), SqlError> {
-        txn::roll_back_to(&self.inner.engine, transaction, mark).await
+        txn::roll_back_to(&self.engine, transaction, mark).await
     }
 
     /// Runs a query or a change: in `transaction`, or as a transaction of its own. Returns how
@@ -483,7 +489,7 @@ impl Router {
 
     /// The time, as statements see it.
     fn now_micros(&self) -> i64 {
-        let micros = self.inner.engine.now().0 / 1_000;
+        let micros = self.engine.now().0 / 1_000;
         micros.saturating_sub(write::EPOCH_2000_MICROS) as i64
     }
 
@@ -608,7 +614,7 @@ impl Router {
 
     /// What a statement reads: the transaction's snapshot, or one of now.
     fn snapshot_of(&self, statement: &Statement<'_>) -> Timestamp {
-        statement.snapshot.unwrap_or_else(|| self.inner.engine.now())
+        statement.snapshot.unwrap_or_else(|| self.engine.now())
     }
 
     /// What operators of the statement need: all partitions at a snapshot, its own memory.
@@ -637,7 +643,7 @@ impl Router {
             ExecContext::new(statement.parameters.clone(), statement.now_micros, memory);
         context.identity = statement.identity.clone();
         context.backends = statement.backends.clone();
-        let (engine, lock_timeout) = (inner.engine.clone(), statement.lock_timeout);
+        let (engine, lock_timeout) = (self.engine.clone(), statement.lock_timeout);
         let gather = PartitionGather::new(engine, snapshot, reader, seen, isolation, lock_timeout);
         context.gather = Some(Rc::new(gather));
         if statement.planned.sequences != SequenceUse::None {

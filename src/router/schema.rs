@@ -280,7 +280,7 @@ impl Router {
         let before = inner.catalog.replace(catalog.clone());
         if before.version != catalog.version {
             inner.counters.keep_those_of(&catalog);
-            inner.catalog_since.set(inner.engine.now());
+            inner.catalog_since.set(self.engine.now());
         }
     }
 }

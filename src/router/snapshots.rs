@@ -106,7 +106,7 @@ impl Router {
     /// # Errors
     /// A core is stopping.
     pub async fn hold_snapshot(&self) -> Result<Snapshot, SqlError> {
-        self.hold_snapshot_at(self.inner.engine.now()).await
+        self.hold_snapshot_at(self.engine.now()).await
     }
 
     /// A snapshot of a time that has passed, which can be read until it is dropped.
@@ -115,9 +115,9 @@ impl Router {
     /// 22023 for what is no such time, 72000 where versions of then may be gone, 55000 where the
     /// schema was another one.
     pub async fn hold_snapshot_as_of(&self, as_of: &AsOf) -> Result<Snapshot, SqlError> {
-        let now = self.inner.engine.now();
+        let now = self.engine.now();
         let at = as_of.time(now)?;
-        let retention = self.inner.engine.retention();
+        let retention = self.engine.retention();
         let kept = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
         if at.0 < now.0.saturating_sub(kept) {
             return Err(too_old(retention));
@@ -185,7 +185,7 @@ impl Router {
         number: SnapshotNumber,
         at: Timestamp,
     ) -> Result<(), SqlError> {
-        let held = self.inner.engine.hold_snapshot(at)?;
+        let held = self.engine.hold_snapshot(at)?;
         self.inner.snapshots.borrow_mut().insert(number, held);
         Ok(())
     }

@@ -163,7 +163,7 @@ impl Router {
     }
 
     pub(super) fn statistics_here(&self) -> Vec<Counted> {
-        let engine = &self.inner.engine;
+        let engine = &self.engine;
         self.inner.counting.counted(self.inner.peers.here(), engine.stats().damages)
     }
 

@@ -7,11 +7,16 @@ use crate::txn::Transaction;
 use futures::future::LocalBoxFuture;
 use model::batch::Batch;
 use model::error::SqlError;
+use model::id::NodeId;
+use model::placement::Place;
 use model::plan::{Arbiter, OnConflict, Plan};
 use model::types::DataType;
 use model::value::Value;
 use runtime::time;
+use shards::core::Trace;
 use shards::exec::explain::render;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// What is explained.
 pub(super) struct Run<'a> {
@@ -37,8 +42,11 @@ pub(super) async fn run(
         let inner = Planned { parameters: statement.planned.parameters.clone(), ..inner.clone() };
         let statement = Statement { planned: &inner, ..statement };
         let began = time::now();
-        let rows = router.run(&statement, transaction, &mut Nowhere).await?;
+        let trace = Rc::new(Trace::default());
+        let traced = router.traced(trace.clone());
+        let rows = traced.run(&statement, transaction, &mut Nowhere).await?;
         let milliseconds = began.elapsed().as_secs_f64() * 1_000.0;
+        lines.extend(hops(&trace, router.engine().node()));
         lines.push(format!("Rows: {rows}"));
         lines.push(format!("Execution Time: {milliseconds:.3} ms"));
     }
@@ -48,6 +56,29 @@ pub(super) async fn run(
         lines.into_iter().map(|line| vec![Value::text(line.as_str())]).collect();
     client.rows(Batch::from_rows(&[DataType::Text], &rows)).await?;
     Ok(count)
+}
+
+/// Where the requests to partitions went, seen from `here`.
+fn hops(trace: &Trace, here: NodeId) -> Vec<String> {
+    let mut places: BTreeMap<Place, (u64, Vec<String>)> = BTreeMap::new();
+    for visit in trace.visits() {
+        let (requests, partitions) = places.entry(visit.place).or_default();
+        *requests += visit.requests;
+        partitions.push(visit.partition.to_string());
+    }
+    let counted = |away: bool| {
+        let at = places.iter().filter(|(place, _)| !away || place.node != here);
+        at.map(|(_, (requests, _))| requests).sum::<u64>()
+    };
+    let mut lines =
+        vec![format!("Requests: {}, to other nodes: {}", counted(false), counted(true))];
+    lines.extend(places.iter().map(|(place, (requests, partitions))| {
+        let Place { node, core } = place;
+        format!("  Node {node} Core {core}: {requests} (Partitions: {})", partitions.join(", "))
+    }));
+    let missed = trace.missed();
+    lines.extend((missed > 0).then(|| format!("  Sent in Vain: {missed}")));
+    lines
 }
 
 fn lines(planned: &Planned, partitions: u32) -> Result<Vec<String>, SqlError> {

@@ -235,6 +235,11 @@ fn plans_are_explained() {
     ] {
         let lines = client.run(text).unwrap_or_else(|e| panic!("{text}: {e}")).remove(0).rows;
         assert!(!lines.is_empty(), "{text}");
+        let lines: Vec<String> = lines.iter().map(|line| line.get(0).unwrap()).collect();
+        let hops = lines.iter().any(|line| line.starts_with("  Node 1 Core "));
+        let away = lines.iter().any(|line| line.starts_with("Requests: ") && line.ends_with(" 0"));
+        let ran = text.contains("ANALYZE");
+        assert_eq!((hops, away), (ran, ran), "{text}: {lines:#?}");
     }
     assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 0, "nothing was run");
     shop.node.stop().unwrap();

@@ -82,7 +82,7 @@ pub(super) async fn resolver(engine: Weak<Inner>) {
             time::sleep(RESOLVE_EVERY).await;
         }
         let Some(inner) = engine.upgrade() else { return };
-        let engine = Engine { inner };
+        let engine = Engine::from(inner);
         let stale = || time::now() - engine.inner.options.resolve_delay;
         let before = recovered.take().unwrap_or_else(stale);
         let partitions = engine.inner.parts.partitions.all();

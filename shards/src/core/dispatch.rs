@@ -186,7 +186,7 @@ async fn handle(
     credits: Semaphore,
 ) {
     let entered = admitted.and_then(|()| inner.enter());
-    let engine = Engine { inner };
+    let engine = Engine::from(inner);
     let response = match (entered, request.body) {
         (Err(error), _) => Response::Failed(error),
         (Ok(_counted), RequestBody::Read(fragment)) => {

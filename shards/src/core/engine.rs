@@ -8,7 +8,7 @@ use super::parts::{Parts, log_options};
 use super::remote::{Arrived, Remote, Unanswered};
 use super::stream::Again;
 use super::wire::{self, MessageKind, WireError};
-use super::{BatchStream, CoreMessage, EngineOptions};
+use super::{BatchStream, CoreMessage, EngineOptions, Trace};
 use crate::log::LogStats;
 use crate::raft::{Change, CoreLog, GroupReport, Nodes};
 use crate::storage::{DamageReport, MemoryUse, ScrubUse, StorageError};
@@ -81,6 +81,14 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct Engine {
     pub(super) inner: Rc<Inner>,
+    /// Told where the requests of this handle go.
+    trace: Option<Rc<Trace>>,
+}
+
+impl From<Rc<Inner>> for Engine {
+    fn from(inner: Rc<Inner>) -> Engine {
+        Engine { inner, trace: None }
+    }
 }
 
 pub(super) struct Inner {
@@ -150,7 +158,7 @@ pub struct Gauge(Weak<Inner>);
 impl Gauge {
     /// [`Engine::stats`]; `None` once the engine is gone.
     pub fn stats(&self) -> Option<EngineStats> {
-        Some(Engine { inner: self.0.upgrade()? }.stats())
+        Some(Engine::from(self.0.upgrade()?).stats())
     }
 }
 
@@ -205,7 +213,7 @@ impl Engine {
             counters: Counters::default(),
             tasks: RefCell::default(),
         });
-        let engine = Engine { inner };
+        let engine = Engine::from(inner);
         let weak = Rc::downgrade(&engine.inner);
         *engine.inner.tasks.borrow_mut() = vec![
             task::spawn("core-dispatch", dispatch::run(weak.clone())),
@@ -294,6 +302,16 @@ impl Engine {
         self.inner.options.node
     }
 
+    /// A handle that tells `trace` where its requests go.
+    #[must_use]
+    pub fn traced(&self, trace: Rc<Trace>) -> Engine {
+        Engine { inner: self.inner.clone(), trace: Some(trace) }
+    }
+
+    fn search(&self, partition: PartitionId) -> Search {
+        Search::new(self.inner.clone(), partition, self.trace.clone())
+    }
+
     /// Asks something of a partition, here or on another core, and waits for the answer. Reads
     /// that stream go through [`Engine::read`]. Dropping the future cancels what it waits for; a
     /// commit or decision that is on its way to the log is carried out all the same.
@@ -305,7 +323,7 @@ impl Engine {
         partition: PartitionId,
         body: RequestBody,
     ) -> Result<Response, SqlError> {
-        let mut search = Search::new(self.inner.clone(), partition);
+        let mut search = self.search(partition);
         let mut body = body;
         // An attempt may have been carried out.
         let mut lost_one = false;
@@ -362,7 +380,7 @@ impl Engine {
     /// Runs a fragment that reads. A remote one starts at once, and at most a few of its batches
     /// are on their way at a time.
     pub fn read(&self, partition: PartitionId, fragment: Fragment) -> BatchStream {
-        self.read_at(fragment, Search::new(self.inner.clone(), partition))
+        self.read_at(fragment, self.search(partition))
     }
 
     pub(super) fn read_at(&self, fragment: Fragment, mut search: Search) -> BatchStream {
@@ -505,10 +523,14 @@ impl Engine {
         if self.inner.closing.get() {
             return PointLookup::LongWay;
         }
-        match self.inner.parts.partitions.get(partition) {
+        let row = match self.inner.parts.partitions.get(partition) {
             Some(partition) if partition.serves() => partition.point_get(key, at),
             _ => PointLookup::LongWay,
+        };
+        if let (Some(trace), false) = (&self.trace, matches!(row, PointLookup::LongWay)) {
+            trace.note(self.inner.here(), partition);
         }
+        row
     }
 
     /// What storage holds in memory on this core.

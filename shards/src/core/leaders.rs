@@ -1,6 +1,7 @@
 //! Who leads which partition, as far as this core knows, and the search for a leader that has moved.
 
 use super::engine::Inner;
+use super::trace::Trace;
 use model::error::{SqlError, SqlState};
 use model::id::{NodeId, PartitionId};
 use model::placement::Place;
@@ -52,12 +53,18 @@ pub(super) struct Search {
     asked: Option<NodeId>,
     /// Attempts that have come to nothing.
     misses: u32,
+    /// Told of them, and who has answered.
+    trace: Option<Rc<Trace>>,
 }
 
 impl Search {
-    pub(super) fn new(inner: Rc<Inner>, partition: PartitionId) -> Search {
+    pub(super) fn new(
+        inner: Rc<Inner>,
+        partition: PartitionId,
+        trace: Option<Rc<Trace>>,
+    ) -> Search {
         let until = time::now() + SEARCH_MAX;
-        Search { inner, partition, until, wait: WAIT_FIRST, asked: None, misses: 0 }
+        Search { inner, partition, until, wait: WAIT_FIRST, asked: None, misses: 0, trace }
     }
 
     /// The partition.
@@ -110,6 +117,9 @@ impl Search {
 
     async fn miss(&mut self, waits: bool) -> Result<(), SqlError> {
         self.misses += 1;
+        if let Some(trace) = &self.trace {
+            trace.miss();
+        }
         if let Some(asked) = self.asked {
             self.inner.leaders.forget(self.partition, asked);
         }
@@ -135,6 +145,10 @@ impl Search {
     pub(super) fn found(&self) {
         if let Some(asked) = self.asked {
             self.inner.leaders.note(self.partition, asked);
+            if let Some(trace) = &self.trace {
+                let place = self.inner.place(asked, self.partition);
+                trace.note(place.unwrap_or(self.inner.here_of(self.partition)), self.partition);
+            }
         }
     }
 }

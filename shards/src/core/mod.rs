@@ -40,6 +40,7 @@ mod reshape;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod trace;
 pub mod wire;
 
 pub use crate::log::LogStats;
@@ -51,3 +52,4 @@ pub use layout::{Claimed, DataDir, DataDirOptions, Identity, founded};
 pub use message::{CoreMessage, RequestId};
 pub use options::EngineOptions;
 pub use stream::BatchStream;
+pub use trace::{Trace, Visit};

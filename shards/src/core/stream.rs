@@ -95,12 +95,13 @@ fn take(
     Taken::Next(match heard {
         Ok(Heard::Answer(Response::Rows(batch))) => {
             request.credit();
-            if let Some(again) = again.take() {
-                again.search.found();
-            }
+            found(again);
             Ok(Some(batch))
         }
-        Ok(Heard::Answer(Response::End)) => Ok(None),
+        Ok(Heard::Answer(Response::End)) => {
+            found(again);
+            Ok(None)
+        }
         Ok(Heard::Answer(Response::Failed(error))) => Err(error),
         Ok(Heard::Answer(Response::Elsewhere(leader))) => match again.take() {
             Some(again) => return Taken::Elsewhere(again, Some(leader)),
@@ -115,6 +116,13 @@ fn take(
         },
         Err(_closed) => Err(SqlError::new(SqlState::ADMIN_SHUTDOWN, "the node is shutting down")),
     })
+}
+
+/// The one that was asked answers: from here on the read does not begin anew.
+fn found(again: &mut Option<Box<Again>>) {
+    if let Some(again) = again.take() {
+        again.search.found();
+    }
 }
 
 async fn begin_again(again: Box<Again>, leader: Option<Option<model::id::NodeId>>) -> Source {

@@ -86,7 +86,7 @@ impl Router {
 
     async fn tell_of_long_waits(&self) {
         loop {
-            let (locks, gates) = (self.inner.engine.long_wait(), self.inner.gates.long_wait());
+            let (locks, gates) = (self.engine.long_wait(), self.inner.gates.long_wait());
             select(pin!(locks), pin!(gates)).await;
             // A circle is closed by the wait that began last, which is told of once.
             while let Err(error) = self.tell_searcher().await {

@@ -57,7 +57,7 @@ pub struct RouterWait {
 impl Router {
     /// Who waits on this core, and for whom.
     pub(in crate::router) fn waits_here(&self) -> Vec<RouterWait> {
-        let locks = self.inner.engine.waits().into_iter().map(|wait| RouterWait {
+        let locks = self.engine.waits().into_iter().map(|wait| RouterWait {
             id: WaitId::Lock(wait.number),
             txn: wait.txn,
             sought: Sought::Lock { key: wait.key, is_range: wait.is_range, mode: wait.mode },
@@ -99,7 +99,7 @@ impl Router {
     /// Fails a wait of this core, if it is still there. Returns whether it was.
     pub(in crate::router) fn fail_wait(&self, wait: WaitId, error: SqlError) -> bool {
         match wait {
-            WaitId::Lock(number) => self.inner.engine.sacrifice(number, error),
+            WaitId::Lock(number) => self.engine.sacrifice(number, error),
             WaitId::Gate(number) => self.inner.gates.fail(number, error),
         }
     }

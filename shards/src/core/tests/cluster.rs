@@ -6,7 +6,7 @@ mod overtaken;
 mod removal;
 
 use super::{commit, directory, options, put, stage, txn};
-use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, founded};
+use crate::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, Trace, founded};
 use crate::raft::{Change, GroupReport, Nodes, Unreached, is_append, partition_asked};
 use crate::storage::ScanBatch;
 use bytes::Bytes;
@@ -502,6 +502,36 @@ fn a_leader_that_is_handed_over_loses_no_transaction() {
             assert_eq!(read.end(&sim, "read").len(), written.len(), "seed {seed}: node {node}");
         }
     }
+}
+
+#[test]
+fn a_trace_says_where_requests_were_answered_and_how_many_were_sent_in_vain() {
+    let (sim, board) = three(5);
+    let asking = async |engine: Engine| {
+        let trace = Rc::new(Trace::default());
+        let traced = engine.traced(trace.clone());
+        write(&traced, "k", "v").await.unwrap();
+        // What goes through the handle it was made of is not told.
+        write(&engine, "other", "v").await.unwrap();
+        trace
+    };
+    let visited = |trace: &Trace| -> Vec<(u32, u32, u64)> {
+        let visits = trace.visits().into_iter();
+        visits.map(|visit| (visit.place.node.0, visit.partition.0, visit.requests)).collect()
+    };
+    let first = Work::begin(&board, 3, asking).end(&sim, "a write through another node");
+    // It is staged and then committed.
+    assert_eq!(visited(&first), [(1, PARTITION.0, 2)]);
+    let moving = async |engine: Engine| {
+        engine.transfer_leader(PARTITION, NodeId(2)).await.unwrap();
+    };
+    Work::begin(&board, 1, moving).end(&sim, "another leader");
+    until(&sim, "it leads", Duration::from_secs(10), || leader(&board) == Some(NodeId(2)));
+    let second = Work::begin(&board, 3, asking).end(&sim, "a write that follows it");
+    assert_eq!(visited(&second), [(2, PARTITION.0, 2)]);
+    assert!(second.missed() > 0, "node 1 was asked first");
+    let third = Work::begin(&board, 3, asking).end(&sim, "a write that knows it");
+    assert_eq!((visited(&third), third.missed()), (vec![(2, PARTITION.0, 2)], 0));
 }
 
 /// Reads a key at the leader, wherever it is.
