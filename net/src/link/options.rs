@@ -100,9 +100,10 @@ impl Default for LinkOptions {
             calls_max: 65_536,
             connect_timeout: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(2),
-            ping_every: Duration::from_secs(1),
+            ping_every: Duration::from_millis(500),
             measure_every: Duration::from_secs(10),
-            dead_after: Duration::from_secs(3),
+            // Requests on their way to it wait so long, and what is led there is to be served elsewhere within 3 s.
+            dead_after: Duration::from_secs(2),
             write_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(2),
