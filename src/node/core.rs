@@ -215,6 +215,10 @@ async fn live(
     }
     drop((accepting_native, accepting_pg));
     if served.is_ok() {
+        // Before the sessions end: what they have begun here may end first.
+        for (partition, error) in engine.hand_over().await {
+            log::warn!(core = core.0, partition = partition.0; "nobody else leads it: {error}");
+        }
         drain(&host, core, options.drain_timeout).await;
         crew.meet(Stage::Drained, None).await?;
     }

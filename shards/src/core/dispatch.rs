@@ -186,8 +186,11 @@ async fn handle(
     credits: Semaphore,
 ) {
     let entered = admitted.and_then(|()| inner.enter());
+    // What was not begun here another node's replica may do.
+    let leaves = inner.closing.get() && from.node != inner.options.node;
     let engine = Engine::from(inner);
     let response = match (entered, request.body) {
+        (Err(_), _) if leaves => Response::Elsewhere(None),
         (Err(error), _) => Response::Failed(error),
         (Ok(_counted), RequestBody::Read(fragment)) => {
             let reading = Reading { engine: &engine, from, id, credits };

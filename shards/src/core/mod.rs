@@ -28,6 +28,7 @@
 mod background;
 mod dispatch;
 mod engine;
+mod handover;
 mod layout;
 mod leaders;
 mod message;
