@@ -1,8 +1,16 @@
 //! Several nodes on loopback: they find each other, let no stranger in, read what each other hold,
 //! and are killed and come back.
 
+mod chinook;
+mod disk;
+mod failover;
+mod load;
+mod network;
+
 use crate::{builder, connect, insert, number};
+use phantomdb_client::Error;
 use phantomdb_client::blocking::Client;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -10,7 +18,9 @@ use test_support::{Server, Stopwatch, sleep};
 
 const TOKEN: &str = "a-token-of-the-tests";
 /// What takes longer than this is not coming.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Copies of each partition, on distinct nodes.
+const COPIES: usize = 3;
 
 /// The nodes' directories.
 struct Cluster {
@@ -35,6 +45,15 @@ impl Cluster {
     fn join(&self, node: u32, seed: &Server, arguments: &[&str]) -> Server {
         let arguments = [&["--join", seed.address()], arguments].concat();
         started(&self.directory(node), &arguments)
+    }
+
+    /// Three nodes, of which each is to hold every partition: they begin at once to copy them.
+    fn three(&self, arguments: &[&str]) -> Vec<Server> {
+        let copies = COPIES.to_string();
+        let arguments = [&["--replication-factor", &copies], arguments].concat();
+        let one = self.start(1, &arguments);
+        let others = [2, 3].map(|node| self.join(node, &one, &arguments));
+        std::iter::once(one).chain(others).collect()
     }
 }
 
@@ -61,6 +80,33 @@ fn nodes(client: &mut Client) -> Vec<i64> {
     let rows = client.query("SELECT id FROM phantom.node_registry ORDER BY id", &[]);
     let rows = rows.expect("the registry");
     rows.iter().map(|row| row.get(0).expect("an id")).collect()
+}
+
+/// A partition as a node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    leader: u32,
+    voters: Vec<u32>,
+}
+
+/// Every partition by its id, as the node of `client` knows them.
+fn partitions(client: &mut Client) -> Result<BTreeMap<u32, Seen>, Error> {
+    let query = "SELECT p.id, p.leader_node, v FROM phantom.partitions p, unnest(p.voters) v";
+    let mut seen: BTreeMap<u32, Seen> = BTreeMap::new();
+    for row in &client.query(query, &[])? {
+        let [id, leader, voter] = [0, 1, 2].map(|at| row.get::<i64>(at).expect("an id") as u32);
+        let partition = seen.entry(id).or_insert(Seen { leader, voters: Vec::new() });
+        partition.voters.push(voter);
+    }
+    Ok(seen)
+}
+
+/// Whether every partition has its copies, and each of so many nodes leads some.
+fn is_spread(server: &Server, nodes: usize) -> bool {
+    let seen = Client::connect(&server.url()).and_then(|mut client| partitions(&mut client));
+    let Ok(seen) = seen else { return false };
+    let leaders: BTreeSet<u32> = seen.values().map(|partition| partition.leader).collect();
+    leaders.len() == nodes && seen.values().all(|partition| partition.voters.len() == COPIES)
 }
 
 /// Asks until the answer is the one that is waited for.

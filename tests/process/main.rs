@@ -1,14 +1,16 @@
 //! Real server processes: killed, attacked, idle, drained, on a full disk, with more rows than
-//! memory, several in a cluster.
+//! memory, several in a cluster, whose network and disks fail.
 //!
 //! Each battery runs a slice here and says how to run it whole:
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `PHANTOM_KILLS` | how often a server is killed on the same data | 6 (whole: 50) |
+//! | `PHANTOM_FAILOVERS` | how often a leader is killed under load | 3 (whole: 20) |
 //! | `PHANTOM_IDLE_CONNECTIONS` | idle connections at one time | 2000 (whole: 10000) |
 //! | `PHANTOM_LONG` | 1: 4 GiB of rows in 512 MiB of memory | 0: 192 MiB in 64 MiB |
 //! | `PHANTOM_SEED` | where random numbers begin | the clock |
+//! | `PHANTOMDB` | the program: one of a release build has figures that mean something | that of this build |
 
 mod cluster;
 mod crash;
@@ -27,10 +29,14 @@ use std::ops::Range;
 use std::path::Path;
 use test_support::{Server, ServerBuilder};
 
+/// The program under test.
+fn program() -> String {
+    std::env::var("PHANTOMDB").unwrap_or_else(|_| env!("CARGO_BIN_EXE_phantomdb").to_owned())
+}
+
 /// A server on `data_dir` with further arguments.
 fn builder(data_dir: &Path, arguments: &[&str]) -> ServerBuilder {
-    ServerBuilder::new(env!("CARGO_BIN_EXE_phantomdb"), data_dir)
-        .arguments(arguments.iter().copied())
+    ServerBuilder::new(&program(), data_dir).arguments(arguments.iter().copied())
 }
 
 fn start(data_dir: &Path, arguments: &[&str]) -> Server {

@@ -1,6 +1,8 @@
 //! Starts, watches and ends real servers for the whole-system tests.
 
 mod battery;
+mod disk;
+mod network;
 mod process;
 mod random;
 mod server;
@@ -8,6 +10,8 @@ mod shared;
 pub mod speaker;
 
 pub use battery::{seed, slice};
+pub use disk::fail_file_system;
+pub use network::{Network, Path};
 pub use process::ProcessStatus;
 pub use random::Random;
 pub use server::{Ready, Server, ServerBuilder};

@@ -32,6 +32,7 @@ pub struct ServerBuilder {
     program: PathBuf,
     data_dir: PathBuf,
     arguments: Vec<String>,
+    namespace: Option<String>,
 }
 
 impl ServerBuilder {
@@ -42,7 +43,16 @@ impl ServerBuilder {
             program: program.into(),
             data_dir: data_dir.into(),
             arguments: vec!["--listen".into(), "127.0.0.1:0".into()],
+            namespace: None,
         }
+    }
+
+    /// A server in a network namespace, which listens at this address of it.
+    #[must_use]
+    pub fn within(mut self, namespace: &str, listen: &str) -> ServerBuilder {
+        self.namespace = Some(namespace.to_owned());
+        self.arguments[1] = listen.to_owned();
+        self
     }
 
     /// Adds arguments of `phantomdb start`.
@@ -79,7 +89,16 @@ impl ServerBuilder {
             _ => {}
         }
         let log_file = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(&self.program)
+        let mut command = match &self.namespace {
+            None => Command::new(&self.program),
+            // It becomes the program, under the same id.
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(&self.program);
+                command
+            }
+        };
+        let child = command
             .arg("start")
             .arg("--data-dir")
             .arg(&self.data_dir)
