@@ -340,6 +340,11 @@ impl Group {
     /// This replica does not lead, another change is under way, or the change makes no sense.
     pub(crate) async fn change(&self, change: Change) -> io::Result<()> {
         let raft = &self.inner.raft;
+        if !self.votes() {
+            // A leader that a change took out of its group leads until that is known to all: openraft
+            // has it change nothing else, and would panic.
+            return Err(io::Error::other("this replica takes no part in its group any more"));
+        }
         let changed = match change {
             Change::AddLearner(node) => {
                 raft.add_learner(u64::from(node.0), EmptyNode {}, false).await.map(drop)
@@ -374,6 +379,13 @@ impl Group {
             changed.map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    /// Whether this replica has a vote, as far as it knows.
+    fn votes(&self) -> bool {
+        let metrics = self.inner.metrics.borrow_watched();
+        let sets = metrics.membership_config.membership().get_joint_config();
+        sets.iter().any(|voters| voters.contains(&metrics.id))
     }
 
     /// The newest term that this replica knows.

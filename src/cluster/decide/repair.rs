@@ -17,17 +17,20 @@ pub(super) fn finish_changes(work: &mut Work<'_>) {
     }
 }
 
-/// Nodes that are to be free give away what they lead.
+/// Nodes that are to be free give away what they lead, and so does who has a vote no more: it is its
+/// leader to the end of the change that took the vote, and can change nothing else.
 pub(super) fn free_of_leaders(work: &mut Work<'_>) {
     for at in 0..work.partitions.len() {
         let partition = work.partitions[at];
-        let leaving = partition.leader.is_some_and(|leader| work.is_leaving(leader));
-        if work.busy[at] || !leaving {
+        let Some(leader) = partition.leader.filter(|_| !work.busy[at]) else { continue };
+        let votes = partition.voters.contains(&leader);
+        if votes && !work.is_leaving(leader) {
             continue;
         }
         if let Some(to) = work.best_leader(partition, &[]) {
             work.say(at, Step::TransferLeader { partition: partition.id, to });
         }
+        work.busy[at] |= !votes;
     }
 }
 

@@ -85,6 +85,10 @@ impl Move {
 /// replica has no group.
 pub(super) fn mend(partition: PartitionId, group: &Group, look: &Look) -> Option<(Move, String)> {
     let leading = group.leading.as_ref().filter(|leading| leading.members.outgoing.is_empty())?;
+    // One that has lost its vote changes nothing more; the next one will.
+    if !leading.members.voters.contains(&leading.node) {
+        return None;
+    }
     let (leader, seen) = (leading.node, leading.members.clone());
     let a_move = |what| Move { partition, leader, seen: seen.clone(), what };
     let lacks = |node: &&NodeId| look.groups.has_told(**node) && !group.holders.contains_key(node);

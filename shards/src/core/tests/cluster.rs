@@ -534,6 +534,29 @@ fn a_trace_says_where_requests_were_answered_and_how_many_were_sent_in_vain() {
     assert_eq!((visited(&third), third.missed()), (vec![(2, PARTITION.0, 2)], 0));
 }
 
+#[test]
+fn a_leader_that_loses_its_vote_changes_nothing_more_and_goes() {
+    for seed in 0..2 {
+        let (sim, board) = three(seed);
+        let leaving = async |engine: Engine| {
+            let others = [2, 3].map(NodeId).into_iter().collect();
+            engine.change_group(PARTITION, Change::SetVoters(others)).await.unwrap();
+            let more = engine.change_group(PARTITION, Change::RemoveLearner(NodeId(1))).await;
+            assert_eq!(more.unwrap_err().state(), SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+            engine.transfer_leader(PARTITION, NodeId(2)).await.unwrap();
+        };
+        Work::begin(&board, 1, leaving).end(&sim, "it leaves");
+        until(&sim, "the next leader", Duration::from_secs(1), || {
+            leader(&board) == Some(NodeId(2))
+        });
+        let writing = async |engine: Engine| {
+            // What had begun before the other led is refused, and tried again.
+            while write(&engine, "k", "v").await.is_err() {}
+        };
+        Work::begin(&board, 1, writing).end(&sim, "a write");
+    }
+}
+
 /// Reads a key at the leader, wherever it is.
 async fn read(engine: &Engine, key: &str) -> Result<bool, SqlError> {
     // A probe of a transaction of its own: it locks, and says whether somebody holds the key.

@@ -158,6 +158,15 @@ fn leaders_are_spread_and_a_difference_of_one_is_even() {
 }
 
 #[test]
+fn a_leader_without_a_vote_does_nothing_but_go() {
+    let nodes = "node 1\nnode 2\nnode 3\nnode 4\n";
+    check(&format!("{nodes} 0: [1*] 2 3 4"), "0: lead 2");
+    check(&format!("{nodes} 0: [1*] 2 3 +4"), "0: lead 2");
+    // Nobody could lead now: the voters find their leader themselves.
+    check("node 1\nnode 2 suspect\nnode 3\n 0: [1*] 2", "");
+}
+
+#[test]
 fn leaders_are_not_spread_while_one_is_on_its_way() {
     let nodes = "node 1\n node 2\n node 3\n";
     let cluster = format!("{nodes} 0: 1 2 3\n 1: 1 2* 3\n 2: 1 2* 3\n 3: 1 2 3*");

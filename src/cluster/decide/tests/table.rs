@@ -8,6 +8,7 @@
 //! 2: 1* 2 3 +4                       and a learner that has caught up
 //! 3: 1* 2 3 +4(120) changing         and one that lacks 120 entries
 //! 4: 1* 2 3 (was 1 2 4)              a joint change that is half done
+//! 5: [1*] 2 3 4                      a leader that has lost its vote
 //! ```
 
 use super::super::{Learner, Liveness, Load, Node, Partition, Policy, Snapshot, Step, Wanted};
@@ -76,6 +77,8 @@ fn partition(text: &str) -> Partition {
     for word in rest.split_whitespace() {
         if word == "changing" {
             partition.changing = true;
+        } else if let Some(leader) = word.strip_prefix('[') {
+            partition.leader = Some(id(leader.trim_end_matches("*]")));
         } else if let Some(learner) = word.strip_prefix('+') {
             let (node, behind) = learner.split_once('(').unwrap_or((learner, "0"));
             let behind = match behind.trim_end_matches(')') {

@@ -386,6 +386,8 @@ impl World {
         if group.leader.is_none() || group.members.keys().any(|at| *at > group.committed) {
             return Err(failure("another change is under way, or nobody leads"));
         }
+        let leader = group.leader.expect("somebody leads");
+        assert!(group.may_vote(leader), "partition {partition}: {leader} changes what it left");
         let next = next(group.members())?;
         Ok((group.term, group.append(next)))
     }
