@@ -89,12 +89,13 @@ struct Seen {
     voters: Vec<u32>,
 }
 
-/// Every partition by its id, as the node of `client` knows them.
+/// Every partition by its id, as the node of `client` knows them; one that has no leader now has 0.
 fn partitions(client: &mut Client) -> Result<BTreeMap<u32, Seen>, Error> {
     let query = "SELECT p.id, p.leader_node, v FROM phantom.partitions p, unnest(p.voters) v";
     let mut seen: BTreeMap<u32, Seen> = BTreeMap::new();
     for row in &client.query(query, &[])? {
-        let [id, leader, voter] = [0, 1, 2].map(|at| row.get::<i64>(at).expect("an id") as u32);
+        let id = |at: usize| row.get::<Option<i64>>(at).expect("an id").unwrap_or_default() as u32;
+        let [id, leader, voter] = [0, 1, 2].map(id);
         let partition = seen.entry(id).or_insert(Seen { leader, voters: Vec::new() });
         partition.voters.push(voter);
     }

@@ -82,9 +82,22 @@ impl Search {
         if map.leader(self.partition).is_none() {
             return Err(SqlError::internal(format!("there is no partition {}", self.partition)));
         }
-        let node = inner.leaders.get(self.partition).unwrap_or_else(|| self.any());
+        let node = self.known().unwrap_or_else(|| self.any());
         self.asked = Some(node);
         Ok(inner.place(node, self.partition).unwrap_or(inner.here_of(self.partition)))
+    }
+
+    /// Who leads, as far as is known. A replica here hears first of a new leader; whom it named in vain
+    /// is not asked again at once.
+    fn known(&self) -> Option<NodeId> {
+        let inner = &self.inner;
+        let here = inner.parts.partitions.get(self.partition);
+        let told = here.and_then(|here| match here.led_elsewhere() {
+            None => Some(inner.options.node),
+            Some(leader) => leader,
+        });
+        let told = told.filter(|leader| self.asked != Some(*leader));
+        told.or_else(|| inner.leaders.get(self.partition))
     }
 
     /// One that may know: this node first, then those that have replicas, one after the other.

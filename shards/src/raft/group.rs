@@ -22,6 +22,7 @@ use openraft::raft::{AppendEntriesResponse, ClientWriteResult, VoteResponse};
 use openraft::{ChangeMembers, Config, EmptyNode, Raft, ServerState, SnapshotPolicy};
 use runtime::task::{self, Task};
 use runtime::time::{self, Instant};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
@@ -54,6 +55,8 @@ struct Inner {
     /// Until then it neither votes nor stands for election: it may have told a leader before its start that
     /// it follows, which the leader builds on.
     silent_until: Instant,
+    /// The term in which this leader has told another one to lead.
+    given_away: Cell<Option<u64>>,
     life: Life,
     /// The files that a leader sends.
     receiving: Mutex<Option<Receiving>>,
@@ -185,6 +188,7 @@ impl Group {
             raft,
             applier,
             silent_until: time::now() + silence,
+            given_away: Cell::new(None),
             life,
             receiving: Mutex::new(None),
             watching: std::cell::RefCell::default(),
@@ -244,9 +248,13 @@ impl Group {
         self.inner.raft.trigger().snapshot().await
     }
 
-    /// Until when nobody else can lead, as far as this leader has heard; `None`: it has heard nothing.
+    /// Until when nobody else can lead, as far as this leader has heard; `None`: it has heard nothing, or
+    /// has told another to lead. Who is told so waits for no lease, and may hear it late.
     pub(crate) fn lease_until(&self) -> Option<Instant> {
         let metrics = self.inner.metrics.borrow_watched();
+        if self.inner.given_away.get() == Some(metrics.current_term) {
+            return None;
+        }
         let acked = metrics.last_quorum_acked?;
         Some(acked.into_inner().instant() + LEASE)
     }
@@ -367,6 +375,16 @@ impl Group {
     /// The other voter has declined, or does not answer. The group has ended.
     pub(crate) async fn transfer(&self, to: NodeId) -> io::Result<()> {
         let mut metrics = self.inner.raft.server_metrics();
+        let term = {
+            let now = self.inner.metrics.borrow_watched();
+            let mut voters = now.membership_config.membership().voter_ids();
+            voters.any(|voter| voter == u64::from(to.0)).then_some(now.current_term)
+        };
+        let Some(term) = term else {
+            return Err(io::Error::other(format!("node {to} has no vote")));
+        };
+        // Before anybody hears of it.
+        self.inner.given_away.set(Some(term));
         let asked = self.inner.raft.trigger().transfer_leader(u64::from(to.0)).await;
         asked.map_err(io::Error::other)?;
         let until = time::now() + ELECTION_MAX;
