@@ -28,8 +28,8 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# A port of PostgreSQL's, by the server's name.
-port() { cat "$results/pg-$1.port"; }
+# A port of PostgreSQL's, by the server's name; `postgres` is whom clients write to.
+port() { if [ "$1" = postgres ]; then cat "$results/pg-primary.port"; else cat "$results/pg-$1.port"; fi; }
 
 start_postgres() {
     free_port > "$results/pg-$1.port"
@@ -55,7 +55,7 @@ CONF
     done
     # The name by which the standbys have to be known came with -R.
     query primary "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (a, b)'"
-    query primary "SELECT pg_reload_conf()"
+    query primary "SELECT pg_reload_conf()" > /dev/null
     until [ "$(query primary "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'")" = 2 ]; do
         sleep 0.2
     done
@@ -72,7 +72,7 @@ stop() {
 door() { sed 's/.*"pg":"[^"]*:\([0-9]*\)".*/\1/' "$home/ready-$1"; }
 
 # The port for the k-th pgbench: a node, or the primary.
-port_of() { if [ "$1" = phantom ]; then door "$2"; else port primary; fi; }
+port_of() { if [ "$1" = phantom ]; then door "$2"; else port "$1"; fi; }
 
 # The only value of a query: of the first node, or of a server of PostgreSQL's by its name.
 query() {
