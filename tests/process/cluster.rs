@@ -85,13 +85,15 @@ fn nodes(client: &mut Client) -> Vec<i64> {
 /// A partition as a node knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
+    /// 0 where nobody is known to lead.
     leader: u32,
     voters: Vec<u32>,
 }
 
 /// Every partition by its id, as the node of `client` knows them; one that has no leader now has 0.
 fn partitions(client: &mut Client) -> Result<BTreeMap<u32, Seen>, Error> {
-    let query = "SELECT p.id, p.leader_node, v FROM phantom.partitions p, unnest(p.voters) v";
+    let query =
+        "SELECT p.id, coalesce(p.leader_node, 0), v FROM phantom.partitions p, unnest(p.voters) v";
     let mut seen: BTreeMap<u32, Seen> = BTreeMap::new();
     for row in &client.query(query, &[])? {
         let id = |at: usize| row.get::<Option<i64>>(at).expect("an id").unwrap_or_default() as u32;
@@ -107,7 +109,9 @@ fn is_spread(server: &Server, nodes: usize) -> bool {
     let seen = Client::connect(&server.url()).and_then(|mut client| partitions(&mut client));
     let Ok(seen) = seen else { return false };
     let leaders: BTreeSet<u32> = seen.values().map(|partition| partition.leader).collect();
-    leaders.len() == nodes && seen.values().all(|partition| partition.voters.len() == COPIES)
+    leaders.len() == nodes
+        && !leaders.contains(&0)
+        && seen.values().all(|partition| partition.voters.len() == COPIES)
 }
 
 /// Asks until the answer is the one that is waited for.
