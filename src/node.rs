@@ -96,6 +96,14 @@ pub enum NodeError {
         /// What is wrong with it.
         what: String,
     },
+    /// The log can be written no more.
+    #[error("core {core}: the node stops: {what}")]
+    Log {
+        /// Whose log.
+        core: CoreId,
+        /// What has failed.
+        what: String,
+    },
     /// The catalog cannot be read.
     #[error("core {core}: the catalog cannot be read: {}", in_full(what))]
     Catalog {

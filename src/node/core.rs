@@ -120,7 +120,7 @@ async fn live(
         None => (None, crew.prepared().await?),
     };
     let (end, ends) = flume::bounded(1);
-    let (neighbours, _closing) = meet_neighbours(&options, core, &home, &memory, end);
+    let (neighbours, _closing) = meet_neighbours(&options, core, &home, &memory, end.clone());
     let opening = open_engine(&assembly, core, &home, neighbours.clone(), &memory);
     let engine = crew.unless_one_fails(opening).await??;
     watch(engine.gauge());
@@ -176,6 +176,7 @@ async fn live(
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
     let _watch = task::spawn("watchdog", watch_steps(core));
     let _damage = task::spawn("damage", tell_damage(engine.clone(), core));
+    let _failure = task::spawn("log-failure", end_with_log(engine.clone(), core, end));
     let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
     let datagrams = || {
         let (neighbours, router) = (member.neighbours.clone(), router.clone());
@@ -601,6 +602,14 @@ async fn tell_damage(engine: Engine, core: CoreId) {
             "stored data is damaged"
         );
     }
+}
+
+/// Ends the node when a core's log cannot be written: others lead then what it has led, and it does not
+/// vote for what it cannot keep.
+async fn end_with_log(engine: Engine, core: CoreId, end: flume::Sender<NodeError>) {
+    let error = engine.log_failure().await;
+    // The first reason to end is enough.
+    let _full = end.try_send(NodeError::Log { core, what: error.to_string() });
 }
 
 /// Logs when steps of this core's tasks took too long.

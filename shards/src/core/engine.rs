@@ -574,6 +574,12 @@ impl Engine {
         self.inner.parts.storage.next_damage(seen).await
     }
 
+    /// Waits until this core's log cannot be written any more. What its replicas promise from then on they
+    /// cannot keep: the node is to stop.
+    pub async fn log_failure(&self) -> WalError {
+        self.inner.parts.log.failure().await
+    }
+
     /// Reads and checks every block of this core's table files.
     ///
     /// # Errors

@@ -419,6 +419,11 @@ impl Log {
         self.inner.closed.wait().await;
     }
 
+    /// Waits until nothing can be written any more, and says why.
+    pub(crate) async fn failure(&self) -> WalError {
+        self.inner.core_log.failure().await
+    }
+
     /// Stops at once, as a crash would.
     pub(crate) fn stop(&self) {
         self.inner.proposer.borrow_mut().take();

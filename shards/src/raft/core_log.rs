@@ -533,6 +533,17 @@ impl CoreLog {
         self.inner.closed.wait().await;
     }
 
+    /// Waits until nothing can be written any more, and says why.
+    pub(crate) async fn failure(&self) -> WalError {
+        self.inner.closed.wait().await;
+        let failed = self.inner.failed.borrow().clone();
+        match failed {
+            Some(error) => error,
+            // It was closed as it should be.
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops at once, as a crash would.
     pub(crate) fn stop(&self) {
         self.inner.writer.borrow_mut().take();

@@ -75,7 +75,11 @@ fn a_node_whose_disk_fails_stops_and_says_so_and_the_others_go_on() {
     let cluster = Cluster::new();
     let one = cluster.start(1, &ARGUMENTS);
     let two = cluster.join(2, &one, &ARGUMENTS);
-    let directory = disk.mount.join("node-3");
+    // Its log stays where it can be written.
+    let directory = cluster.directory(3);
+    let there = disk.mount.join("data");
+    fs::create_dir(&there).expect("a folder");
+    std::os::unix::fs::symlink(&there, &directory).expect("a link");
     let join = [&["--join", one.address()], &ARGUMENTS[..]].concat();
     let mut broken = started(&directory, &join);
     eventually(true, || is_spread(&one, COPIES));
