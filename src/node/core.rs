@@ -53,6 +53,8 @@ const REQUEST_DOORS: u64 = 2;
 const CATALOG_PAUSE: Duration = Duration::from_millis(100);
 /// So many places may each fill their part of what a core has for links.
 const LINKS_FULL: usize = 4;
+/// A node of several that stops answers so long after it leads nothing any more.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How often a core looks for stalls.
 const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -219,6 +221,10 @@ async fn live(
         // Before the sessions end: what they have begun here may end first.
         for (partition, error) in engine.hand_over().await {
             log::warn!(core = core.0, partition = partition.0; "nobody else leads it: {error}");
+        }
+        if !router.peers().is_alone() {
+            // What others send here until they know better they are told here, and not by a broken link.
+            time::sleep(FAREWELL).await;
         }
         drain(&host, core, options.drain_timeout).await;
         crew.meet(Stage::Drained, None).await?;
