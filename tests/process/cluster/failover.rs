@@ -148,7 +148,11 @@ fn without_errors(load: &Load, what: &str, done: impl Fn() -> bool) {
         sleep(POLL * 50);
     }
     let writes = load.successes() - before;
-    println!("{what}: {:?}, {writes} writes acknowledged and none failed", began.elapsed());
+    let again = load.take_begun_again();
+    println!(
+        "{what}: {:?}, {writes} writes acknowledged, {again} transactions begun again, none failed",
+        began.elapsed()
+    );
 }
 
 #[test]

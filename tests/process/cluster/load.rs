@@ -25,6 +25,8 @@ const WRITERS: usize = 64;
 const MOVERS: usize = 8;
 const ACCOUNTS: u64 = 32;
 const MONEY: i64 = 1_000;
+/// SQLSTATE of a transaction that has to begin again.
+const BEGINS_AGAIN: &str = "40001";
 /// SQLSTATEs of commits of which nobody knows.
 const IN_DOUBT: [&str; 2] = ["40003", "08007"];
 /// Statements of a writer that are remembered.
@@ -58,6 +60,8 @@ struct Writer {
     watched: Option<(Instant, Option<Instant>)>,
     successes: u64,
     errors: BTreeMap<String, u64>,
+    /// Transactions of several statements that had to begin again.
+    begun_again: u64,
     /// The last of what it was told, for who looks for a mistake: when it asked, how long it took.
     trail: VecDeque<(Instant, Duration, String)>,
 }
@@ -123,6 +127,7 @@ impl Load {
                     watched: None,
                     successes: 0,
                     errors: BTreeMap::new(),
+                    begun_again: 0,
                     trail: VecDeque::new(),
                 }
             })
@@ -223,7 +228,7 @@ impl Load {
         writer.trail.push_front((began, began.elapsed(), format!("node {at}: {text}: {result}")));
         let end = match &told {
             Ok(()) => End::Done,
-            Err(error) => writer.refused(error),
+            Err(error) => writer.refused(error, moves),
         };
         match (&end, entry) {
             (End::Done, Some(id)) => drop(writer.acknowledged.insert(id)),
@@ -282,6 +287,13 @@ impl Load {
     /// Writes that were acknowledged so far.
     pub(super) fn successes(&self) -> u64 {
         self.writers.iter().map(|writer| locked(writer).successes).sum()
+    }
+
+    /// How many transactions of several statements had to begin again, since the last time. One that has
+    /// begun, and comes to a partition only after its leader was handed over, is refused there (40001): the
+    /// new leader cannot tell whether it has lost a part of it.
+    pub(super) fn take_begun_again(&self) -> u64 {
+        self.writers.iter().map(|writer| std::mem::take(&mut locked(writer).begun_again)).sum()
     }
 
     /// What clients were told instead of an acknowledgement since the last time, and how often.
@@ -364,8 +376,12 @@ impl Writer {
         *self.errors.entry(error).or_default() += 1;
     }
 
-    /// Notes an error, and what it says of the write.
-    fn refused(&mut self, error: &Error) -> End {
+    /// Notes an error, and what it says of the write, which is one of several statements or not.
+    fn refused(&mut self, error: &Error, several: bool) -> End {
+        if several && error.state().is_some_and(|state| state.as_str() == BEGINS_AGAIN) {
+            self.begun_again += 1;
+            return End::NotDone;
+        }
         self.note(error.to_string());
         let in_doubt = error.state().is_some_and(|state| IN_DOUBT.contains(&state.as_str()));
         if in_doubt || error.may_have_executed() { End::Unknown } else { End::NotDone }
