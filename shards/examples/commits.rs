@@ -13,6 +13,7 @@ use std::time::Duration;
 use model::command::{Effect, RequestBody};
 use model::error::SqlError;
 use model::id::{CoreId, NodeId, PartitionId, TxnId};
+use model::time::Timestamp;
 use runtime::mesh::MeshBuilder;
 use runtime::{glommio, task, time, watchdog};
 use shards::core::{CoreMessage, DataDir, DataDirOptions, Engine, EngineOptions, OpenError};
@@ -117,5 +118,8 @@ async fn commit_one(
     engine
         .call(partition, RequestBody::Stage { txn, effects, mark: None, lock_timeout: None })
         .await?;
-    engine.call(partition, RequestBody::CommitOnePhase { txn }).await.map(drop)
+    engine
+        .call(partition, RequestBody::CommitOnePhase { txn, not_after: Timestamp::MAX })
+        .await
+        .map(drop)
 }

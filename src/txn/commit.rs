@@ -1,7 +1,7 @@
 //! The driver of the coordinator: sends what it asks for, feeds back what is answered.
 
 use super::Transaction;
-use super::coordinator::{Action, Coordinator, Event};
+use super::coordinator::{Action, Ballot, Coordinator, Event};
 use super::finisher::{Decision, Finisher, Work};
 use futures::future::{FusedFuture, FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -144,8 +144,9 @@ fn send<'a>(
     action: Action,
 ) -> Option<LocalBoxFuture<'a, Option<Event>>> {
     Some(match action {
-        Action::CommitOnePhase(partition) => Box::pin(async move {
-            let answer = engine.call(partition, RequestBody::CommitOnePhase { txn }).await;
+        Action::CommitOnePhase { partition, not_after } => Box::pin(async move {
+            let body = RequestBody::CommitOnePhase { txn, not_after };
+            let answer = engine.call(partition, body).await;
             Some(Event::CommittedOnePhase(answer.and_then(|response| match response {
                 Response::Committed(at) => Ok(at),
                 other => Err(unexpected("a commit", &other)),
@@ -153,12 +154,17 @@ fn send<'a>(
         }),
         Action::StandAside(partition) => Box::pin(async move {
             let answer = engine.call(partition, RequestBody::StandAside { txn }).await;
-            Some(Event::StoodAside { partition, result: answer.map(drop) })
+            let result = answer.and_then(|response| match response {
+                Response::Aside(not_after) => Ok(not_after),
+                other => Err(unexpected("a request to stand aside", &other)),
+            });
+            Some(Event::StoodAside { partition, result })
         }),
         Action::Prepare { partition, anchor } => Box::pin(async move {
             let answer = engine.call(partition, RequestBody::Prepare { txn, anchor }).await;
             let vote = answer.and_then(|response| match response {
-                Response::Prepared(vote) => Ok(vote),
+                Response::Prepared(at) => Ok(Ballot::Yes(at)),
+                Response::Aside(not_after) => Ok(Ballot::Aside(not_after)),
                 other => Err(unexpected("a prepare", &other)),
             });
             Some(Event::Voted { partition, vote })

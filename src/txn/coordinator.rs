@@ -37,15 +37,15 @@ pub enum Event {
     Voted {
         /// Who.
         partition: PartitionId,
-        /// `Some`: prepared to commit from then on. `None`: it had written nothing and dropped out.
-        vote: Result<Option<Timestamp>, SqlError>,
+        /// How.
+        vote: Result<Ballot, SqlError>,
     },
     /// A partition that was only read answered: it stands aside, or knows nothing of it any more.
     StoodAside {
         /// Who.
         partition: PartitionId,
-        /// Whether it did.
-        result: Result<(), SqlError>,
+        /// Up to which commit timestamp what was read there is kept.
+        result: Result<Timestamp, SqlError>,
     },
     /// The single participant answered a one-phase commit.
     CommittedOnePhase(Result<Timestamp, SqlError>),
@@ -53,11 +53,25 @@ pub enum Event {
     Decided(Result<model::command::Outcome, SqlError>),
 }
 
+/// A participant's answer to a prepare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ballot {
+    /// It is prepared to commit from this timestamp on.
+    Yes(Timestamp),
+    /// It had written nothing and stands aside: what was read there is kept up to this commit timestamp.
+    Aside(Timestamp),
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Commit at the only participant.
-    CommitOnePhase(PartitionId),
+    CommitOnePhase {
+        /// Which.
+        partition: PartitionId,
+        /// No later than this: what was read elsewhere is kept no longer.
+        not_after: Timestamp,
+    },
     /// Ask for a vote.
     Prepare {
         /// Whom.
@@ -103,7 +117,7 @@ pub enum Action {
 enum Vote {
     Awaited,
     Yes(Timestamp),
-    ReadOnly,
+    Aside(Timestamp),
     Refused,
 }
 
@@ -177,8 +191,8 @@ impl Coordinator {
                     return Vec::new();
                 }
                 *known = match vote {
-                    Ok(Some(at)) => Vote::Yes(at),
-                    Ok(None) => Vote::ReadOnly,
+                    Ok(Ballot::Yes(at)) => Vote::Yes(at),
+                    Ok(Ballot::Aside(not_after)) => Vote::Aside(not_after),
                     Err(error) => {
                         refusal.get_or_insert(error);
                         Vote::Refused
@@ -192,7 +206,7 @@ impl Coordinator {
                     return Vec::new();
                 }
                 *known = match result {
-                    Ok(()) => Vote::ReadOnly,
+                    Ok(not_after) => Vote::Aside(not_after),
                     Err(error) => {
                         refusal.get_or_insert(error);
                         Vote::Refused
@@ -217,8 +231,26 @@ impl Coordinator {
     }
 
     fn asides(&self) -> Vec<PartitionId> {
-        let asides = self.votes.iter().filter(|(_, vote)| **vote == Vote::ReadOnly);
+        let asides = self.votes.iter().filter(|(_, vote)| matches!(vote, Vote::Aside(_)));
         asides.map(|(&partition, _)| partition).collect()
+    }
+
+    /// The last commit timestamp for which all that stand aside keep what was read there: the leases of
+    /// their leaders end then, and others may change it.
+    fn not_after(&self) -> Timestamp {
+        let limits = self.votes.values().filter_map(|vote| match vote {
+            Vote::Aside(not_after) => Some(*not_after),
+            _ => None,
+        });
+        limits.min().unwrap_or(Timestamp::MAX)
+    }
+
+    fn abort(&mut self, error: SqlError) -> Vec<Action> {
+        self.phase = Phase::Ended;
+        let all = self.votes.keys().copied().chain(self.single);
+        let mut actions: Vec<Action> = all.map(Action::Rollback).collect();
+        actions.push(Action::Answer(Err(error)));
+        actions
     }
 
     /// The end: the client is answered, and those that stand aside go.
@@ -242,15 +274,12 @@ impl Coordinator {
         }
         let Phase::Voting { refusal } = &mut self.phase else { return Vec::new() };
         if let Some(error) = refusal.take() {
-            self.phase = Phase::Ended;
-            let all = self.votes.keys().copied().chain(self.single);
-            let mut actions: Vec<Action> = all.map(Action::Rollback).collect();
-            actions.push(Action::Answer(Err(error)));
-            return actions;
+            return self.abort(error);
         }
-        if let Some(single) = self.single {
+        let not_after = self.not_after();
+        if let Some(partition) = self.single {
             self.phase = Phase::Committing;
-            return vec![Action::CommitOnePhase(single)];
+            return vec![Action::CommitOnePhase { partition, not_after }];
         }
         let yes = self.yes_votes();
         let (Some(anchor), Some(commit)) = (self.anchor, yes.iter().map(|(_, at)| *at).max())
@@ -259,6 +288,9 @@ impl Coordinator {
             self.phase = Phase::Ended;
             return self.answer(Ok(Timestamp::ZERO));
         };
+        if commit > not_after {
+            return self.abort(read_too_long_ago());
+        }
         // The anchor stays the one the votes name, even where it had written nothing itself:
         // prepared participants ask it, so its log must hold the decision.
         self.phase = Phase::Deciding { commit };
@@ -295,6 +327,15 @@ impl Coordinator {
     }
 }
 
+fn read_too_long_ago() -> SqlError {
+    SqlError::new(
+        model::error::SqlState::SERIALIZATION_FAILURE,
+        "what the transaction has read may have changed before it could commit",
+    )
+    .detail("It has taken longer than the lease of a leader that it had read from.")
+    .hint("Run the transaction again.")
+}
+
 fn aborted_by_another() -> SqlError {
     SqlError::new(
         model::error::SqlState::SERIALIZATION_FAILURE,
@@ -324,7 +365,7 @@ mod tests {
     const C: PartitionId = PartitionId(3);
 
     fn yes(partition: PartitionId, at: u64) -> Event {
-        Event::Voted { partition, vote: Ok(Some(Timestamp(at))) }
+        Event::Voted { partition, vote: Ok(Ballot::Yes(Timestamp(at))) }
     }
 
     fn refusal() -> SqlError {
@@ -334,7 +375,8 @@ mod tests {
     #[test]
     fn one_participant_takes_one_phase() {
         let (mut coordinator, actions) = Coordinator::start(&[A], &[]);
-        assert_eq!(actions, [Action::CommitOnePhase(A)]);
+        let not_after = Timestamp::MAX;
+        assert_eq!(actions, [Action::CommitOnePhase { partition: A, not_after }]);
         let actions = coordinator.step(Event::CommittedOnePhase(Ok(Timestamp(7))));
         assert_eq!(actions, [Action::Answer(Ok(Timestamp(7)))]);
         assert!(coordinator.is_ended());
@@ -385,7 +427,7 @@ mod tests {
     #[test]
     fn participants_that_only_read_drop_out_and_the_anchor_stays() {
         let (mut coordinator, _) = Coordinator::start(&[A, B], &[]);
-        coordinator.step(Event::Voted { partition: A, vote: Ok(None) });
+        coordinator.step(Event::Voted { partition: A, vote: Ok(Ballot::Aside(Timestamp::MAX)) });
         let decide = Action::Decide { anchor: A, commit: Timestamp(3), participants: vec![B] };
         assert_eq!(coordinator.step(yes(B, 3)), [decide]);
     }
@@ -410,7 +452,41 @@ mod tests {
     }
 
     fn aside(partition: PartitionId) -> Event {
-        Event::StoodAside { partition, result: Ok(()) }
+        aside_until(partition, u64::MAX)
+    }
+
+    fn aside_until(partition: PartitionId, not_after: u64) -> Event {
+        Event::StoodAside { partition, result: Ok(Timestamp(not_after)) }
+    }
+
+    #[test]
+    fn nobody_commits_later_than_what_was_read_is_kept() {
+        let (mut coordinator, _) = Coordinator::start(&[B], &[A, C]);
+        coordinator.step(aside_until(A, 20));
+        assert_eq!(
+            coordinator.step(aside_until(C, 10)),
+            [Action::CommitOnePhase { partition: B, not_after: Timestamp(10) }]
+        );
+        let vote = Ok(Ballot::Aside(Timestamp(10)));
+        for (latest, commits) in [(10, true), (11, false)] {
+            let (mut coordinator, _) = Coordinator::start(&[A, B, C], &[]);
+            coordinator.step(yes(A, 3));
+            coordinator.step(Event::Voted { partition: C, vote: vote.clone() });
+            let actions = coordinator.step(yes(B, latest));
+            if commits {
+                let commit = Timestamp(latest);
+                assert_eq!(
+                    actions,
+                    [Action::Decide { anchor: A, commit, participants: vec![A, B] }]
+                );
+                continue;
+            }
+            assert_eq!(actions[..3], [A, B, C].map(Action::Rollback));
+            let [.., Action::Answer(Err(error))] = actions.as_slice() else {
+                panic!("{actions:?}")
+            };
+            assert_eq!(error.state(), SqlState::SERIALIZATION_FAILURE);
+        }
     }
 
     #[test]
@@ -419,7 +495,11 @@ mod tests {
         assert_eq!(actions, [Action::StandAside(A), Action::StandAside(C)]);
         assert!(coordinator.step(aside(C)).is_empty());
         assert!(coordinator.step(aside(C)).is_empty(), "a repeated answer counts once");
-        assert_eq!(coordinator.step(aside(A)), [Action::CommitOnePhase(B)]);
+        let not_after = Timestamp::MAX;
+        assert_eq!(
+            coordinator.step(aside(A)),
+            [Action::CommitOnePhase { partition: B, not_after }]
+        );
         let commit = Timestamp(7);
         assert_eq!(
             coordinator.step(Event::CommittedOnePhase(Ok(commit))),

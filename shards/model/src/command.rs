@@ -71,15 +71,17 @@ pub enum RequestBody {
     CommitOnePhase {
         /// The transaction.
         txn: TxnId,
+        /// It must not commit later than this: what it has read elsewhere may be changed afterwards.
+        not_after: Timestamp,
     },
     /// First phase, of a partition that was only read: it keeps the locks until it is told of the
-    /// outcome, and takes no more. Answered by [`Response::Done`].
+    /// outcome, and takes no more. Answered by [`Response::Aside`].
     StandAside {
         /// The transaction.
         txn: TxnId,
     },
     /// First phase: makes the staged writes durable and promises to commit them.
-    /// Answered by [`Response::Prepared`].
+    /// Answered by [`Response::Prepared`], or [`Response::Aside`] where nothing was written or required.
     Prepare {
         /// The transaction.
         txn: TxnId,
@@ -242,9 +244,11 @@ pub enum Response {
     Returned(bool),
     /// Durable and visible from this timestamp on.
     Committed(Timestamp),
-    /// Ready to commit at any timestamp from this one on; `None`: nothing was written here, and
-    /// the partition stands aside.
-    Prepared(Option<Timestamp>),
+    /// Ready to commit at any timestamp from this one on.
+    Prepared(Timestamp),
+    /// Nothing was written here, and the partition stands aside: what was read here stays as it is for
+    /// whoever commits no later than this.
+    Aside(Timestamp),
     /// What the anchor's log says.
     Decided(Outcome),
     /// Refused or failed; a write's transaction must be rolled back.

@@ -89,6 +89,11 @@ impl HybridClock {
         self.base.get().0.saturating_add(monotonic_ns)
     }
 
+    /// The timestamp that physical time alone gives at an instant of the monotonic clock.
+    pub fn at(&self, monotonic_ns: u64) -> Timestamp {
+        Timestamp(self.physical(monotonic_ns))
+    }
+
     /// A fresh timestamp.
     pub fn now(&self, monotonic_ns: u64) -> Timestamp {
         let next = self.physical(monotonic_ns).max(self.last.get() + 1);

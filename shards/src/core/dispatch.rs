@@ -3,6 +3,7 @@
 use super::engine::{Engine, Inner};
 use super::message::{CoreMessage, RequestId};
 use super::remote::{Arrived, Unanswered};
+use crate::txn::Ballot;
 use futures::future::{AbortHandle, Abortable, Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{Fragment, Request, RequestBody, Response};
@@ -282,16 +283,14 @@ impl Engine {
             RequestBody::RollbackTo { txn, mark } => {
                 Response::Returned(here.roll_back_to(txn, mark).await?)
             }
-            RequestBody::CommitOnePhase { txn } => {
-                Response::Committed(here.commit_one_phase(txn).await?)
+            RequestBody::CommitOnePhase { txn, not_after } => {
+                Response::Committed(here.commit_one_phase(txn, not_after).await?)
             }
-            RequestBody::StandAside { txn } => {
-                here.stand_aside(txn).await?;
-                Response::Done
-            }
-            RequestBody::Prepare { txn, anchor } => {
-                Response::Prepared(here.prepare(txn, anchor).await?)
-            }
+            RequestBody::StandAside { txn } => Response::Aside(here.stand_aside(txn).await?),
+            RequestBody::Prepare { txn, anchor } => match here.prepare(txn, anchor).await? {
+                Ballot::Yes(at) => Response::Prepared(at),
+                Ballot::Aside(not_after) => Response::Aside(not_after),
+            },
             RequestBody::Decide { txn, commit, participants } => {
                 Response::Decided(here.decide(txn, commit, participants).await?)
             }

@@ -118,7 +118,8 @@ async fn stage(
 }
 
 async fn commit(engine: &Engine, txn: TxnId, partition: u32) -> Result<Timestamp, SqlError> {
-    match engine.call(PartitionId(partition), RequestBody::CommitOnePhase { txn }).await? {
+    let body = RequestBody::CommitOnePhase { txn, not_after: Timestamp::MAX };
+    match engine.call(PartitionId(partition), body).await? {
         Response::Committed(at) => Ok(at),
         other => panic!("{other:?}"),
     }
@@ -146,7 +147,7 @@ async fn two_phase(
         }
         let body = RequestBody::Prepare { txn, anchor };
         match engine.call(PartitionId(partition), body).await? {
-            Response::Prepared(at) => commit = commit.max(at.expect("it has written")),
+            Response::Prepared(at) => commit = commit.max(at),
             other => panic!("{other:?}"),
         }
     }

@@ -18,9 +18,9 @@ use std::num::NonZeroUsize;
 
 /// The form of requests that this node writes and reads: of their header and of the archive of a
 /// [`Request`] with all that it holds.
-pub const REQUEST_VERSION: u8 = 1;
+pub const REQUEST_VERSION: u8 = 2;
 /// The same, of responses and [`Response`].
-pub const RESPONSE_VERSION: u8 = 1;
+pub const RESPONSE_VERSION: u8 = 2;
 /// The same, of credits.
 pub const CREDIT_VERSION: u8 = 1;
 /// The same, of cancels.

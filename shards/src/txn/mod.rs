@@ -90,5 +90,6 @@ pub use long_waits::Lookout;
 pub(crate) use partition::{Needed, Partition};
 pub use report::TxnReport;
 pub(crate) use report::transactions;
+pub(crate) use requests::Ballot;
 pub(crate) use snapshots::SnapshotGuard;
 pub use state::TxnState;

@@ -5,7 +5,7 @@ use super::locks::{LockMode, LockRange};
 use super::naming::Locked;
 use super::state::{Decision, Finish, Marked, Refusal, TxnStates, Vote, WriteSet};
 use crate::log::LogError;
-use crate::raft::Leading;
+use crate::raft::{LEASE, Leading};
 use crate::storage::{StorageError, Tree};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
@@ -51,6 +51,8 @@ pub(crate) struct Partition {
     held: RefCell<Vec<LogIndex>>,
     /// How many want another replica to lead.
     handing_over: Cell<u32>,
+    /// Another replica may lead at any moment.
+    gives_way: Cell<bool>,
 }
 
 /// While it lasts, a partition that is to be led elsewhere lets no transaction in.
@@ -62,6 +64,9 @@ impl Drop for HandOver {
     fn drop(&mut self) {
         let wanted = &self.partition.handing_over;
         wanted.set(wanted.get() - 1);
+        if wanted.get() == 0 {
+            self.partition.gives_way.set(false);
+        }
     }
 }
 
@@ -81,6 +86,7 @@ impl Partition {
             serves_from: Cell::new(time::now()),
             held: RefCell::default(),
             handing_over: Cell::new(0),
+            gives_way: Cell::new(false),
         }
     }
 
@@ -132,6 +138,7 @@ impl Partition {
                 let now = time::now();
                 let until = self.context.log().lease_until(self.id);
                 self.leads()
+                    && !self.gives_way.get()
                     && now >= self.serves_from.get()
                     && until.is_some_and(|until| now < until)
             }
@@ -145,7 +152,8 @@ impl Partition {
     }
 
     /// Lets no transaction in any more, and waits until those that are here have ended: what is
-    /// active comes to nothing with its leader. Not longer than `within`.
+    /// active comes to nothing with its leader. Not longer than `within`. For as long as what it gives is held
+    /// the partition serves nobody.
     pub(crate) async fn hand_over(self: &Rc<Self>, within: Duration) -> HandOver {
         self.handing_over.set(self.handing_over.get() + 1);
         let handing = HandOver { partition: self.clone() };
@@ -153,7 +161,29 @@ impl Partition {
         while self.states.borrow().len() > 0 && time::now() < until {
             time::sleep(HAND_OVER_LOOK).await;
         }
+        // Who takes over waits for no lease: what this one has promised must be over by then, and it
+        // must not serve next to the other.
+        self.gives_way.set(true);
+        if self.states.borrow().len() > 0 {
+            time::sleep(LEASE).await;
+        }
         handing
+    }
+
+    /// The timestamp up to which nobody else writes in this partition, whoever leads it next: a new leader
+    /// waits until every clock is past what this one's clock says at the end of its lease. What is locked
+    /// here, and the log does not know, is good for commits no later than that.
+    pub(super) fn held_until(&self) -> Timestamp {
+        match self.leading.get() {
+            Leading::Elsewhere(_) => Timestamp::ZERO,
+            Leading::Here { .. } if self.gives_way.get() => Timestamp::ZERO,
+            // Nobody else can.
+            Leading::Here { alone: true } => Timestamp::MAX,
+            Leading::Here { alone: false } => {
+                let until = self.context.log().lease_until(self.id);
+                until.map_or(Timestamp::ZERO, |until| self.context.clock.at(until.as_nanos()))
+            }
+        }
     }
 
     /// Another replica leads, or will: what is active here comes to nothing. What the log knows of stays

@@ -42,10 +42,14 @@ impl Partition {
     }
 
     /// As [`Partition::commit_one_phase`].
-    pub(super) async fn commit_in_parts(&self, txn: TxnId) -> Result<Timestamp, SqlError> {
+    pub(super) async fn commit_in_parts(
+        &self,
+        txn: TxnId,
+        not_after: Timestamp,
+    ) -> Result<Timestamp, SqlError> {
         let _logging = self.log_in_parts(txn, false).await?;
         let room = self.room(0).await?;
-        let at = self.context.now();
+        let at = self.commit_time(txn, not_after)?;
         let command = self.states.borrow_mut().commit_staged(txn, at);
         let command = command.map_err(|refusal| self.refuse(txn, refusal))?;
         applied(self.context.log().propose(room, self.id, command).await)?;

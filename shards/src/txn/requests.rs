@@ -18,6 +18,18 @@ const COMMAND_BYTES: usize = 64;
 /// A rollback to a mark takes so many keys back at once, between which other tasks run.
 const RETURN_KEYS: usize = 512;
 
+/// What a transaction is told that would commit later than what it has read is kept for.
+const READ_LOST: &str = "what the transaction has read may have changed before it could commit";
+
+/// A partition's answer to whether a transaction may commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ballot {
+    /// At this timestamp, or later.
+    Yes(Timestamp),
+    /// It stands aside, and keeps what was read for commits up to this timestamp.
+    Aside(Timestamp),
+}
+
 /// What a key and its value cost besides themselves.
 pub(super) const WRITE_BYTES: usize = 8;
 
@@ -55,7 +67,7 @@ impl Partition {
             }
         };
         if commit && modified.effects.is_empty() {
-            modified.committed = Some(self.commit_one_phase(txn).await?);
+            modified.committed = Some(self.commit_one_phase(txn, Timestamp::MAX).await?);
         }
         Ok(modified)
     }
@@ -135,11 +147,16 @@ impl Partition {
         }
     }
 
-    /// Commits a transaction that has written here only. Its writes are visible when it returns.
+    /// Commits a transaction that has written here only, not later than `not_after`. Its writes are visible
+    /// when it returns.
     ///
     /// Its locks go before that, when its commit has its place in the log: who has waited for a row
     /// need not wait for the disk, and its own commit or vote comes behind this one, in this log.
-    pub(crate) async fn commit_one_phase(&self, txn: TxnId) -> Result<Timestamp, SqlError> {
+    pub(crate) async fn commit_one_phase(
+        &self,
+        txn: TxnId,
+        not_after: Timestamp,
+    ) -> Result<Timestamp, SqlError> {
         let (bytes, writes) = self.ready_to_end(txn)?;
         self.forget_marks(txn);
         if writes == 0 {
@@ -150,10 +167,10 @@ impl Partition {
         }
         if self.is_large(txn, bytes, writes) {
             self.wait_for_seen(txn).await?;
-            return self.commit_in_parts(txn).await;
+            return self.commit_in_parts(txn, not_after).await;
         }
         let room = self.room(bytes + writes * WRITE_BYTES).await?;
-        let at = self.context.now();
+        let at = self.commit_time(txn, not_after)?;
         let command = self.states.borrow_mut().commit(txn, at);
         let command = command.map_err(|refusal| self.refuse(txn, refusal))?;
         let proposal = self.context.log().propose(room, self.id, command);
@@ -162,10 +179,26 @@ impl Partition {
         Ok(at)
     }
 
+    /// A fresh timestamp to commit at. One that is too late ends the transaction.
+    pub(super) fn commit_time(
+        &self,
+        txn: TxnId,
+        not_after: Timestamp,
+    ) -> Result<Timestamp, SqlError> {
+        let at = self.context.now();
+        if at <= not_after {
+            return Ok(at);
+        }
+        self.abandon(txn);
+        Err(SqlError::new(SqlState::SERIALIZATION_FAILURE, READ_LOST)
+            .detail("It has taken longer than the lease of a leader that it had read from.")
+            .hint("Retry the transaction."))
+    }
+
     /// Keeps the locks of a transaction that has only read here until it is told of the outcome:
     /// what it has read may be changed once it is known at which time the transaction has committed,
-    /// and later than that.
-    pub(crate) async fn stand_aside(&self, txn: TxnId) -> Result<(), SqlError> {
+    /// and later than that. Returns up to which time they are good: another leader does not know them.
+    pub(crate) async fn stand_aside(&self, txn: TxnId) -> Result<Timestamp, SqlError> {
         self.wait_for_seen(txn).await?;
         let (_, writes) = self.ready_to_end(txn)?;
         if writes > 0 {
@@ -173,31 +206,31 @@ impl Partition {
         }
         self.forget_marks(txn);
         self.states.borrow_mut().stand_aside(txn);
-        Ok(())
+        Ok(self.held_until())
     }
 
-    /// Votes to commit, durably. `None`: nothing was written or required here, and the partition
-    /// stands aside. The anchor always votes.
+    /// Votes to commit, durably; or stands aside, where nothing was written or required here. The anchor
+    /// always votes.
     pub(crate) async fn prepare(
         &self,
         txn: TxnId,
         anchor: PartitionId,
-    ) -> Result<Option<Timestamp>, SqlError> {
+    ) -> Result<Ballot, SqlError> {
         let voted = self.states.borrow().vote(txn).map(|vote| (vote.at, vote.index.0 > 0));
         if let Some((at, true)) = voted {
-            return Ok(Some(at));
+            return Ok(Ballot::Yes(at));
         }
         let (bytes, writes) = self.ready_to_end(txn)?;
         self.forget_marks(txn);
         if self.is_large(txn, bytes, writes) {
             self.wait_for_seen(txn).await?;
-            return self.prepare_in_parts(txn, anchor).await.map(Some);
+            return self.prepare_in_parts(txn, anchor).await.map(Ballot::Yes);
         }
         if writes == 0 && anchor != self.id && !self.states.borrow().requires(txn) {
             self.wait_for_seen(txn).await?;
             self.ready_to_end(txn)?;
             self.states.borrow_mut().stand_aside(txn);
-            return Ok(None);
+            return Ok(Ballot::Aside(self.held_until()));
         }
         let locks = self.locks_besides_writes(txn);
         let lock_bytes = locks.iter().map(|key| key.len() + WRITE_BYTES).sum::<usize>();
@@ -206,7 +239,7 @@ impl Partition {
         let command = self.states.borrow_mut().prepare(txn, at, anchor, locks);
         let command = command.map_err(|refusal| self.refuse(txn, refusal))?;
         accepted(self.context.log().propose(room, self.id, command).await)?;
-        Ok(Some(at))
+        Ok(Ballot::Yes(at))
     }
 
     fn locks_besides_writes(&self, txn: TxnId) -> Vec<bytes::Bytes> {

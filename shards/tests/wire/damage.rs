@@ -102,7 +102,7 @@ fn another_version_is_told_from_damage() {
     let mut bytes = encoded(&request(RequestBody::Rollback { txn }));
     bytes[1] += 1;
     let error = decode(&bytes).expect_err("of a later version");
-    assert!(matches!(error, WireError::Version { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, WireError::Version { found: 3, known: 2, .. }), "{error}");
     assert_eq!(error.about(), Some((MessageKind::Request, RequestId(9))));
     bytes[0] = 99;
     assert!(matches!(decode(&bytes), Err(WireError::Kind(99))));

@@ -400,7 +400,7 @@ impl Generator {
             3 => RequestBody::Lock(self.lock_rows()),
             4 => RequestBody::Probe(self.probe()),
             5 => RequestBody::RollbackTo { txn, mark: self.mark() },
-            6 => RequestBody::CommitOnePhase { txn },
+            6 => RequestBody::CommitOnePhase { txn, not_after: self.timestamp() },
             7 => RequestBody::StandAside { txn },
             8 => RequestBody::Prepare { txn, anchor: self.partition() },
             9 => RequestBody::Decide {
@@ -429,7 +429,7 @@ impl Generator {
     pub fn response(&mut self) -> Response {
         let locked =
             [RowLocked::Unchanged, RowLocked::Changed, RowLocked::Deleted, RowLocked::Skipped];
-        match self.below(12) {
+        match self.below(13) {
             0 => Response::Rows(self.batch()),
             1 => Response::End,
             2 => Response::Modified(self.modified()),
@@ -441,9 +441,10 @@ impl Generator {
             5 => Response::Done,
             6 => Response::Returned(self.flag()),
             7 => Response::Committed(self.timestamp()),
-            8 => Response::Prepared(self.maybe(Generator::timestamp)),
-            9 => Response::Decided(self.outcome()),
-            10 => Response::Failed(self.error()),
+            8 => Response::Prepared(self.timestamp()),
+            9 => Response::Aside(self.timestamp()),
+            10 => Response::Decided(self.outcome()),
+            11 => Response::Failed(self.error()),
             _ => Response::Elsewhere(self.flag().then(|| NodeId(self.below(9) as u32))),
         }
     }

@@ -68,15 +68,18 @@ fn messages() -> Vec<(&'static str, CoreMessage)> {
         mark: Some(Mark(4)),
         lock_timeout: Some(Duration::from_millis(1_500)),
     };
+    let not_after = Timestamp(7);
     let participants = vec![PartitionId(1), PartitionId(2)];
     let decide = RequestBody::Decide { txn: TXN, commit: Timestamp(8), participants };
     vec![
         ("request_read", read_of(values(sum))),
         ("request_stage", request(stage)),
         ("request_decide", request(decide)),
+        ("request_commit", request(RequestBody::CommitOnePhase { txn: TXN, not_after })),
         ("request_rollback", request(RequestBody::Rollback { txn: TXN })),
         ("response_rows", response(Response::Rows(batch()))),
         ("response_modified", response(Response::Modified(modified))),
+        ("response_aside", response(Response::Aside(Timestamp(9)))),
         ("response_decided", response(Response::Decided(Outcome::Committed(Timestamp(5))))),
         ("response_failed", response(Response::Failed(error()))),
         ("credit", CoreMessage::Credit { id: RequestId(0x0102_0304_0506_0708) }),

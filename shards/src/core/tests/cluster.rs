@@ -1,5 +1,6 @@
 //! Several nodes with a core each, and a switchboard between them that a test can cut.
 
+mod aside;
 mod beats;
 mod holes;
 mod overtaken;
