@@ -2,6 +2,7 @@
 
 mod beats;
 mod holes;
+mod lost;
 mod overtaken;
 mod removal;
 
