@@ -161,7 +161,11 @@ pub struct Gauge(Weak<Inner>);
 impl Gauge {
     /// [`Engine::stats`]; `None` once the engine is gone.
     pub fn stats(&self) -> Option<EngineStats> {
-        Some(Engine::from(self.0.upgrade()?).stats())
+        Some(self.engine()?.stats())
+    }
+
+    pub(super) fn engine(&self) -> Option<Engine> {
+        Some(Engine::from(self.0.upgrade()?))
     }
 }
 
