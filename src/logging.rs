@@ -155,7 +155,11 @@ fn plain_line(level: Level, message: &str) -> String {
 /// The record as one line of JSON with its newline.
 fn line(record: &Record<'_>) -> String {
     let now = runtime::time::wall_clock().as_nanos();
-    line_at(record, now, std::thread::current().name().unwrap_or(""))
+    match runtime::sim::place() {
+        Some((runtime::sim::CLIENT, _)) => line_at(record, now, "clients"),
+        Some((node, core)) => line_at(record, now, &format!("node-{node}-core-{core}")),
+        None => line_at(record, now, std::thread::current().name().unwrap_or("")),
+    }
 }
 
 fn line_at(record: &Record<'_>, unix_nanos: u64, thread: &str) -> String {

@@ -492,9 +492,16 @@ async fn open_router(
     }
 }
 
-/// Whether an error is that a partition has no leader, or that it was lost meanwhile.
+/// Whether an error is that a partition has no leader, that it was lost meanwhile, or that looking for
+/// it took so long that what was to be read is gone.
 fn is_without_leader(error: &SqlError) -> bool {
-    [SqlState::CANNOT_CONNECT_NOW, SqlState::SERIALIZATION_FAILURE].contains(&error.state())
+    let passing = [
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::SERIALIZATION_FAILURE,
+        SqlState::CONNECTION_FAILURE,
+        SqlState::SNAPSHOT_TOO_OLD,
+    ];
+    passing.contains(&error.state())
 }
 
 fn open_sessions(

@@ -24,6 +24,7 @@ pub(super) async fn housekeeping(engine: Weak<Inner>) {
         time::sleep(HOUSEKEEPING_EVERY).await;
         let Some(inner) = engine.upgrade() else { return };
         collect(&inner);
+        expel_lost(&inner);
         purge_log(&inner).await;
     }
 }
@@ -40,6 +41,24 @@ fn collect(inner: &Inner) {
         let expelled = partition.expel_idle(idle) as u64;
         inner.counters.expelled.set(inner.counters.expelled.get() + expelled);
     }
+}
+
+/// Rolls back what cores have begun here that were lost since, and have not asked to have committed.
+/// One that is still there, and has only lost its link, is told when it goes on with it. What has only
+/// read and stands aside stays: it may be committed elsewhere.
+fn expel_lost(inner: &Inner) {
+    let mut expelled = 0;
+    inner.lost.borrow_mut().retain(|place, when| {
+        let partitions = inner.parts.partitions.all();
+        let left = partitions.iter().map(|partition| {
+            let (ended, busy) = partition.expel_lost(*place, *when);
+            expelled += ended as u64;
+            busy
+        });
+        // All are to be looked at.
+        left.fold(false, |any, busy| any | busy)
+    });
+    inner.counters.expelled.set(inner.counters.expelled.get() + expelled);
 }
 
 /// Lets go of what nobody needs of the log. Where it is too long, has what holds it up written

@@ -12,6 +12,7 @@ use model::id::{CoreId, PartitionId, TxnId};
 use model::placement::Place;
 use model::time::Timestamp;
 use runtime::sync::Semaphore;
+use runtime::time;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::pin;
@@ -106,8 +107,10 @@ pub(super) async fn post(engine: Weak<Inner>) {
 }
 
 /// A place is lost: what was asked there is not answered, and what it has asked here is for nobody.
+/// Nor does anybody end its transactions, if it was its end: housekeeping does.
 fn lose(inner: &Inner, place: Place, table: &Table) {
     inner.remote.fail(place);
+    inner.lost.borrow_mut().insert(place, time::now());
     for ((from, _), serving) in table.borrow().iter() {
         if *from == place {
             serving.abort.abort();

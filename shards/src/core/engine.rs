@@ -25,8 +25,9 @@ use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
 use runtime::sync::Notify;
 use runtime::task::{self, Task};
-use runtime::time;
+use runtime::time::{self, Instant};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -101,6 +102,8 @@ pub(super) struct Inner {
     /// Cores of this node.
     pub(super) cores: u16,
     pub(super) closing: Cell<bool>,
+    /// Cores of other nodes, and when the last of them was lost; until nothing is left of theirs.
+    pub(super) lost: RefCell<BTreeMap<Place, Instant>>,
     /// Requests in progress on this core, of its own routers and of other cores.
     pub(super) in_progress: Cell<usize>,
     pub(super) idle: Notify,
@@ -158,7 +161,11 @@ pub struct Gauge(Weak<Inner>);
 impl Gauge {
     /// [`Engine::stats`]; `None` once the engine is gone.
     pub fn stats(&self) -> Option<EngineStats> {
-        Some(Engine::from(self.0.upgrade()?).stats())
+        Some(self.engine()?.stats())
+    }
+
+    pub(super) fn engine(&self) -> Option<Engine> {
+        Some(Engine::from(self.0.upgrade()?))
     }
 }
 
@@ -208,6 +215,7 @@ impl Engine {
             leaders: Leaders::default(),
             cores: identity.cores,
             closing: Cell::new(false),
+            lost: RefCell::default(),
             in_progress: Cell::new(0),
             idle: Notify::new(),
             counters: Counters::default(),

@@ -26,6 +26,7 @@
 //! What is not here: replication, and partitions that move while the node runs.
 
 mod background;
+mod contents;
 mod dispatch;
 mod engine;
 mod handover;
@@ -48,6 +49,7 @@ pub use crate::log::LogStats;
 pub use crate::txn::{
     LockMode, LockReport, Lookout, PointLookup, ReportedWait, TxnReport, TxnState, Wait, WaitNumber,
 };
+pub use contents::Contents;
 pub use engine::{Engine, EngineStats, Gauge, HeldSnapshot, OpenError};
 pub use layout::{Claimed, DataDir, DataDirOptions, Identity, founded};
 pub use message::{CoreMessage, RequestId};

@@ -7,6 +7,7 @@ use crate::log::{LogError, Reserved};
 use model::command::{Command, Effect, Fragment, Modified, Outcome};
 use model::error::{SqlError, SqlState};
 use model::id::{LogIndex, Mark, PartitionId, TxnId};
+use model::placement::Place;
 use model::time::Timestamp;
 use runtime::time;
 use std::rc::Rc;
@@ -420,6 +421,21 @@ impl Partition {
             self.states.borrow_mut().expel(txn);
         }
         idle.len()
+    }
+
+    /// Rolls back active transactions of a coordinator that was lost at a time, if they were not heard of
+    /// since. How many, and whether requests of others are still being ended.
+    pub(crate) fn expel_lost(
+        &self,
+        coordinator: Place,
+        when: runtime::time::Instant,
+    ) -> (usize, bool) {
+        let (idle, busy) = self.states.borrow().lost(coordinator, when);
+        for &txn in &idle {
+            self.abandon(txn);
+            self.states.borrow_mut().expel(txn);
+        }
+        (idle.len(), busy)
     }
 
     /// Drops what a transaction has staged, and its locks.

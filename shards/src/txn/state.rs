@@ -29,6 +29,7 @@ use bytes::Bytes;
 pub(crate) use marks::{Marked, Returned};
 use model::command::{Command, KeyWrite, Outcome};
 use model::id::{CoreId, LogIndex, NodeId, PartitionId, TxnId};
+use model::placement::Place;
 use model::time::Timestamp;
 pub(crate) use pending::Handed;
 use pending::Pending;
@@ -649,6 +650,18 @@ impl TxnStates {
         let is_open = |known: &Txn| matches!(known.phase, Phase::Active | Phase::Aside);
         let idle = |known: &Txn| is_open(known) && known.busy == 0 && known.heard < before;
         self.txns.iter().filter(|(_, known)| idle(known)).map(|(txn, _)| *txn).collect()
+    }
+
+    /// Active transactions that a core coordinates, of which nothing was heard since a time; and whether
+    /// there are others for which something is still being done.
+    pub(crate) fn lost(&self, coordinator: Place, since: Instant) -> (Vec<TxnId>, bool) {
+        let theirs = |txn: &TxnId| (txn.node, txn.core) == (coordinator.node, coordinator.core);
+        let lost = |(txn, known): &(&TxnId, &Txn)| {
+            theirs(txn) && known.phase == Phase::Active && known.heard < since
+        };
+        let (busy, idle): (Vec<_>, Vec<_>) =
+            self.txns.iter().filter(lost).partition(|(_, known)| known.busy > 0);
+        (idle.into_iter().map(|(txn, _)| *txn).collect(), !busy.is_empty())
     }
 
     /// Transactions that are known here.

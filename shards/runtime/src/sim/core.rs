@@ -33,6 +33,13 @@ pub(crate) fn current() -> Core {
     with(Core::clone)
 }
 
+/// The node and the core of it whose task is being polled on this thread; `None` outside of a
+/// simulation's steps.
+#[must_use]
+pub fn place() -> Option<(u32, u16)> {
+    CURRENT.with_borrow(|core| core.as_ref().map(|core| (core.node, core.index)))
+}
+
 /// Runs `work` with the current core, which must not lead to another one becoming current.
 ///
 /// # Panics

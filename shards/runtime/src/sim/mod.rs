@@ -63,6 +63,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use self::core::place;
 pub use choice::{Chance, Random};
 pub use disk::{DiskControl, DiskError, DiskFault, Operations, StoredFile};
 pub use kernel::{CLIENT, Stuck, StuckReason, TaskPanic};

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Chance, DiskError, DiskFault, LinkFaults, Loss, Operations, Sim};
+use super::{Chance, DiskError, DiskFault, LinkFaults, Loss, NetworkControl, Operations, Sim};
 
 /// The longest time a fault that ends by itself lasts.
 const PASSING_MAX: Duration = Duration::from_secs(10);
@@ -17,6 +17,8 @@ const PASSING_MAX: Duration = Duration::from_secs(10);
 const CLOCK_JUMP_MAX: u64 = 60_000_000_000;
 /// The most a wall clock gains or loses, in millionths.
 const CLOCK_DRIFT_MAX: u64 = 100_000;
+/// The furthest a wall clock is off that nodes must bear, in nanoseconds.
+const CLOCK_OFFSET_MAX: u64 = 200_000_000;
 
 /// A fault that can be switched on by its name.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,8 +55,14 @@ pub enum Fault {
     ClockJump,
     /// A node's wall clock runs up to 10 % fast or slow.
     ClockDrift,
+    /// A node's wall clock is up to 200 ms off, which is less than nodes must bear of each other.
+    ClockOffset,
     /// The nodes fall into two halves.
     Partition,
+    /// The nodes fall into two halves, and one node that both reach.
+    Bridge,
+    /// Each node reaches a majority, its neighbours on a ring, and no two the same.
+    Ring,
     /// A node is cut off from everyone.
     Isolate,
     /// What one node sends to another does not arrive.
@@ -65,6 +73,8 @@ pub enum Fault {
     Delay,
     /// The connections between two nodes are reset.
     Reset,
+    /// A node forgets its connections with another one, which hears of it when it sends something.
+    HalfOpen,
     /// Segments arrive with a bit inverted, up to 5 %.
     Corrupt,
 }
@@ -88,12 +98,16 @@ impl Fault {
         (Fault::ZeroSector, "zero-sector"),
         (Fault::ClockJump, "clock-jump"),
         (Fault::ClockDrift, "clock-drift"),
+        (Fault::ClockOffset, "clock-offset"),
         (Fault::Partition, "partition"),
+        (Fault::Bridge, "bridge"),
+        (Fault::Ring, "ring"),
         (Fault::Isolate, "isolate"),
         (Fault::OneWay, "one-way"),
         (Fault::Loss, "loss"),
         (Fault::Delay, "delay"),
         (Fault::Reset, "reset"),
+        (Fault::HalfOpen, "half-open"),
         (Fault::Corrupt, "corrupt"),
     ];
 
@@ -178,6 +192,10 @@ impl Nemesis {
                 let ahead = random.below(2 * CLOCK_JUMP_MAX) as i64 - CLOCK_JUMP_MAX as i64;
                 sim.set_wall_clock(node, sim.wall_clock_offset(node).saturating_add(ahead), 0);
             }
+            Fault::ClockOffset => {
+                let ahead = random.below(2 * CLOCK_OFFSET_MAX) as i64 - CLOCK_OFFSET_MAX as i64;
+                sim.set_wall_clock(node, ahead, 0);
+            }
             Fault::ClockDrift => {
                 let drift = random.below(2 * CLOCK_DRIFT_MAX) as i64 - CLOCK_DRIFT_MAX as i64;
                 sim.set_wall_clock(node, sim.wall_clock_offset(node), drift);
@@ -192,12 +210,32 @@ impl Nemesis {
 
     fn strike_network(&self, sim: &Sim, fault: Fault, node: u32) {
         let (network, random) = (sim.network(), sim.random());
-        let other = self.nodes[random.index(self.nodes.len())];
+        let mut others: Vec<u32> = self.nodes.clone();
+        others.retain(|other| *other != node || self.nodes.len() == 1);
+        let other = others[random.index(others.len())];
         match fault {
             Fault::Partition => {
                 let (one, two): (Vec<u32>, Vec<u32>) =
                     self.nodes.iter().partition(|_| random.next_u64() & 1 == 0);
                 network.partition(&[&one, &two]);
+            }
+            Fault::Bridge => {
+                let (one, two): (Vec<u32>, Vec<u32>) =
+                    others.iter().partition(|_| random.next_u64() & 1 == 0);
+                let pairs = one.iter().flat_map(|&a| two.iter().map(move |&b| (a, b)));
+                pairs.for_each(|(a, b)| cut_both(&network, a, b));
+            }
+            Fault::Ring => {
+                // With half as many on each side as a majority has besides itself.
+                let reach = (self.nodes.len() / 2).div_ceil(2);
+                for (at, &a) in self.nodes.iter().enumerate() {
+                    for (from, &b) in self.nodes.iter().enumerate().skip(at + 1) {
+                        let apart = (from - at).min(self.nodes.len() - (from - at));
+                        if apart > reach {
+                            cut_both(&network, a, b);
+                        }
+                    }
+                }
             }
             Fault::Isolate => network.isolate(node),
             Fault::OneWay => network.cut(node, other),
@@ -211,6 +249,7 @@ impl Nemesis {
                 network.set_link(node, other, faults);
             }
             Fault::Reset => drop(network.drop_connections(node, other)),
+            Fault::HalfOpen => drop(network.forget_connections(node, other)),
             Fault::Corrupt => {
                 let corrupt = Chance::per_million(1 + random.below(50_000) as u32);
                 network.change(|faults| faults.corrupt = corrupt);
@@ -235,6 +274,11 @@ impl Nemesis {
             sim.set_wall_clock(node, 0, 0);
         }
     }
+}
+
+fn cut_both(network: &NetworkControl, one: u32, two: u32) {
+    network.cut(one, two);
+    network.cut(two, one);
 }
 
 /// Crashes those of `nodes` that run, in one moment; which ones.

@@ -3,6 +3,7 @@
 mod aside;
 mod beats;
 mod holes;
+mod lost;
 mod overtaken;
 mod removal;
 

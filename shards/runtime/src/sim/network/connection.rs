@@ -196,6 +196,16 @@ impl Connection {
         }
     }
 
+    /// Fails the end at `node`, and tells the other nothing.
+    pub fn forget(&self, node: u32) {
+        for side in [Side::Connected, Side::Accepted] {
+            let mut end = self.end(side).borrow_mut();
+            if end.node == node {
+                end.fail(libc::ECONNRESET);
+            }
+        }
+    }
+
     /// Whether it joins these two nodes.
     pub fn joins(&self, one: u32, two: u32) -> bool {
         let nodes = [self.ends[0].borrow().node, self.ends[1].borrow().node];

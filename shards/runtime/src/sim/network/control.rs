@@ -120,6 +120,25 @@ impl NetworkControl {
         concerned.len()
     }
 
+    /// Lets `node` alone lose all its connections with `other`, which believes them to be there until
+    /// it sends something; how many.
+    pub fn forget_connections(&self, node: u32, other: u32) -> usize {
+        let all = self.network().connections.borrow();
+        let concerned: Vec<_> = all
+            .values()
+            .filter(|connection| connection.joins(node, other))
+            .map(Rc::clone)
+            .collect();
+        drop(all);
+        concerned.iter().for_each(|connection| connection.forget(node));
+        concerned.len()
+    }
+
+    /// Takes [`NetworkControl::isolate`] back.
+    pub fn rejoin(&self, node: u32) {
+        self.network().links.borrow_mut().isolated.remove(&node);
+    }
+
     /// Connections that at least one end has open, or has something under way on.
     pub fn connections(&self) -> usize {
         self.network().connections.borrow().len()
