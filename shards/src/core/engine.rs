@@ -4,6 +4,7 @@ use super::background;
 use super::dispatch::{self, begun_by};
 use super::layout;
 use super::leaders::{Leaders, Search};
+use super::mend;
 use super::parts::{Parts, log_options};
 use super::remote::{Arrived, Remote, Unanswered};
 use super::stream::Again;
@@ -27,6 +28,7 @@ use runtime::sync::Notify;
 use runtime::task::{self, Task};
 use runtime::time;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -114,6 +116,9 @@ pub(super) struct Counters {
     pub(super) refused_busy: Cell<u64>,
     pub(super) resolved: Cell<u64>,
     pub(super) expelled: Cell<u64>,
+    pub(super) mended: Cell<u64>,
+    /// Replicas that are damaged, and why the last attempt to mend each has failed.
+    pub(super) unmended: RefCell<BTreeMap<PartitionId, String>>,
 }
 
 /// What a core's engine has done since it was opened, and what it holds.
@@ -145,6 +150,8 @@ pub struct EngineStats {
     pub deadlocks: u64,
     /// Places in table files that were found damaged.
     pub damages: u64,
+    /// Replicas whose damaged files were replaced by those of another one.
+    pub mended: u64,
     /// What the search for damage has done.
     pub scrub: ScrubUse,
     /// The log.
@@ -219,7 +226,8 @@ impl Engine {
             task::spawn("core-dispatch", dispatch::run(weak.clone())),
             task::spawn("core-post", dispatch::post(weak.clone())),
             task::spawn("core-housekeeping", background::housekeeping(weak.clone())),
-            task::spawn("core-resolver", background::resolver(weak)),
+            task::spawn("core-resolver", background::resolver(weak.clone())),
+            task::spawn("core-mend", mend::run(weak, engine.inner.parts.storage.watch_damage())),
         ];
         Ok(engine)
     }
@@ -345,6 +353,8 @@ impl Engine {
                     search.moved(leader).await?;
                     body = again;
                 }
+                // It was begun here, and has met damage.
+                (Ok(Response::Elsewhere(_)), None) => return Err(damaged(partition)),
                 (Ok(Response::Failed(error)) | Err(Unanswered::Refused(error)), again) => {
                     let Some(again) = again.filter(|again| was_overtaken(again, &error)) else {
                         return Err(error);
@@ -392,7 +402,7 @@ impl Engine {
                 let counted = self.inner.enter()?;
                 let read = here.open_read(&fragment)?;
                 search.found();
-                return Ok(BatchStream::local(read, counted));
+                return Ok(BatchStream::local(read, here, counted));
             }
             // Here, too, where this replica leads no more: it says who does.
             let (batches, request) = self.inner.ask_read(place, partition, fragment.clone());
@@ -558,6 +568,7 @@ impl Engine {
             lock_timeouts: context.lock_timeouts.get(),
             deadlocks: context.deadlocks.get(),
             damages: inner.parts.storage.damage_count(),
+            mended: inner.counters.mended.get(),
             scrub: inner.parts.storage.scrubbed(),
             log: inner.parts.log.stats(),
         }
@@ -572,6 +583,11 @@ impl Engine {
     /// one of number `seen`.
     pub async fn next_damage(&self, seen: u64) -> DamageReport {
         self.inner.parts.storage.next_damage(seen).await
+    }
+
+    /// This core's replicas that are damaged and were not mended when it was last tried, and why.
+    pub fn unmended(&self) -> BTreeMap<PartitionId, String> {
+        self.inner.counters.unmended.borrow().clone()
     }
 
     /// Reads and checks every block of this core's table files.
@@ -737,6 +753,12 @@ fn lost(commits: bool) -> SqlError {
         )
         .hint("Retry the transaction."),
     }
+}
+
+/// What a request ends with that has met damage on this core, and may be served elsewhere.
+pub(super) fn damaged(partition: PartitionId) -> SqlError {
+    let what = format!("the replica of partition {partition} on this node is damaged");
+    SqlError::new(SqlState::SERIALIZATION_FAILURE, what).hint("Retry the transaction.")
 }
 
 fn group_error(error: std::io::Error) -> SqlError {

@@ -31,6 +31,7 @@ mod engine;
 mod handover;
 mod layout;
 mod leaders;
+mod mend;
 mod message;
 mod options;
 mod parts;

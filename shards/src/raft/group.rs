@@ -6,7 +6,7 @@ use super::core_log::CoreLog;
 use super::group_log::GroupLog;
 use super::life::Life;
 use super::machine::{Applier, Machine};
-use super::network::{Files, Network, Nodes};
+use super::network::{Files, Network, Nodes, Replica};
 use super::types::{Answer, Batch, Partitions, Vote};
 use super::wire::{Ask, Beat, Told, decode_ask, decode_beats, encode_told};
 use crate::storage::{Chunk, Contents, Receiver, StreamPosition};
@@ -22,6 +22,7 @@ use openraft::raft::{AppendEntriesResponse, ClientWriteResult, VoteResponse};
 use openraft::{ChangeMembers, Config, EmptyNode, Raft, ServerState, SnapshotPolicy};
 use runtime::task::{self, Task};
 use runtime::time::{self, Instant};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
@@ -35,6 +36,9 @@ const STEP: Duration = Duration::from_millis(300);
 const HEARD: Duration = Duration::from_millis(50);
 const ELECTION_MIN: Duration = Duration::from_millis(600);
 const ELECTION_MAX: Duration = Duration::from_millis(1200);
+
+/// So long a replica waits for files in the place of its damaged ones, before it asks again.
+const FILES_WITHIN: Duration = Duration::from_secs(600);
 
 /// A leader serves for so long after the last word of a quorum was asked for: less than anybody waits
 /// before standing for election.
@@ -50,6 +54,9 @@ struct Inner {
     partition: PartitionId,
     raft: Raft<Partitions, Machine>,
     applier: Rc<dyn Applier>,
+    network: Network,
+    /// A replica is being sent files because its own are damaged.
+    mending: Cell<bool>,
     metrics: WatchReceiverOf<Partitions, RaftMetrics<Partitions>>,
     /// Until then it neither votes nor stands for election: it may have told a leader before its start that
     /// it follows, which the leader builds on.
@@ -59,6 +66,15 @@ struct Inner {
     receiving: Mutex<Option<Receiving>>,
     /// Tells the partition who leads.
     watching: std::cell::RefCell<Option<Task<()>>>,
+}
+
+/// While a replica is being sent files.
+struct Mending(Rc<Inner>);
+
+impl Drop for Mending {
+    fn drop(&mut self) {
+        self.0.mending.set(false);
+    }
 }
 
 /// A snapshot on its way to this replica.
@@ -176,7 +192,7 @@ impl Group {
             partition,
             life: life.clone(),
         };
-        let raft = Raft::new(id, config, network, GroupLog::new(log, partition), machine);
+        let raft = Raft::new(id, config, network.clone(), GroupLog::new(log, partition), machine);
         let raft = raft.await.map_err(io::Error::other)?;
         let silence = if is_new || is_alone { Duration::ZERO } else { ELECTION_MAX };
         let inner = Rc::new(Inner {
@@ -184,6 +200,8 @@ impl Group {
             metrics: raft.metrics(),
             raft,
             applier,
+            network,
+            mending: Cell::new(false),
             silent_until: time::now() + silence,
             life,
             receiving: Mutex::new(None),
@@ -279,6 +297,11 @@ impl Group {
                 self.receive(&chunk).await.map_or_else(unable, Told::Received)
             }
             Ask::SnapshotEnd(vote) => self.install(vote).await.map_or_else(unable, Told::Installed),
+            Ask::FilesWanted(node) => match self.report().leads {
+                true => self.send_files(node_id(node)).await,
+                false => unable("this replica does not lead".to_owned()),
+            },
+            Ask::FilesEnd => self.replace().await.map_or_else(unable, |()| Told::Replaced),
         }
     }
 
@@ -322,6 +345,51 @@ impl Group {
             SnapshotOf::<Partitions, Files> { meta, snapshot: Files::Received(receiver) };
         let installed = self.inner.raft.install_full_snapshot(vote, snapshot).await;
         installed.map(|installed| installed.vote).map_err(|error| error.to_string())
+    }
+
+    /// Sends a replica this one's files.
+    async fn send_files(&self, node: NodeId) -> Told {
+        if self.inner.mending.replace(true) {
+            return Told::Unable("files are on their way to a damaged replica".to_owned());
+        }
+        let _mending = Mending(self.inner.clone());
+        let replica = Replica { network: self.inner.network.clone(), node, beats: false };
+        match replica.mend().await {
+            Ok(()) => Told::Replaced,
+            Err(error) => Told::Unable(error.to_string()),
+        }
+    }
+
+    /// What was received takes the place of this replica's damaged files.
+    async fn replace(&self) -> Result<(), String> {
+        let Some(Receiving { receiver, .. }) = self.inner.receiving.lock().await.take() else {
+            return Err("no files are being received".to_owned());
+        };
+        // Nothing is applied meanwhile: this has its turn among what is.
+        let mending = self
+            .inner
+            .raft
+            .with_state_machine(|machine: &mut Machine| Box::pin(machine.mend(*receiver)));
+        let mended = mending.await.map_err(|error| error.to_string())?;
+        mended.map_err(|error| error.to_string())
+    }
+
+    /// Has the leader send its files, which take the place of this replica's. Meanwhile the log is kept.
+    ///
+    /// # Errors
+    /// Why they have not come.
+    pub(crate) async fn fetch_files(&self) -> Result<(), String> {
+        let report = self.report();
+        let leader = report.leader.filter(|_| !report.leads);
+        let leader = leader.ok_or_else(|| "no other replica leads".to_owned())?;
+        let _held = self.inner.applier.hold_log(self.inner.partition, LogIndex(0));
+        let me = self.inner.metrics.borrow_watched().id;
+        let replica = Replica { network: self.inner.network.clone(), node: leader, beats: false };
+        match replica.ask(Ask::FilesWanted(me), FILES_WITHIN).await {
+            Ok(Told::Replaced) => Ok(()),
+            Ok(_) => Err("the leader's answer makes no sense".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// What a replica answers that does not vote yet: it has just started, or nothing that it has heard

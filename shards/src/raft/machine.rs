@@ -38,6 +38,9 @@ pub(crate) trait Applier {
     /// Who leads the group, as far as is known.
     fn led(&self, partition: PartitionId, leading: Leading);
 
+    /// Whether its table files are damaged so that it has opened without them.
+    fn is_damaged(&self, partition: PartitionId) -> bool;
+
     /// The last entry that was applied.
     fn applied(&self, partition: PartitionId) -> LogIndex;
 
@@ -112,8 +115,13 @@ impl Machine {
         let durable = applier.applied(partition).0;
         let (purged, last) = log.state(partition);
         // Files that were received hold more than the log that came after them so far.
-        let reached = last.map_or(0, |last| last.index).min(durable);
-        let applied = (reached > 0).then(|| log.id_at(partition, reached)).flatten();
+        let mut reached = last.map_or(0, |last| last.index).min(durable);
+        let mut applied = (reached > 0).then(|| log.id_at(partition, reached)).flatten();
+        if purged > applied && applier.is_damaged(partition) {
+            // Its files will be another replica's, which hold at least that. Its log is whole: until then
+            // it votes and follows as before.
+            (reached, applied) = (purged.map_or(0, |purged| purged.index), purged);
+        }
         if purged > applied {
             let what = format!(
                 "table files of partition {partition} end at entry {durable}, and its log begins \
@@ -148,6 +156,23 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Puts files of another replica in the place of this one's, which are damaged, and applies what the log
+    /// holds of what was applied: of the rest the files know.
+    pub(super) async fn mend(&mut self, receiver: Receiver) -> io::Result<()> {
+        let (purged, _) = self.log.state(self.partition);
+        let holds = receiver.contents().applied_index();
+        if holds.0 < purged.map_or(0, |purged| purged.index) {
+            let what =
+                format!("the files end at entry {holds}, after which the log has no entries");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let installed = receiver.install().await;
+        installed.map_err(|error| io::Error::other(error.to_string()))?;
+        self.applier.replaced(self.partition);
+        let reached = self.applied.map_or(0, |applied| applied.index);
+        self.recover_states(reached).await
     }
 
     async fn apply_entry(

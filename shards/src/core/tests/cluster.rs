@@ -1,6 +1,7 @@
 //! Several nodes with a core each, and a switchboard between them that a test can cut.
 
 mod beats;
+mod damage;
 mod holes;
 mod overtaken;
 mod removal;
