@@ -176,6 +176,7 @@ async fn live(
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
     let _watch = task::spawn("watchdog", watch_steps(core));
     let _damage = task::spawn("damage", tell_damage(engine.clone(), core));
+    let _mends = task::spawn("mends", tell_mends(engine.clone(), core));
     let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
     let datagrams = || {
         let (neighbours, router) = (member.neighbours.clone(), router.clone());
@@ -600,6 +601,24 @@ async fn tell_damage(engine: Engine, core: CoreId) {
             damage = damaged.damage.to_string();
             "stored data is damaged"
         );
+    }
+}
+
+/// Logs what came of damage.
+async fn tell_mends(engine: Engine, core: CoreId) {
+    let mut seen = 0;
+    loop {
+        let report = engine.next_mend(seen).await;
+        seen = report.number;
+        let (core, partition) = (core.0, report.partition.0);
+        match report.outcome {
+            Ok(()) => {
+                log::info!(core = core, partition = partition; "a damaged replica has the files of another one");
+            }
+            Err(why) => {
+                log::error!(core = core, partition = partition, why = why; "a damaged replica is not whole yet");
+            }
+        }
     }
 }
 

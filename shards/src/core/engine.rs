@@ -4,7 +4,7 @@ use super::background;
 use super::dispatch::{self, begun_by};
 use super::layout;
 use super::leaders::{Leaders, Search};
-use super::mend;
+use super::mend::{self, MendReport, Mends};
 use super::parts::{Parts, log_options};
 use super::remote::{Arrived, Remote, Unanswered};
 use super::stream::Again;
@@ -28,7 +28,6 @@ use runtime::sync::Notify;
 use runtime::task::{self, Task};
 use runtime::time;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -107,6 +106,7 @@ pub(super) struct Inner {
     pub(super) in_progress: Cell<usize>,
     pub(super) idle: Notify,
     pub(super) counters: Counters,
+    pub(super) mends: Mends,
     tasks: RefCell<Vec<Task<()>>>,
 }
 
@@ -116,9 +116,6 @@ pub(super) struct Counters {
     pub(super) refused_busy: Cell<u64>,
     pub(super) resolved: Cell<u64>,
     pub(super) expelled: Cell<u64>,
-    pub(super) mended: Cell<u64>,
-    /// Replicas that are damaged, and why the last attempt to mend each has failed.
-    pub(super) unmended: RefCell<BTreeMap<PartitionId, String>>,
 }
 
 /// What a core's engine has done since it was opened, and what it holds.
@@ -218,6 +215,7 @@ impl Engine {
             in_progress: Cell::new(0),
             idle: Notify::new(),
             counters: Counters::default(),
+            mends: Mends::default(),
             tasks: RefCell::default(),
         });
         let engine = Engine::from(inner);
@@ -568,7 +566,7 @@ impl Engine {
             lock_timeouts: context.lock_timeouts.get(),
             deadlocks: context.deadlocks.get(),
             damages: inner.parts.storage.damage_count(),
-            mended: inner.counters.mended.get(),
+            mended: inner.mends.mended(),
             scrub: inner.parts.storage.scrubbed(),
             log: inner.parts.log.stats(),
         }
@@ -585,9 +583,9 @@ impl Engine {
         self.inner.parts.storage.next_damage(seen).await
     }
 
-    /// This core's replicas that are damaged and were not mended when it was last tried, and why.
-    pub fn unmended(&self) -> BTreeMap<PartitionId, String> {
-        self.inner.counters.unmended.borrow().clone()
+    /// Waits for what comes of damage: the first report after the one of number `seen`.
+    pub async fn next_mend(&self, seen: u64) -> MendReport {
+        self.inner.mends.next(seen).await
     }
 
     /// Reads and checks every block of this core's table files.
