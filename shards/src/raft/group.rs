@@ -32,6 +32,9 @@ use std::time::Duration;
 /// How long openraft waits for an answer to an append, and what it derives the steps of its clock from: 13
 /// of 64 parts, so much later an election may begin. Its own heartbeats are off; see [`Beats`].
 const STEP: Duration = Duration::from_millis(300);
+/// A replica whose leader was heard within so long has no clock running: it is looked after each beat's
+/// [`beats::PERIOD`] whether that still holds, so that its clock runs before an election may begin.
+const QUIET: Duration = Duration::from_millis(300);
 /// Who has answered an append that was sent within so long needs no heartbeat.
 const HEARD: Duration = Duration::from_millis(50);
 const ELECTION_MIN: Duration = Duration::from_millis(600);
@@ -62,6 +65,10 @@ struct Inner {
     /// it follows, which the leader builds on.
     silent_until: Instant,
     life: Life,
+    /// A leader was last heard then.
+    heard: Cell<Instant>,
+    /// openraft's clock runs.
+    ticks: Cell<bool>,
     /// The files that a leader sends.
     receiving: Mutex<Option<Receiving>>,
     /// Tells the partition who leads.
@@ -204,6 +211,8 @@ impl Group {
             mending: Cell::new(false),
             silent_until: time::now() + silence,
             life,
+            heard: Cell::new(time::now()),
+            ticks: Cell::new(false),
             receiving: Mutex::new(None),
             watching: std::cell::RefCell::default(),
         });
@@ -275,7 +284,10 @@ impl Group {
         let unable = |error: String| Told::Unable(error);
         match ask {
             Ask::Append(append) => match raft.append_entries(append).await {
-                Ok(appended) => Told::Appended(appended),
+                Ok(appended) => {
+                    self.inner.note_heard(&appended);
+                    Told::Appended(appended)
+                }
                 Err(error) => unable(error.to_string()),
             },
             Ask::Vote(vote) => match self.silent_answer() {
@@ -307,7 +319,9 @@ impl Group {
 
     /// Takes a heartbeat of the group's leader; `None`: the group has ended.
     pub(super) async fn beaten(&self, beat: &Beat) -> Option<AppendEntriesResponse<Partitions>> {
-        self.inner.raft.append_entries(beat.append()).await.ok()
+        let appended = self.inner.raft.append_entries(beat.append()).await.ok()?;
+        self.inner.note_heard(&appended);
+        Some(appended)
     }
 
     async fn begin_to_receive(
@@ -524,7 +538,22 @@ pub(crate) enum Leading {
     Elsewhere(Option<NodeId>),
 }
 
-/// Has a group that leads say so.
+impl Inner {
+    fn note_heard(&self, appended: &AppendEntriesResponse<Partitions>) {
+        if !matches!(appended, AppendEntriesResponse::HigherVote(_)) {
+            self.heard.set(time::now());
+        }
+    }
+
+    /// Has openraft's clock run, or stand still.
+    fn set_ticks(&self, runs: bool) {
+        if self.ticks.replace(runs) != runs {
+            self.raft.runtime_config().tick(runs);
+        }
+    }
+}
+
+/// Has a group that leads say so, and one that follows listen.
 pub(super) struct Pulse(std::rc::Weak<Inner>);
 
 impl Pulse {
@@ -533,6 +562,17 @@ impl Pulse {
     pub(super) fn beat(&self) -> bool {
         let Some(inner) = self.0.upgrade() else { return false };
         inner.raft.trigger().heartbeat().now_or_never().is_none_or(|told| told.is_ok())
+    }
+
+    /// Has the clock of one that follows run where its leader is not heard; false: it has ended.
+    pub(super) fn listen(&self) -> bool {
+        let Some(inner) = self.0.upgrade() else { return false };
+        let follows = {
+            let now = inner.metrics.borrow_watched();
+            now.current_leader.is_some_and(|leader| leader != now.id)
+        };
+        inner.set_ticks(!follows || inner.heard.get().elapsed() >= QUIET);
+        true
     }
 }
 
@@ -563,16 +603,16 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId, beats: Beats) {
             inner.applier.led(inner.partition, leading);
         }
         let leads = matches!(leading, Leading::Here { .. });
-        match leads && listens {
-            true => beats.join(inner.partition, Pulse(group.clone())),
+        match listens {
+            true => beats.join(inner.partition, leads, Pulse(group.clone())),
             false => beats.leave(inner.partition),
         }
-        let settings = inner.raft.runtime_config();
-        // The clock is for elections: who leads stands for none.
-        settings.tick(listens && !leads);
+        // The clock is for elections: who leads stands for none, and who follows stops it with the next
+        // beat.
+        inner.set_ticks(listens && !leads);
         if silent && time::now() >= silent_until {
             silent = false;
-            settings.elect(true);
+            inner.raft.runtime_config().elect(true);
         }
         drop(inner);
         let changed = match silent {
