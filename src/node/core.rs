@@ -179,6 +179,7 @@ async fn live(
     let _watch = task::spawn("watchdog", watch_steps(core));
     let _damage = task::spawn("damage", tell_damage(engine.clone(), core));
     let _failure = task::spawn("log-failure", end_with_log(engine.clone(), core, end));
+    let _mends = task::spawn("mends", tell_mends(engine.clone(), core));
     let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
     let datagrams = || {
         let (neighbours, router) = (member.neighbours.clone(), router.clone());
@@ -623,6 +624,24 @@ async fn end_with_log(engine: Engine, core: CoreId, end: flume::Sender<NodeError
     let error = engine.log_failure().await;
     // The first reason to end is enough.
     let _full = end.try_send(NodeError::Log { core, what: error.to_string() });
+}
+
+/// Logs what came of damage.
+async fn tell_mends(engine: Engine, core: CoreId) {
+    let mut seen = 0;
+    loop {
+        let report = engine.next_mend(seen).await;
+        seen = report.number;
+        let (core, partition) = (core.0, report.partition.0);
+        match report.outcome {
+            Ok(()) => {
+                log::info!(core = core, partition = partition; "a damaged replica has the files of another one");
+            }
+            Err(why) => {
+                log::error!(core = core, partition = partition, why = why; "a damaged replica is not whole yet");
+            }
+        }
+    }
 }
 
 /// Logs when steps of this core's tasks took too long.

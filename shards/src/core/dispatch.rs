@@ -3,7 +3,7 @@
 use super::engine::{Engine, Inner};
 use super::message::{CoreMessage, RequestId};
 use super::remote::{Arrived, Unanswered};
-use crate::txn::Ballot;
+use crate::txn::{Ballot, Partition};
 use futures::future::{AbortHandle, Abortable, Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{Fragment, Request, RequestBody, Response};
@@ -240,14 +240,21 @@ impl Reading<'_> {
             Err(leader) => return Ok(Response::Elsewhere(leader)),
         };
         let mut read = here.open_read(&fragment)?;
-        while let Some(batch) = read.next().await? {
+        loop {
+            let batch = match read.next().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(Response::End),
+                Err(error) if here.has_whole_others(&error) => {
+                    return Ok(Response::Elsewhere(None));
+                }
+                Err(error) => return Err(error),
+            };
             if let Ok(credit) = self.credits.acquire(1).await {
                 credit.forget();
             }
             self.engine.reply(self.from, self.id, Response::Rows(batch)).await;
             runtime::task::yield_if_due().await;
         }
-        Ok(Response::End)
     }
 }
 
@@ -262,7 +269,8 @@ impl Engine {
         }
     }
 
-    /// Answers a request to a partition of this core.
+    /// Answers a request to a partition of this core. What meets damage here is to be asked of a replica
+    /// that is whole, where there are others.
     pub(super) async fn serve(
         &self,
         partition: PartitionId,
@@ -272,6 +280,18 @@ impl Engine {
             Ok(here) => here,
             Err(leader) => return Ok(Response::Elsewhere(leader)),
         };
+        match self.carry_out(&here, body).await {
+            Err(error) if here.has_whole_others(&error) => Ok(Response::Elsewhere(None)),
+            served => served,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        here: &Rc<Partition>,
+        body: RequestBody,
+    ) -> Result<Response, SqlError> {
+        let partition = here.id;
         Ok(match body {
             RequestBody::Read(_) => return Err(SqlError::internal("a read must be streamed")),
             RequestBody::Write { fragment, commit, mark } => {

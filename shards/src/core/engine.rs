@@ -4,6 +4,7 @@ use super::background;
 use super::dispatch::{self, begun_by};
 use super::layout;
 use super::leaders::{Leaders, Search};
+use super::mend::{self, MendReport, Mends};
 use super::parts::{Parts, log_options};
 use super::remote::{Arrived, Remote, Unanswered};
 use super::stream::Again;
@@ -108,6 +109,7 @@ pub(super) struct Inner {
     pub(super) in_progress: Cell<usize>,
     pub(super) idle: Notify,
     pub(super) counters: Counters,
+    pub(super) mends: Mends,
     tasks: RefCell<Vec<Task<()>>>,
 }
 
@@ -148,6 +150,8 @@ pub struct EngineStats {
     pub deadlocks: u64,
     /// Places in table files that were found damaged.
     pub damages: u64,
+    /// Replicas whose damaged files were replaced by those of another one.
+    pub mended: u64,
     /// What the search for damage has done.
     pub scrub: ScrubUse,
     /// The log.
@@ -219,6 +223,7 @@ impl Engine {
             in_progress: Cell::new(0),
             idle: Notify::new(),
             counters: Counters::default(),
+            mends: Mends::default(),
             tasks: RefCell::default(),
         });
         let engine = Engine::from(inner);
@@ -227,7 +232,8 @@ impl Engine {
             task::spawn("core-dispatch", dispatch::run(weak.clone())),
             task::spawn("core-post", dispatch::post(weak.clone())),
             task::spawn("core-housekeeping", background::housekeeping(weak.clone())),
-            task::spawn("core-resolver", background::resolver(weak)),
+            task::spawn("core-resolver", background::resolver(weak.clone())),
+            task::spawn("core-mend", mend::run(weak, engine.inner.parts.storage.watch_damage())),
         ];
         Ok(engine)
     }
@@ -353,6 +359,8 @@ impl Engine {
                     search.moved(leader).await?;
                     body = again;
                 }
+                // It was begun here, and has met damage.
+                (Ok(Response::Elsewhere(_)), None) => return Err(damaged(partition)),
                 (Ok(Response::Failed(error)) | Err(Unanswered::Refused(error)), again) => {
                     let Some(again) = again.filter(|again| was_overtaken(again, &error)) else {
                         return Err(error);
@@ -400,7 +408,7 @@ impl Engine {
                 let counted = self.inner.enter()?;
                 let read = here.open_read(&fragment)?;
                 search.found();
-                return Ok(BatchStream::local(read, counted));
+                return Ok(BatchStream::local(read, here, counted));
             }
             // Here, too, where this replica leads no more: it says who does.
             let (batches, request) = self.inner.ask_read(place, partition, fragment.clone());
@@ -566,6 +574,7 @@ impl Engine {
             lock_timeouts: context.lock_timeouts.get(),
             deadlocks: context.deadlocks.get(),
             damages: inner.parts.storage.damage_count(),
+            mended: inner.mends.mended(),
             scrub: inner.parts.storage.scrubbed(),
             log: inner.parts.log.stats(),
         }
@@ -586,6 +595,11 @@ impl Engine {
     /// cannot keep: the node is to stop.
     pub async fn log_failure(&self) -> WalError {
         self.inner.parts.log.failure().await
+    }
+
+    /// Waits for what comes of damage: the first report after the one of number `seen`.
+    pub async fn next_mend(&self, seen: u64) -> MendReport {
+        self.inner.mends.next(seen).await
     }
 
     /// Reads and checks every block of this core's table files.
@@ -751,6 +765,12 @@ fn lost(commits: bool) -> SqlError {
         )
         .hint("Retry the transaction."),
     }
+}
+
+/// What a request ends with that has met damage on this core, and may be served elsewhere.
+pub(super) fn damaged(partition: PartitionId) -> SqlError {
+    let what = format!("the replica of partition {partition} on this node is damaged");
+    SqlError::new(SqlState::SERIALIZATION_FAILURE, what).hint("Retry the transaction.")
 }
 
 fn group_error(error: std::io::Error) -> SqlError {

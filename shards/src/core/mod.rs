@@ -19,6 +19,7 @@
 //!   is what frees it.
 //! * **In the background** ([`background`]): old parts of the log are let go, trees flushed where
 //!   they hold that up, versions collected, transactions whose coordinator has gone are resolved.
+//!   Damaged files are replaced by those of another replica ([`mend`]).
 //!
 //! A node's data directory belongs to one process and one number of cores; [`DataDir`] sees to
 //! both, and moves everything over when the number changes ([`reshape`]).
@@ -32,6 +33,7 @@ mod engine;
 mod handover;
 mod layout;
 mod leaders;
+mod mend;
 mod message;
 mod options;
 mod parts;
@@ -52,6 +54,7 @@ pub use crate::txn::{
 pub use contents::Contents;
 pub use engine::{Engine, EngineStats, Gauge, HeldSnapshot, OpenError};
 pub use layout::{Claimed, DataDir, DataDirOptions, Identity, founded};
+pub use mend::MendReport;
 pub use message::{CoreMessage, RequestId};
 pub use options::EngineOptions;
 pub use stream::BatchStream;

@@ -88,18 +88,24 @@ impl Parts {
         let account = MemoryAccount::new(statements);
         let context = Rc::new(CoreContext::new(txn_options, clock.clone(), account));
         let partitions = Rc::new(Partitions::default());
+        let log = Log::open(log_options(options, identity.generation), clock).await?;
         let trees = removal::directory(options);
         for id in replicas(options, identity).await? {
             let directory = trees.join(id.to_string());
             runtime::fs::create_dir_all(&directory).await?;
-            let tree = storage.open_tree(id, &directory).await?;
+            let tree = match storage.open_tree(id, &directory).await {
+                // Others have what is damaged here, and it is fetched from there.
+                Err(StorageError::Corruption(damage)) if log.has_others(id) => {
+                    storage.open_quarantined(id, &directory, damage).await?
+                }
+                opened => opened?,
+            };
             partitions.insert(Rc::new(Partition::new(tree, context.clone())));
         }
         // A tree whose directory's name is lost is lost with all that the log has let go.
         runtime::fs::create_dir_all(&trees).await?;
         runtime::fs::sync_dir(&trees).await?;
         runtime::fs::sync_dir(&options.data_dir).await?;
-        let log = Log::open(log_options(options, identity.generation), clock).await?;
         // Past what the log holds, too: the wall clock may have been set back since.
         context.clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
         if context.log.set(log.clone()).is_err() {
@@ -194,6 +200,10 @@ impl Applier for Applying {
 
     fn led(&self, partition: PartitionId, leading: Leading) {
         self.partition(partition).led(leading);
+    }
+
+    fn is_damaged(&self, partition: PartitionId) -> bool {
+        self.partition(partition).tree.quarantined().is_some()
     }
 
     fn applied(&self, partition: PartitionId) -> LogIndex {

@@ -1,13 +1,14 @@
 //! The batches of a read, as its caller takes them.
 
-use super::engine::{Engine, InProgress};
+use super::engine::{Engine, InProgress, damaged};
 use super::leaders::Search;
 use super::remote::{CancelRequest, Heard};
-use crate::txn::FragmentRead;
+use crate::txn::{FragmentRead, Partition};
 use model::batch::Batch;
 use model::command::{Fragment, Response};
 use model::error::{SqlError, SqlState};
 use runtime::sync::queue;
+use std::rc::Rc;
 
 /// The batches of a read. Dropping it ends the read, wherever it runs.
 pub struct BatchStream {
@@ -15,7 +16,7 @@ pub struct BatchStream {
 }
 
 enum Source {
-    Local { read: FragmentRead, _counted: InProgress },
+    Local { read: FragmentRead, here: Rc<Partition>, _counted: InProgress },
     Remote { batches: queue::Receiver<Heard>, request: CancelRequest, again: Option<Box<Again>> },
     Failed(SqlError),
     Done,
@@ -35,8 +36,12 @@ impl BatchStream {
     }
 
     /// A read of a partition on this core: it runs while it is asked.
-    pub(super) fn local(read: FragmentRead, counted: InProgress) -> BatchStream {
-        BatchStream { source: Source::Local { read, _counted: counted } }
+    pub(super) fn local(
+        read: FragmentRead,
+        here: Rc<Partition>,
+        counted: InProgress,
+    ) -> BatchStream {
+        BatchStream { source: Source::Local { read, here, _counted: counted } }
     }
 
     pub(super) fn remote(
@@ -54,7 +59,12 @@ impl BatchStream {
             match &mut self.source {
                 Source::Done => return None,
                 Source::Failed(error) => break Err(error.clone()),
-                Source::Local { read, .. } => break read.next().await,
+                Source::Local { read, here, .. } => {
+                    break read.next().await.map_err(|error| match here.has_whole_others(&error) {
+                        true => damaged(here.id),
+                        false => error,
+                    });
+                }
                 Source::Remote { batches, request, again } => {
                     let heard = batches.recv().await;
                     match take(heard, request, again) {

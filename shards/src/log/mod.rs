@@ -290,6 +290,11 @@ impl Log {
         }
     }
 
+    /// Whether other nodes vote on a partition, too, as of the last that its log says of that.
+    pub(crate) fn has_others(&self, partition: PartitionId) -> bool {
+        self.inner.core_log.has_others(partition, self.inner.options.node)
+    }
+
     /// The group of a partition of this core.
     pub(crate) fn group(&self, partition: PartitionId) -> Option<Group> {
         self.inner.groups.borrow().get(&partition).cloned()

@@ -13,6 +13,9 @@
 //! have and how far the log is decided, each replica's group takes it as an append and may refuse it, and
 //! an answer counts from when the heartbeat was made. Here it only travels in company. A group that cannot
 //! answer for the moment (its disk is slow) keeps the others' answers waiting for [`LATE`] and no longer.
+//!
+//! Groups that follow are looked after in the same round: openraft's clock, which each of them has and which
+//! is for elections, stands still for as long as the leader is heard.
 
 use super::group::{Group, Pulse};
 use super::network::{Nodes, Unreached};
@@ -54,10 +57,10 @@ pub(crate) struct Beats {
 
 struct Inner {
     nodes: Rc<dyn Nodes>,
-    /// The groups that are led here and have replicas elsewhere.
-    led: RefCell<BTreeMap<PartitionId, Pulse>>,
+    /// The groups that have replicas elsewhere, and whether they are led here.
+    groups: RefCell<BTreeMap<PartitionId, (bool, Pulse)>>,
     /// There is a first one.
-    leads: Rc<Notify>,
+    joined: Rc<Notify>,
     gathered: RefCell<BTreeMap<Place, Vec<Gathered>>>,
     /// There is a first one.
     more: Rc<Notify>,
@@ -73,33 +76,33 @@ struct Gathered {
 impl Beats {
     /// Those of a core that reaches others by `nodes`. They end with the last handle.
     pub(crate) fn start(nodes: Rc<dyn Nodes>) -> Beats {
-        let (leads, more) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
+        let (joined, more) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
         let inner = Rc::new(Inner {
             nodes,
-            led: RefCell::default(),
-            leads: leads.clone(),
+            groups: RefCell::default(),
+            joined: joined.clone(),
             gathered: RefCell::default(),
             more: more.clone(),
             tasks: RefCell::default(),
         });
-        let keeping_time = task::spawn("raft-beats", keep_time(Rc::downgrade(&inner), leads));
+        let keeping_time = task::spawn("raft-beats", keep_time(Rc::downgrade(&inner), joined));
         let sending = task::spawn("raft-beats-send", send(Rc::downgrade(&inner), more));
         inner.tasks.borrow_mut().extend([keeping_time, sending]);
         Beats { inner }
     }
 
-    /// A group is led here and has replicas elsewhere.
-    pub(super) fn join(&self, partition: PartitionId, pulse: Pulse) {
-        let mut led = self.inner.led.borrow_mut();
-        if led.is_empty() {
-            self.inner.leads.notify_one();
+    /// A group has replicas elsewhere, and is led here or not.
+    pub(super) fn join(&self, partition: PartitionId, leads: bool, pulse: Pulse) {
+        let mut groups = self.inner.groups.borrow_mut();
+        if groups.is_empty() {
+            self.inner.joined.notify_one();
         }
-        led.insert(partition, pulse);
+        groups.insert(partition, (leads, pulse));
     }
 
-    /// It is not any more.
+    /// It has none any more.
     pub(super) fn leave(&self, partition: PartitionId) {
-        self.inner.led.borrow_mut().remove(&partition);
+        self.inner.groups.borrow_mut().remove(&partition);
     }
 
     /// Sends a heartbeat in company, and waits for what becomes of it.
@@ -123,22 +126,25 @@ impl Beats {
     }
 }
 
-/// Has every group that is led here beat, once a period.
-async fn keep_time(beats: Weak<Inner>, leads: Rc<Notify>) {
+/// Has every group that is led here beat, once a period, and every other one listen.
+async fn keep_time(beats: Weak<Inner>, joined: Rc<Notify>) {
     let mut next = time::now();
     loop {
         let idle = match beats.upgrade() {
-            Some(inner) => inner.led.borrow().is_empty(),
+            Some(inner) => inner.groups.borrow().is_empty(),
             None => return,
         };
         if idle {
-            leads.notified().await;
+            joined.notified().await;
             continue;
         }
         time::sleep_until(next).await;
         let Some(inner) = beats.upgrade() else { return };
         // Groups that have ended are forgotten.
-        inner.led.borrow_mut().retain(|_, pulse| pulse.beat());
+        inner.groups.borrow_mut().retain(|_, (leads, pulse)| match leads {
+            true => pulse.beat(),
+            false => pulse.listen(),
+        });
         // Beats that a core was too busy for are not made up for.
         let now = time::now();
         next = if next + PERIOD > now { next + PERIOD } else { now + PERIOD };

@@ -21,6 +21,7 @@ use super::types::{Entry, LogId, Partitions, Vote};
 use super::voters::Voters;
 use crate::wal::{FrameReader, Place, Segment, Wal, WalError, WalOptions};
 use group::{Group, Kept, PLACE_BYTES, RECORD_BYTES, entry_bytes};
+use model::id::NodeId;
 use model::id::{LogIndex, PartitionId};
 use model::time::{HybridClock, Timestamp};
 use openraft::EntryPayload;
@@ -265,6 +266,13 @@ impl CoreLog {
     /// Who takes part in a group as of an entry, and which entry said so.
     pub(super) fn voters_at(&self, partition: PartitionId, index: u64) -> Option<(LogId, Voters)> {
         self.inner.groups.borrow().get(&partition)?.voters_at(index)
+    }
+
+    /// Whether other nodes vote in a group than this one, as of its last entry.
+    pub(crate) fn has_others(&self, partition: PartitionId, node: NodeId) -> bool {
+        let (_, last) = self.state(partition);
+        let voters = last.and_then(|last| self.voters_at(partition, last.index));
+        voters.is_some_and(|(_, voters)| voters.voter_ids().any(|id| id != u64::from(node.0)))
     }
 
     /// The last entry of a group that is on the disk with all before it.

@@ -6,7 +6,7 @@ use super::core_log::CoreLog;
 use super::group_log::GroupLog;
 use super::life::Life;
 use super::machine::{Applier, Machine};
-use super::network::{Files, Network, Nodes};
+use super::network::{Files, Network, Nodes, Replica};
 use super::types::{Answer, Batch, Partitions, Vote};
 use super::wire::{Ask, Beat, Told, decode_ask, decode_beats, encode_told};
 use crate::storage::{Chunk, Contents, Receiver, StreamPosition};
@@ -32,10 +32,16 @@ use std::time::Duration;
 /// How long openraft waits for an answer to an append, and what it derives the steps of its clock from: 13
 /// of 64 parts, so much later an election may begin. Its own heartbeats are off; see [`Beats`].
 const STEP: Duration = Duration::from_millis(300);
+/// A replica whose leader was heard within so long has no clock running: it is looked after each beat's
+/// [`beats::PERIOD`] whether that still holds, so that its clock runs before an election may begin.
+const QUIET: Duration = Duration::from_millis(300);
 /// Who has answered an append that was sent within so long needs no heartbeat.
 const HEARD: Duration = Duration::from_millis(50);
 const ELECTION_MIN: Duration = Duration::from_millis(600);
 const ELECTION_MAX: Duration = Duration::from_millis(1200);
+
+/// So long a replica waits for files in the place of its damaged ones, before it asks again.
+const FILES_WITHIN: Duration = Duration::from_secs(600);
 
 /// A leader serves for so long after the last word of a quorum was asked for: less than anybody waits
 /// before standing for election.
@@ -51,6 +57,9 @@ struct Inner {
     partition: PartitionId,
     raft: Raft<Partitions, Machine>,
     applier: Rc<dyn Applier>,
+    network: Network,
+    /// A replica is being sent files because its own are damaged.
+    mending: Cell<bool>,
     metrics: WatchReceiverOf<Partitions, RaftMetrics<Partitions>>,
     /// Until then it neither votes nor stands for election: it may have told a leader before its start that
     /// it follows, which the leader builds on.
@@ -58,10 +67,23 @@ struct Inner {
     /// The term in which this leader has told another one to lead.
     given_away: Cell<Option<u64>>,
     life: Life,
+    /// A leader was last heard then.
+    heard: Cell<Instant>,
+    /// openraft's clock runs.
+    ticks: Cell<bool>,
     /// The files that a leader sends.
     receiving: Mutex<Option<Receiving>>,
     /// Tells the partition who leads.
     watching: std::cell::RefCell<Option<Task<()>>>,
+}
+
+/// While a replica is being sent files.
+struct Mending(Rc<Inner>);
+
+impl Drop for Mending {
+    fn drop(&mut self) {
+        self.0.mending.set(false);
+    }
 }
 
 /// A snapshot on its way to this replica.
@@ -179,7 +201,7 @@ impl Group {
             partition,
             life: life.clone(),
         };
-        let raft = Raft::new(id, config, network, GroupLog::new(log, partition), machine);
+        let raft = Raft::new(id, config, network.clone(), GroupLog::new(log, partition), machine);
         let raft = raft.await.map_err(io::Error::other)?;
         let silence = if is_new || is_alone { Duration::ZERO } else { ELECTION_MAX };
         let inner = Rc::new(Inner {
@@ -187,9 +209,13 @@ impl Group {
             metrics: raft.metrics(),
             raft,
             applier,
+            network,
+            mending: Cell::new(false),
             silent_until: time::now() + silence,
             given_away: Cell::new(None),
             life,
+            heard: Cell::new(time::now()),
+            ticks: Cell::new(false),
             receiving: Mutex::new(None),
             watching: std::cell::RefCell::default(),
         });
@@ -265,7 +291,10 @@ impl Group {
         let unable = |error: String| Told::Unable(error);
         match ask {
             Ask::Append(append) => match raft.append_entries(append).await {
-                Ok(appended) => Told::Appended(appended),
+                Ok(appended) => {
+                    self.inner.note_heard(&appended);
+                    Told::Appended(appended)
+                }
                 Err(error) => unable(error.to_string()),
             },
             Ask::Vote(vote) => match self.silent_answer() {
@@ -287,12 +316,19 @@ impl Group {
                 self.receive(&chunk).await.map_or_else(unable, Told::Received)
             }
             Ask::SnapshotEnd(vote) => self.install(vote).await.map_or_else(unable, Told::Installed),
+            Ask::FilesWanted(node) => match self.report().leads {
+                true => self.send_files(node_id(node)).await,
+                false => unable("this replica does not lead".to_owned()),
+            },
+            Ask::FilesEnd => self.replace().await.map_or_else(unable, |()| Told::Replaced),
         }
     }
 
     /// Takes a heartbeat of the group's leader; `None`: the group has ended.
     pub(super) async fn beaten(&self, beat: &Beat) -> Option<AppendEntriesResponse<Partitions>> {
-        self.inner.raft.append_entries(beat.append()).await.ok()
+        let appended = self.inner.raft.append_entries(beat.append()).await.ok()?;
+        self.inner.note_heard(&appended);
+        Some(appended)
     }
 
     async fn begin_to_receive(
@@ -330,6 +366,51 @@ impl Group {
             SnapshotOf::<Partitions, Files> { meta, snapshot: Files::Received(receiver) };
         let installed = self.inner.raft.install_full_snapshot(vote, snapshot).await;
         installed.map(|installed| installed.vote).map_err(|error| error.to_string())
+    }
+
+    /// Sends a replica this one's files.
+    async fn send_files(&self, node: NodeId) -> Told {
+        if self.inner.mending.replace(true) {
+            return Told::Unable("files are on their way to a damaged replica".to_owned());
+        }
+        let _mending = Mending(self.inner.clone());
+        let replica = Replica { network: self.inner.network.clone(), node, beats: false };
+        match replica.mend().await {
+            Ok(()) => Told::Replaced,
+            Err(error) => Told::Unable(error.to_string()),
+        }
+    }
+
+    /// What was received takes the place of this replica's damaged files.
+    async fn replace(&self) -> Result<(), String> {
+        let Some(Receiving { receiver, .. }) = self.inner.receiving.lock().await.take() else {
+            return Err("no files are being received".to_owned());
+        };
+        // Nothing is applied meanwhile: this has its turn among what is.
+        let mending = self
+            .inner
+            .raft
+            .with_state_machine(|machine: &mut Machine| Box::pin(machine.mend(*receiver)));
+        let mended = mending.await.map_err(|error| error.to_string())?;
+        mended.map_err(|error| error.to_string())
+    }
+
+    /// Has the leader send its files, which take the place of this replica's. Meanwhile the log is kept.
+    ///
+    /// # Errors
+    /// Why they have not come.
+    pub(crate) async fn fetch_files(&self) -> Result<(), String> {
+        let report = self.report();
+        let leader = report.leader.filter(|_| !report.leads);
+        let leader = leader.ok_or_else(|| "no other replica leads".to_owned())?;
+        let _held = self.inner.applier.hold_log(self.inner.partition, LogIndex(0));
+        let me = self.inner.metrics.borrow_watched().id;
+        let replica = Replica { network: self.inner.network.clone(), node: leader, beats: false };
+        match replica.ask(Ask::FilesWanted(me), FILES_WITHIN).await {
+            Ok(Told::Replaced) => Ok(()),
+            Ok(_) => Err("the leader's answer makes no sense".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// What a replica answers that does not vote yet: it has just started, or nothing that it has heard
@@ -474,7 +555,22 @@ pub(crate) enum Leading {
     Elsewhere(Option<NodeId>),
 }
 
-/// Has a group that leads say so.
+impl Inner {
+    fn note_heard(&self, appended: &AppendEntriesResponse<Partitions>) {
+        if !matches!(appended, AppendEntriesResponse::HigherVote(_)) {
+            self.heard.set(time::now());
+        }
+    }
+
+    /// Has openraft's clock run, or stand still.
+    fn set_ticks(&self, runs: bool) {
+        if self.ticks.replace(runs) != runs {
+            self.raft.runtime_config().tick(runs);
+        }
+    }
+}
+
+/// Has a group that leads say so, and one that follows listen.
 pub(super) struct Pulse(std::rc::Weak<Inner>);
 
 impl Pulse {
@@ -483,6 +579,17 @@ impl Pulse {
     pub(super) fn beat(&self) -> bool {
         let Some(inner) = self.0.upgrade() else { return false };
         inner.raft.trigger().heartbeat().now_or_never().is_none_or(|told| told.is_ok())
+    }
+
+    /// Has the clock of one that follows run where its leader is not heard; false: it has ended.
+    pub(super) fn listen(&self) -> bool {
+        let Some(inner) = self.0.upgrade() else { return false };
+        let follows = {
+            let now = inner.metrics.borrow_watched();
+            now.current_leader.is_some_and(|leader| leader != now.id)
+        };
+        inner.set_ticks(!follows || inner.heard.get().elapsed() >= QUIET);
+        true
     }
 }
 
@@ -513,16 +620,16 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId, beats: Beats) {
             inner.applier.led(inner.partition, leading);
         }
         let leads = matches!(leading, Leading::Here { .. });
-        match leads && listens {
-            true => beats.join(inner.partition, Pulse(group.clone())),
+        match listens {
+            true => beats.join(inner.partition, leads, Pulse(group.clone())),
             false => beats.leave(inner.partition),
         }
-        let settings = inner.raft.runtime_config();
-        // The clock is for elections: who leads stands for none.
-        settings.tick(listens && !leads);
+        // The clock is for elections: who leads stands for none, and who follows stops it with the next
+        // beat.
+        inner.set_ticks(listens && !leads);
         if silent && time::now() >= silent_until {
             silent = false;
-            settings.elect(true);
+            inner.raft.runtime_config().elect(true);
         }
         drop(inner);
         let changed = match silent {

@@ -38,6 +38,9 @@ pub(crate) trait Applier {
     /// Who leads the group, as far as is known.
     fn led(&self, partition: PartitionId, leading: Leading);
 
+    /// Whether its table files are damaged so that it has opened without them.
+    fn is_damaged(&self, partition: PartitionId) -> bool;
+
     /// The last entry that was applied.
     fn applied(&self, partition: PartitionId) -> LogIndex;
 
@@ -94,6 +97,9 @@ pub(crate) struct Machine {
     term_at_start: u64,
     applied: Option<LogId>,
     voters: StoredMembershipOf<Partitions>,
+    /// Files were replaced, and the log was not read again to where it was applied: nothing may be built on
+    /// that.
+    is_torn: bool,
 }
 
 impl Machine {
@@ -112,8 +118,13 @@ impl Machine {
         let durable = applier.applied(partition).0;
         let (purged, last) = log.state(partition);
         // Files that were received hold more than the log that came after them so far.
-        let reached = last.map_or(0, |last| last.index).min(durable);
-        let applied = (reached > 0).then(|| log.id_at(partition, reached)).flatten();
+        let mut reached = last.map_or(0, |last| last.index).min(durable);
+        let mut applied = (reached > 0).then(|| log.id_at(partition, reached)).flatten();
+        if purged > applied && applier.is_damaged(partition) {
+            // Its files will be another replica's, which hold at least that. Its log is whole: until then
+            // it votes and follows as before.
+            (reached, applied) = (purged.map_or(0, |purged| purged.index), purged);
+        }
         if purged > applied {
             let what = format!(
                 "table files of partition {partition} end at entry {durable}, and its log begins \
@@ -129,8 +140,17 @@ impl Machine {
                 StoredMembershipOf::<Partitions>::new(Some(id), voters)
             });
         let term_at_start = log.vote(partition).map_or(0, |vote| vote.leader_id.term);
-        let mut machine =
-            Machine { partition, node, log, applier, life, term_at_start, applied, voters };
+        let mut machine = Machine {
+            partition,
+            node,
+            log,
+            applier,
+            life,
+            term_at_start,
+            applied,
+            voters,
+            is_torn: false,
+        };
         machine.recover_states(reached).await?;
         Ok(machine)
     }
@@ -147,6 +167,27 @@ impl Machine {
                 self.apply_entry(entry.log_id, entry.payload).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Puts files of another replica in the place of this one's, which are damaged, and applies what the log
+    /// holds of what was applied: of the rest the files know.
+    pub(super) async fn mend(&mut self, receiver: Receiver) -> io::Result<()> {
+        let _working = self.life.work()?;
+        let (purged, _) = self.log.state(self.partition);
+        let holds = receiver.contents().applied_index();
+        if holds.0 < purged.map_or(0, |purged| purged.index) {
+            let what =
+                format!("the files end at entry {holds}, after which the log has no entries");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let installed = receiver.install().await;
+        installed.map_err(|error| io::Error::other(error.to_string()))?;
+        self.is_torn = true;
+        self.applier.replaced(self.partition);
+        let reached = self.applied.map_or(0, |applied| applied.index);
+        self.recover_states(reached).await?;
+        self.is_torn = false;
         Ok(())
     }
 
@@ -186,7 +227,9 @@ impl Machine {
 
     fn snapshot(&self) -> SnapshotOf<Partitions, Files> {
         let applied = self.applied.map_or(0, |applied| applied.index);
-        let needless = self.applier.needless_to(self.partition).0.min(applied);
+        // Of damaged files nobody knows how far they reach, but the log has let go for their sake.
+        let purged = self.log.state(self.partition).0.map_or(0, |purged| purged.index);
+        let needless = self.applier.needless_to(self.partition).0.max(purged).min(applied);
         // The first entry says who takes part and changes nothing: nothing is needless before it is there.
         let last_log_id =
             (needless > 0).then(|| self.log.id_at(self.partition, needless)).flatten();
@@ -227,6 +270,11 @@ impl RaftStateMachine<Partitions> for Machine {
     where
         S: Stream<Item = io::Result<EntryResponder<Partitions>>> + Unpin,
     {
+        if self.is_torn {
+            return Err(io::Error::other(
+                "entries are missing before those that are to be applied",
+            ));
+        }
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
             let _working = self.life.work()?;

@@ -116,10 +116,10 @@ pub(super) struct Network {
 
 /// One replica on another node.
 pub(super) struct Replica {
-    network: Network,
-    node: NodeId,
+    pub(super) network: Network,
+    pub(super) node: NodeId,
     /// For heartbeats only, which travel with those of other groups.
-    beats: bool,
+    pub(super) beats: bool,
 }
 
 impl RaftNetworkFactory<Partitions> for Network {
@@ -147,7 +147,7 @@ impl Replica {
         nodes.place(self.node, *partition).ok_or_else(|| unreachable("the node is not known"))
     }
 
-    async fn ask(&self, ask: Ask, limit: Duration) -> RpcResult<Told> {
+    pub(super) async fn ask(&self, ask: Ask, limit: Duration) -> RpcResult<Told> {
         let Network { nodes, partition, .. } = &self.network;
         let place = self.place()?;
         let deadline = time::now() + limit.max(ANSWER_MIN);
@@ -164,11 +164,27 @@ impl Replica {
 impl Replica {
     /// Sends a partition as files: those of now, which hold more than the snapshot is about; what the log
     /// says of the rest is read again by the receiver and changes nothing there.
-    async fn send_files(
+    async fn send_snapshot(
         &self,
         vote: Vote,
         meta: SnapshotMetaOf<Partitions>,
     ) -> RpcResult<SnapshotResponse<Partitions>> {
+        match self.send_files(meta, Ask::SnapshotEnd(vote)).await? {
+            Told::Installed(vote) => Ok(SnapshotResponse::new(vote)),
+            _ => Err(senseless()),
+        }
+    }
+
+    /// Sends a partition's files to a replica whose own are damaged.
+    pub(super) async fn mend(&self) -> RpcResult<()> {
+        match self.send_files(SnapshotMetaOf::<Partitions>::default(), Ask::FilesEnd).await? {
+            Told::Replaced => Ok(()),
+            _ => Err(senseless()),
+        }
+    }
+
+    /// Sends a partition as files, and gives what the replica answers to the end.
+    async fn send_files(&self, meta: SnapshotMetaOf<Partitions>, end: Ask) -> RpcResult<Told> {
         let Network { applier, partition, life, .. } = &self.network;
         let working = life.work().map_err(|over| unreachable(&over.to_string()))?;
         let index = LogIndex(meta.last_log_id.map_or(0, |last| last.index));
@@ -189,10 +205,7 @@ impl Replica {
                 None => break,
             };
         }
-        match self.ask(Ask::SnapshotEnd(vote), SNAPSHOT_STEP).await? {
-            Told::Installed(vote) => Ok(SnapshotResponse::new(vote)),
-            _ => Err(senseless()),
-        }
+        self.ask(end, SNAPSHOT_STEP).await
     }
 }
 
@@ -248,7 +261,7 @@ impl RaftNetworkV2<Partitions> for Replica {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<Partitions>, StreamingError<Partitions>> {
-        let sending = pin!(self.send_files(vote, snapshot.meta));
+        let sending = pin!(self.send_snapshot(vote, snapshot.meta));
         match select(sending, pin!(cancel)).await {
             Either::Left((sent, _)) => Ok(sent?),
             Either::Right((closed, _)) => Err(closed.into()),

@@ -30,6 +30,8 @@ const SNAPSHOT_BEGIN: u8 = 5;
 const SNAPSHOT_CHUNK: u8 = 6;
 const SNAPSHOT_END: u8 = 7;
 const BEATS: u8 = 8;
+const FILES_WANTED: u8 = 9;
+const FILES_END: u8 = 10;
 
 /// Commands of at least so many bytes are a piece of their own; shorter ones are copied.
 const PIECE_BYTES: usize = 4 << 10;
@@ -56,6 +58,10 @@ pub(super) enum Ask {
     SnapshotChunk(Chunk),
     /// All pieces are there.
     SnapshotEnd(Vote),
+    /// Send the partition as files to this node, whose own are damaged, and say what came of it.
+    FilesWanted(u64),
+    /// All pieces are there; they take the place of damaged ones, and nothing else changes.
+    FilesEnd,
 }
 
 /// The partition and the question, as pieces that follow each other.
@@ -69,6 +75,8 @@ pub(super) fn encode_ask(partition: PartitionId, ask: &Ask) -> Vec<Bytes> {
         Ask::SnapshotBegin { .. } => SNAPSHOT_BEGIN,
         Ask::SnapshotChunk(_) => SNAPSHOT_CHUNK,
         Ask::SnapshotEnd(_) => SNAPSHOT_END,
+        Ask::FilesWanted(_) => FILES_WANTED,
+        Ask::FilesEnd => FILES_END,
     };
     out.head.put_slice(&[VERSION, kind]);
     out.head.put_u32_le(partition.0);
@@ -107,6 +115,8 @@ pub(super) fn encode_ask(partition: PartitionId, ask: &Ask) -> Vec<Bytes> {
             out.done.push(chunk.bytes.clone());
         }
         Ask::SnapshotEnd(vote) => put_vote(&mut out.head, vote),
+        Ask::FilesWanted(node) => out.head.put_u64_le(*node),
+        Ask::FilesEnd => {}
     }
     out.finish()
 }
@@ -153,6 +163,8 @@ pub(super) fn decode_ask(mut bytes: Bytes) -> Option<(PartitionId, Ask)> {
             Ask::SnapshotChunk(Chunk { position, checksum, bytes: std::mem::take(input) })
         }
         SNAPSHOT_END => Ask::SnapshotEnd(take_vote(input)?),
+        FILES_WANTED => Ask::FilesWanted(input.try_get_u64_le().ok()?),
+        FILES_END => Ask::FilesEnd,
         _ => return None,
     };
     input.is_empty().then_some((partition, ask))
@@ -171,6 +183,8 @@ pub(super) enum Told {
     Received(StreamPosition),
     /// To [`Ask::SnapshotEnd`].
     Installed(Vote),
+    /// To [`Ask::FilesEnd`] and [`Ask::FilesWanted`].
+    Replaced,
     /// The replica is not here, or cannot answer: why.
     Unable(String),
 }
@@ -187,6 +201,7 @@ const UNABLE: u8 = 9;
 const RECEIVED: u8 = 10;
 const INSTALLED: u8 = 11;
 const BEATEN: u8 = 12;
+const REPLACED: u8 = 13;
 
 /// An answer as bytes.
 pub(super) fn encode_told(told: &Told) -> Bytes {
@@ -218,6 +233,7 @@ pub(super) fn encode_told(told: &Told) -> Bytes {
             out.put_u8(INSTALLED);
             put_vote(&mut out, vote);
         }
+        Told::Replaced => out.put_u8(REPLACED),
         Told::Unable(why) => {
             out.put_u8(UNABLE);
             out.put_slice(why.as_bytes());
@@ -252,6 +268,7 @@ pub(super) fn decode_told(mut bytes: Bytes) -> Option<Told> {
         })),
         RECEIVED => Told::Received(StreamPosition(input.try_get_u64_le().ok()?)),
         INSTALLED => Told::Installed(take_vote(input)?),
+        REPLACED => Told::Replaced,
         UNABLE => {
             let why = std::mem::take(input);
             Told::Unable(String::from_utf8_lossy(&why).into_owned())

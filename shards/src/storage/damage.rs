@@ -3,7 +3,7 @@
 //! repairs it from another replica.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use model::id::PartitionId;
 use runtime::sync::Notify;
@@ -58,6 +58,11 @@ impl Damages {
     /// Places that were found damaged so far.
     pub(crate) fn count(&self) -> u64 {
         self.count.get()
+    }
+
+    /// Partitions whose trees have damaged files, each once.
+    pub(crate) fn partitions(&self) -> BTreeSet<PartitionId> {
+        self.reports.borrow().iter().map(|report| report.partition).collect()
     }
 
     fn after(&self, seen: u64) -> Option<DamageReport> {

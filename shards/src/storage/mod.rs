@@ -43,6 +43,7 @@
 //!
 //! The byte layouts stand in `docs/formats/table.md`, `manifest.md` and `checkpoint.md`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -137,6 +138,11 @@ impl Storage {
         self.core.damages.count()
     }
 
+    /// The damage of this core, for who repairs it.
+    pub(crate) fn watch_damage(&self) -> DamageWatch {
+        DamageWatch(Rc::clone(&self.core))
+    }
+
     /// What the scrub has done.
     pub fn scrubbed(&self) -> ScrubUse {
         self.core.scrubbed.get()
@@ -172,6 +178,22 @@ impl Storage {
             cache: self.core.cache.memory_bytes(),
             buffers: self.core.buffers_bytes(),
             tables: trees.iter().map(|tree| tree.version().memory_bytes()).sum(),
+        }
+    }
+}
+
+/// Sees what is damaged. It does not keep the storage open.
+pub(crate) struct DamageWatch(Rc<core::Core>);
+
+impl DamageWatch {
+    /// Partitions whose trees have damaged files, as soon as there are any.
+    pub(crate) async fn damaged(&self) -> BTreeSet<PartitionId> {
+        loop {
+            let damaged = self.0.damages.partitions();
+            if !damaged.is_empty() {
+                return damaged;
+            }
+            self.0.damages.next(self.0.damages.count()).await;
         }
     }
 }

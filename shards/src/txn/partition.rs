@@ -49,6 +49,8 @@ pub(crate) struct Partition {
     serves_from: Cell<Instant>,
     /// Entries after these are kept in the log, for those who will ask for them.
     held: RefCell<Vec<LogIndex>>,
+    /// This replica's files are damaged, and another one is to lead.
+    gives_up: Cell<bool>,
     /// How many want another replica to lead.
     handing_over: Cell<u32>,
     /// Another replica may lead at any moment.
@@ -87,6 +89,7 @@ impl Partition {
             held: RefCell::default(),
             handing_over: Cell::new(0),
             gives_way: Cell::new(false),
+            gives_up: Cell::new(false),
         }
     }
 
@@ -139,10 +142,26 @@ impl Partition {
                 let until = self.context.log().lease_until(self.id);
                 self.leads()
                     && !self.gives_way.get()
+                    && !self.gives_up.get()
                     && now >= self.serves_from.get()
                     && until.is_some_and(|until| now < until)
             }
         }
+    }
+
+    /// Whether other replicas may serve what this one cannot.
+    fn has_others(&self) -> bool {
+        self.leading.get() != Leading::Here { alone: true }
+    }
+
+    /// Whether an error says that this replica is damaged, and others may serve what it cannot.
+    pub(crate) fn has_whole_others(&self, error: &SqlError) -> bool {
+        error.state() == SqlState::DATA_CORRUPTED && self.has_others()
+    }
+
+    /// Has this replica serve nothing for the moment, although it leads, or serve again.
+    pub(crate) fn give_up(&self, gives_up: bool) {
+        self.gives_up.set(gives_up);
     }
 
     /// Whether a request of a transaction may be served here that may be its first: none is while the

@@ -67,6 +67,8 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("snapshot_begin", Ask::SnapshotBegin { meta, contents: Bytes::from_static(b"contents") }),
         ("snapshot_chunk", Ask::SnapshotChunk(chunk)),
         ("snapshot_end", Ask::SnapshotEnd(vote())),
+        ("files_wanted", Ask::FilesWanted(3)),
+        ("files_end", Ask::FilesEnd),
     ]
 }
 
@@ -92,6 +94,7 @@ fn answers() -> Vec<(&'static str, Told)> {
         ),
         ("received", Told::Received(StreamPosition(77))),
         ("installed", Told::Installed(vote())),
+        ("replaced", Told::Replaced),
         ("unable", Told::Unable("why".to_owned())),
     ]
 }
