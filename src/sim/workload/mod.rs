@@ -167,9 +167,10 @@ impl Shared {
         count(&self.counters.refused);
         if state == SqlState::DATA_CORRUPTED && self.damaged.get() {
             count(&self.counters.corruption_refused);
-        } else if !EXPLAINED.contains(&state)
-            && !(self.doors.len() > 1 && EXPLAINED_IN_CLUSTERS.contains(&state))
-        {
+            return;
+        }
+        let in_cluster = self.doors.len() > 1 && EXPLAINED_IN_CLUSTERS.contains(&state);
+        if !in_cluster && !EXPLAINED.contains(&state) {
             self.violated(format!("{statement}: {failure}"));
         }
     }

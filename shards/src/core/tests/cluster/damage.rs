@@ -77,7 +77,10 @@ fn compare(sim: &Sim, board: &Board, seed: u64) {
     assert!(all.iter().all(|one| *one == all[0]), "seed {seed}: replicas differ");
 }
 
-fn clients(board: &Board, nodes: &[u32]) -> (Rc<Cell<bool>>, Vec<Work<Result<usize, SqlError>>>) {
+/// What a client has come to: how many of its requests were answered.
+type Client = Work<Result<usize, SqlError>>;
+
+fn clients(board: &Board, nodes: &[u32]) -> (Rc<Cell<bool>>, Vec<Client>) {
     let stop = Rc::new(Cell::new(false));
     let using = nodes.iter().map(|node| {
         let stop = stop.clone();
