@@ -219,11 +219,13 @@ async fn live(
     }
     drop((accepting_native, accepting_pg));
     if served.is_ok() {
+        let leads = engine.groups().into_iter().filter(|group| group.leads);
+        let others_ask = leads.flat_map(|group| group.voters).any(|voters| voters.len() > 1);
         // Before the sessions end: what they have begun here may end first.
         for (partition, error) in engine.hand_over().await {
             log::warn!(core = core.0, partition = partition.0; "nobody else leads it: {error}");
         }
-        if !router.peers().is_alone() {
+        if others_ask {
             // What others send here until they know better they are told here, and not by a broken link.
             time::sleep(FAREWELL).await;
         }
