@@ -15,7 +15,10 @@ use runtime::sim::Fault;
 
 use super::exit::{Exit, Failure};
 use crate::logging;
-use crate::sim::{self, CrashPlace, DEFAULT_FAULTS, Report, Scenario, SimOptions};
+use crate::sim::{
+    self, CLUSTER_FAULTS, ClusterFault, CrashPlace, DEFAULT_CLUSTER_FAULTS, DEFAULT_FAULTS, Report,
+    Scenario, SimOptions,
+};
 
 /// Threads that run seeds, at most.
 const JOBS_MAX: usize = 64;
@@ -31,17 +34,18 @@ pub struct SimArgs {
     /// All seeds from A up to, not including, B; only what fails is told in full
     #[arg(long, value_name = "A..B", value_parser = parse_seeds)]
     seeds: Option<Seeds>,
-    /// Nodes; a single one so far
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
+    /// Nodes of the cluster
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     nodes: u32,
     /// Virtual seconds under load; checks and restarts come on top
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// Faults to draw from, separated by commas, or `none` [default: what a node must survive]
+    /// Faults to draw from, separated by commas, or `none` [default: what a node, or a cluster, must
+    /// survive]
     #[arg(long, value_name = "LIST", value_parser = parse_faults)]
     faults: Option<Faults>,
     /// Instead of faults under load: a crash after every step of a commit over several partitions
-    #[arg(long, conflicts_with_all = ["faults", "seconds"])]
+    #[arg(long, conflicts_with_all = ["faults", "seconds", "nodes"])]
     commits: bool,
     /// Cores of the node; drawn anew for each of its lives where it is not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -61,9 +65,12 @@ struct Seeds {
     to: u64,
 }
 
-/// A list of faults; empty for none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Faults(Vec<Fault>);
+/// Faults of hosts and of clusters; empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Faults {
+    hosts: Vec<Fault>,
+    cluster: Vec<ClusterFault>,
+}
 
 fn parse_seeds(text: &str) -> Result<Seeds, String> {
     let range = text.split_once("..").and_then(|(from, to)| {
@@ -76,33 +83,48 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
 }
 
 fn parse_faults(text: &str) -> Result<Faults, String> {
+    let mut faults = Faults::default();
     if text == "none" {
-        return Ok(Faults(Vec::new()));
+        return Ok(faults);
     }
-    let faults: Result<Vec<Fault>, _> = text.split(',').map(|name| name.trim().parse()).collect();
-    faults.map(Faults).map_err(|error| error.to_string())
+    for name in text.split(',').map(str::trim) {
+        match (name.parse::<Fault>(), name.parse::<ClusterFault>()) {
+            (Ok(fault), _) => faults.hosts.push(fault),
+            (_, Ok(fault)) => faults.cluster.push(fault),
+            (Err(unknown), Err(others)) => return Err(format!("{unknown}; {others}")),
+        }
+    }
+    Ok(faults)
 }
 
 impl SimArgs {
     fn options(&self, seed: u64) -> SimOptions {
-        let faults = match &self.faults {
-            Some(Faults(faults)) => faults.clone(),
-            None => DEFAULT_FAULTS.to_vec(),
+        let Faults { hosts: faults, cluster: cluster_faults } = match (&self.faults, self.nodes) {
+            (Some(faults), _) => faults.clone(),
+            (None, 1) => Faults { hosts: DEFAULT_FAULTS.to_vec(), cluster: Vec::new() },
+            (None, _) => {
+                Faults { hosts: CLUSTER_FAULTS.to_vec(), cluster: DEFAULT_CLUSTER_FAULTS.to_vec() }
+            }
         };
         let load = Duration::from_secs(self.seconds);
         let scenario = if self.commits { Scenario::Commits } else { Scenario::Load };
-        SimOptions { scenario, seed, load, faults, cores: self.cores }
+        let (cores, nodes) = (self.cores, self.nodes);
+        SimOptions { scenario, seed, load, faults, cluster_faults, cores, nodes }
     }
 
     /// The command that does the same again.
     fn replay(&self, seed: u64) -> String {
         let mut command = format!("phantomdb sim --seed {seed}");
+        if self.nodes > 1 {
+            command.push_str(&format!(" --nodes {}", self.nodes));
+        }
         match self.commits {
             true => command.push_str(" --commits"),
             false => command.push_str(&format!(" --seconds {}", self.seconds)),
         }
-        if let Some(Faults(faults)) = &self.faults {
-            let names: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
+        if let Some(Faults { hosts, cluster }) = &self.faults {
+            let hosts = hosts.iter().map(|fault| fault.name());
+            let names: Vec<&str> = hosts.chain(cluster.iter().map(|fault| fault.name())).collect();
             let list = if names.is_empty() { "none".to_owned() } else { names.join(",") };
             command.push_str(&format!(" --faults {list}"));
         }
@@ -251,9 +273,11 @@ mod tests {
     fn ranges_and_lists_are_read() {
         assert_eq!(parse_seeds("3..12"), Ok(Seeds { from: 3, to: 12 }));
         assert!(parse_seeds("12..3").is_err() && parse_seeds("7").is_err());
-        assert_eq!(parse_faults("none"), Ok(Faults(Vec::new())));
-        let two = Faults(vec![Fault::PowerLoss, Fault::BitFlip]);
-        assert_eq!(parse_faults("power-loss, bit-flip"), Ok(two));
-        assert!(parse_faults("gremlins").unwrap_err().contains("power-loss"));
+        assert_eq!(parse_faults("none"), Ok(Faults::default()));
+        let hosts = vec![Fault::PowerLoss, Fault::BitFlip];
+        let three = Faults { hosts, cluster: vec![ClusterFault::Drain] };
+        assert_eq!(parse_faults("power-loss, drain,bit-flip"), Ok(three));
+        let unknown = parse_faults("gremlins").unwrap_err();
+        assert!(unknown.contains("power-loss") && unknown.contains("drain"), "{unknown}");
     }
 }

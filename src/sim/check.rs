@@ -66,7 +66,7 @@ pub(super) async fn connect(
         if !is_running() {
             return Ok(None);
         }
-        match Client::connect(shared.address.get()).await {
+        match Client::connect(shared.door()).await {
             Ok(client) => return Ok(Some(client)),
             Err(failure) if time::now() >= end => {
                 return Err(violation(format!(

@@ -1,22 +1,33 @@
-//! The simulated host of the node: starts it, and keeps what its cores said when they ended.
+//! The simulated host of a node: starts it, asks what its cores hold, and keeps what they said when
+//! they ended.
 
 use crate::node::{Control, NodeError, NodeOptions, assemble};
 use config::authentication::{
     AuthenticationMethod, AuthenticationRule, ConnectionKind, DatabasePattern, UserPattern,
 };
 use model::id::NodeId;
-use runtime::random;
+use net::link::Secret;
 use runtime::sim::{Sim, address_of};
-use shards::core::Gauge;
-use std::cell::RefCell;
+use runtime::{random, task};
+use shards::core::{Contents, Gauge};
+use shards::raft::GroupReport;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The node under test.
+/// The node under test where there is one, and the one that founds the cluster where there are more.
 pub(super) const NODE: u32 = 1;
+/// What the nodes of a cluster know.
+const SECRET: &[u8] = b"a simulated join token";
+/// Links that a node may have with each other node.
+const LINKS_MAX: u32 = 16;
+/// Other nodes that one is told of.
+const SEEDS: usize = 4;
+/// Questions to a core that wait.
+const QUESTIONS_MAX: usize = 4;
 const PORT: u16 = 7430;
 const CORE_PORT: u16 = 7500;
 /// Sizes of a log segment: small, so that the log goes around.
@@ -31,8 +42,11 @@ const PARTITIONS: [u32; 4] = [1, 3, 8, 16];
 /// One host with one node.
 pub(super) struct Machine<'a> {
     sim: &'a Sim,
+    node: u32,
     options: NodeOptions,
     control: Option<Control>,
+    /// Who it is, once it has served.
+    id: Cell<Option<NodeId>>,
     /// Why cores of the present life have ended.
     ends: Rc<RefCell<Vec<NodeError>>>,
     gauges: Gauges,
@@ -40,7 +54,34 @@ pub(super) struct Machine<'a> {
 
 /// Looks at the engines of the present life's cores.
 #[derive(Clone, Default)]
-pub(super) struct Gauges(Rc<RefCell<Vec<Gauge>>>);
+pub(super) struct Gauges(Rc<RefCell<Vec<Look>>>);
+
+/// A look at one core's engine.
+struct Look {
+    gauge: Gauge,
+    /// Questions are answered where the engine is.
+    questions: flume::Sender<flume::Sender<Answered>>,
+}
+
+/// What a core says of what its replicas hold; none once its engine is gone.
+type Answered = Result<Option<Vec<Contents>>, String>;
+
+impl Look {
+    /// Called on the engine's core.
+    fn new(gauge: Gauge) -> Look {
+        let (questions, asked) = flume::bounded::<flume::Sender<Answered>>(QUESTIONS_MAX);
+        let at = gauge.clone();
+        let answering = async move {
+            while let Ok(answer) = asked.recv_async().await {
+                let contents = at.contents().await.map_err(|error| error.to_string());
+                // Whoever asked may have gone.
+                let _gone = answer.try_send(contents);
+            }
+        };
+        task::spawn("contents", answering).detach();
+        Look { gauge, questions }
+    }
+}
 
 /// What a node's partitions hold of transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -57,13 +98,50 @@ impl Gauges {
     /// What the cores hold that are open.
     pub fn held(&self) -> Held {
         let mut held = Held::default();
-        for stats in self.0.borrow().iter().filter_map(Gauge::stats) {
+        for stats in self.0.borrow().iter().filter_map(|look| look.gauge.stats()) {
             held.transactions += stats.transactions;
             held.voted += stats.prepared;
             held.decisions += stats.decisions;
         }
         held
     }
+
+    /// The groups of the replicas that are here.
+    pub fn groups(&self) -> Vec<GroupReport> {
+        let looks = self.0.borrow();
+        looks.iter().filter_map(|look| look.gauge.groups()).flatten().collect()
+    }
+
+    /// What the replicas hold that are here and stand still; nothing of a core that has ended.
+    ///
+    /// # Errors
+    /// A replica cannot be read.
+    pub async fn contents(&self) -> Result<Vec<Contents>, String> {
+        let cores: Vec<_> = self.0.borrow().iter().map(|look| look.questions.clone()).collect();
+        let mut all = Vec::new();
+        for core in cores {
+            let (answer, answered) = flume::bounded(1);
+            if core.send_async(answer).await.is_ok()
+                && let Ok(contents) = answered.recv_async().await
+            {
+                all.extend(contents?.unwrap_or_default());
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Where one of several nodes belongs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Membership {
+    /// Its number, from 1; the first one founds the cluster.
+    pub node: u32,
+    /// How many nodes there are.
+    pub nodes: u32,
+    /// Copies of each partition.
+    pub replication_factor: u8,
+    /// Partitions besides the system's.
+    pub partitions: u32,
 }
 
 impl<'a> Machine<'a> {
@@ -98,7 +176,32 @@ impl<'a> Machine<'a> {
             encrypted_only: false,
         };
         let (ends, gauges) = (Rc::default(), Gauges::default());
-        Machine { sim, options, control: None, ends, gauges }
+        Machine { sim, node: NODE, options, control: None, id: Cell::new(None), ends, gauges }
+    }
+
+    /// A host whose node is one of a cluster. All but the first node join.
+    pub fn member(sim: &'a Sim, membership: Membership) -> Machine<'a> {
+        let Membership { node, nodes, replication_factor, partitions } = membership;
+        let mut machine = Machine::new(sim);
+        let host = address_of(node);
+        let seeds = (1..=nodes).filter(|seed| *seed != node && node != NODE);
+        machine.node = node;
+        machine.options = NodeOptions {
+            node: None,
+            replication_factor,
+            partitions,
+            join: seeds
+                .take(SEEDS)
+                .map(|seed| SocketAddr::new(address_of(seed), CORE_PORT))
+                .collect(),
+            secret: Some(Secret::new(SECRET)),
+            // Links count, too: of each core to each core.
+            connections_max: machine.options.connections_max + LINKS_MAX * nodes,
+            listen: SocketAddr::new(host, PORT),
+            core_listen: SocketAddr::new(host, CORE_PORT),
+            ..machine.options
+        };
+        machine
     }
 
     /// As [`Machine::new`], with many partitions.
@@ -121,6 +224,25 @@ impl<'a> Machine<'a> {
         self.gauges.clone()
     }
 
+    /// The number of the host.
+    pub fn number(&self) -> u32 {
+        self.node
+    }
+
+    /// Partitions of the cluster, besides the system's.
+    pub fn partitions(&self) -> u32 {
+        self.options.partitions
+    }
+
+    /// Who the node is, once it has served for the first time.
+    pub fn id(&self) -> Option<NodeId> {
+        let told = self.control.as_ref().and_then(|control| control.ready.try_recv().ok());
+        if let Some(addresses) = told {
+            self.id.set(Some(addresses.node));
+        }
+        self.id.get()
+    }
+
     /// The door that all cores share.
     pub fn address(&self) -> SocketAddr {
         self.options.listen
@@ -133,9 +255,9 @@ impl<'a> Machine<'a> {
         self.ends = Rc::default();
         self.gauges = Gauges::default();
         let (ends, gauges) = (self.ends.clone(), self.gauges.clone());
-        self.sim.start_node(NODE, cores, move |core| {
+        self.sim.start_node(self.node, cores, move |core| {
             let gauges = gauges.clone();
-            let watch = move |gauge| gauges.0.borrow_mut().push(gauge);
+            let watch = move |gauge| gauges.0.borrow_mut().push(Look::new(gauge));
             let (life, ends) = (assembly.clone().run_watched(core, watch), ends.clone());
             Box::pin(async move {
                 if let Err(error) = life.await {
@@ -146,7 +268,7 @@ impl<'a> Machine<'a> {
     }
 
     pub fn is_running(&self) -> bool {
-        self.sim.is_running(NODE)
+        self.sim.is_running(self.node)
     }
 
     /// Asks the node to drain and close, as SIGTERM does.

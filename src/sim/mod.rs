@@ -31,13 +31,13 @@
 //! * with `bit-flip` and `zero-sector`: a refusal with XX001, or not to start, is right once data is
 //!   damaged, and wrong data never is.
 //!
-//! The other scenario aims at commits: see `commits.rs`.
+//! The other scenario aims at commits: see `commits.rs`. Clusters of several nodes are in `cluster/`.
 //!
-//! What is not here: several nodes (there is one replica of everything), and the schemas and
-//! workloads of users.
+//! What is not here: the schemas and workloads of users.
 
 mod check;
 mod client;
+mod cluster;
 mod commits;
 mod machine;
 pub mod oracle;
@@ -47,5 +47,6 @@ mod run;
 mod tests;
 mod workload;
 
+pub use cluster::{CLUSTER_FAULTS, ClusterFault, DEFAULT_CLUSTER_FAULTS};
 pub use report::{CrashPlace, Report, Verdict};
 pub use run::{DEFAULT_FAULTS, Scenario, SimOptions, run};

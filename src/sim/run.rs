@@ -2,6 +2,7 @@
 
 use super::check::{self, Problem};
 use super::client::{ANSWER_TIME_MAX, Client};
+use super::cluster::{self, ClusterFault};
 use super::commits;
 use super::machine::{Machine, NODE};
 use super::report::{Report, Verdict};
@@ -36,10 +37,12 @@ pub const DEFAULT_FAULTS: &[Fault] = &[
 
 /// Most cores a node is started with.
 const CORES_MAX: u64 = 4;
-const CLIENTS_MIN: u64 = 2;
-const CLIENTS_MAX: u64 = 6;
+pub(super) const CLIENTS_MIN: u64 = 2;
+pub(super) const CLIENTS_MAX: u64 = 6;
 /// Longest time between two strikes, and longest rest of a load after the last one.
 const STRIKE_INTERVAL_MAX: Duration = Duration::from_millis(600);
+/// Longest pause of a client between two transactions.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Strikes of one load.
 const STRIKES_MAX: u64 = 3;
 /// Longest time a node stays down.
@@ -47,12 +50,14 @@ const DOWN_MAX: Duration = Duration::from_secs(2);
 /// After so long, what a client that has gone had begun is over: its last words, lost and sent
 /// again, have arrived within the network's `give_up` (15 s), and what they ask for has waited for
 /// locks as long as it may.
-const SETTLE: Duration = Duration::from_secs(20);
+pub(super) const SETTLE: Duration = Duration::from_secs(20);
 /// A node that was asked to stop has stopped within this time.
-const STOPS_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const STOPS_WITHIN: Duration = Duration::from_secs(60);
 /// So often may the node end of its own accord in one quiet time: once for every error that was
 /// still to come when the faults ended.
 const STARTS_MAX: u32 = 4;
+/// Between two attempts to make a table.
+const SET_UP_PAUSE: Duration = Duration::from_millis(100);
 /// Virtual time and steps after which a run is taken to hang.
 const TIME_LIMIT: Duration = Duration::from_secs(36_000);
 const STEP_LIMIT: u64 = 200_000_000;
@@ -78,8 +83,12 @@ pub struct SimOptions {
     pub load: Duration,
     /// The faults to draw from.
     pub faults: Vec<Fault>,
+    /// The same of a cluster, where there is one.
+    pub cluster_faults: Vec<ClusterFault>,
     /// Cores of the node in all its lives; drawn for each life where it is not given.
     pub cores: Option<u16>,
+    /// Nodes of the cluster, at least 1.
+    pub nodes: u32,
 }
 
 /// Runs one seed.
@@ -95,8 +104,14 @@ pub fn run(options: &SimOptions) -> Report {
 
 fn run_load(sim: &Sim, options: &SimOptions) -> Report {
     let mut tally = Tally::default();
+    let scenario = async {
+        match options.nodes {
+            1 => scenario(sim, options, &mut tally).await,
+            _ => cluster::scenario(sim, options, &mut tally).await,
+        }
+    };
     let verdict = sim
-        .run_until(scenario(sim, options, &mut tally))
+        .run_until(scenario)
         .unwrap_or_else(|stuck| Verdict::Failed(format!("the run does not end: {stuck}")));
     let Tally { lives, checks, strikes, shared } = tally;
     let count = |read: fn(&workload::Counters) -> u64| {
@@ -117,16 +132,17 @@ fn run_load(sim: &Sim, options: &SimOptions) -> Report {
     }
 }
 
+/// What has happened so far.
 #[derive(Default)]
-struct Tally {
-    lives: u64,
-    checks: u64,
-    strikes: BTreeMap<&'static str, u64>,
-    shared: Option<Rc<Shared>>,
+pub(super) struct Tally {
+    pub lives: u64,
+    pub checks: u64,
+    pub strikes: BTreeMap<&'static str, u64>,
+    pub shared: Option<Rc<Shared>>,
 }
 
 /// Why a run ends before its time.
-enum Halt {
+pub(super) enum Halt {
     Broken(String),
     /// The node found that its data is damaged, as it was.
     Damage(String),
@@ -153,7 +169,7 @@ struct Run<'a> {
 async fn scenario(sim: &Sim, options: &SimOptions, tally: &mut Tally) -> Verdict {
     let machine = Machine::new(sim);
     let clients = CLIENTS_MIN + random::below(CLIENTS_MAX - CLIENTS_MIN + 1);
-    let shared = Rc::new(Shared::new(machine.address(), clients as usize));
+    let shared = Rc::new(Shared::new(vec![machine.address()], clients as usize, PAUSE_MAX));
     tally.shared = Some(shared.clone());
     let faults = draw_faults(&options.faults);
     let nemesis = (!faults.is_empty()).then(|| Nemesis::new(&faults, &[NODE]));
@@ -166,7 +182,7 @@ async fn scenario(sim: &Sim, options: &SimOptions, tally: &mut Tally) -> Verdict
 }
 
 /// Some of the faults, and all of them now and then: a run with few faults goes deeper into each.
-fn draw_faults(all: &[Fault]) -> Vec<Fault> {
+pub(super) fn draw_faults<F: Copy>(all: &[F]) -> Vec<F> {
     if all.len() < 3 || random::below(4) == 0 {
         return all.to_vec();
     }
@@ -178,7 +194,30 @@ fn draw_faults(all: &[Fault]) -> Vec<Fault> {
     left
 }
 
-fn drawn(most: Duration) -> Duration {
+/// Makes the tables, and what is in them to begin with. What is refused as a leader moves is tried
+/// again for so long.
+pub(super) async fn set_up(mut client: Client, within: Duration) -> Result<(), Halt> {
+    let end = time::now() + within;
+    let values: Vec<String> = (0..ACCOUNTS).map(|id| format!("({id}, {BALANCE})")).collect();
+    let accounts = format!("INSERT INTO account VALUES {}", values.join(", "));
+    let values: Vec<String> = (0..PURSES).map(|id| format!("({id}, {BALANCE})")).collect();
+    let purses = format!("INSERT INTO purse VALUES {}", values.join(", "));
+    let rows = [accounts.as_str(), purses.as_str(), "INSERT INTO tally VALUES (0, 0)"];
+    for statement in TABLES.iter().copied().chain(rows) {
+        while let Err(failure) = client.query(statement).await {
+            let moves = [SqlState::SERIALIZATION_FAILURE, SqlState::CANNOT_CONNECT_NOW];
+            let again = failure.state().is_some_and(|state| moves.contains(&state));
+            if !again || time::now() >= end {
+                return Err(Halt::Broken(format!("{statement}: {failure}")));
+            }
+            time::sleep(SET_UP_PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+/// A time up to this long.
+pub(super) fn drawn(most: Duration) -> Duration {
     Duration::from_nanos(random::below(most.as_nanos() as u64 + 1))
 }
 
@@ -186,7 +225,7 @@ impl Run<'_> {
     async fn live(&mut self) -> Result<(), Halt> {
         self.start();
         let client = self.connect().await?;
-        self.set_up(client).await?;
+        set_up(client, Duration::ZERO).await?;
         let mut loaded = Duration::ZERO;
         while loaded < self.options.load {
             let begun = time::now();
@@ -236,19 +275,6 @@ impl Run<'_> {
         }
         if self.disk_errors == 0 {
             return Err(Halt::Broken(format!("the node ended of its own accord: {words}")));
-        }
-        Ok(())
-    }
-
-    async fn set_up(&mut self, mut client: Client) -> Result<(), Halt> {
-        let values: Vec<String> = (0..ACCOUNTS).map(|id| format!("({id}, {BALANCE})")).collect();
-        let accounts = format!("INSERT INTO account VALUES {}", values.join(", "));
-        let values: Vec<String> = (0..PURSES).map(|id| format!("({id}, {BALANCE})")).collect();
-        let purses = format!("INSERT INTO purse VALUES {}", values.join(", "));
-        let rows = [accounts.as_str(), purses.as_str(), "INSERT INTO tally VALUES (0, 0)"];
-        for statement in TABLES.iter().copied().chain(rows) {
-            let answer = client.query(statement).await;
-            answer.map_err(|failure| Halt::Broken(format!("{statement}: {failure}")))?;
         }
         Ok(())
     }

@@ -3,7 +3,10 @@
 //! `PHANTOM_SIM_SEEDS=A..B` runs other seeds than the slice; `phantomdb sim --seeds A..B` does the
 //! same faster and on all processors.
 
-use phantomdb::sim::{CrashPlace, DEFAULT_FAULTS, Report, Scenario, SimOptions, Verdict, run};
+use phantomdb::sim::{
+    CLUSTER_FAULTS, CrashPlace, DEFAULT_CLUSTER_FAULTS, DEFAULT_FAULTS, Report, Scenario,
+    SimOptions, Verdict, run,
+};
 use runtime::sim::Fault;
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -15,6 +18,8 @@ const SLICE: std::ops::Range<u64> = 0..30;
 const DAMAGE_SLICE: std::ops::Range<u64> = 0..10;
 /// Seeds of the slice whose crashes are aimed at commits.
 const COMMIT_SLICE: std::ops::Range<u64> = 0..8;
+/// Seeds of the slice of clusters of three nodes.
+const CLUSTER_SLICE: std::ops::Range<u64> = 0..4;
 /// Virtual time under load of each.
 const LOAD: Duration = Duration::from_secs(2);
 
@@ -30,7 +35,23 @@ fn seeds(slice: std::ops::Range<u64>) -> std::ops::Range<u64> {
 }
 
 fn options(seed: u64, faults: &[Fault]) -> SimOptions {
-    SimOptions { scenario: Scenario::Load, seed, load: LOAD, faults: faults.to_vec(), cores: None }
+    let faults = faults.to_vec();
+    SimOptions {
+        scenario: Scenario::Load,
+        seed,
+        load: LOAD,
+        faults,
+        cluster_faults: Vec::new(),
+        cores: None,
+        nodes: 1,
+    }
+}
+
+/// One load of a cluster.
+fn cluster(seed: u64, nodes: u32) -> SimOptions {
+    let cluster_faults = DEFAULT_CLUSTER_FAULTS.to_vec();
+    let load = Duration::from_secs(1);
+    SimOptions { nodes, load, cluster_faults, ..options(seed, CLUSTER_FAULTS) }
 }
 
 fn commits(seed: u64) -> SimOptions {
@@ -62,6 +83,14 @@ fn a_node_keeps_its_promises_under_faults() {
     let reports = reports(seeds(SLICE), |seed| options(seed, DEFAULT_FAULTS));
     let failed = failures(&reports, &format!("--seconds {}", LOAD.as_secs()));
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn a_cluster_keeps_its_promises_under_faults() {
+    let reports = reports(seeds(CLUSTER_SLICE), |seed| cluster(seed, 3));
+    let failed = failures(&reports, "--nodes 3 --seconds 1");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(reports.iter().all(|report| report.committed > 20 && report.checks >= 2));
 }
 
 #[test]
@@ -104,9 +133,18 @@ fn a_commit_survives_a_crash_after_each_of_its_steps() {
 
 #[test]
 fn the_same_seed_does_the_same_in_another_process() {
+    the_same_in_another_process("1");
+}
+
+#[test]
+fn the_same_seed_of_a_cluster_does_the_same_in_another_process() {
+    the_same_in_another_process("3");
+}
+
+fn the_same_in_another_process(nodes: &str) {
     let told = |seed: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_phantomdb"))
-            .args(["sim", "--seconds", "1", "--seed", seed])
+            .args(["sim", "--seconds", "1", "--nodes", nodes, "--seed", seed])
             .output()
             .expect("the program runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

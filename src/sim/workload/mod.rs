@@ -34,6 +34,7 @@ use runtime::sync::Event;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Accounts of the bank.
 pub(super) const ACCOUNTS: i64 = 12;
@@ -99,7 +100,10 @@ pub(super) fn count(counter: &Cell<u64>) {
 
 /// What all clients of a run share.
 pub(super) struct Shared {
-    pub address: Cell<SocketAddr>,
+    /// Doors of the nodes; a client takes any.
+    pub doors: Vec<SocketAddr>,
+    /// Longest pause of a client between two transactions.
+    pub pause_max: Duration,
     /// Set when the clients are to finish what they do and end.
     pub stop: Event,
     /// By owner.
@@ -117,9 +121,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(address: SocketAddr, clients: usize) -> Shared {
+    pub fn new(doors: Vec<SocketAddr>, clients: usize, pause_max: Duration) -> Shared {
         Shared {
-            address: Cell::new(address),
+            doors,
+            pause_max,
             stop: Event::new(),
             oracles: (0..clients).map(|_| RefCell::default()).collect(),
             schema: RefCell::default(),
@@ -129,6 +134,14 @@ impl Shared {
             damaged: Cell::new(false),
             violations: RefCell::default(),
             next_number: Cell::new(0),
+        }
+    }
+
+    /// A door to connect to.
+    pub fn door(&self) -> SocketAddr {
+        match self.doors.len() {
+            1 => self.doors[0],
+            many => self.doors[random::below(many as u64) as usize],
         }
     }
 
@@ -152,9 +165,11 @@ impl Shared {
     pub fn note_refusal(&self, statement: &str, failure: &Failure) {
         let Some(state) = failure.state() else { return };
         count(&self.counters.refused);
+        let in_cluster = self.doors.len() > 1 && EXPLAINED_IN_CLUSTERS.contains(&state);
+        let explained = in_cluster || EXPLAINED.contains(&state);
         if state == SqlState::DATA_CORRUPTED && self.damaged.get() {
             count(&self.counters.corruption_refused);
-        } else if !EXPLAINED.contains(&state) {
+        } else if !explained {
             self.violated(format!("{statement}: {failure}"));
         }
     }
@@ -175,6 +190,11 @@ const EXPLAINED: [SqlState; 12] = [
     SqlState::CANNOT_CONNECT_NOW,
     SqlState::QUERY_CANCELED,
 ];
+
+/// Besides, where there are several nodes: one of them cannot be reached that alone could do what was
+/// asked; or a leader was looked for until the snapshot was too old, since versions are not kept for long.
+const EXPLAINED_IN_CLUSTERS: [SqlState; 2] =
+    [SqlState::CONNECTION_FAILURE, SqlState::SNAPSHOT_TOO_OLD];
 
 /// A statement of a client, and what it does to the client's rows.
 pub(super) struct Change {

@@ -12,15 +12,13 @@ use std::time::Duration;
 
 /// Between two attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(50);
-/// Longest pause between two transactions, in microseconds.
-const PAUSE_MICROS_MAX: u64 = 20_000;
 /// One in so many transactions of client 0 changes the schema.
 const SCHEMA_CHANGES: u64 = 8;
 
 /// Works until it is told to stop, or does not know what has become of its rows.
 pub(in crate::sim) async fn session(shared: Rc<Shared>, owner: usize) {
     while !shared.stop.is_set() {
-        let mut client = match Client::connect(shared.address.get()).await {
+        let mut client = match Client::connect(shared.door()).await {
             Ok(client) => client,
             Err(failure) => {
                 shared.note_refusal("connecting", &failure);
@@ -37,7 +35,8 @@ pub(in crate::sim) async fn session(shared: Rc<Shared>, owner: usize) {
                 Fate::Disconnected => break,
                 Fate::InDoubt => return,
             }
-            time::sleep(Duration::from_micros(random::below(PAUSE_MICROS_MAX))).await;
+            let most = shared.pause_max.as_micros() as u64;
+            time::sleep(Duration::from_micros(random::below(most))).await;
         }
     }
 }
