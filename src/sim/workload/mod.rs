@@ -165,12 +165,11 @@ impl Shared {
     pub fn note_refusal(&self, statement: &str, failure: &Failure) {
         let Some(state) = failure.state() else { return };
         count(&self.counters.refused);
+        let in_cluster = self.doors.len() > 1 && EXPLAINED_IN_CLUSTERS.contains(&state);
+        let explained = in_cluster || EXPLAINED.contains(&state);
         if state == SqlState::DATA_CORRUPTED && self.damaged.get() {
             count(&self.counters.corruption_refused);
-            return;
-        }
-        let in_cluster = self.doors.len() > 1 && EXPLAINED_IN_CLUSTERS.contains(&state);
-        if !in_cluster && !EXPLAINED.contains(&state) {
+        } else if !explained {
             self.violated(format!("{statement}: {failure}"));
         }
     }
