@@ -30,7 +30,7 @@ impl Beat {
         partition: PartitionId,
         append: &AppendEntriesRequest<Partitions>,
     ) -> Option<Beat> {
-        append.entries.is_empty().then(|| Beat {
+        append.entries.is_empty().then_some(Beat {
             partition,
             vote: append.vote,
             previous: append.prev_log_id,
