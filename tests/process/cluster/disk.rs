@@ -8,8 +8,8 @@ use super::{COPIES, Cluster, PATIENCE, eventually, is_spread, started};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
-use test_support::{fail_file_system, sleep};
+use std::time::Duration;
+use test_support::{fail_file_system, now, sleep};
 
 const DISK: &str = "512m";
 const ARGUMENTS: [&str; 6] =
@@ -87,7 +87,7 @@ fn a_node_whose_disk_fails_stops_and_says_so_and_the_others_go_on() {
     let load = Load::new(&servers);
     under_load(&load, || {
         fail_file_system(&disk.mount).expect("it fails");
-        let began = Instant::now();
+        let began = now();
         while broken.is_running() {
             assert!(began.elapsed() < PATIENCE, "it goes on:\n{}", broken.log());
             sleep(POLL);

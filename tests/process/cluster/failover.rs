@@ -6,8 +6,8 @@ use crate::{connect, program};
 use phantomdb_client::blocking::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
-use std::time::{Duration, Instant};
-use test_support::{Server, sleep};
+use std::time::Duration;
+use test_support::{Server, now, sleep};
 
 const ARGUMENTS: [&str; 2] = ["--cores", "1"];
 /// How long the load runs before something happens to it.
@@ -81,7 +81,7 @@ fn a_leader_is_killed_under_load_and_nothing_acknowledged_is_lost() {
             );
             firsts.push(first);
             lasts.push(last);
-            let back = Instant::now();
+            let back = now();
             let server = cluster.start(node, &ARGUMENTS);
             load.open(at, Some(&server));
             servers[at] = Some(server);
@@ -104,7 +104,7 @@ fn recovered(
     when: &str,
     servers: &[Option<Server>],
 ) -> Vec<Duration> {
-    let began = Instant::now();
+    let began = now();
     loop {
         if let Some(times) = load.recovered(hit) {
             return times;
@@ -137,7 +137,7 @@ fn state(server: &Server, node: u32) -> Option<String> {
 
 /// Waits while nothing is to fail.
 fn without_errors(load: &Load, what: &str, done: impl Fn() -> bool) {
-    let (began, before) = (Instant::now(), load.successes());
+    let (began, before) = (now(), load.successes());
     loop {
         let errors = load.take_errors();
         assert!(errors.is_empty(), "{what}: {errors:?}");
@@ -183,21 +183,21 @@ fn nodes_are_restarted_one_after_the_other_and_clients_of_the_others_do_not_noti
     let load = Load::new(&servers);
     let mut servers: Vec<Option<Server>> = servers.into_iter().map(Some).collect();
     under_load(&load, || {
-        for at in 0..servers.len() {
+        for (at, place) in servers.iter_mut().enumerate() {
             sleep(CALM);
             // Its clients go first, as behind a balancer.
             load.open(at, None);
             load.leave(at);
             let what = format!("node {} restarted", at + 1);
             without_errors(&load, &format!("{what}: its clients gone"), || true);
-            let server = servers[at].take().expect("it runs");
-            let began = Instant::now();
+            let server = place.take().expect("it runs");
+            let began = now();
             assert!(server.terminate().expect("it drains").success());
             without_errors(&load, &format!("{what}: ended in {:?}", began.elapsed()), || true);
             let server = cluster.start(at as u32 + 1, &ARGUMENTS);
             without_errors(&load, &what, || is_spread(&server, COPIES));
             load.open(at, Some(&server));
-            servers[at] = Some(server);
+            *place = Some(server);
         }
     });
     load.check(servers[0].as_ref().expect("it runs"), "at the end");

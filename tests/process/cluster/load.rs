@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
-use test_support::{Random, Server, seed, sleep};
+use test_support::{Random, Server, now, seed, sleep};
 
 const WRITERS: usize = 64;
 /// The last of them move money.
@@ -207,7 +207,7 @@ impl Load {
 
     /// One write; the client, unless it is lost.
     fn step(&self, number: usize, mut client: Client, random: &mut Random) -> Option<Client> {
-        let began = Instant::now();
+        let began = now();
         let (moves, inserts) = (number >= WRITERS - MOVERS, random.below(2) == 0);
         let (text, entry) = {
             let mut writer = locked(&self.writers[number]);
@@ -244,7 +244,7 @@ impl Load {
                 && began > *since
                 && !moves
             {
-                *first = Some(Instant::now());
+                *first = Some(now());
             }
         }
         if std::mem::take(&mut writer.leaves) {
@@ -264,7 +264,7 @@ impl Load {
 
     /// From now on each writer notes its first success.
     pub(super) fn watch(&self) {
-        let now = Instant::now();
+        let now = now();
         for writer in &self.writers {
             locked(writer).watched = Some((now, None));
         }

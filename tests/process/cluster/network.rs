@@ -16,7 +16,7 @@ use std::sync::{Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use test_support::{Network, Path, Random, Server, seed, sleep};
+use test_support::{Network, Path, Random, Server, now, seed, sleep};
 
 const NODES: usize = 3;
 /// That share the rows.
@@ -136,7 +136,7 @@ impl Watch {
         let key = self.keys[node - 1][partition as usize - 1];
         let text = format!("UPDATE kept SET n = n + 1 WHERE id = {key} RETURNING n");
         self.go_on(server, |client| {
-            let began = Instant::now();
+            let began = now();
             let raised = client.query_one(&text, &[]);
             let raised = raised.inspect_err(|_| doubtful += 1)?;
             let (n, before) = (raised.get::<i64>(0)?, row.load(Ordering::SeqCst));
@@ -144,7 +144,7 @@ impl Watch {
             assert!(range.contains(&n), "node {node}, row {key}: {n} and not {range:?}");
             doubtful = range.end() - n;
             row.store(n, Ordering::SeqCst);
-            let done = Done { node, partition, began, ended: Instant::now() };
+            let done = Done { node, partition, began, ended: now() };
             self.writes.lock().expect("nobody panics with it").push(done);
             Ok(())
         });
@@ -234,7 +234,7 @@ impl Watch {
         self.errors.lock().expect("nobody panics with it").clear();
         let reads = self.reads.load(Ordering::Relaxed);
         fault();
-        let began = Instant::now();
+        let began = now();
         let through: BTreeSet<usize> = through.iter().copied().collect();
         let went_on = self.all_write(&through, began, GOES_ON);
         sleep(LASTS.saturating_sub(began.elapsed()));
@@ -244,7 +244,7 @@ impl Watch {
             writes.iter().find(|done| !through.contains(&done.node) && done.began > began + KNOWS);
         assert!(wrong.is_none(), "{what}: the side without a majority has written: {wrong:?}");
         cluster.network.heal();
-        let healed = Instant::now();
+        let healed = now();
         let all = (1..=NODES).collect();
         let mended = self.all_write(&all, healed, MENDS);
         println!(
@@ -286,7 +286,7 @@ fn others(node: usize) -> [usize; 2] {
 }
 
 fn faults(cluster: &Cluster, watch: &Watch) {
-    let (all, quiet) = ([1, 2, 3], Instant::now());
+    let (all, quiet) = ([1, 2, 3], now());
     watch.all_write(&all.into(), quiet, MENDS);
     let each_way = |path: Path| {
         for (one, other) in [(1, 2), (1, 3), (2, 3)] {

@@ -24,6 +24,11 @@ pub fn sleep(duration: Duration) {
     std::thread::sleep(duration);
 }
 
+/// The machine's clock that does not jump.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
 /// The time since it was started, by the machine's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
