@@ -81,14 +81,17 @@ impl Router {
         let found = found.returning.first().filter(|batch| batch.rows() == 1);
         let found = found.map(|batch| batch.row(0));
         let Some([Value::Text(found)]) = found.as_deref() else { return Err(corrupted()) };
-        match base.has_counters(found)? {
-            true => Ok(()),
-            false => Err(SqlError::new(
-                SqlState::SERIALIZATION_FAILURE,
-                "could not change the schema: it has been changed by another meanwhile",
-            )
-            .hint("Retry the transaction.")),
+        if base.has_counters(found)? {
+            return Ok(());
         }
+        // Who has stored it may be gone before it was published, and nobody else would read it again where
+        // only ids were used up.
+        self.adopt_stored().await?;
+        Err(SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "could not change the schema: it has been changed by another meanwhile",
+        )
+        .hint("Retry the transaction."))
     }
 
     async fn write_system(
