@@ -4,8 +4,8 @@
 //! same faster and on all processors.
 
 use phantomdb::sim::{
-    CLUSTER_FAULTS, CrashPlace, DEFAULT_CLUSTER_FAULTS, DEFAULT_FAULTS, Report, Scenario,
-    SimOptions, Verdict, run,
+    CLUSTER_FAULTS, ClusterFault, CrashPlace, DEFAULT_FAULTS, Report, Scenario, SimOptions,
+    Verdict, run,
 };
 use runtime::sim::Fault;
 use std::collections::BTreeSet;
