@@ -44,7 +44,7 @@ mod options;
 mod registration;
 
 pub use entry::JoinError;
-pub use options::NodeOptions;
+pub use options::{NodeOptions, Secret};
 
 use crate::cluster::registry::NotAdmitted;
 use crate::router::peers::RouterMessage;

@@ -6,7 +6,8 @@ use config::authentication::AuthenticationRule;
 use config::{Config, HostPort, TlsMode};
 use model::id::NodeId;
 use model::locality::{Locality, LocalityError};
-use net::link::Secret;
+/// What the nodes of a cluster prove to each other that they know.
+pub use net::link::Secret;
 use net::server::tls::Acceptor;
 use shards::core::EngineOptions;
 use std::net::SocketAddr;

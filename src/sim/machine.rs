@@ -1,12 +1,11 @@
 //! The simulated host of a node: starts it, asks what its cores hold, and keeps what they said when
 //! they ended.
 
-use crate::node::{Control, NodeError, NodeOptions, assemble};
+use crate::node::{Control, NodeError, NodeOptions, Secret, assemble};
 use config::authentication::{
     AuthenticationMethod, AuthenticationRule, ConnectionKind, DatabasePattern, UserPattern,
 };
 use model::id::NodeId;
-use net::link::Secret;
 use runtime::sim::{Sim, address_of};
 use runtime::{random, task};
 use shards::core::{Contents, Gauge};
