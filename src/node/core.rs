@@ -29,6 +29,7 @@ use net::link::{LINK_PAYLOAD_MAX, LINK_VERSIONS, LinkOptions, Links, LocalPeer, 
 use net::message::Placement;
 use net::server::Server;
 use runtime::net::Listener;
+use runtime::task::Task;
 use runtime::{task, time, watchdog};
 use shards::core::{Engine, EngineOptions, Gauge, founded};
 use shards::raft::Nodes;
@@ -151,13 +152,8 @@ async fn live(
     let (changes, changed) = flume::bounded(1);
     let registration = match core.0 {
         0 => {
-            let router = router.clone();
-            let home = home.clone();
-            let gossip = neighbours.links().and_then(|_| gossip(&home, &doors));
-            if let Some(gossip) = &gossip {
-                router.hear_by(gossip.clone());
-                neighbours.attach_gossip(gossip);
-            }
+            let gossip = begin_gossip(&neighbours, &home, &doors, &router);
+            let (router, home) = (router.clone(), home.clone());
             let registration = Registration { desk, router, home, about, changes, gossip };
             let census = crew.unless_one_fails(registration.begin()).await??;
             Some((registration, census))
@@ -176,10 +172,7 @@ async fn live(
     });
     let keeping = router.clone();
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
-    let _watch = task::spawn("watchdog", watch_steps(core));
-    let _damage = task::spawn("damage", tell_damage(engine.clone(), core));
-    let _failure = task::spawn("log-failure", end_with_log(engine.clone(), core, end));
-    let _mends = task::spawn("mends", tell_mends(engine.clone(), core));
+    let _watchers = watch_engine(&engine, core, end);
     let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
     let datagrams = || {
         let (neighbours, router) = (member.neighbours.clone(), router.clone());
@@ -187,15 +180,8 @@ async fn live(
     };
     let carried = gossip.map(|gossip| (gossip, Rc::new(datagrams())));
     let _gossip = carried.clone().map(|(gossip, datagrams)| {
-        task::spawn("gossip", async move { gossip.run(&*datagrams).await })
-    });
-    let _placement = carried.as_ref().map(|_| {
-        let policy = Policy {
-            replication_factor: u16::from(member.home.book.replication_factor),
-            ..Policy::default()
-        };
-        let placing = router.clone();
-        task::spawn("placement", async move { placing.keep_placement(policy).await })
+        let placement = keep_placement(&router, &member.home);
+        (task::spawn("gossip", async move { gossip.run(&*datagrams).await }), placement)
     });
     let news = News { ends, changed };
     let served = match registration {
@@ -219,16 +205,8 @@ async fn live(
     }
     drop((accepting_native, accepting_pg));
     if served.is_ok() {
-        let leads = engine.groups().into_iter().filter(|group| group.leads);
-        let others_ask = leads.flat_map(|group| group.voters).any(|voters| voters.len() > 1);
         // Before the sessions end: what they have begun here may end first.
-        for (partition, error) in engine.hand_over().await {
-            log::warn!(core = core.0, partition = partition.0; "nobody else leads it: {error}");
-        }
-        if others_ask {
-            // What others send here until they know better they are told here, and not by a broken link.
-            time::sleep(FAREWELL).await;
-        }
+        hand_over(&engine, core).await;
         drain(&host, core, options.drain_timeout).await;
         crew.meet(Stage::Drained, None).await?;
     }
@@ -242,6 +220,50 @@ async fn live(
     crew.meet(Stage::Quiet, None).await?;
     closed.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
     Ok(())
+}
+
+/// The node's gossip, where it has links.
+fn begin_gossip(
+    neighbours: &Neighbours,
+    home: &Home,
+    doors: &Addresses,
+    router: &Router,
+) -> Option<Gossip> {
+    let gossip = neighbours.links().and_then(|_| gossip(home, doors))?;
+    router.hear_by(gossip.clone());
+    neighbours.attach_gossip(&gossip);
+    Some(gossip)
+}
+
+/// Sees to where replicas are, while this core leads the system partition.
+fn keep_placement(router: &Router, home: &Home) -> Task<()> {
+    let replication_factor = u16::from(home.book.replication_factor);
+    let policy = Policy { replication_factor, ..Policy::default() };
+    let placing = router.clone();
+    task::spawn("placement", async move { placing.keep_placement(policy).await })
+}
+
+/// What looks at a core while it serves.
+fn watch_engine(engine: &Engine, core: CoreId, end: flume::Sender<NodeError>) -> [Task<()>; 4] {
+    [
+        task::spawn("watchdog", watch_steps(core)),
+        task::spawn("damage", tell_damage(engine.clone(), core)),
+        task::spawn("log-failure", end_with_log(engine.clone(), core, end)),
+        task::spawn("mends", tell_mends(engine.clone(), core)),
+    ]
+}
+
+/// Has others lead what this core leads, before it stops.
+async fn hand_over(engine: &Engine, core: CoreId) {
+    let leads = engine.groups().into_iter().filter(|group| group.leads);
+    let others_ask = leads.flat_map(|group| group.voters).any(|voters| voters.len() > 1);
+    for (partition, error) in engine.hand_over().await {
+        log::warn!(core = core.0, partition = partition.0; "nobody else leads it: {error}");
+    }
+    if others_ask {
+        // What others send here until they know better they are told here, and not by a broken link.
+        time::sleep(FAREWELL).await;
+    }
 }
 
 /// Does `work`, which may wait for other nodes, unless somebody wants the node to stop.
