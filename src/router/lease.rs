@@ -271,6 +271,7 @@ impl Router {
         &self,
         term: Term,
     ) -> Result<Option<Vec<(NodeId, u16)>>, SqlError> {
+        self.settle_if_alone(term).await?;
         loop {
             if self.keeps() != Some(term) {
                 return Ok(None);
@@ -281,6 +282,19 @@ impl Router {
                 Err(when) => time::sleep_until(when).await,
             }
         }
+    }
+
+    /// A node that is the only one of its cluster, and has its lease of this keeper, is all there is: no
+    /// other lease is waited for. One that is let in meanwhile gets its first of this keeper.
+    async fn settle_if_alone(&self, term: Term) -> Result<(), SqlError> {
+        let me = self.peers().here().node;
+        if !self.inner.register.borrow().is_settling_but_for(me, time::now()) {
+            return Ok(());
+        }
+        if self.registry().await?.nodes().all(|node| node.id == me) {
+            self.inner.register.borrow_mut().settle_alone(term);
+        }
+        Ok(())
     }
 
     /// Makes sure that no change of the schema can commit that began before this term.

@@ -27,6 +27,8 @@ struct Tenure {
     since: Instant,
     /// What was under way when it began can change the schema no more.
     fenced: bool,
+    /// Nobody has a lease that the keeper before has given.
+    alone: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl Register {
     /// This core keeps the leases in this term.
     pub(in crate::router) fn keep_in(&mut self, term: Term, now: Instant) {
         if self.tenure.is_none_or(|tenure| tenure.term != term) {
-            self.tenure = Some(Tenure { term, since: now, fenced: false });
+            self.tenure = Some(Tenure { term, since: now, fenced: false, alone: false });
             self.granted.clear();
         }
     }
@@ -58,7 +60,23 @@ impl Register {
 
     /// When all leases that the keeper before has given are over.
     fn settled(&self, now: Instant) -> Instant {
-        self.tenure.map_or(now, |tenure| tenure.since) + LEASE + MARGIN
+        match self.tenure {
+            Some(tenure) if tenure.alone => tenure.since,
+            Some(tenure) => tenure.since + LEASE + MARGIN,
+            None => now + LEASE + MARGIN,
+        }
+    }
+
+    /// Whether a lease that the keeper before has given may go on, of another node than this one.
+    pub(super) fn is_settling_but_for(&self, node: NodeId, now: Instant) -> bool {
+        now < self.settled(now) && self.granted.contains_key(&node)
+    }
+
+    /// There is no node but those that have their leases of this keeper.
+    pub(super) fn settle_alone(&mut self, term: Term) {
+        if let Some(tenure) = self.tenure.as_mut().filter(|tenure| tenure.term == term) {
+            tenure.alone = true;
+        }
     }
 
     /// Renews a node's lease where it has one: it says whether it `holds` one. `false` where it

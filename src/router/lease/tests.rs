@@ -64,6 +64,24 @@ fn a_new_keeper_believes_and_cannot_tell_who_has_none() {
 }
 
 #[test]
+fn a_node_that_is_alone_waits_for_no_lease_but_its_own() {
+    at_start(|start| {
+        let (mut register, _) = settled(3, start);
+        assert!(!register.is_settling_but_for(A, start), "its own may be of the keeper before");
+        register.grant(A, 2, start);
+        assert!(register.is_settling_but_for(A, start));
+        assert!(register.holders(start).is_err());
+        register.settle_alone(Term(2));
+        assert!(register.holders(start).is_err(), "that was another term");
+        register.settle_alone(Term(3));
+        assert_eq!(register.holders(start), Ok(vec![(A, 2)]));
+        assert!(!register.renew(B, 2, true, start), "nobody else is taken at its word");
+        register.keep_in(Term(4), start + SECOND);
+        assert!(register.holders(start + SECOND).is_err(), "and the next knows nothing again");
+    });
+}
+
+#[test]
 fn a_node_counts_from_when_it_asked() {
     at_start(|start| {
         let own = Own::default();
