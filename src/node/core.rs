@@ -211,11 +211,14 @@ async fn live(
         crew.meet(Stage::Drained, None).await?;
     }
     host.close().await;
+    log::debug!(core = core.0; "the sessions of the core are closed");
     drop(sagas);
     if served.is_ok() {
         router.settle_sequences().await;
     }
-    let closed = engine.shutdown(true).await;
+    // A core that has failed has nothing to write that its log does not hold, or cannot.
+    let closed = engine.shutdown(served.is_ok()).await;
+    log::debug!(core = core.0; "the engine of the core is closed");
     served?;
     crew.meet(Stage::Quiet, None).await?;
     closed.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
