@@ -54,6 +54,8 @@ const REQUEST_DOORS: u64 = 2;
 const CATALOG_PAUSE: Duration = Duration::from_millis(100);
 /// So many places may each fill their part of what a core has for links.
 const LINKS_FULL: usize = 4;
+/// How long sessions that are ended may take.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// A node of several that stops answers so long after it leads nothing any more.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How often a core looks for stalls.
@@ -210,8 +212,11 @@ async fn live(
         drain(&host, core, options.drain_timeout).await;
         crew.meet(Stage::Drained, None).await?;
     }
-    host.close().await;
-    log::debug!(core = core.0; "the sessions of the core are closed");
+    // Where another core has failed, what waits for it waits in vain.
+    match time::timeout(CLOSE_MAX, host.close()).await {
+        Ok(()) => log::debug!(core = core.0; "the sessions of the core are closed"),
+        Err(_late) => log::warn!(core = core.0; "sessions of the core do not come to an end"),
+    }
     drop(sagas);
     if served.is_ok() {
         router.settle_sequences().await;
