@@ -111,10 +111,12 @@ pub(super) async fn post(engine: Weak<Inner>) {
 fn lose(inner: &Inner, place: Place, table: &Table) {
     inner.remote.fail(place);
     inner.lost.borrow_mut().insert(place, time::now());
-    for ((from, _), serving) in table.borrow().iter() {
-        if *from == place {
-            serving.abort.abort();
-        }
+    let table = table.borrow();
+    let mut served: Vec<_> = table.iter().filter(|((from, _), _)| *from == place).collect();
+    // In an order that is the same in every run of a seed.
+    served.sort_unstable_by_key(|((_, id), _)| *id);
+    for (_, serving) in served {
+        serving.abort.abort();
     }
 }
 

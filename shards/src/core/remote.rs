@@ -13,7 +13,7 @@ use model::time::Timestamp;
 use runtime::mesh::{Full, Mesh};
 use runtime::sync::{Notify, oneshot, queue};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 /// Answers to a read that may wait for their reader: the window, and the end.
@@ -86,14 +86,16 @@ impl Remote {
     /// The other cores of this node have gone: nothing will be answered.
     pub(super) fn fail_all(&self) {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        for (_, (_, waiting)) in waiting {
+        // In an order that is the same in every run of a seed.
+        let waiting: BTreeMap<RequestId, (Place, Waiting)> = waiting.into_iter().collect();
+        for (_, waiting) in waiting.into_values() {
             waiting.tell(Heard::Answer(Response::Failed(gone())));
         }
     }
 
     /// A place is lost: what was asked there is not answered.
     pub(super) fn fail(&self, place: Place) {
-        let lost: Vec<RequestId> = {
+        let lost: BTreeSet<RequestId> = {
             let waiting = self.waiting.borrow();
             waiting.iter().filter(|(_, (at, _))| *at == place).map(|(id, _)| *id).collect()
         };
