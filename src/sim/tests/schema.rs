@@ -69,7 +69,7 @@ fn one_whose_session_is_ended_comes_to_its_end() {
             }
             let committing =
                 runtime::task::spawn("commit", async move { client.query("COMMIT").await });
-            time::sleep(Duration::from_micros(n * 6)).await;
+            time::sleep(Duration::from_micros(n * 2)).await;
             let end = format!("SELECT pg_terminate_backend({process})");
             operator.query(&end).await.unwrap();
             let answered = committing.await.unwrap().is_ok();
