@@ -93,6 +93,13 @@ pub enum LinkEnd {
     Flooded,
 }
 
+impl LinkEnd {
+    /// Whether the other node has answered that nobody listens there: a third node would hear the same.
+    pub(super) fn is_nobody_there(&self) -> bool {
+        matches!(self, LinkEnd::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
+
 impl From<io::Error> for LinkEnd {
     fn from(error: io::Error) -> LinkEnd {
         LinkEnd::Io(Rc::new(error))
@@ -203,7 +210,8 @@ pub enum LinkEvent {
         /// Why.
         reason: LinkEnd,
     },
-    /// An attempt to make a link has failed.
+    /// An attempt to make a link has failed, and what waited for it is lost. One for which nothing waited
+    /// is not told while messages go through a third node.
     Failed {
         /// The place that was dialled.
         place: Place,

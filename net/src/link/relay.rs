@@ -11,6 +11,10 @@
 //! route delivers is in order and without a gap, and none of it comes after what went directly.
 //! Whatever does not fit is answered with a fault that ends the route at its beginning.
 //!
+//! What is on its way through a third node is in doubt when a direct connection takes over. So there is no
+//! route to a node that answers and on which nobody listens: one that is being started again is reached
+//! directly as soon as it is reached at all.
+//!
 //! Who passes messages on keeps nothing: it looks at both places and queues the frame as it is.
 
 use super::error::{Fault, LinkEnd, LinkEvent, Undelivered};
@@ -30,6 +34,9 @@ impl Shared {
     pub(super) fn has_route(self: &Rc<Self>, peer: &Rc<Peer>) -> bool {
         if peer.route.borrow().is_some() {
             return true;
+        }
+        if peer.last_failure.borrow().as_ref().is_some_and(LinkEnd::is_nobody_there) {
+            return false;
         }
         let now = time::now();
         peer.avoided.borrow_mut().retain(|(_, until)| *until > now);

@@ -309,8 +309,12 @@ impl Shared {
         peer.failures.set(peer.failures.get().saturating_add(1));
         self.rest(peer);
         *peer.last_failure.borrow_mut() = Some(reason.clone());
+        let unused = link.is_unused();
         self.end(link, reason.clone());
-        self.tell(LinkEvent::Failed { place: peer.place, reason: reason.clone() });
+        // What goes through a third node meanwhile is not touched by an attempt that carried nothing.
+        if !(unused && peer.has_detour()) {
+            self.tell(LinkEvent::Failed { place: peer.place, reason: reason.clone() });
+        }
         self.heed(&reason);
     }
 

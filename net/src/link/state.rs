@@ -238,6 +238,11 @@ impl Peer {
         })
     }
 
+    /// Whether messages to it or from it take a way through a third node.
+    pub(super) fn has_detour(&self) -> bool {
+        self.route.borrow().is_some() || self.arriving.borrow().is_some()
+    }
+
     /// The link, where there is one that messages pass.
     pub(super) fn link_up(&self) -> Option<Rc<Link>> {
         self.link.borrow().as_ref().filter(|link| link.is_up()).map(Rc::clone)

@@ -102,6 +102,63 @@ fn a_node_that_is_gone_is_not_found_by_a_detour() {
 }
 
 #[test]
+fn a_node_that_starts_again_is_reached_directly_or_not_at_all() {
+    let (one, two, three_) = (place(1, 0), place(2, 0), place(3, 0));
+    for seed in 10..20 {
+        let cluster = three(seed);
+        for core in [one, two] {
+            cluster.on(core, move |core| async move { core.echo(three_, 1, SECOND).await.unwrap() });
+        }
+        cluster.on(one, move |core| async move { core.echo(two, 1, SECOND).await.unwrap() });
+        cluster.sim.crash(3, Loss::Process);
+        let asking = cluster.begin(one, move |core| async move {
+            let mut answered = 0;
+            for number in 100..1_100 {
+                match core.echo(three_, number, SECOND).await {
+                    Ok(()) => answered += 1,
+                    // What was under way when it stopped is in doubt, and nothing after that.
+                    Err(error) => assert!(error.is_safe_to_repeat() || number == 100, "{error}"),
+                }
+                time::sleep(5 * MS).await;
+            }
+            answered
+        });
+        cluster.sim.run_for(SECOND).unwrap();
+        cluster.start(3, 2);
+        cluster.on(two, move |core| reach(core, three_, 5_000));
+        let answered = cluster.end(asking).unwrap();
+        assert!(answered > 300, "seed {seed}: {answered}");
+        assert_eq!(cluster.core(one).events(is_relayed), 0, "seed {seed}");
+        cluster.check();
+    }
+}
+
+#[test]
+fn an_attempt_that_fails_leaves_the_detour_alone() {
+    let (one, two, three_) = (place(1, 0), place(2, 0), place(3, 0));
+    let cluster = three(6);
+    for core in [one, three_] {
+        cluster.on(core, move |core| async move { core.echo(two, 1, SECOND).await.unwrap() });
+    }
+    cluster.sim.network().cut(1, 3);
+    cluster.on(one, move |core| reach(core, three_, 10));
+    let failed = |event: &LinkEvent| {
+        matches!(event, LinkEvent::Failed { .. } | LinkEvent::Broken { .. })
+    };
+    let (before, attempts) = (cluster.core(one).events(failed), cluster.core(one).stats(three_));
+    cluster.on(one, move |core| async move {
+        for number in 1_000..2_000 {
+            core.echo(three_, number, SECOND).await.unwrap();
+            time::sleep(20 * MS).await;
+        }
+    });
+    let tried = cluster.core(one).stats(three_).unwrap().failures - attempts.unwrap().failures;
+    assert!(tried > 2, "{tried}");
+    assert_eq!(cluster.core(one).events(failed), before);
+    cluster.check();
+}
+
+#[test]
 fn the_end_of_the_third_node_fails_what_went_through_it() {
     let (one, two, three_) = (place(1, 0), place(2, 0), place(3, 0));
     let cluster = three(5);
