@@ -107,7 +107,8 @@ fn a_node_that_starts_again_is_reached_directly_or_not_at_all() {
     for seed in 10..20 {
         let cluster = three(seed);
         for core in [one, two] {
-            cluster.on(core, move |core| async move { core.echo(three_, 1, SECOND).await.unwrap() });
+            cluster
+                .on(core, move |core| async move { core.echo(three_, 1, SECOND).await.unwrap() });
         }
         cluster.on(one, move |core| async move { core.echo(two, 1, SECOND).await.unwrap() });
         cluster.sim.crash(3, Loss::Process);
@@ -142,9 +143,8 @@ fn an_attempt_that_fails_leaves_the_detour_alone() {
     }
     cluster.sim.network().cut(1, 3);
     cluster.on(one, move |core| reach(core, three_, 10));
-    let failed = |event: &LinkEvent| {
-        matches!(event, LinkEvent::Failed { .. } | LinkEvent::Broken { .. })
-    };
+    let failed =
+        |event: &LinkEvent| matches!(event, LinkEvent::Failed { .. } | LinkEvent::Broken { .. });
     let (before, attempts) = (cluster.core(one).events(failed), cluster.core(one).stats(three_));
     cluster.on(one, move |core| async move {
         for number in 1_000..2_000 {
