@@ -168,7 +168,7 @@ fn a_commit_whose_session_is_ended_comes_to_its_end() {
             moved = now;
         }
         let counts = format!("{answered} answered, {cut_off} cut off, {in_progress} in progress");
-        assert!(answered > 10 && cut_off > 10 && in_progress > 10, "{counts}");
+        assert!(answered > 10 && cut_off > 5 && in_progress > 5, "{counts}");
     });
     ran.unwrap();
     assert!(sim.panics().is_empty(), "{:?}", sim.panics());
