@@ -63,6 +63,7 @@ use shared::{Outbound, Shared};
 use state::Peer;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The links of a core. One per core, cheap to clone.
 ///
@@ -216,6 +217,15 @@ impl Links {
     /// Ends all links, with a word to the other sides, and lets go of the handler. Calls fail, and
     /// nothing more is sent or taken.
     pub fn close(&self) {
+        self.shared.close();
+    }
+
+    /// Ends all links when what is queued for them is written, with a word to the other sides that
+    /// everything is answered that was acted on here. Whoever calls this sees to that: no answer may be
+    /// queued afterwards, and nothing that arrives be acted on. A link that takes longer than `limit` is
+    /// ended as by [`Links::close`].
+    pub async fn finish(&self, limit: Duration) {
+        self.shared.finish(limit).await;
         self.shared.close();
     }
 

@@ -69,7 +69,7 @@ fn measure(path: &Path, duration: Duration) -> Result<(), Box<dyn std::error::Er
             } else {
                 time::sleep(duration * 6 + Duration::from_secs(1)).await;
             }
-            engine.shutdown(false).await.map_err(|error| error.to_string())
+            engine.shutdown(false).await.map(drop).map_err(|error| error.to_string())
         })
     })?;
     results.into_iter().collect::<Result<(), String>>().map_err(Into::into)

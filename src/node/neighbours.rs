@@ -22,8 +22,8 @@ use futures::future::LocalBoxFuture;
 use model::id::{CoreId, NodeId, PartitionId};
 use model::placement::Place;
 use net::link::{
-    Answer, Handler, LinkEnd, LinkError, LinkEvent, LinkOptions, Links, LocalPeer, Secret, Service,
-    Undelivered,
+    Answer, Handler, LinkEnd, LinkError, LinkEvent, LinkOptions, Links, LocalPeer, Refusal, Secret,
+    Service, Undelivered,
 };
 use runtime::task;
 use runtime::time::Instant;
@@ -33,10 +33,14 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Messages that wait for the engine to be open. Only who believes that a partition is led here
 /// sends any then.
 const EARLY_MAX: usize = 1024;
+
+/// How long the other nodes may take to read what is queued for them when the core has ended.
+const FINISH_MAX: Duration = Duration::from_secs(1);
 
 /// What a core is told by its links that ends the node.
 pub(super) type Ends = flume::Sender<NodeError>;
@@ -113,6 +117,13 @@ impl Neighbours {
     /// The core's links, where it has any.
     pub(super) fn links(&self) -> Option<Links> {
         self.links.get().cloned()
+    }
+
+    /// Ends the links with a word that all is answered that was begun here.
+    pub(super) async fn finish(&self) {
+        if let Some(links) = self.links.get() {
+            links.finish(FINISH_MAX).await;
+        }
     }
 
     /// Takes what is known now of where the nodes are. Who is not named any more is forgotten.
@@ -241,14 +252,17 @@ impl Neighbours {
 
     fn lost(&self, place: Place, reason: &LinkEnd) {
         let was_there = self.reached.borrow_mut().remove(&place);
-        let reason = reason.to_string();
-        if self.is_news(place, &reason) || was_there {
+        let why = reason.to_string();
+        if self.is_news(place, &why) || was_there {
             let (node, core) = (place.node.0, place.core.0);
-            log::warn!(node = node, core = core, reason = reason; "no link with a core of another node");
+            log::warn!(node = node, core = core, reason = why; "no link with a core of another node");
         }
         self.early.borrow_mut().retain(|(from, ..)| *from != place);
         if let Some(engine) = self.engine.get() {
-            engine.place_lost(place);
+            match reason {
+                LinkEnd::Refused(Refusal::Finished) => engine.place_left(place),
+                _ => engine.place_lost(place),
+            }
         }
         if let Some(peers) = self.peers.get() {
             peers.place_lost(place);

@@ -45,6 +45,9 @@ pub enum Refusal {
     /// It ends, or wants nothing of this node any more.
     #[error("it closes its links")]
     Closing,
+    /// It ends, and has answered everything that it has acted on: what has no answer was not taken.
+    #[error("it has ended, and has answered what it had begun")]
+    Finished,
     /// A number that this build does not know.
     #[error("reason {0}, which this build does not know")]
     Unknown(u8),
@@ -251,6 +254,7 @@ impl Refusal {
             Refusal::Secret => (6, 0),
             Refusal::Crossed => (7, 0),
             Refusal::Closing => (8, 0),
+            Refusal::Finished => (9, 0),
             Refusal::Unknown(code) => (*code, 0),
         }
     }
@@ -265,6 +269,7 @@ impl Refusal {
             6 => Refusal::Secret,
             7 => Refusal::Crossed,
             8 => Refusal::Closing,
+            9 => Refusal::Finished,
             code => Refusal::Unknown(code),
         }
     }

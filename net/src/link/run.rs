@@ -73,6 +73,10 @@ async fn write_on(
             return reason;
         }
         if parts.is_empty() && link.take(&mut parts) == 0 {
+            if link.finishing.get() {
+                *link.farewell.borrow_mut() = Some(Refusal::Finished);
+                return LinkEnd::Unwanted(Refusal::Finished);
+            }
             // An idle link holds nothing.
             parts = Vec::new();
             link.to_write.notified().await;

@@ -468,6 +468,23 @@ impl Shared {
         self.room.notify_all();
     }
 
+    /// Has the links end that are up, each when its queue is written, and waits for that.
+    pub(super) async fn finish(self: &Rc<Self>, limit: Duration) {
+        let links: Vec<Rc<Link>> =
+            self.peers.borrow().values().filter_map(|peer| peer.link_up()).collect();
+        for link in &links {
+            link.finishing.set(true);
+            link.to_write.notify_one();
+        }
+        let ended = async {
+            while !links.iter().all(|link| link.is_over()) {
+                self.room.notified().await;
+            }
+        };
+        // One that does not read is told nothing.
+        let _late = time::timeout(limit, ended).await;
+    }
+
     /// Ends the link and the ways to and from a place.
     pub(super) fn close_peer(self: &Rc<Self>, peer: &Rc<Peer>) {
         let link = peer.link.borrow().clone();

@@ -57,6 +57,8 @@ pub(super) struct Link {
     /// The ping that is under way, and when the last one was.
     pub(super) ping: Cell<Option<(u64, Instant)>>,
     pub(super) measured: Cell<Instant>,
+    /// It ends as soon as all that is queued is written.
+    pub(super) finishing: Cell<bool>,
     /// Calls of the other side that are not answered yet.
     pub(super) answering: Cell<u32>,
     pub(super) counters: Rc<Counters>,
@@ -84,6 +86,7 @@ impl Link {
             said: Cell::new(now),
             ping: Cell::new(None),
             measured: Cell::new(now),
+            finishing: Cell::new(false),
             answering: Cell::new(0),
             counters,
         })

@@ -238,6 +238,33 @@ fn a_node_that_starts_again_replaces_its_earlier_life() {
     cluster.check();
 }
 
+/// Who finishes has its answers arrive before the word that there will be no more of them.
+#[test]
+fn finished_links_end_behind_what_was_queued() {
+    for seed in 0..20 {
+        let cluster = pair(400 + seed);
+        cluster.on(ONE, |core| async move { core.echo(TWO, 1, SECOND).await.unwrap() });
+        cluster.on(TWO, |core| async move {
+            for number in 1..=30 {
+                let body = body(1, number, Wish::Echo, 40_000);
+                core.links.post(ONE, Service::Raft, body).unwrap();
+            }
+            core.links.finish(SECOND).await;
+            let refused = core.links.post(ONE, Service::Raft, body(1, 31, Wish::Echo, 0));
+            assert!(matches!(refused, Err(Undelivered::Closed)));
+        });
+        cluster.sim.run_for(100 * MS).unwrap();
+        assert_eq!(cluster.core(ONE).record.borrow().posts, 30, "seed {seed}");
+        let told = |event: &LinkEvent| {
+            use net::link::Refusal::Finished;
+            matches!(event, LinkEvent::Broken { reason: LinkEnd::Refused(Finished), .. })
+        };
+        assert_eq!(cluster.core(ONE).events(told), 1, "seed {seed}");
+        assert_eq!(cluster.sim.network().connections(), 0);
+        cluster.check();
+    }
+}
+
 #[test]
 fn closed_links_say_so() {
     let cluster = pair(13);

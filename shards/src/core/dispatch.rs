@@ -70,7 +70,8 @@ pub(super) async fn run(engine: Weak<Inner>) {
         for arrived in arrived {
             match arrived {
                 Arrived::Message(from, message) => take(&inner, from, message, &table, &serving),
-                Arrived::Lost(place) => lose(&inner, place, &table),
+                Arrived::Lost(place) => lose(&inner, place, &table, false),
+                Arrived::Left(place) => lose(&inner, place, &table, true),
             }
         }
         if received.is_some_and(|received| received.is_err()) {
@@ -106,10 +107,10 @@ pub(super) async fn post(engine: Weak<Inner>) {
     }
 }
 
-/// A place is lost: what was asked there is not answered, and what it has asked here is for nobody.
-/// Nor does anybody end its transactions, if it was its end: housekeeping does.
-fn lose(inner: &Inner, place: Place, table: &Table) {
-    inner.remote.fail(place);
+/// A place is lost, or has left: what was asked there is not answered, and what it has asked here is for
+/// nobody. Nor does anybody end its transactions, if it was its end: housekeeping does.
+fn lose(inner: &Inner, place: Place, table: &Table, left: bool) {
+    inner.remote.fail(place, left);
     inner.lost.borrow_mut().insert(place, time::now());
     let table = table.borrow();
     let mut served: Vec<_> = table.iter().filter(|((from, _), _)| *from == place).collect();
@@ -195,18 +196,20 @@ async fn handle(
     // What was not begun here another node's replica may do.
     let leaves = inner.closing.get() && from.node != inner.options.node;
     let engine = Engine::from(inner);
-    let response = match (entered, request.body) {
+    let response = match (&entered, request.body) {
         (Err(_), _) if leaves => Response::Elsewhere(None),
-        (Err(error), _) => Response::Failed(error),
-        (Ok(_counted), RequestBody::Read(fragment)) => {
+        (Err(error), _) => Response::Failed(error.clone()),
+        (Ok(_), RequestBody::Read(fragment)) => {
             let reading = Reading { engine: &engine, from, id, credits };
             reading.run(request.partition, fragment).await.unwrap_or_else(Response::Failed)
         }
-        (Ok(_counted), body) => {
+        (Ok(_), body) => {
             engine.serve(request.partition, body).await.unwrap_or_else(Response::Failed)
         }
     };
     engine.reply(from, id, response).await;
+    // It is in progress until it is answered: a core that closes waits for that.
+    drop(entered);
 }
 
 /// The transaction of which a request may be the first in its partition.

@@ -39,6 +39,8 @@ pub(super) enum Arrived {
     Message(Place, CoreMessage),
     /// The place is lost, with all that was on its way there and from there.
     Lost(Place),
+    /// It has ended, and has answered all that it had begun.
+    Left(Place),
 }
 
 enum Waiting {
@@ -51,12 +53,14 @@ pub(super) enum Heard {
     Answer(Response),
     /// The place that serves it was lost: whether it was carried out is not known.
     Lost,
+    /// The place has ended and had not begun it.
+    NotTaken,
 }
 
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(super) enum Unanswered {
-    /// It was not sent.
+    /// It was not sent, or not taken.
     NotSent,
     /// It was sent, and nobody knows what became of it.
     Lost,
@@ -93,8 +97,8 @@ impl Remote {
         }
     }
 
-    /// A place is lost: what was asked there is not answered.
-    pub(super) fn fail(&self, place: Place) {
+    /// A place is lost, or has left: what was asked there is not answered.
+    pub(super) fn fail(&self, place: Place, left: bool) {
         let lost: BTreeSet<RequestId> = {
             let waiting = self.waiting.borrow();
             waiting.iter().filter(|(_, (at, _))| *at == place).map(|(id, _)| *id).collect()
@@ -102,7 +106,7 @@ impl Remote {
         for id in lost {
             let waiting = self.waiting.borrow_mut().remove(&id);
             if let Some((_, waiting)) = waiting {
-                waiting.tell(Heard::Lost);
+                waiting.tell(if left { Heard::NotTaken } else { Heard::Lost });
             }
         }
     }
@@ -205,6 +209,7 @@ impl Inner {
         match heard {
             Ok(Heard::Answer(response)) => Ok(response),
             Ok(Heard::Lost) => Err(Unanswered::Lost),
+            Ok(Heard::NotTaken) => Err(Unanswered::NotSent),
             Err(_closed) => Err(Unanswered::Refused(gone())),
         }
     }

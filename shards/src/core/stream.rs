@@ -118,7 +118,7 @@ fn take(
             None => Err(lost()),
         },
         Ok(Heard::Answer(_)) => Err(SqlError::internal("a read was answered as something else")),
-        Ok(Heard::Lost) => match again.take() {
+        Ok(Heard::Lost | Heard::NotTaken) => match again.take() {
             // What it has locked is lost with the place, and must not be locked anew behind the back of
             // the transaction.
             Some(again) if again.fragment.txn.is_none() => return Taken::Elsewhere(again, None),

@@ -42,3 +42,30 @@ fn a_transaction_whose_link_broke_commits_nothing_of_before() {
     let committing = async move |engine: Engine| commit(&engine, other, PARTITION.0).await;
     Work::begin(&board, 3, committing).end(&sim, "a commit").unwrap();
 }
+
+/// A leader that stops has answered all that it had begun, and says so: of a commit that it had not read it is
+/// known that it has not happened. Of one that is lost without a word nobody knows.
+#[test]
+fn what_a_node_that_left_had_not_taken_has_not_happened() {
+    for (left, told) in
+        [(true, SqlState::SERIALIZATION_FAILURE), (false, SqlState::STATEMENT_COMPLETION_UNKNOWN)]
+    {
+        let (sim, board) = three(4);
+        let txn = staged(&sim, &board, 2, "k");
+        board.unread.borrow_mut().insert((2, 1));
+        let committing = async move |engine: Engine| commit(&engine, txn, PARTITION.0).await;
+        let committing = Work::begin(&board, 2, committing);
+        sim.run_for(Duration::from_millis(100)).unwrap();
+        let handing_over = async |engine: Engine| engine.hand_over().await;
+        let stays = Work::begin(&board, 1, handing_over).end(&sim, "a hand-over");
+        assert!(stays.is_empty(), "{stays:?}");
+        let place = Place { node: NodeId(1), core: CoreId(0) };
+        board.cut.borrow_mut().insert(NodeId(1));
+        match left {
+            true => engine(&board, 2).place_left(place),
+            false => engine(&board, 2).place_lost(place),
+        }
+        let committed = committing.end(&sim, "a commit");
+        assert_eq!(committed.unwrap_err().state(), told);
+    }
+}
