@@ -237,7 +237,7 @@ pub const SETTINGS: [Description; 28] = [
         setting: Setting::ScrubRate,
         name: "scrub-rate",
         default: "8MiB",
-        help: "Bytes a second that the node reads in the background to look for damage in its table files (0 for none, to 1GiB)",
+        help: "Bytes a second that the node reads in the background to look for damage in its table files, and as many in its log (0 for none, to 1GiB)",
     },
     Description {
         setting: Setting::ScrubInterval,

@@ -58,6 +58,8 @@ const LINKS_FULL: usize = 4;
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// A node of several that stops answers so long after it leads nothing any more.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How often it is looked whether a damaged log is mended.
+const LOG_MENDED_EVERY: Duration = Duration::from_millis(500);
 /// How often a core looks for stalls.
 const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -225,8 +227,12 @@ async fn live(
     let closed = engine.shutdown(served.is_ok()).await;
     log::debug!(core = core.0; "the engine of the core is closed");
     served?;
+    let all_answered = closed.map_err(|error| NodeError::Open { core, what: error.to_string() });
+    if let Ok(true) = all_answered {
+        member.neighbours.finish().await;
+    }
     crew.meet(Stage::Quiet, None).await?;
-    closed.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
+    all_answered?;
     Ok(())
 }
 
@@ -252,10 +258,11 @@ fn keep_placement(router: &Router, home: &Home) -> Task<()> {
 }
 
 /// What looks at a core while it serves.
-fn watch_engine(engine: &Engine, core: CoreId, end: flume::Sender<NodeError>) -> [Task<()>; 4] {
+fn watch_engine(engine: &Engine, core: CoreId, end: flume::Sender<NodeError>) -> [Task<()>; 5] {
     [
         task::spawn("watchdog", watch_steps(core)),
         task::spawn("damage", tell_damage(engine.clone(), core)),
+        task::spawn("log-damage", tell_log_damage(engine.clone(), core)),
         task::spawn("log-failure", end_with_log(engine.clone(), core, end)),
         task::spawn("mends", tell_mends(engine.clone(), core)),
     ]
@@ -647,6 +654,22 @@ async fn tell_damage(engine: Engine, core: CoreId) {
             damage = damaged.damage.to_string();
             "stored data is damaged"
         );
+    }
+}
+
+/// Logs damage of a core's log, and that it is mended.
+async fn tell_log_damage(engine: Engine, core: CoreId) {
+    let mut seen = 0;
+    loop {
+        let damage = engine.next_log_damage(seen).await;
+        seen = engine.log_damage().found;
+        if let Some(error) = damage {
+            log::error!(core = core.0; "the log is damaged, and is written anew: {error}");
+        }
+        while engine.log_damage().mended < seen {
+            time::sleep(LOG_MENDED_EVERY).await;
+        }
+        log::info!(core = core.0, segments = seen; "nothing of the damaged log is needed any more");
     }
 }
 

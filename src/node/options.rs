@@ -60,7 +60,8 @@ pub struct NodeOptions {
     pub drain_timeout: Duration,
     /// Size of a log segment, in bytes; a multiple of 4096.
     pub wal_segment_bytes: u64,
-    /// Bytes a second that the node reads to look for damage in its table files; 0 for none.
+    /// Bytes a second that the node reads to look for damage in its table files, and as many in its log; 0
+    /// for none.
     pub scrub_rate: u64,
     /// A pass through all table files begins no sooner than this after the one before.
     pub scrub_interval: Duration,

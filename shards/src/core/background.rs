@@ -68,19 +68,28 @@ async fn purge_log(inner: &Rc<Inner>) {
     let partitions = &inner.parts.partitions;
     let held = log.oldest_full_segment();
     let many = log.index_bytes() > (inner.options.memory_bytes / INDEX_PART) as u64;
-    if held.is_none() && !many {
+    let damaged = log.damaged_to().is_some();
+    if held.is_none() && !many && !damaged {
         return;
     }
-    if many {
-        // Small entries: long before they fill a segment, where they lie takes too much memory.
+    if many || damaged {
+        // Small entries: long before they fill a segment, where they lie takes too much memory. And of a
+        // damaged segment nothing may be needed.
         for partition in partitions.all() {
             drop(partition.tree.flush().await);
+        }
+    }
+    for partition in log.wanted_damaged() {
+        let led = log.group(partition).map(|group| group.report()).filter(|group| group.leads);
+        if let Some(group) = led {
+            // Where nobody else can lead it is tried again with the next look.
+            drop(Engine::from(inner.clone()).hand_over_one(group).await);
         }
     }
     for partition in partitions.all() {
         log.purge(partition.id, partition.needless_to()).await;
     }
-    let too_long = log.stats().live_bytes > inner.options.wal_live_bytes_max;
+    let too_long = damaged || log.stats().live_bytes > inner.options.wal_live_bytes_max;
     for (partition, last) in held.unwrap_or_default() {
         let Some(partition) = partitions.get(partition) else { continue };
         // What fails here is tried again, and is told to those who write.

@@ -4,6 +4,7 @@ use super::background;
 use super::dispatch::{self, begun_by};
 use super::layout;
 use super::leaders::{Leaders, Search};
+use super::log_scrub;
 use super::mend::{self, MendReport, Mends};
 use super::parts::{Parts, log_options};
 use super::remote::{Arrived, Remote, Unanswered};
@@ -148,9 +149,10 @@ pub struct EngineStats {
     pub lock_timeouts: u64,
     /// Deadlocks that were found.
     pub deadlocks: u64,
-    /// Places in table files that were found damaged.
+    /// Places in table files, and segments of the log, that were found damaged.
     pub damages: u64,
-    /// Replicas whose damaged files were replaced by those of another one.
+    /// Replicas whose damaged files were replaced by those of another one, and damaged segments of the log
+    /// that are not needed any more.
     pub mended: u64,
     /// What the search for damage has done.
     pub scrub: ScrubUse,
@@ -235,6 +237,10 @@ impl Engine {
             task::spawn("core-resolver", background::resolver(weak.clone())),
             task::spawn("core-mend", mend::run(weak, engine.inner.parts.storage.watch_damage())),
         ];
+        if engine.inner.options.scrub_bytes_per_second > 0 {
+            let scrub = log_scrub::run(Rc::downgrade(&engine.inner));
+            engine.inner.tasks.borrow_mut().push(task::spawn("core-scrub-log", scrub));
+        }
         Ok(engine)
     }
 
@@ -434,6 +440,12 @@ impl Engine {
         self.inner.arrive(Arrived::Lost(place));
     }
 
+    /// A core of another node has ended, and had answered all that it had begun: what it has not answered is
+    /// asked elsewhere.
+    pub fn place_left(&self, place: Place) {
+        self.inner.arrive(Arrived::Left(place));
+    }
+
     /// Answers a replica of another node.
     pub async fn answer_replica(&self, message: Bytes) -> Bytes {
         self.inner.parts.log.answer_replica(message).await
@@ -558,6 +570,7 @@ impl Engine {
     pub fn stats(&self) -> EngineStats {
         let inner = &*self.inner;
         let context = &inner.parts.context;
+        let log_damage = inner.parts.log.damage();
         let all = inner.parts.partitions.all();
         let partitions = || all.iter();
         EngineStats {
@@ -573,8 +586,8 @@ impl Engine {
             lock_waits: context.locks.borrow().waiting(),
             lock_timeouts: context.lock_timeouts.get(),
             deadlocks: context.deadlocks.get(),
-            damages: inner.parts.storage.damage_count(),
-            mended: inner.mends.mended(),
+            damages: inner.parts.storage.damage_count() + log_damage.found,
+            mended: inner.mends.mended() + log_damage.mended,
             scrub: inner.parts.storage.scrubbed(),
             log: inner.parts.log.stats(),
         }
@@ -614,11 +627,12 @@ impl Engine {
     }
 
     /// Takes no more requests, waits for those in progress, and closes the log. With `flush`,
-    /// everything is written to table files first, so that the next start has nothing to replay.
+    /// everything is written to table files first, so that the next start has nothing to replay. Returns
+    /// whether all that was begun here is answered.
     ///
     /// # Errors
     /// A flush that failed; the log is closed all the same.
-    pub async fn shutdown(&self, flush: bool) -> Result<(), OpenError> {
+    pub async fn shutdown(&self, flush: bool) -> Result<bool, OpenError> {
         self.inner.closing.set(true);
         let idle = async {
             while self.inner.in_progress.get() > 0 {
@@ -633,7 +647,7 @@ impl Engine {
         };
         self.inner.parts.log.close().await;
         self.inner.tasks.borrow_mut().clear();
-        flushed
+        flushed.map(|()| drained.is_ok())
     }
 }
 

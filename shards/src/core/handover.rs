@@ -17,7 +17,11 @@ impl Engine {
         stay.into_iter().flatten().collect()
     }
 
-    async fn hand_over_one(&self, group: GroupReport) -> Option<(PartitionId, SqlError)> {
+    /// The same of one of them.
+    pub(super) async fn hand_over_one(
+        &self,
+        group: GroupReport,
+    ) -> Option<(PartitionId, SqlError)> {
         let mut stays = None;
         for to in successors(&group, self.node()) {
             match self.transfer_leader(group.partition, to).await {

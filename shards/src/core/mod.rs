@@ -19,12 +19,14 @@
 //!   is what frees it.
 //! * **In the background** ([`background`]): old parts of the log are let go, trees flushed where
 //!   they hold that up, versions collected, transactions whose coordinator has gone are resolved.
-//!   Damaged files are replaced by those of another replica ([`mend`]).
+//!   Damaged files are replaced by those of another replica ([`mend`]), and of a damaged segment of the log
+//!   nothing is needed soon ([`log_scrub`]).
 //!
 //! A node's data directory belongs to one process and one number of cores; [`DataDir`] sees to
 //! both, and moves everything over when the number changes ([`reshape`]).
 //!
-//! What is not here: replication, and partitions that move while the node runs.
+//! What is not here: who decides where replicas belong, and links to other nodes, which are given to an engine
+//! ([`crate::raft::Nodes`]).
 
 mod background;
 mod contents;
@@ -33,6 +35,7 @@ mod engine;
 mod handover;
 mod layout;
 mod leaders;
+mod log_scrub;
 mod mend;
 mod message;
 mod options;
@@ -48,6 +51,7 @@ mod trace;
 pub mod wire;
 
 pub use crate::log::LogStats;
+pub use crate::raft::LogDamage;
 pub use crate::txn::{
     LockMode, LockReport, Lookout, PointLookup, ReportedWait, TxnReport, TxnState, Wait, WaitNumber,
 };

@@ -38,7 +38,8 @@ pub struct EngineOptions {
     pub retention: Duration,
     /// A snapshot in use keeps the versions that it sees for so long.
     pub snapshot_age_max: Duration,
-    /// Bytes a second that this core reads to look for damage in its table files; 0 for none.
+    /// Bytes a second that this core reads to look for damage in its table files, and as many in its log; 0
+    /// for none.
     pub scrub_bytes_per_second: u64,
     /// A pass through all files begins no sooner than this after the one before.
     pub scrub_interval: Duration,

@@ -36,8 +36,8 @@ mod proposer;
 mod queue;
 
 use crate::raft::{
-    self, Applier, Beats, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport, LogId,
-    Nodes, Watcher,
+    self, Applier, Beats, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport,
+    LogDamage, LogId, Nodes, Watcher,
 };
 use crate::wal::{WalError, WalOptions};
 use bytes::Bytes;
@@ -51,7 +51,7 @@ use runtime::sync::{Event, Notify, Permit, Semaphore, oneshot};
 use runtime::task::{self, Task};
 use runtime::time::Instant;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -391,6 +391,31 @@ impl Log {
     /// written. `None`: there is one segment only.
     pub(crate) fn oldest_full_segment(&self) -> Option<BTreeMap<PartitionId, LogIndex>> {
         self.inner.core_log.oldest_full_segment()
+    }
+
+    /// See [`CoreLog::scrub`].
+    pub(crate) async fn scrub(&self, pace: impl AsyncFn(u64)) -> Result<(), WalError> {
+        self.inner.core_log.scrub(pace).await
+    }
+
+    /// See [`CoreLog::damaged_to`].
+    pub(crate) fn damaged_to(&self) -> Option<u64> {
+        self.inner.core_log.damaged_to()
+    }
+
+    /// See [`CoreLog::wanted_damaged`].
+    pub(crate) fn wanted_damaged(&self) -> BTreeSet<PartitionId> {
+        self.inner.core_log.wanted_damaged()
+    }
+
+    /// See [`CoreLog::damage`].
+    pub(crate) fn damage(&self) -> LogDamage {
+        self.inner.core_log.damage()
+    }
+
+    /// See [`CoreLog::next_damage`].
+    pub(crate) async fn next_damage(&self, seen: u64) -> Option<WalError> {
+        self.inner.core_log.next_damage(seen).await
     }
 
     /// See [`CoreLog::index_bytes`].

@@ -10,11 +10,14 @@
 //! ([`CoreLog::purge`]) of what its table files hold; a segment that holds nothing else is used again, after a
 //! frame that says how far each group was let go.
 //!
+//! Damage that is found while the log is open is mended ([`scrub`]).
+//!
 //! Room is made sure of before something is proposed ([`CoreLog::admit`]): what openraft appends must get to the
 //! disk. Where it finds no room all the same (another group was faster), it waits for it.
 
 mod group;
 mod replay;
+mod scrub;
 mod writer;
 
 use super::types::{Entry, LogId, Partitions, Vote};
@@ -30,11 +33,14 @@ use replay::Found;
 use runtime::sync::{Event, Notify, Permit, Semaphore, oneshot};
 use runtime::task::{self, Task};
 use runtime::time;
+use scrub::Damaged;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
+
+pub use scrub::LogDamage;
 
 /// Settings of a core's log.
 #[derive(Debug, Clone)]
@@ -99,6 +105,9 @@ struct Inner {
     segments: RefCell<BTreeMap<u64, BTreeMap<PartitionId, u64>>>,
     /// The files of the segments that are kept.
     files: RefCell<Vec<Segment>>,
+    /// Where the last of them ends, in bytes.
+    end: Cell<u64>,
+    damaged: Damaged,
     written: Cell<Written>,
     watcher: OnceCell<Rc<dyn Watcher>>,
     /// The task that writes; dropping the log cancels it.
@@ -226,6 +235,8 @@ impl CoreLog {
             closed: Event::new(),
             segments: RefCell::new(segments),
             files: RefCell::new(wal.live_segments()),
+            end: Cell::new(wal.end()),
+            damaged: Damaged::default(),
             written: Cell::new(Written { frames: 0, live_bytes: wal.live_bytes() }),
             watcher: OnceCell::new(),
             writer: RefCell::default(),
@@ -302,8 +313,11 @@ impl CoreLog {
                 None => break,
                 Some(Kept::Here(entry)) => entry,
                 Some(Kept::At(place)) => {
-                    let frame = self.inner.frame(&mut frame, place).await?;
-                    read_entry(frame, partition, index)?
+                    match self.inner.frame(&mut frame, partition, place).await? {
+                        Some(frame) => read_entry(frame, partition, index)?,
+                        // It was damaged, and is let go.
+                        None => break,
+                    }
                 }
             };
             bytes += entry_bytes(&entry);
@@ -580,12 +594,14 @@ impl Inner {
         self.clock.now(time::now().as_nanos())
     }
 
-    /// The frame at a place; the one that was read last, where it is that.
+    /// The frame at a place, for one of its partitions; the one that was read last, where it is that.
+    /// `None`: what was there is damaged, and by now is not needed any more.
     async fn frame<'a>(
         &self,
         last: &'a mut Option<FrameReader>,
+        partition: PartitionId,
         place: Place,
-    ) -> io::Result<&'a FrameReader> {
+    ) -> io::Result<Option<&'a FrameReader>> {
         if last.as_ref().is_none_or(|frame| frame.place() != place) {
             let segment = {
                 let files = self.files.borrow();
@@ -595,12 +611,19 @@ impl Inner {
                 let what = format!("segment {} of the log is needed and was let go", place.segment);
                 io::Error::new(io::ErrorKind::NotFound, what)
             })?;
-            *last = Some(FrameReader::read(&segment, place).await.map_err(io::Error::other)?);
+            match FrameReader::read(&segment, place).await {
+                Ok(frame) => *last = Some(frame),
+                Err(error @ WalError::Corruption { .. }) => {
+                    self.note_damage(&segment, error.clone());
+                    if self.until_mended(partition, place.segment).await {
+                        return Ok(None);
+                    }
+                    return Err(io::Error::other(error));
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
         }
-        match last {
-            Some(frame) => Ok(frame),
-            None => unreachable!("it was read"),
-        }
+        Ok(last.as_ref())
     }
 }
 

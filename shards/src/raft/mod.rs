@@ -16,6 +16,7 @@ mod voters;
 mod wire;
 
 pub(crate) use beats::Beats;
+pub use core_log::LogDamage;
 pub(crate) use core_log::{CoreLog, CoreLogOptions, Watcher};
 pub(crate) use group::{Beginning, Group, LEASE, Leading, answer, config};
 pub use group::{Change, GroupReport};

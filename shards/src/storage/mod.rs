@@ -81,6 +81,7 @@ pub use options::{MemoryUse, StorageOptions};
 pub use row::{CacheLookup, RowRef, ScanBatch, ScanRow, Version, Versioned, VersionedWrite};
 pub use scan::Scan;
 pub use scrub::ScrubUse;
+pub(crate) use scrub::{REST_MIN as SCRUB_REST_MIN, START_AFTER as SCRUB_START_AFTER};
 pub use snapshot::{
     CHUNK_BYTES_MAX, Checkpoint, Chunk, Contents, ReceiveError, Receiver, StreamPosition,
 };

@@ -24,9 +24,9 @@ use super::tree::TreeInner;
 use super::verify::check_table;
 
 /// A core that has just started has better things to do.
-const START_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const START_AFTER: Duration = Duration::from_secs(30);
 /// There is so long a rest between two passes at least.
-const REST_MIN: Duration = Duration::from_secs(60);
+pub(crate) const REST_MIN: Duration = Duration::from_secs(60);
 
 /// What the scrub of a core has done since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

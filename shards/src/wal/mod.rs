@@ -47,12 +47,14 @@
 //! # What is not here
 //!
 //! No replication and no commands: a record's commands are bytes ([`crate::log`] knows them). No
-//! compression. No mirrored copies: a damaged log is repaired from another replica.
+//! compression. No mirrored copies: damage that is found while the log is open ([`check`]) is mended from
+//! memory ([`crate::raft::CoreLog`]); a log that is found damaged when it is opened is not mended.
 
 mod error;
 mod format;
 mod frame;
 mod recover;
+mod scrub;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -62,5 +64,6 @@ pub use error::WalError;
 pub(crate) use format::{BLOCK, Record};
 pub(crate) use frame::FrameReader;
 pub(crate) use recover::Replay;
+pub(crate) use scrub::{Extent, check};
 pub(crate) use segment::Segment;
 pub(crate) use writer::{Place, Wal, WalOptions};

@@ -34,9 +34,12 @@ struct Found {
 }
 
 /// Where reading has arrived.
-struct Cursor {
-    sequence: u64,
-    chain: Option<u32>,
+#[derive(Default)]
+pub(super) struct Cursor {
+    /// The number of the next frame, and the checksum of the header of the one before; `None`: whichever
+    /// comes is taken.
+    pub(super) sequence: u64,
+    pub(super) chain: Option<u32>,
     /// The newest word on which segments are needed.
     oldest: u64,
     position: u64,
@@ -237,7 +240,7 @@ async fn read_frames(
     replay: &mut impl Replay,
 ) -> Result<(), WalError> {
     for (at, (found, header)) in segments.iter().enumerate() {
-        let mut reader = Reader::new(found, header);
+        let mut reader = Reader::new(&found.file, header);
         let mut position = BLOCK as u64;
         loop {
             let damage = match reader.frame(position, cursor).await? {
@@ -253,7 +256,7 @@ async fn read_frames(
                 Err(damage) => damage,
             };
             if let Some((next, next_header)) = segments.get(at + 1) {
-                let mut ahead = Reader::new(next, next_header);
+                let mut ahead = Reader::new(&next.file, next_header);
                 if ahead.frame(BLOCK as u64, cursor).await?.is_ok() {
                     break;
                 }
@@ -351,23 +354,28 @@ impl Scan {
 }
 
 /// Reads frames of one segment.
-struct Reader<'a> {
-    found: &'a Found,
+pub(super) struct Reader<'a> {
+    file: &'a File,
     header: &'a SegmentHeader,
     piece: Buffer,
     piece_at: u64,
 }
 
+/// A frame's header, the checksum of that, and what the frame holds; or what is wrong with it.
 type FrameRead<'b> = Result<(FrameHeader, u32, &'b [u8]), &'static str>;
 
 impl Reader<'_> {
-    fn new<'a>(found: &'a Found, header: &'a SegmentHeader) -> Reader<'a> {
-        Reader { found, header, piece: Buffer::zeroed(0), piece_at: 0 }
+    pub(super) fn new<'a>(file: &'a File, header: &'a SegmentHeader) -> Reader<'a> {
+        Reader { file, header, piece: Buffer::zeroed(0), piece_at: 0 }
     }
 
     /// The frame at `position`, if it is the one that `cursor` expects there; otherwise what is
     /// wrong with it.
-    async fn frame(&mut self, position: u64, cursor: &Cursor) -> Result<FrameRead<'_>, WalError> {
+    pub(super) async fn frame(
+        &mut self,
+        position: u64,
+        cursor: &Cursor,
+    ) -> Result<FrameRead<'_>, WalError> {
         if position + BLOCK as u64 > self.header.bytes {
             return Ok(Err("the frame is missing"));
         }
@@ -411,11 +419,10 @@ impl Reader<'_> {
             return Ok(());
         }
         self.piece = self
-            .found
             .file
             .read_at(position, len.max(READ_BYTES))
             .await
-            .map_err(|error| WalError::open("read", self.found.path.clone(), error))?;
+            .map_err(|error| WalError::open("read", self.file.path().to_owned(), error))?;
         self.piece_at = position;
         Ok(())
     }

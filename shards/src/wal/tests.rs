@@ -1,6 +1,6 @@
 use super::format::Record;
 use super::recover::Replay;
-use super::{Place, Wal, WalError, WalOptions};
+use super::{Extent, Place, Wal, WalError, WalOptions, check};
 use model::id::{CoreId, LogIndex, NodeId, PartitionId, Term};
 use model::time::Timestamp;
 use runtime::sim::{DiskError, DiskFault, Loss, Operations, Options, Sim};
@@ -165,6 +165,59 @@ fn a_flipped_bit_is_found_or_does_not_matter() {
         }
     }
     assert!(found > 500);
+}
+
+/// What an open log checks: segments that were used again, the last of them in its middle. Every bit of what
+/// was written counts, and none behind it.
+#[test]
+fn a_flipped_bit_of_an_open_log_is_found_where_it_is() {
+    let sim = Sim::new(Options::new(8));
+    on_node(&sim, || async { Wal::create(options()).await.unwrap() });
+    let disk = Rc::new(sim.disk(1));
+    let found = on_node(&sim, move || {
+        let disk = disk.clone();
+        async move {
+            let (mut wal, _) = open().await.unwrap();
+            for index in 1..200 {
+                let written = payload(index);
+                let mut records = vec![entry(index, &written)];
+                records.extend(wal.purge(wal.current_segment().saturating_sub(2)));
+                wal.append(Timestamp(index), &records).await.unwrap();
+            }
+            let (segments, end) = (wal.live_segments(), wal.end());
+            assert_eq!(segments.len(), 3);
+            let check = async |at: usize| {
+                let extent = match segments.get(at + 1) {
+                    Some(next) => Extent::UpTo(next),
+                    None => Extent::Bytes(end),
+                };
+                check(&segments[at], extent, async |_bytes| {}).await
+            };
+            let mut found = 0;
+            for (at, segment) in segments.iter().enumerate() {
+                check(at).await.unwrap();
+                let last = if at == 2 { end } else { SEGMENT };
+                let path = segment.file.path();
+                for offset in (0..last).step_by(211) {
+                    disk.flip_bit(path, offset, (offset % 8) as u8).unwrap();
+                    match check(at).await {
+                        Err(WalError::Corruption { file, .. }) => {
+                            assert_eq!(file, segment.file.path());
+                            found += 1;
+                        }
+                        // Behind the last frame of a full segment is what was there before.
+                        Ok(()) => assert!(at < 2 && offset > SEGMENT - 8192, "{offset}"),
+                        Err(other) => panic!("{other}"),
+                    }
+                    disk.flip_bit(path, offset, (offset % 8) as u8).unwrap();
+                }
+            }
+            disk.flip_bit(segments[2].file.path(), end + 5, 1).unwrap();
+            check(2).await.unwrap();
+            found
+        }
+    });
+    assert!(found > 500, "{found}");
 }
 
 #[test]

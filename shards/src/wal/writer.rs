@@ -122,6 +122,11 @@ impl Wal {
         self.live.front().map_or(0, |segment| segment.number)
     }
 
+    /// Where the segment that is written ends so far, in bytes.
+    pub(crate) fn end(&self) -> u64 {
+        self.position
+    }
+
     /// Bytes of the segments that are kept.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live.len() as u64 * self.options.segment_bytes
@@ -267,6 +272,21 @@ impl Wal {
         self.live.push_back(segment);
         self.position = BLOCK as u64;
         Ok(())
+    }
+
+    /// Begins the next segment before this one is full. A frame must follow at once: a log never has two
+    /// segments without any. One that has none itself stays until it has.
+    ///
+    /// # Errors
+    /// [`WalError::Full`] leaves the log as it was; [`WalError::Failed`] ends it.
+    pub(crate) async fn leave_segment(&mut self) -> Result<(), WalError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        match self.position == BLOCK as u64 {
+            true => Ok(()),
+            false => self.advance().await,
+        }
     }
 
     /// Takes the segment to come, making it first where it is not ready.

@@ -4,6 +4,7 @@ mod aside;
 mod beats;
 mod damage;
 mod holes;
+mod log_damage;
 mod lost;
 mod overtaken;
 mod removal;
@@ -53,12 +54,16 @@ struct Board {
     cut: RefCell<BTreeSet<NodeId>>,
     /// What the first node asks a replica of the second does not arrive. Answers do.
     deaf: RefCell<BTreeSet<(u32, u32)>>,
+    /// Requests of the first node to the second arrive and are not read.
+    unread: RefCell<BTreeSet<(u32, u32)>>,
     /// As `deaf`, of entries alone.
     starved: RefCell<BTreeSet<(u32, u32)>>,
     /// What the first node asks a replica of the second, but for entries, takes so much longer.
     late: RefCell<BTreeMap<(u32, u32), Duration>>,
     /// Who has asked a replica of the partition something but to take entries.
     asked: RefCell<BTreeSet<(u32, u32)>>,
+    /// What engines that start have of memory, where that is less than usual, in bytes.
+    memory_bytes: Cell<Option<usize>>,
     /// Messages between replicas: from where to where, of which kind, how many.
     counted: RefCell<BTreeMap<(NodeId, NodeId, u8), usize>>,
 }
@@ -125,6 +130,9 @@ impl Nodes for Line {
             let Some(letter) = letter.filter(|_| board.reaches(from, to.node)) else {
                 return Err(Unreached { may_have_arrived: false, ..unreached() });
             };
+            if board.unread.borrow().contains(&(from.0, to.node.0)) {
+                return Ok(());
+            }
             let from = Place { node: from, core: CoreId(0) };
             letter.send(Mail::Engine(from, message)).await.map_err(|_closed| unreached())
         })
@@ -207,7 +215,9 @@ fn start(sim: &Sim, board: &Rc<Board>, node: u32) {
             let directory = DataDirOptions { node, ..directory(1) };
             let dir = open(&directory).await;
             let mesh = MeshBuilder::<CoreMessage>::new(1, 16).join(0).await;
-            let options = EngineOptions { node, ..options(&dir, 0) };
+            let usual = options(&dir, 0);
+            let memory_bytes = board.memory_bytes.get().unwrap_or(usual.memory_bytes);
+            let options = EngineOptions { node, memory_bytes, ..usual };
             let line = Rc::new(Line { board: board.clone(), node });
             let engine = Engine::open(options, mesh, line).await.unwrap();
             if node.0 == 1 {

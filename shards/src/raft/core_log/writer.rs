@@ -71,8 +71,15 @@ impl Inner {
             Ok(taken) => taken,
             Err(error) => return Turn::Failed(error),
         };
+        let left = match self.leave_damaged(wal).await {
+            Ok(left) => left,
+            Err(error) => {
+                taken.into_iter().for_each(|request| request.waiting.tell(Err(error.clone())));
+                return Turn::Failed(error);
+            }
+        };
         let purged = wal.purge(self.needed_from(wal.current_segment()));
-        if taken.is_empty() && purged.is_none() {
+        if taken.is_empty() && purged.is_none() && !left {
             self.note_space(wal);
             return Turn::Idle;
         }
@@ -87,6 +94,8 @@ impl Inner {
             .chain(states)
             .chain(bases.iter().map(Base::record))
             .chain(taken_records(&taken, &voters))
+            // A segment that was begun early has a frame at once.
+            .chain((taken.is_empty() && left).then_some(Record::Seal))
             .collect();
         let written = wal.append(self.now(), &records).await;
         drop(records);
@@ -221,6 +230,7 @@ impl Inner {
         if !is_known(&self.files.borrow()) {
             *self.files.borrow_mut() = wal.live_segments();
         }
+        self.end.set(wal.end());
         self.note_entries(taken, stated, place, wal.oldest_segment());
         let Some(watcher) = self.watcher.get() else { return };
         for Request { partition, what, .. } in taken {
@@ -235,6 +245,7 @@ impl Inner {
     fn note_entries(&self, taken: &[Request], stated: &[Stated], place: Place, oldest: u64) {
         let mut segments = self.segments.borrow_mut();
         *segments = segments.split_off(&oldest);
+        self.damaged.let_go(oldest);
         let mut forgotten = Vec::new();
         let last = segments.entry(place.segment).or_default();
         let mut groups = self.groups.borrow_mut();

@@ -9,7 +9,7 @@ fn key(number: usize) -> String {
 }
 
 /// Three nodes, the partition's rows in table files on each of them.
-fn three_with_files(seed: u64) -> (Sim, Rc<Board>) {
+pub(super) fn three_with_files(seed: u64) -> (Sim, Rc<Board>) {
     let (sim, board) = three(seed);
     let writing = async |engine: Engine| {
         for number in 0..KEYS {
@@ -66,7 +66,7 @@ fn mended(board: &Board, node: u32) -> bool {
 }
 
 /// All replicas are whole, and the same.
-fn compare(sim: &Sim, board: &Board, seed: u64) {
+pub(super) fn compare(sim: &Sim, board: &Board, seed: u64) {
     sim.run_for(Duration::from_secs(2)).unwrap();
     let looking = async |engine: Engine| {
         engine.scrub().await.unwrap();
@@ -78,9 +78,9 @@ fn compare(sim: &Sim, board: &Board, seed: u64) {
 }
 
 /// What a client has come to: how many of its requests were answered.
-type Client = Work<Result<usize, SqlError>>;
+pub(super) type Client = Work<Result<usize, SqlError>>;
 
-fn clients(board: &Board, nodes: &[u32]) -> (Rc<Cell<bool>>, Vec<Client>) {
+pub(super) fn clients(board: &Board, nodes: &[u32]) -> (Rc<Cell<bool>>, Vec<Client>) {
     let stop = Rc::new(Cell::new(false));
     let using = nodes.iter().map(|node| {
         let stop = stop.clone();
