@@ -203,6 +203,18 @@ impl Pair {
         assert_eq!(found.map(|row| (row.ts.0, row.value.to_vec())), expected, "{key:?} at {at}");
     }
 
+    /// Looks up every key that there ever was.
+    async fn check_gets(&self) {
+        let (now, keys) = {
+            let model = self.model.borrow();
+            let keys = model.rows.keys().map(|(key, _)| key.clone());
+            (model.now(), keys.collect::<std::collections::BTreeSet<_>>())
+        };
+        for key in keys {
+            self.check_get(&key, now).await;
+        }
+    }
+
     async fn check_scan(&self, range: KeyRange, at: u64, reverse: bool, rows_max: usize) {
         let expected = self.model.borrow().scan(&range, at, reverse);
         let mut scan = self.tree.scan(range.clone(), Timestamp(at), reverse);

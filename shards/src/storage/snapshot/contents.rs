@@ -121,7 +121,10 @@ impl Contents {
             }
             end = end.checked_add(meta.file_bytes).ok_or(Damage::Structure)?;
         }
-        if !edit.removed.is_empty() {
+        let level0 = edit.added.iter().filter(|(level, _)| *level == 0);
+        // The receiver's numbers follow the order of the files.
+        let newest_first = level0.is_sorted_by(|(_, one), (_, next)| one.number > next.number);
+        if !edit.removed.is_empty() || !newest_first {
             return Err(Damage::Structure);
         }
         replay(vec![edit.clone()])?;

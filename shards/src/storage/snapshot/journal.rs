@@ -18,7 +18,8 @@ pub(crate) const NEW_FILE_NAME: &str = "RECEIVING.new";
 
 const MAGIC: u32 = u32::from_le_bytes(*b"PHRC");
 const PROGRESS_MAGIC: u32 = u32::from_le_bytes(*b"PHRP");
-const FORMAT_VERSION: u32 = 1;
+/// 2: files have their numbers in the order in which they were made. A journal of version 1 does not count.
+const FORMAT_VERSION: u32 = 2;
 const HEADER_BYTES: usize = 32;
 /// Progress is written to two pages in turn, so that a torn one leaves the one before.
 const PROGRESS_PAGES: u64 = 2;
@@ -28,7 +29,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 /// A receipt that has begun.
 pub(crate) struct Journal {
     pub(super) contents: Rc<Contents>,
-    /// The first file's number in this tree; the others have those after it.
+    /// The number of the stream's last file in this tree; the others have those after it.
     pub(super) first: TableNumber,
     /// How far it is known to have come.
     pub(super) position: StreamPosition,

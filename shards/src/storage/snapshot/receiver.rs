@@ -226,9 +226,11 @@ async fn arrived(directory: &Path, journal: &Journal) -> Result<StreamPosition, 
     Ok(journal.position)
 }
 
-/// A file's number in this tree.
+/// A file's number in this tree. The later in the stream, the smaller: in level 0 the newest table comes
+/// first and has the greatest number.
 fn number(journal: &Journal, file: &FileAt<'_>) -> TableNumber {
-    TableNumber(journal.first.0 + file.index as u64)
+    let behind = journal.contents.file_count() - 1 - file.index;
+    TableNumber(journal.first.0 + behind as u64)
 }
 
 impl Receiver {

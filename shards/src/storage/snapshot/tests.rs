@@ -71,6 +71,8 @@ fn contents_that_make_no_sense_are_refused() {
     assert_eq!(refused(vec![(0, odd)]), Damage::Structure);
     let endless = TableMeta { file_bytes: u64::MAX / 4096 * 4096, ..meta(3, "b", "d") };
     assert_eq!(refused(vec![(0, endless), (0, meta(4, "b", "d"))]), Damage::Structure);
+    let oldest_first = vec![(0, meta(3, "b", "d")), (0, meta(4, "b", "d"))];
+    assert_eq!(refused(oldest_first), Damage::Structure);
     let mut removing = contents();
     removing.edit.removed.push(TableNumber(1));
     assert_eq!(Contents::decode(&removing.encode()), Err(Damage::Structure));

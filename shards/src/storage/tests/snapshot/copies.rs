@@ -108,6 +108,30 @@ fn a_copy_has_every_version_of_the_checkpoint() {
     }
 }
 
+/// Tables of level 0 hold versions of the same keys, and a read of one key takes the first that it finds.
+#[test]
+fn a_read_of_a_copy_finds_the_newest_version() {
+    in_sim(6, || async {
+        let mut rng = Rng::seeded(6);
+        let flat = StorageOptions { level0_tables: 12, ..tiny() };
+        let source = Pair::open(flat, &Rc::default()).await;
+        grow(&source, &mut rng, 6).await;
+        assert!(source.tree.levels()[0].tables >= 6);
+        let target = open_other(&source.storage, 6).await;
+        let checkpoint = source.tree.checkpoint().await.expect("the disk is well");
+        copy(&checkpoint, &target.tree, &mut rng).await;
+        let target = Pair { model: Rc::clone(&source.model), ..target };
+        target.check_gets().await;
+        // And after a start, which knows the tables by the manifest.
+        let Pair { storage, tree, model } = target;
+        tree.close().await;
+        drop(storage);
+        let storage = Storage::new(tiny());
+        let tree = storage.open_tree(PARTITION, other_directory()).await.expect("it opens");
+        Pair { storage, tree, model }.check_gets().await;
+    });
+}
+
 #[test]
 fn an_empty_tree_can_be_copied() {
     in_sim(1, || async {
