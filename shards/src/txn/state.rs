@@ -645,19 +645,24 @@ impl TxnStates {
         old.map(|(txn, decision)| (*txn, decision.clone())).collect()
     }
 
-    /// Active transactions, and those that stand aside, of which nothing was heard since `before`.
+    /// Active transactions, and those that stand aside, of which nothing was heard since `before`. Not those
+    /// of which the log holds parts: what becomes of them it says, too.
     pub(crate) fn idle(&self, before: Instant) -> Vec<TxnId> {
-        let is_open = |known: &Txn| matches!(known.phase, Phase::Active | Phase::Aside);
+        let is_open = |known: &Txn| {
+            matches!(known.phase, Phase::Active | Phase::Aside) && known.logged.is_none()
+        };
         let idle = |known: &Txn| is_open(known) && known.busy == 0 && known.heard < before;
         self.txns.iter().filter(|(_, known)| idle(known)).map(|(txn, _)| *txn).collect()
     }
 
     /// Active transactions that a core coordinates, of which nothing was heard since a time; and whether
-    /// there are others for which something is still being done.
+    /// there are others for which something is still being done. As with [`TxnStates::idle`], not those of
+    /// which the log holds parts.
     pub(crate) fn lost(&self, coordinator: Place, since: Instant) -> (Vec<TxnId>, bool) {
         let theirs = |txn: &TxnId| (txn.node, txn.core) == (coordinator.node, coordinator.core);
         let lost = |(txn, known): &(&TxnId, &Txn)| {
-            theirs(txn) && known.phase == Phase::Active && known.heard < since
+            let open = known.phase == Phase::Active && known.logged.is_none();
+            theirs(txn) && open && known.heard < since
         };
         let (busy, idle): (Vec<_>, Vec<_>) =
             self.txns.iter().filter(lost).partition(|(_, known)| known.busy > 0);

@@ -219,3 +219,28 @@ pub(in crate::txn) fn lock_part(locks: &mut Vec<Bytes>, bytes_max: usize) -> Vec
     }
     part
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::id::{CoreId, NodeId};
+    use model::placement::Place;
+
+    /// A follower has heard parts, and loses its link with the coordinator before the commit comes.
+    #[test]
+    fn parts_that_the_log_holds_wait_for_what_it_says() {
+        let (node, core) = (NodeId(3), CoreId(0));
+        let txn = TxnId { began: Timestamp(7), node, core };
+        let write =
+            KeyWrite { key: Bytes::from_static(b"k"), value: Some(Bytes::from_static(b"v")) };
+        let mut states = TxnStates::new(PartitionId(1), Rc::default());
+        let now = Instant::from_nanos(10);
+        states.part_logged(txn, true, LogIndex(4), (vec![write.clone()], Vec::new()), now);
+        let later = Instant::from_nanos(20);
+        assert_eq!(states.lost(Place { node, core }, later), (Vec::new(), false));
+        assert_eq!(states.idle(later), Vec::new());
+        let committed = states.committed_staged(txn, Timestamp(9), LogIndex(5));
+        let committed = committed.map(|writes| (*writes).clone());
+        assert_eq!(committed, Some(WriteSet::from([(write.key, write.value)])));
+    }
+}
