@@ -76,7 +76,7 @@ fn inside_a_block_it_ends_with_it() {
 /// What a transaction has changed is in memory until it ends, and may be a tenth of it.
 #[test]
 fn more_rows_than_a_transaction_keeps_become_a_table() {
-    with_server("88MiB", |server| {
+    with_server("96MiB", |server| {
         let mut speaker = Speaker::connect(server);
         let rows =
             "SELECT i AS id, rpad(i::text, 640, 'abc') AS t FROM generate_series(1, 40000) AS i";

@@ -26,7 +26,7 @@ struct Size {
 const LONG: Size = Size { memory: "512MiB", memory_bytes: 512 << 20, rows: (4 << 30) / TEXT_BYTES };
 /// The same in small.
 const SLICE: Size =
-    Size { memory: "80MiB", memory_bytes: 80 << 20, rows: (192 << 20) / TEXT_BYTES };
+    Size { memory: "88MiB", memory_bytes: 88 << 20, rows: (192 << 20) / TEXT_BYTES };
 
 #[test]
 fn rows_beyond_memory_are_counted_scanned_and_read() {
