@@ -3,7 +3,7 @@
 use crate::cluster::book::{Book, NoBook};
 use runtime::fs::{self, Buffer, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const FILE: &str = "cluster.json";
 const FILE_NEW: &str = "cluster.json.new";
@@ -12,28 +12,40 @@ const BYTES_MAX: u64 = 64 << 20;
 
 /// Why a book cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BookError {
+#[error("{}: {what}", path.display())]
+pub(super) struct BookError {
+    path: PathBuf,
+    what: Trouble,
+}
+
+/// What is wrong with it.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
     /// The file system refuses it.
-    #[error("{FILE}: {0}")]
+    #[error("{0}")]
     Io(#[from] io::Error),
     /// What is there is none.
-    #[error("{FILE}: {0}")]
+    #[error("{0}")]
     Invalid(#[from] NoBook),
     /// What is there is far too long.
-    #[error("{FILE}: it has {0} bytes")]
+    #[error("it has {0} bytes")]
     TooLong(u64),
 }
 
 /// Reads the book; `None` where there is none.
 pub(super) async fn read(data_dir: &Path) -> Result<Option<Book>, BookError> {
     let path = data_dir.join(FILE);
-    if !fs::exists(&path).await? {
+    read_file(&path).await.map_err(|what| BookError { path, what })
+}
+
+async fn read_file(path: &Path) -> Result<Option<Book>, Trouble> {
+    if !fs::exists(path).await? {
         return Ok(None);
     }
-    let file = File::open(&path, &OpenOptions::default()).await?;
+    let file = File::open(path, &OpenOptions::default()).await?;
     let size = file.size().await?;
     if size > BYTES_MAX {
-        return Err(BookError::TooLong(size));
+        return Err(Trouble::TooLong(size));
     }
     let text = file.read_at(0, size as usize).await?;
     Ok(Some(Book::decode(&text)?))
@@ -41,18 +53,22 @@ pub(super) async fn read(data_dir: &Path) -> Result<Option<Book>, BookError> {
 
 /// Replaces the book in one step.
 pub(super) async fn write(data_dir: &Path, book: &Book) -> Result<(), BookError> {
-    let text = book.encode();
-    let (new, path) = (data_dir.join(FILE_NEW), data_dir.join(FILE));
+    let path = data_dir.join(FILE);
+    let written = write_file(data_dir, &path, &book.encode()).await;
+    written.map_err(|error| BookError { path, what: error.into() })
+}
+
+async fn write_file(data_dir: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = data_dir.join(FILE_NEW);
     let options =
         OpenOptions { write: true, create: true, truncate: true, ..OpenOptions::default() };
     let file = File::open(&new, &options).await?;
-    file.write_at(0, Buffer::from_slice_padded(&text)).await?;
+    file.write_at(0, Buffer::from_slice_padded(text)).await?;
     file.truncate(text.len() as u64).await?;
     file.sync().await?;
     file.close().await?;
-    fs::rename(&new, &path).await?;
-    fs::sync_dir(data_dir).await?;
-    Ok(())
+    fs::rename(&new, path).await?;
+    fs::sync_dir(data_dir).await
 }
 
 #[cfg(test)]
