@@ -105,8 +105,8 @@ struct Inner {
     segments: RefCell<BTreeMap<u64, BTreeMap<PartitionId, u64>>>,
     /// The files of the segments that are kept.
     files: RefCell<Vec<Segment>>,
-    /// Where the last of them ends, in bytes.
-    end: Cell<u64>,
+    /// The number of the last of them, and where it ends, in bytes.
+    end: Cell<(u64, u64)>,
     damaged: Damaged,
     written: Cell<Written>,
     watcher: OnceCell<Rc<dyn Watcher>>,
@@ -235,7 +235,7 @@ impl CoreLog {
             closed: Event::new(),
             segments: RefCell::new(segments),
             files: RefCell::new(wal.live_segments()),
-            end: Cell::new(wal.end()),
+            end: Cell::new((wal.current_segment(), wal.end())),
             damaged: Damaged::default(),
             written: Cell::new(Written { frames: 0, live_bytes: wal.live_bytes() }),
             watcher: OnceCell::new(),

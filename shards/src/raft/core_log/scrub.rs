@@ -69,9 +69,12 @@ impl CoreLog {
     pub(crate) async fn scrub(&self, pace: impl AsyncFn(u64)) -> Result<(), WalError> {
         let segments = self.inner.files.borrow().clone();
         for (at, segment) in segments.iter().enumerate() {
+            let (last, end) = self.inner.end.get();
             let extent = match segments.get(at + 1) {
                 Some(next) => Extent::UpTo(next),
-                None => Extent::Bytes(self.inner.end.get()),
+                None if last == segment.number => Extent::Bytes(end),
+                // It was filled meanwhile, and what follows it is in the next pass.
+                None => continue,
             };
             match check(segment, extent, &pace).await {
                 Ok(()) => {}

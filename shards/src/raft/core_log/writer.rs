@@ -230,7 +230,7 @@ impl Inner {
         if !is_known(&self.files.borrow()) {
             *self.files.borrow_mut() = wal.live_segments();
         }
-        self.end.set(wal.end());
+        self.end.set((wal.current_segment(), wal.end()));
         self.note_entries(taken, stated, place, wal.oldest_segment());
         let Some(watcher) = self.watcher.get() else { return };
         for Request { partition, what, .. } in taken {
