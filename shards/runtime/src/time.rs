@@ -120,6 +120,29 @@ pub fn wall_clock() -> WallTime {
     }
 }
 
+/// Both clocks at one moment, as near as can be: a thread that loses its processor between the two reads takes
+/// them for further apart than they are, and reads them again.
+#[must_use]
+pub fn both_clocks() -> (WallTime, Instant) {
+    /// Two reads take much less than this.
+    const CLOSE: Duration = Duration::from_micros(5);
+    const TRIES: usize = 16;
+    let read = || {
+        let before = now();
+        let wall = wall_clock();
+        let apart = now() - before;
+        (apart, wall, before + apart / 2)
+    };
+    let mut best = read();
+    for _ in 1..TRIES {
+        if best.0 <= CLOSE {
+            break;
+        }
+        best = best.min(read());
+    }
+    (best.1, best.2)
+}
+
 /// Reads an operating system clock, in nanoseconds.
 fn os_clock(clock: libc::clockid_t) -> u64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -237,6 +260,20 @@ mod tests {
         assert!(b >= a);
         // 2020-01-01, in nanoseconds.
         assert!(wall_clock().as_nanos() > 1_577_836_800_000_000_000);
+    }
+
+    #[test]
+    fn both_clocks_are_read_at_one_moment() {
+        // Whoever else runs may take the processor at any time, but not each time.
+        let apart = |_| {
+            let before = wall_clock().as_nanos();
+            let (wall, _) = both_clocks();
+            wall.as_nanos() - before
+        };
+        assert!((0..100).map(apart).min() < Some(1_000_000));
+        let distance = |(wall, at): (WallTime, Instant)| wall.as_nanos() - at.as_nanos();
+        let (a, b) = (distance(both_clocks()), distance(both_clocks()));
+        assert!(a.abs_diff(b) < 1_000_000, "{a} and {b}");
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Parts {
             ..StorageOptions::with_memory(memory / 100 * STORAGE_PERCENT)
         });
         let clock = Rc::new(HybridClock::new(options.clock_offset_max));
-        clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
+        let (wall, now) = time::both_clocks();
+        clock.start(wall.as_nanos(), now.as_nanos());
         let statements = (memory / 100 * STATEMENTS_PERCENT) as u64;
         let txn_options = TxnOptions {
             lock_timeout: options.lock_timeout,
@@ -107,7 +108,8 @@ impl Parts {
         runtime::fs::sync_dir(&trees).await?;
         runtime::fs::sync_dir(&options.data_dir).await?;
         // Past what the log holds, too: the wall clock may have been set back since.
-        context.clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
+        let (wall, now) = time::both_clocks();
+        context.clock.start(wall.as_nanos(), now.as_nanos());
         if context.log.set(log.clone()).is_err() {
             unreachable!("the context is new");
         }

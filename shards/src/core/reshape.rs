@@ -28,7 +28,8 @@ pub(super) async fn reshape(
     old: Identity,
 ) -> Result<Identity, OpenError> {
     let clock = Rc::new(HybridClock::new(Duration::MAX));
-    clock.start(time::wall_clock().as_nanos(), time::now().as_nanos());
+    let (wall, now) = time::both_clocks();
+    clock.start(wall.as_nanos(), now.as_nanos());
     let new = Identity { cores: options.cores, generation: old.generation + 1, ..old };
     let from = open_logs(options, &old, &clock).await?;
     layout::create_logs(options, &new).await?;
