@@ -152,9 +152,9 @@ fn three_nodes_see_each_other_and_read_the_same() {
     insert(&mut second, "item", 200..300, "of two").expect("rows");
     let mut third = connect(&three);
     let of_two = "SELECT count(*) FROM item WHERE s = 'of two'";
-    // Not at once: see "What a cluster does not promise yet" in docs/reliability.md.
-    eventually(100, || number(&mut third, of_two));
-    eventually(100, || number(&mut first, of_two));
+    // At once, although partitions have just begun to move.
+    assert_eq!(number(&mut third, of_two), 100);
+    assert_eq!(number(&mut first, of_two), 100);
 
     // A node dies and comes back by itself, at other addresses, and so does the one that leads.
     two.kill().expect("killed");

@@ -15,7 +15,7 @@ use crate::txn::{CoreContext, Partition, TxnOptions};
 use futures::future::LocalBoxFuture;
 use futures::lock::Mutex;
 use model::command::Command;
-use model::id::{LogIndex, PartitionId};
+use model::id::{LogIndex, PartitionId, Term};
 use model::time::HybridClock;
 use runtime::time;
 use std::path::{Path, PathBuf};
@@ -192,8 +192,8 @@ impl Applier for Applying {
         })
     }
 
-    fn term_begins(&self, partition: PartitionId, index: LogIndex, leads: bool) {
-        self.partition(partition).term_begins(index, leads);
+    fn term_begins(&self, partition: PartitionId, index: LogIndex, led: Option<Term>) {
+        self.partition(partition).term_begins(index, led);
     }
 
     fn passed(&self, partition: PartitionId, index: LogIndex) {

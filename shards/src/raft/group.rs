@@ -66,6 +66,8 @@ struct Inner {
     silent_until: Instant,
     /// The term in which this leader has told another one to lead.
     given_away: Cell<Option<u64>>,
+    /// Up to this term nobody else can have led.
+    own_terms: u64,
     life: Life,
     /// A leader was last heard then.
     heard: Cell<Instant>,
@@ -190,6 +192,13 @@ impl Group {
             Some((_, voters)) => voters.voter_ids().eq([id]),
             None => is_new && beginning == Beginning::Founded,
         };
+        // It is elected in the next term at once. One that has become the only voter before its start may
+        // follow somebody who does not know that yet.
+        let own_terms = match log.vote(partition) {
+            None if is_alone => 1,
+            Some(vote) if is_alone && vote.leader_id.voted_for == id => vote.leader_id.term + 1,
+            _ => 0,
+        };
         let life = Life::default();
         let recovering =
             Machine::recover(partition, node, log.clone(), applier.clone(), life.clone());
@@ -213,6 +222,7 @@ impl Group {
             mending: Cell::new(false),
             silent_until: time::now() + silence,
             given_away: Cell::new(None),
+            own_terms,
             life,
             heard: Cell::new(time::now()),
             ticks: Cell::new(false),
@@ -249,7 +259,8 @@ impl Group {
             metrics.changed().await.map_err(io::Error::other)?;
         }
         // The task that watches may not have had its turn.
-        self.inner.applier.led(self.inner.partition, Leading::Here { alone: true });
+        let leading = self.inner.leading(true);
+        self.inner.applier.led(self.inner.partition, leading);
         Ok(())
     }
 
@@ -548,14 +559,30 @@ fn voted(result: Result<VoteResponse<Partitions>, String>) -> Told {
 pub(crate) enum Leading {
     /// This replica does.
     Here {
+        /// In this term.
+        term: Term,
         /// It is the only voter: nobody else can.
         alone: bool,
+        /// Somebody else may have led before, and not know yet that this is over.
+        inherits: bool,
     },
     /// Another does, or none is known.
     Elsewhere(Option<NodeId>),
 }
 
 impl Inner {
+    /// Who leads, as far as is known. `alone`: this replica is the only voter.
+    fn leading(&self, alone: bool) -> Leading {
+        let now = self.metrics.borrow_watched();
+        let term = now.current_term;
+        match now.state {
+            ServerState::Leader => {
+                Leading::Here { term: Term(term), alone, inherits: term > self.own_terms }
+            }
+            _ => Leading::Elsewhere(now.current_leader.filter(|id| *id != now.id).map(node_id)),
+        }
+    }
+
     fn note_heard(&self, appended: &AppendEntriesResponse<Partitions>) {
         if !matches!(appended, AppendEntriesResponse::HigherVote(_)) {
             self.heard.set(time::now());
@@ -602,20 +629,15 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId, beats: Beats) {
     let mut silent = true;
     let mut told = None;
     loop {
-        let (leading, listens) = {
+        let (alone, listens) = {
             let now = metrics.borrow_watched();
-            let alone = now.membership_config.membership().voter_ids().eq([u64::from(node.0)]);
-            let leading = match now.state {
-                ServerState::Leader => Leading::Here { alone },
-                _ => {
-                    let leader = now.current_leader.map(node_id);
-                    Leading::Elsewhere(leader.filter(|leader| *leader != node))
-                }
-            };
+            let membership = now.membership_config.membership();
+            let alone = membership.voter_ids().eq([u64::from(node.0)]);
             // A learner must hear, too, how far the group has come.
-            (leading, now.membership_config.membership().nodes().count() > 1 || !alone)
+            (alone, membership.nodes().count() > 1 || !alone)
         };
         let Some(inner) = group.upgrade() else { return };
+        let leading = inner.leading(alone);
         if told.replace(leading) != Some(leading) {
             inner.applier.led(inner.partition, leading);
         }
@@ -625,8 +647,8 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId, beats: Beats) {
             false => beats.leave(inner.partition),
         }
         // The clock is for elections: who leads stands for none, and who follows stops it with the next
-        // beat.
-        inner.set_ticks(listens && !leads);
+        // beat. An only voter that follows is to lead: who led before does not vote any more.
+        inner.set_ticks(!leads);
         if silent && time::now() >= silent_until {
             silent = false;
             inner.raft.runtime_config().elect(true);

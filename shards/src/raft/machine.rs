@@ -11,7 +11,7 @@ use crate::storage::{Checkpoint, Contents, ReceiveError, Receiver, StorageError}
 use futures::future::LocalBoxFuture;
 use futures::{Stream, StreamExt};
 use model::command::Command;
-use model::id::{LogIndex, NodeId, PartitionId};
+use model::id::{LogIndex, NodeId, PartitionId, Term};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
@@ -29,8 +29,8 @@ pub(crate) trait Applier {
     ) -> LocalBoxFuture<'_, ()>;
 
     /// A term begins with the entry at `index`: what earlier leaders have left unfinished will never
-    /// be finished. `leads`: this node leads in it.
-    fn term_begins(&self, partition: PartitionId, index: LogIndex, leads: bool);
+    /// be finished. `led`: this node leads in it.
+    fn term_begins(&self, partition: PartitionId, index: LogIndex, led: Option<Term>);
 
     /// An entry without commands was applied.
     fn passed(&self, partition: PartitionId, index: LogIndex);
@@ -211,8 +211,8 @@ impl Machine {
                     vote.leader_id.term == term
                         && vote.leader_id.voted_for == u64::from(self.node.0)
                 });
-                let leads = leads && term > self.term_at_start;
-                self.applier.term_begins(partition, index, leads);
+                let led = (leads && term > self.term_at_start).then_some(Term(term));
+                self.applier.term_begins(partition, index, led);
             }
             EntryPayload::Membership(voters) => {
                 self.voters = StoredMembershipOf::<Partitions>::new(Some(id), voters);

@@ -10,7 +10,7 @@ use crate::storage::{StorageError, Tree};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
 use model::error::{SqlError, SqlState};
-use model::id::{LogIndex, NodeId, PartitionId, TxnId};
+use model::id::{LogIndex, NodeId, PartitionId, Term, TxnId};
 use model::key::KeyRange;
 use model::schema::Table;
 use model::time::Timestamp;
@@ -24,6 +24,9 @@ use std::time::Duration;
 
 /// A long change is applied in parts of so many writes, between which other tasks run.
 const APPLY_WRITES: usize = 64;
+
+/// An only voter that may follow somebody else's lead waits so long: the lease of that one, by any clock.
+const LEASE_OF_OTHERS: Duration = Duration::from_millis(LEASE.as_millis() as u64 * 6 / 5);
 
 /// How often a partition that is handed over looks whether it is at rest.
 const HAND_OVER_LOOK: Duration = Duration::from_millis(2);
@@ -104,22 +107,33 @@ impl Partition {
 
     /// Whether this replica leads, and has applied what earlier ones have left.
     pub(crate) fn leads(&self) -> bool {
-        self.states.borrow().leads()
+        match self.leading.get() {
+            Leading::Here { term, .. } => self.states.borrow().led() == Some(term),
+            Leading::Elsewhere(_) => false,
+        }
     }
 
     /// Who leads from here on, as far as is known.
     pub(crate) fn led(&self, leading: Leading) {
-        let before = self.leading.replace(leading);
-        match (before, leading) {
-            (Leading::Elsewhere(_), Leading::Here { alone: false }) => {
-                let spread = self.context.options.clock_spread_max;
-                self.serves_from.set(time::now() + spread);
-                // Those that any clock has given out before somebody else led last.
-                let began = Timestamp(self.context.now().0 + spread.as_nanos() as u64);
-                self.states.borrow_mut().expel_before(began);
-            }
-            (Leading::Here { .. }, Leading::Elsewhere(_)) => self.step_down(),
-            _ => {}
+        let term_of = |leading| match leading {
+            Leading::Here { term, .. } => Some(term),
+            Leading::Elsewhere(_) => None,
+        };
+        let before = term_of(self.leading.replace(leading));
+        if before == term_of(leading) {
+            return;
+        }
+        if let Some(term) = before {
+            self.step_down(term);
+        }
+        if let Leading::Here { alone, inherits: true, .. } = leading {
+            let spread = self.context.options.clock_spread_max;
+            // Who votes has waited for the end of the lease of who led before; an only voter has asked nobody.
+            let lease = if alone { LEASE_OF_OTHERS } else { Duration::ZERO };
+            self.serves_from.set(time::now() + spread.max(lease));
+            // Those that any clock has given out before somebody else led last.
+            let began = Timestamp(self.context.now().0 + spread.as_nanos() as u64);
+            self.states.borrow_mut().expel_before(began);
         }
     }
 
@@ -136,22 +150,22 @@ impl Partition {
     pub(crate) fn serves(&self) -> bool {
         match self.leading.get() {
             Leading::Elsewhere(_) => false,
-            Leading::Here { alone: true } => self.leads(),
-            Leading::Here { alone: false } => {
+            Leading::Here { alone, .. } => {
                 let now = time::now();
-                let until = self.context.log().lease_until(self.id);
-                self.leads()
-                    && !self.gives_way.get()
-                    && !self.gives_up.get()
-                    && now >= self.serves_from.get()
-                    && until.is_some_and(|until| now < until)
+                let may = || {
+                    let until = self.context.log().lease_until(self.id);
+                    !self.gives_way.get()
+                        && !self.gives_up.get()
+                        && until.is_some_and(|until| now < until)
+                };
+                self.leads() && now >= self.serves_from.get() && (alone || may())
             }
         }
     }
 
     /// Whether other replicas may serve what this one cannot.
     fn has_others(&self) -> bool {
-        self.leading.get() != Leading::Here { alone: true }
+        !matches!(self.leading.get(), Leading::Here { alone: true, .. })
     }
 
     /// Whether an error says that this replica is damaged, and others may serve what it cannot.
@@ -197,8 +211,8 @@ impl Partition {
             Leading::Elsewhere(_) => Timestamp::ZERO,
             Leading::Here { .. } if self.gives_way.get() => Timestamp::ZERO,
             // Nobody else can.
-            Leading::Here { alone: true } => Timestamp::MAX,
-            Leading::Here { alone: false } => {
+            Leading::Here { alone: true, .. } => Timestamp::MAX,
+            Leading::Here { .. } => {
                 let until = self.context.log().lease_until(self.id);
                 until.map_or(Timestamp::ZERO, |until| self.context.clock.at(until.as_nanos()))
             }
@@ -207,8 +221,8 @@ impl Partition {
 
     /// Another replica leads, or will: what is active here comes to nothing. What the log knows of stays
     /// as it is until the next term says what became of it.
-    fn step_down(&self) {
-        let dropped = self.states.borrow_mut().step_down();
+    fn step_down(&self, term: Term) {
+        let dropped = self.states.borrow_mut().step_down(term);
         for txn in dropped {
             self.end(txn);
         }
@@ -276,9 +290,9 @@ impl Partition {
     }
 
     /// A term begins with the entry at `index`: what was there in part only will never be whole.
-    pub(crate) fn term_begins(&self, index: LogIndex, leads: bool) {
-        let unfinished = self.states.borrow_mut().begin_term(leads);
-        if leads {
+    pub(crate) fn term_begins(&self, index: LogIndex, led: Option<Term>) {
+        let unfinished = self.states.borrow_mut().begin_term(led);
+        if led.is_some() {
             self.states.borrow_mut().expel_before(self.context.born);
         }
         for txn in unfinished {

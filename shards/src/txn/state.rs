@@ -28,7 +28,7 @@ use bulk::{Bulk, Logged};
 use bytes::Bytes;
 pub(crate) use marks::{Marked, Returned};
 use model::command::{Command, KeyWrite, Outcome};
-use model::id::{CoreId, LogIndex, NodeId, PartitionId, TxnId};
+use model::id::{CoreId, LogIndex, NodeId, PartitionId, Term, TxnId};
 use model::placement::Place;
 use model::time::Timestamp;
 pub(crate) use pending::Handed;
@@ -191,8 +191,9 @@ pub(crate) struct TxnStates {
     /// Votes whose outcome is applied but not yet in table files: index of the outcome, and of the
     /// vote.
     carried: VecDeque<(LogIndex, LogIndex)>,
-    /// Whether parts come from a log that was written before.
-    replaying: bool,
+    /// The term in which this replica leads, once all that was there before is applied. Until then parts
+    /// come from a log that was written before.
+    led: Option<Term>,
     /// Bytes that all transactions of the core have staged.
     staged_bytes: Rc<Cell<usize>>,
 }
@@ -209,7 +210,7 @@ impl TxnStates {
             expelled: BTreeMap::new(),
             expelled_floor: None,
             carried: VecDeque::new(),
-            replaying: true,
+            led: None,
             staged_bytes,
         }
     }

@@ -9,7 +9,7 @@ use super::state::{
 };
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
-use model::id::{CoreId, LogIndex, Mark, NodeId, ObjectId, PartitionId, TxnId};
+use model::id::{CoreId, LogIndex, Mark, NodeId, ObjectId, PartitionId, Term, TxnId};
 use model::time::Timestamp;
 use runtime::time::Instant;
 use std::rc::Rc;
@@ -264,7 +264,7 @@ fn a_snapshot_waits_only_for_pending_writes_before_it() {
 #[test]
 fn a_report_says_how_far_transactions_have_come() {
     let mut states = TxnStates::new(HOME, Rc::default());
-    states.begin_term(true);
+    states.begin_term(Some(Term(1)));
     let told = |states: &TxnStates, doubted| {
         let of = |known: StateReport| (known.state, known.anchor, known.staged_bytes);
         states.report(9, doubted).into_iter().map(of).collect::<Vec<_>>()
@@ -398,7 +398,7 @@ fn a_transaction_that_was_logged_in_part_ends_with_the_replay() {
     let mut states = TxnStates::new(HOME, Rc::default());
     states.part_logged(txn(1), true, LogIndex(3), part(&["a"]), NOW);
     assert_eq!(states.oldest_needed(LogIndex(9)), Some(LogIndex(3)));
-    assert_eq!(states.begin_term(true), [txn(1)]);
+    assert_eq!(states.begin_term(Some(Term(1))), [txn(1)]);
     states.end(txn(1));
     assert_eq!(states.oldest_needed(LogIndex(9)), None);
     // A part that comes behind a rollback begins nothing.
@@ -406,11 +406,26 @@ fn a_transaction_that_was_logged_in_part_ends_with_the_replay() {
     assert!(states.get(txn(2)).is_none());
 }
 
+/// The replica has led in the second term, leads again in the fourth, and hears of both at once.
+#[test]
+fn what_an_earlier_term_has_left_ends_when_the_next_one_begins_and_what_comes_then_stays() {
+    let mut states = TxnStates::new(HOME, Rc::default());
+    states.begin_term(Some(Term(2)));
+    staged(&mut states, 1, "k");
+    assert_eq!(states.begin_term(Some(Term(4))), [txn(1)]);
+    states.end(txn(1));
+    staged(&mut states, 2, "k");
+    assert_eq!(states.step_down(Term(2)), []);
+    assert_eq!(states.led(), Some(Term(4)));
+    assert_eq!(states.step_down(Term(4)), [txn(2)]);
+    assert_eq!(states.led(), None);
+}
+
 #[test]
 fn a_large_transaction_is_pending_from_its_time_on_and_takes_no_more() {
     let staged_bytes = Rc::default();
     let mut states = TxnStates::new(HOME, Rc::clone(&staged_bytes));
-    states.begin_term(true);
+    states.begin_term(Some(Term(1)));
     for name in ["a", "b", "c"] {
         staged(&mut states, 1, name);
     }

@@ -189,7 +189,12 @@ impl Server {
     /// Asks the process to drain and waits for its end.
     pub fn terminate(mut self) -> Result<ExitStatus, String> {
         self.signal("TERM")?;
-        self.wait(STOP_MAX)
+        let status = self.wait(STOP_MAX)?;
+        if !status.success() {
+            // Seen where the caller's test fails by it.
+            eprintln!("the server ended with {status}:\n{}", self.log());
+        }
+        Ok(status)
     }
 
     /// Sends a signal, by its name without `SIG`.

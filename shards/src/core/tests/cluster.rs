@@ -7,6 +7,7 @@ mod holes;
 mod log_damage;
 mod lost;
 mod overtaken;
+mod only_voter;
 mod removal;
 
 use super::{commit, directory, options, put, stage, txn};

@@ -7,7 +7,7 @@
 use super::{Pending, Phase, Refusal, Txn, TxnStates, Vote, WriteSet};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite};
-use model::id::{LogIndex, PartitionId, TxnId};
+use model::id::{LogIndex, PartitionId, Term, TxnId};
 use model::time::Timestamp;
 use runtime::time::Instant;
 use std::ops::Bound;
@@ -63,7 +63,7 @@ impl TxnStates {
         part: (Vec<KeyWrite>, Vec<Bytes>),
         now: Instant,
     ) {
-        if self.replaying {
+        if self.led.is_none() {
             self.txns.entry(txn).or_insert_with(|| Txn::new(Phase::Active, now));
         }
         let Some(known) = self.txns.get_mut(&txn) else { return };
@@ -72,7 +72,7 @@ impl TxnStates {
             Some(logged) if !first => logged.locks.extend(locks),
             logged => *logged = Some(Logged { index, locks }),
         }
-        if self.replaying {
+        if self.led.is_none() {
             if first {
                 known.staged.clear();
             }
@@ -145,15 +145,16 @@ impl TxnStates {
         self.bulk.get(&txn).map(|bulk| bulk.writes.clone())
     }
 
-    /// Whether parts are of this replica's own transactions.
-    pub(crate) fn leads(&self) -> bool {
-        !self.replaying
+    /// The term in which this replica leads, and has applied what earlier ones have left: parts are of its own
+    /// transactions.
+    pub(crate) fn led(&self) -> Option<Term> {
+        self.led
     }
 
-    /// A term begins: what earlier ones have left in parts stays so. `leads`: parts are of this
+    /// A term begins: what earlier ones have left in parts stays so. `led`: parts are of this
     /// replica's own transactions from here on. Gives those that are not whole and never will be.
-    pub(crate) fn begin_term(&mut self, leads: bool) -> Vec<TxnId> {
-        self.replaying = !leads;
+    pub(crate) fn begin_term(&mut self, led: Option<Term>) -> Vec<TxnId> {
+        self.led = led;
         for known in self.txns.values_mut() {
             // An outcome that an earlier leader has proposed and that is not here by now will not come.
             if let (Some(vote), Phase::Finishing(_) | Phase::Preparing) =
@@ -166,10 +167,14 @@ impl TxnStates {
         self.those(|known| known.phase != Phase::Prepared)
     }
 
-    /// This replica leads no more. Gives the transactions of which the log knows nothing, and will learn
+    /// This replica leads in a term no more. Gives the transactions of which the log knows nothing, and will learn
     /// nothing.
-    pub(crate) fn step_down(&mut self) -> Vec<TxnId> {
-        self.replaying = true;
+    pub(crate) fn step_down(&mut self, term: Term) -> Vec<TxnId> {
+        if self.led.is_some_and(|led| led > term) {
+            // It leads again, and the beginning of that has ended them.
+            return Vec::new();
+        }
+        self.led = None;
         self.those(|known| {
             matches!(known.phase, Phase::Active | Phase::Aside) && known.logged.is_none()
         })
@@ -177,7 +182,7 @@ impl TxnStates {
 
     /// Nothing that was heard of the log counts any more. Gives all transactions.
     pub(crate) fn forget_all(&mut self) -> Vec<TxnId> {
-        self.replaying = true;
+        self.led = None;
         self.decisions.clear();
         self.carried.clear();
         self.pending = Pending::default();
