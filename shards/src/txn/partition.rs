@@ -121,6 +121,7 @@ impl Partition {
             (Leading::Here { .. }, Leading::Elsewhere(_)) => self.step_down(),
             _ => {}
         }
+        self.context.led.notify_all();
     }
 
     /// Who leads, as far as is known: `None` where it is this replica.
@@ -147,6 +148,14 @@ impl Partition {
                     && until.is_some_and(|until| now < until)
             }
         }
+    }
+
+    /// When this replica will serve, which leads and waits for the clocks of others.
+    pub(crate) fn serves_soon(&self) -> Option<Instant> {
+        let from = self.serves_from.get();
+        let leads = self.leading.get() == Leading::Here { alone: false };
+        let waits = leads && !self.gives_way.get() && !self.gives_up.get();
+        (waits && time::now() < from).then_some(from)
     }
 
     /// Whether other replicas may serve what this one cannot.
