@@ -110,6 +110,7 @@ pub(super) async fn post(engine: Weak<Inner>) {
 /// A place is lost, or has left: what was asked there is not answered, and what it has asked here is for
 /// nobody. Nor does anybody end its transactions, if it was its end: housekeeping does.
 fn lose(inner: &Inner, place: Place, table: &Table, left: bool) {
+    inner.parts.log.link_broke(place);
     inner.remote.fail(place, left);
     inner.lost.borrow_mut().insert(place, time::now());
     let table = table.borrow();
@@ -240,6 +241,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     async fn run(&self, partition: PartitionId, fragment: Fragment) -> Result<Response, SqlError> {
+        self.engine.inner.wait_to_serve(partition).await;
         let here = match self.engine.inner.serving_for(partition, fragment.txn) {
             Ok(here) => here,
             Err(leader) => return Ok(Response::Elsewhere(leader)),
@@ -281,6 +283,7 @@ impl Engine {
         partition: PartitionId,
         body: RequestBody,
     ) -> Result<Response, SqlError> {
+        self.inner.wait_to_serve(partition).await;
         let here = match self.inner.serving_for(partition, begun_by(&body)) {
             Ok(here) => here,
             Err(leader) => return Ok(Response::Elsewhere(leader)),

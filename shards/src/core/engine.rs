@@ -696,6 +696,14 @@ impl Inner {
         }
     }
 
+    /// Waits where this core leads a partition and will serve it in a moment: nobody else does before.
+    pub(super) async fn wait_to_serve(&self, partition: PartitionId) {
+        let here = self.parts.partitions.get(partition);
+        if let Some(from) = here.and_then(|here| here.serves_soon()) {
+            time::sleep_until(from).await;
+        }
+    }
+
     /// The same for a request that may be the first here of a transaction.
     pub(super) fn serving_for(
         &self,

@@ -90,14 +90,17 @@ impl Search {
     /// Who leads, as far as is known. A replica here hears first of a new leader; whom it named in vain
     /// is not asked again at once.
     fn known(&self) -> Option<NodeId> {
-        let inner = &self.inner;
-        let here = inner.parts.partitions.get(self.partition);
-        let told = here.and_then(|here| match here.led_elsewhere() {
-            None => Some(inner.options.node),
+        self.told_here().or_else(|| self.inner.leaders.get(self.partition))
+    }
+
+    /// Who leads, as a replica here says; not the one that the last attempt asked.
+    fn told_here(&self) -> Option<NodeId> {
+        let here = self.inner.parts.partitions.get(self.partition)?;
+        let told = match here.led_elsewhere() {
+            None => Some(self.inner.options.node),
             Some(leader) => leader,
-        });
-        let told = told.filter(|leader| self.asked != Some(*leader));
-        told.or_else(|| inner.leaders.get(self.partition))
+        };
+        told.filter(|leader| self.asked != Some(*leader))
     }
 
     /// One that may know: this node first, then those that have replicas, one after the other.
@@ -148,10 +151,19 @@ impl Search {
         }
         // One who is named is asked at once, unless two name each other.
         if waits || self.misses > 2 {
-            time::sleep(self.wait.min(self.until.saturating_since(now))).await;
+            self.wait_for_leader(now + self.wait.min(self.until.saturating_since(now))).await;
             self.wait = (self.wait * 2).min(WAIT_MAX);
         }
         Ok(())
+    }
+
+    /// Waits for a replica here to say that another leads now, or until then.
+    async fn wait_for_leader(&self, until: Instant) {
+        let changed = &self.inner.parts.context.led;
+        let mut left = until.saturating_since(time::now());
+        while time::timeout(left, changed.notified()).await.is_ok() && self.told_here().is_none() {
+            left = until.saturating_since(time::now());
+        }
     }
 
     /// The one that was asked leads.

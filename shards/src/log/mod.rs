@@ -44,6 +44,7 @@ use bytes::Bytes;
 use doubted::Doubted;
 use model::command::Command;
 use model::id::{LogIndex, NodeId, PartitionId};
+use model::placement::Place;
 use model::time::HybridClock;
 use openraft::Config;
 use queue::{Pending, Queues};
@@ -303,6 +304,16 @@ impl Log {
     /// Until when nobody but this replica can lead a partition; see [`Group::lease_until`].
     pub(crate) fn lease_until(&self, partition: PartitionId) -> Option<Instant> {
         self.inner.groups.borrow().get(&partition)?.lease_until()
+    }
+
+    /// The link with a place has broken: groups that are led there are soon to be led elsewhere.
+    pub(crate) fn link_broke(&self, place: Place) {
+        let Some((nodes, _)) = self.inner.nodes.get() else { return };
+        for (partition, group) in &*self.inner.groups.borrow() {
+            if nodes.place(place.node, *partition) == Some(place) {
+                group.link_broke(place.node);
+            }
+        }
     }
 
     /// The groups of this core.

@@ -2,6 +2,7 @@
 //! other nodes, changed, and watched for who leads it.
 
 use super::beats::{self, Beats};
+use super::campaign;
 use super::core_log::CoreLog;
 use super::group_log::GroupLog;
 use super::life::Life;
@@ -37,15 +38,20 @@ const STEP: Duration = Duration::from_millis(300);
 const QUIET: Duration = Duration::from_millis(300);
 /// Who has answered an append that was sent within so long needs no heartbeat.
 const HEARD: Duration = Duration::from_millis(50);
-const ELECTION_MIN: Duration = Duration::from_millis(600);
-const ELECTION_MAX: Duration = Duration::from_millis(1200);
+/// A voter keeps its word to a leader for [`ELECTION_MAX`] after it has last heard it, and where nothing else
+/// is known (see [`campaign`]) it stands for election so much later. openraft wants the two to be one.
+const ELECTION_MIN: Duration = Duration::from_millis(450);
+pub(super) const ELECTION_MAX: Duration = Duration::from_millis(800);
+/// Who is told to lead has so long to be elected.
+const TAKES_OVER_WITHIN: Duration = Duration::from_millis(1200);
 
 /// So long a replica waits for files in the place of its damaged ones, before it asks again.
 const FILES_WITHIN: Duration = Duration::from_secs(600);
 
-/// A leader serves for so long after the last word of a quorum was asked for: less than anybody waits
-/// before standing for election.
+/// A leader serves for so long after the last word of a quorum was asked for: less than a voter keeps its word,
+/// by any clock.
 pub(crate) const LEASE: Duration = Duration::from_millis(500);
+const _: () = assert!(LEASE.as_millis() * 6 / 5 < ELECTION_MAX.as_millis());
 
 /// A group that runs. Cloning gives another handle.
 #[derive(Clone)]
@@ -53,30 +59,34 @@ pub(crate) struct Group {
     inner: Rc<Inner>,
 }
 
-struct Inner {
-    partition: PartitionId,
-    raft: Raft<Partitions, Machine>,
+pub(super) struct Inner {
+    pub(super) partition: PartitionId,
+    pub(super) raft: Raft<Partitions, Machine>,
     applier: Rc<dyn Applier>,
     network: Network,
     /// A replica is being sent files because its own are damaged.
     mending: Cell<bool>,
-    metrics: WatchReceiverOf<Partitions, RaftMetrics<Partitions>>,
+    pub(super) metrics: WatchReceiverOf<Partitions, RaftMetrics<Partitions>>,
     /// Until then it neither votes nor stands for election: it may have told a leader before its start that
     /// it follows, which the leader builds on.
-    silent_until: Instant,
+    pub(super) silent_until: Instant,
     /// The term in which this leader has told another one to lead.
     given_away: Cell<Option<u64>>,
     /// Up to this term nobody else can have led.
     own_terms: u64,
     life: Life,
-    /// A leader was last heard then.
-    heard: Cell<Instant>,
+    /// What a leader was last heard to say arrived then.
+    pub(super) heard: Cell<Instant>,
     /// openraft's clock runs.
     ticks: Cell<bool>,
     /// The files that a leader sends.
     receiving: Mutex<Option<Receiving>>,
     /// Tells the partition who leads.
     watching: std::cell::RefCell<Option<Task<()>>>,
+    /// Stands for election because the link with the leader has broken.
+    pub(super) campaign: std::cell::RefCell<Option<Task<()>>>,
+    /// That leader, for as long as it does.
+    pub(super) stands_against: Cell<Option<u64>>,
 }
 
 /// While a replica is being sent files.
@@ -228,6 +238,8 @@ impl Group {
             ticks: Cell::new(false),
             receiving: Mutex::new(None),
             watching: std::cell::RefCell::default(),
+            campaign: std::cell::RefCell::default(),
+            stands_against: Cell::new(None),
         });
         let watching = task::spawn("raft-watch", watch(Rc::downgrade(&inner), node, beats));
         *inner.watching.borrow_mut() = Some(watching);
@@ -301,13 +313,16 @@ impl Group {
         let raft = &self.inner.raft;
         let unable = |error: String| Told::Unable(error);
         match ask {
-            Ask::Append(append) => match raft.append_entries(append).await {
-                Ok(appended) => {
-                    self.inner.note_heard(&appended);
-                    Told::Appended(appended)
+            Ask::Append(append) => {
+                let arrived = time::now();
+                match raft.append_entries(append).await {
+                    Ok(appended) => {
+                        self.inner.note_heard(arrived, &appended);
+                        Told::Appended(appended)
+                    }
+                    Err(error) => unable(error.to_string()),
                 }
-                Err(error) => unable(error.to_string()),
-            },
+            }
             Ask::Vote(vote) => match self.silent_answer() {
                 Some(silent) => silent,
                 None => voted(raft.vote(vote).await.map_err(|error| error.to_string())),
@@ -337,8 +352,9 @@ impl Group {
 
     /// Takes a heartbeat of the group's leader; `None`: the group has ended.
     pub(super) async fn beaten(&self, beat: &Beat) -> Option<AppendEntriesResponse<Partitions>> {
+        let arrived = time::now();
         let appended = self.inner.raft.append_entries(beat.append()).await.ok()?;
-        self.inner.note_heard(&appended);
+        self.inner.note_heard(arrived, &appended);
         Some(appended)
     }
 
@@ -479,7 +495,7 @@ impl Group {
         self.inner.given_away.set(Some(term));
         let asked = self.inner.raft.trigger().transfer_leader(u64::from(to.0)).await;
         asked.map_err(io::Error::other)?;
-        let until = time::now() + ELECTION_MAX;
+        let until = time::now() + TAKES_OVER_WITHIN;
         while metrics.borrow_watched().state == ServerState::Leader {
             let left = until.saturating_since(time::now());
             let changed = time::timeout(left, metrics.changed()).await;
@@ -489,6 +505,11 @@ impl Group {
             changed.map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    /// The link with the place of a node's replica has broken.
+    pub(crate) fn link_broke(&self, node: NodeId) {
+        campaign::begin(&self.inner, u64::from(node.0));
     }
 
     /// Whether this replica has a vote, as far as it knows.
@@ -528,6 +549,7 @@ impl Group {
     /// when this returns.
     pub(crate) async fn shutdown(&self) {
         self.inner.watching.borrow_mut().take();
+        self.inner.campaign.borrow_mut().take();
         // A task of it that has panicked was told of then.
         drop(self.inner.raft.shutdown().await);
         self.inner.life.end().await;
@@ -583,9 +605,9 @@ impl Inner {
         }
     }
 
-    fn note_heard(&self, appended: &AppendEntriesResponse<Partitions>) {
+    fn note_heard(&self, arrived: Instant, appended: &AppendEntriesResponse<Partitions>) {
         if !matches!(appended, AppendEntriesResponse::HigherVote(_)) {
-            self.heard.set(time::now());
+            self.heard.set(arrived.max(self.heard.get()));
         }
     }
 

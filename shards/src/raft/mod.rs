@@ -2,6 +2,7 @@
 //! state machine, and the runtime and network that a group runs on.
 
 mod beats;
+mod campaign;
 mod core_log;
 mod group;
 mod group_log;

@@ -61,6 +61,8 @@ pub(crate) struct CoreContext {
     pub(crate) log: OnceCell<Log>,
     /// Told when somebody begins to wait for a lock.
     pub(super) queued: Notify,
+    /// Told when another replica leads one of the partitions.
+    pub(crate) led: Notify,
     /// Says when the waits are worth a look.
     pub(super) lookout: Lookout,
     pub(crate) deadlocks: Cell<u64>,
@@ -98,6 +100,7 @@ impl CoreContext {
             waiting: RefCell::default(),
             log: OnceCell::new(),
             queued: Notify::new(),
+            led: Notify::new(),
             lookout: Lookout::default(),
             deadlocks: Cell::new(0),
             lock_timeouts: Cell::new(0),

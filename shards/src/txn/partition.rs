@@ -120,6 +120,7 @@ impl Partition {
             Leading::Elsewhere(_) => None,
         };
         let before = term_of(self.leading.replace(leading));
+        self.context.led.notify_all();
         if before == term_of(leading) {
             return;
         }
@@ -161,6 +162,14 @@ impl Partition {
                 self.leads() && now >= self.serves_from.get() && (alone || may())
             }
         }
+    }
+
+    /// When this replica will serve, which leads and waits for the clocks of others.
+    pub(crate) fn serves_soon(&self) -> Option<Instant> {
+        let from = self.serves_from.get();
+        let leads = matches!(self.leading.get(), Leading::Here { .. });
+        let waits = leads && !self.gives_way.get() && !self.gives_up.get();
+        (waits && time::now() < from).then_some(from)
     }
 
     /// Whether other replicas may serve what this one cannot.
