@@ -17,7 +17,7 @@ use model::placement::Place;
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -255,6 +255,9 @@ impl RaftNetworkV2<Partitions> for Replica {
     where
         S: Stream<Item = AppendEntriesRequest<Partitions>> + OptionalSend + Unpin + 'static,
     {
+        if self.beats {
+            return stream_append_sequential(self, appends, option);
+        }
         let replica: &'s Replica = self;
         let limit = option.soft_ttl();
         let send = move |append| replica.append(append, limit).boxed_local();
