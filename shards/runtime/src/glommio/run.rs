@@ -239,11 +239,7 @@ fn placement(options: &Options) -> io::Result<Vec<usize>> {
 }
 
 /// Those of the processors that a process may use to which its cores are pinned.
-fn choose(
-    placement: Placement,
-    cores: usize,
-    mut allowed: Vec<usize>,
-) -> io::Result<Vec<usize>> {
+fn choose(placement: Placement, cores: usize, mut allowed: Vec<usize>) -> io::Result<Vec<usize>> {
     match placement {
         Placement::Unbound => Ok(Vec::new()),
         Placement::Auto if allowed.len() != cores => Ok(Vec::new()),
