@@ -10,11 +10,19 @@ use std::rc::Rc;
 
 type Response = AppendEntriesResponse<Partitions>;
 
+/// What a pipeline has told: up to which entry the replica has taken the log, or why it takes no more.
+type Told = Rc<RefCell<Vec<Result<u64, &'static str>>>>;
+
+/// An append that is not answered.
+struct Sent {
+    last: u64,
+    promise: oneshot::Sender<Answer>,
+}
+
 /// A leader and a replica between which a test is the network.
 #[derive(Clone, Default)]
 struct Wire {
-    /// What was sent and is not answered: up to which entry, and how many entries went with it.
-    sent: Rc<RefCell<VecDeque<(u64, usize, oneshot::Sender<Answer>)>>>,
+    sent: Rc<RefCell<VecDeque<Sent>>>,
     last: Rc<Cell<u64>>,
     grown: Notify,
 }
@@ -31,16 +39,16 @@ impl LogEnd for Wire {
 
 impl Wire {
     /// A pipeline over it: where appends go in, and what it has told.
-    fn pipeline(&self) -> (UnboundedSender<Append>, Rc<RefCell<Vec<Result<u64, &'static str>>>>) {
+    fn pipeline(&self) -> (UnboundedSender<Append>, Told) {
         let (appends, made) = unbounded();
         let sent = self.sent.clone();
         let send = move |append: Append| {
             let (promise, answer) = oneshot::channel();
             let last = last_of(&append).map_or(0, |last| last.index);
-            sent.borrow_mut().push_back((last, append.entries.len(), promise));
+            sent.borrow_mut().push_back(Sent { last, promise });
             async move { answer.await.expect("the test answers") }.boxed_local()
         };
-        let told = Rc::new(RefCell::new(Vec::new()));
+        let told = Told::default();
         let (mut pipeline, telling) = (Pipeline::new(made, send, self.clone()), told.clone());
         task::spawn("pipeline", async move {
             while let Some(taken) = pipeline.next().await {
@@ -65,11 +73,11 @@ impl Wire {
 
     /// What is under way, up to which entry.
     fn under_way(&self) -> Vec<u64> {
-        self.sent.borrow().iter().map(|(last, ..)| *last).collect()
+        self.sent.borrow().iter().map(|sent| sent.last).collect()
     }
 
     fn answer(&self, at: usize, answer: Answer) {
-        let (.., promise) = self.sent.borrow_mut().remove(at).expect("it was sent");
+        let Sent { promise, .. } = self.sent.borrow_mut().remove(at).expect("it was sent");
         drop(promise.send(answer));
     }
 }
