@@ -301,8 +301,9 @@ impl Handler for Neighbours {
             }
             Service::Raft if from.node != NodeId(0) => {
                 let Some(engine) = self.engine.get().cloned() else { return answer.decline() };
-                let answering = async move { answer.give(engine.answer_replica(body).await) };
-                task::spawn("replica", answering).detach();
+                // Begun at once: appends of a leader follow each other.
+                let told = engine.answer_replica(body);
+                task::spawn("replica", async move { answer.give(told.await) }).detach();
             }
             Service::Raft | Service::Engine | Service::Router => answer.decline(),
         }

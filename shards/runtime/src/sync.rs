@@ -11,7 +11,7 @@ pub mod queue;
 mod semaphore;
 
 pub use event::Event;
-pub use notify::Notify;
+pub use notify::{Notified, Notify};
 pub use semaphore::{Permit, Semaphore};
 
 use std::fmt;

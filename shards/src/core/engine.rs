@@ -19,6 +19,8 @@ use crate::txn::{
 };
 use crate::wal::WalError;
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{self, LocalBoxFuture};
 use model::command::{Fragment, Outcome, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, LogIndex, NodeId, PartitionId, Term, TxnId};
@@ -446,9 +448,15 @@ impl Engine {
         self.inner.arrive(Arrived::Left(place));
     }
 
-    /// Answers a replica of another node.
-    pub async fn answer_replica(&self, message: Bytes) -> Bytes {
-        self.inner.parts.log.answer_replica(message).await
+    /// Answers a replica of another node. What one place asks takes its turn in the order of these calls,
+    /// whenever what they give is polled.
+    pub fn answer_replica(&self, message: Bytes) -> LocalBoxFuture<'static, Bytes> {
+        let log = self.inner.parts.log.clone();
+        let mut answering = async move { log.answer_replica(message).await }.boxed_local();
+        match answering.as_mut().now_or_never() {
+            Some(answer) => future::ready(answer).boxed_local(),
+            None => answering,
+        }
     }
 
     /// The groups of this core's replicas.

@@ -264,6 +264,12 @@ impl CoreLog {
         groups.get(&partition).map_or((None, None), |group| (group.purged, group.last()))
     }
 
+    /// Tells all who wait that a group's log has grown.
+    pub(super) fn grown(&self, partition: PartitionId) -> Notify {
+        let mut groups = self.inner.groups.borrow_mut();
+        groups.entry(partition).or_default().grown.clone()
+    }
+
     /// A group's vote.
     pub(super) fn vote(&self, partition: PartitionId) -> Option<Vote> {
         self.inner.groups.borrow().get(&partition)?.vote
@@ -405,6 +411,7 @@ impl CoreLog {
                 cached.note(partition, entry);
                 group.push(entry.clone(), None);
             }
+            group.grown.notify_all();
         }
         self.queue_entries(partition, entries, waiting, room);
         Ok(())

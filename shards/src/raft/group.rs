@@ -217,6 +217,7 @@ impl Group {
             nodes,
             beats: beats.clone(),
             applier: applier.clone(),
+            log: GroupLog::new(log.clone(), partition),
             partition,
             life: life.clone(),
         };

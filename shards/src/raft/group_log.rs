@@ -1,10 +1,12 @@
 //! One group's log, as openraft asks for it: a view of the core's.
 
 use super::core_log::CoreLog;
+use super::pipeline::LogEnd;
 use super::types::{Entry, LogId, Partitions, Vote};
 use model::id::PartitionId;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
+use runtime::sync::Notify;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -23,6 +25,16 @@ impl GroupLog {
     /// A partition's part of its core's log.
     pub(crate) fn new(log: CoreLog, partition: PartitionId) -> GroupLog {
         GroupLog { log, partition }
+    }
+}
+
+impl LogEnd for GroupLog {
+    fn last(&self) -> Option<LogId> {
+        self.log.state(self.partition).1
+    }
+
+    fn grown(&self) -> Notify {
+        self.log.grown(self.partition)
     }
 }
 

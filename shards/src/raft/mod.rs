@@ -9,6 +9,7 @@ mod group_log;
 mod life;
 mod machine;
 mod network;
+mod pipeline;
 mod runtime;
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,26 @@
 //! How a group reaches its replicas on other nodes.
 
 use super::beats::Beats;
+use super::group_log::GroupLog;
 use super::life::Life;
 use super::machine::Applier;
+use super::pipeline::Pipeline;
 use super::types::{Partitions, Vote};
 use super::wire::{Ask, Beat, Told, decode_told, encode_ask};
 use crate::storage::Receiver;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::{Either, LocalBoxFuture, select};
+use futures::stream::{Stream, StreamExt};
 use model::id::{LogIndex, NodeId, PartitionId};
 use model::placement::Place;
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
 use runtime::time::{self, Instant};
@@ -52,7 +57,8 @@ pub trait Nodes {
     /// the place is told to be lost. Waits for room.
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>>;
 
-    /// Sends a message of a group, in pieces that follow each other, and waits for the answer.
+    /// Sends a message of a group, in pieces that follow each other, and waits for the answer. Those to one
+    /// place arrive in the order in which they were first polled, or are not answered.
     fn ask_replica(
         &self,
         to: Place,
@@ -110,6 +116,7 @@ pub(super) struct Network {
     pub(super) nodes: Rc<dyn Nodes>,
     pub(super) beats: Beats,
     pub(super) applier: Rc<dyn Applier>,
+    pub(super) log: GroupLog,
     pub(super) partition: PartitionId,
     pub(super) life: Life,
 }
@@ -157,6 +164,17 @@ impl Replica {
             Some(Told::Unable(why)) => Err(unreachable(&why)),
             Some(told) => Ok(told),
             None => Err(senseless()),
+        }
+    }
+
+    async fn append(
+        &self,
+        append: AppendEntriesRequest<Partitions>,
+        limit: Duration,
+    ) -> RpcResult<AppendEntriesResponse<Partitions>> {
+        match self.ask(Ask::Append(append), limit).await? {
+            Told::Appended(appended) => Ok(appended),
+            _ => Err(senseless()),
         }
     }
 }
@@ -226,10 +244,25 @@ impl RaftNetworkV2<Partitions> for Replica {
             let answered = self.network.beats.beat(self.place()?, beat).await;
             return answered.map_err(|unreached| unreachable(&unreached.why));
         }
-        match self.ask(Ask::Append(append), option.soft_ttl()).await? {
-            Told::Appended(appended) => Ok(appended),
-            _ => Err(senseless()),
+        self.append(append, option.soft_ttl()).await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        appends: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, RpcResult<BoxStream<'s, RpcResult<StreamAppendResult<Partitions>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Partitions>> + OptionalSend + Unpin + 'static,
+    {
+        if self.beats {
+            return stream_append_sequential(self, appends, option);
         }
+        let replica: &'s Replica = self;
+        let limit = option.soft_ttl();
+        let send = move |append| replica.append(append, limit).boxed_local();
+        let answers = Pipeline::new(appends, send, replica.network.log.clone()).boxed_local();
+        std::future::ready(Ok(answers)).boxed_local()
     }
 
     async fn vote(

@@ -155,11 +155,12 @@ async fn run_node(board: Rc<Board>, node: NodeId) {
         let engine = engine.clone();
         match letter {
             Mail::Engine(from, message) => engine.take_message(from, message),
-            Mail::Replica(message, promise) => task::spawn("answer", async move {
+            Mail::Replica(message, promise) => {
+                let answer = engine.answer_replica(message);
                 // One that has gone needs no answer.
-                let _gone = promise.send(engine.answer_replica(message).await);
-            })
-            .detach(),
+                let answering = async move { drop(promise.send(answer.await)) };
+                task::spawn("answer", answering).detach();
+            }
             Mail::Job(job) => task::spawn("job", job(engine)).detach(),
         }
     }

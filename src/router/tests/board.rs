@@ -46,9 +46,20 @@ pub(in crate::router) struct Board {
     /// Messages between routers vanish, and nobody is told.
     pub swallows: Cell<bool>,
     cores: u16,
+    /// When the last message between replicas arrives, from where to where.
+    arrivals: RefCell<BTreeMap<(Place, Place), Instant>>,
 }
 
 impl Board {
+    /// When a message between replicas arrives that leaves now: behind those before it.
+    fn arrival(&self, from: Place, to: Place) -> Instant {
+        let quick = time::now() + Duration::from_micros(100 + random::below(400));
+        let mut arrivals = self.arrivals.borrow_mut();
+        let arrival = arrivals.entry((from, to)).or_insert(quick);
+        *arrival = quick.max(*arrival + Duration::from_micros(1));
+        *arrival
+    }
+
     fn reaches(&self, from: NodeId, to: NodeId) -> bool {
         let (low, high) = (from.min(to), from.max(to));
         !self.cut.borrow().contains(&(low, high))
@@ -178,7 +189,8 @@ impl Nodes for Line {
     ) -> LocalBoxFuture<'static, Result<Bytes, Unreached>> {
         let (board, from) = (self.board.clone(), self.me);
         Box::pin(async move {
-            time::sleep(Duration::from_micros(100 + random::below(400))).await;
+            let arrival = board.arrival(from, to);
+            time::sleep_until(arrival).await;
             let Some(letters) = board.letter_box(from, to) else { return Err(unreached(true)) };
             let (promise, answer) = oneshot::channel();
             let sent = letters.send(Mail::Replica(message.concat().into(), promise)).await;
@@ -206,11 +218,8 @@ async fn take_mail(router: Router, mut mail: queue::Receiver<Mail>) {
                 router.place_lost(place);
             }
             Mail::Replica(message, promise) => {
-                let engine = engine.clone();
-                let answering = async move {
-                    let answer = engine.answer_replica(message).await;
-                    drop(promise.send(answer));
-                };
+                let answer = engine.answer_replica(message);
+                let answering = async move { drop(promise.send(answer.await)) };
                 task::spawn("answer", answering).detach();
             }
             Mail::Job(job) => task::spawn("job", job(router.clone())).detach(),

@@ -22,7 +22,8 @@ const MEMLOCK_MIN: u64 = 512 << 10;
 /// Which processor a core's thread runs on.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// Pinned if there are enough processors for all cores, else unbound.
+    /// Pinned if the cores take all processors that the process may use, else unbound: which of them others
+    /// use, another node among them, only the kernel knows.
     Auto,
     /// Each on a processor of its own.
     Pinned,
@@ -234,22 +235,23 @@ fn raise_open_files() -> io::Result<()> {
 
 /// The processors to pin the cores to; empty for none.
 fn placement(options: &Options) -> io::Result<Vec<usize>> {
-    if options.placement == Placement::Unbound {
-        return Ok(Vec::new());
+    choose(options.placement, usize::from(options.cores), allowed_processors()?)
+}
+
+/// Those of the processors that a process may use to which its cores are pinned.
+fn choose(placement: Placement, cores: usize, mut allowed: Vec<usize>) -> io::Result<Vec<usize>> {
+    match placement {
+        Placement::Unbound => Ok(Vec::new()),
+        Placement::Auto if allowed.len() != cores => Ok(Vec::new()),
+        Placement::Pinned if allowed.len() < cores => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{cores} pinned cores on {} processors", allowed.len()),
+        )),
+        Placement::Auto | Placement::Pinned => {
+            allowed.truncate(cores);
+            Ok(allowed)
+        }
     }
-    let mut allowed = allowed_processors()?;
-    let cores = usize::from(options.cores);
-    if allowed.len() >= cores {
-        allowed.truncate(cores);
-        return Ok(allowed);
-    }
-    if options.placement == Placement::Auto {
-        return Ok(Vec::new());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("{cores} pinned cores on {} processors", allowed.len()),
-    ))
 }
 
 /// The processors that this thread may run on.
@@ -278,4 +280,21 @@ fn pin(processor: usize) -> io::Result<()> {
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr())
     };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Several nodes of a few cores each on one machine would all take its first processors.
+    #[test]
+    fn cores_that_leave_processors_over_are_placed_by_the_kernel() {
+        let chosen = |placement, cores| choose(placement, cores, vec![1, 3, 5]).ok();
+        assert_eq!(chosen(Placement::Auto, 1), Some(Vec::new()));
+        assert_eq!(chosen(Placement::Auto, 3), Some(vec![1, 3, 5]));
+        assert_eq!(chosen(Placement::Auto, 4), Some(Vec::new()));
+        assert_eq!(chosen(Placement::Pinned, 2), Some(vec![1, 3]));
+        assert_eq!(chosen(Placement::Pinned, 4), None);
+        assert_eq!(chosen(Placement::Unbound, 3), Some(Vec::new()));
+    }
 }

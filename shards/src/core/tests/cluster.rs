@@ -68,9 +68,20 @@ struct Board {
     memory_bytes: Cell<Option<usize>>,
     /// Messages between replicas: from where to where, of which kind, how many.
     counted: RefCell<BTreeMap<(NodeId, NodeId, u8), usize>>,
+    /// When the last of them arrives, from where to where.
+    arrivals: RefCell<BTreeMap<(u32, u32), Instant>>,
 }
 
 impl Board {
+    /// When a message between replicas arrives that leaves now: behind those before it.
+    fn arrival(&self, way: (u32, u32)) -> Instant {
+        let quick = time::now() + Duration::from_micros(100 + random::below(400));
+        let mut arrivals = self.arrivals.borrow_mut();
+        let arrival = arrivals.entry(way).or_insert(quick);
+        *arrival = quick.max(*arrival + Duration::from_micros(1));
+        *arrival
+    }
+
     fn reaches(&self, from: NodeId, to: NodeId) -> bool {
         let cut = self.cut.borrow();
         !cut.contains(&from) && !cut.contains(&to) && self.boxes.borrow().contains_key(&to)
@@ -151,10 +162,11 @@ impl Nodes for Line {
             // The byte after the version.
             let kind = message[0][1];
             *board.counted.borrow_mut().entry((from, to.node, kind)).or_default() += 1;
-            time::sleep(Duration::from_micros(100 + random::below(400))).await;
+            let way = (from.0, to.node.0);
+            let arrival = board.arrival(way);
+            time::sleep_until(arrival).await;
             let message = Bytes::from(message.concat());
             if !is_append(&message) {
-                let way = (from.0, to.node.0);
                 if partition_asked(&message) == Some(PARTITION) {
                     board.asked.borrow_mut().insert(way);
                 }
@@ -186,11 +198,8 @@ async fn take_mail(engine: Engine, mut mail: queue::Receiver<Mail>) {
         match letter {
             Mail::Engine(from, message) => engine.take_message(from, message),
             Mail::Replica(message, promise) => {
-                let engine = engine.clone();
-                let answering = async move {
-                    let answer = engine.answer_replica(message).await;
-                    drop(promise.send(answer));
-                };
+                let answer = engine.answer_replica(message);
+                let answering = async move { drop(promise.send(answer.await)) };
                 task::spawn("answer", answering).detach();
             }
             Mail::Job(job) => task::spawn("job", job(engine.clone())).detach(),

@@ -6,6 +6,7 @@ use crate::raft::voters::Voters;
 use crate::wal::{BLOCK, Place, Record};
 use model::id::{LogIndex, NodeId, PartitionId, Term};
 use openraft::EntryPayload;
+use runtime::sync::Notify;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of a batch or vote besides its commands, as far as bounds go.
@@ -34,6 +35,8 @@ pub(super) struct Group {
     pub(super) stated_in: u64,
     /// `purged` as that segment has it.
     pub(super) stated_purged: Option<LogId>,
+    /// Tells all who wait that there are more entries.
+    pub(super) grown: Notify,
 }
 
 /// A [`Place`] in eight bytes: frames begin at whole blocks.
