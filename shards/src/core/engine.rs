@@ -12,7 +12,7 @@ use super::stream::Again;
 use super::wire::{self, MessageKind, WireError};
 use super::{BatchStream, CoreMessage, EngineOptions, Trace};
 use crate::log::LogStats;
-use crate::raft::{Change, CoreLog, GroupReport, Nodes};
+use crate::raft::{CoreLog, Nodes};
 use crate::storage::{DamageReport, MemoryUse, ScrubUse, StorageError};
 use crate::txn::{
     LockReport, Partition, PointLookup, SnapshotGuard, TxnReport, Wait, WaitNumber, transactions,
@@ -23,7 +23,7 @@ use futures::FutureExt;
 use futures::future::{self, LocalBoxFuture};
 use model::command::{Fragment, Outcome, RequestBody, Response};
 use model::error::{SqlError, SqlState};
-use model::id::{CoreId, LogIndex, NodeId, PartitionId, Term, TxnId};
+use model::id::{CoreId, NodeId, PartitionId, TxnId};
 use model::placement::{Place, PlacementMap};
 use model::time::{ClockBase, Timestamp};
 use runtime::mesh::Mesh;
@@ -38,9 +38,6 @@ use std::time::Duration;
 
 /// Closing waits so long for requests in progress, then goes on without them.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-
-/// A partition that is handed over waits so long for the transactions in it to end.
-const HAND_OVER_MAX: Duration = Duration::from_secs(4);
 
 /// Why an engine or a data directory could not open.
 #[derive(Debug, thiserror::Error)]
@@ -459,100 +456,6 @@ impl Engine {
         }
     }
 
-    /// The groups of this core's replicas.
-    pub fn groups(&self) -> Vec<GroupReport> {
-        self.inner.parts.log.reports()
-    }
-
-    /// Makes an empty replica of a partition, which waits to hear from its leader.
-    ///
-    /// # Errors
-    /// What the file system refuses, and whatever a start meets.
-    pub async fn add_replica(&self, partition: PartitionId) -> Result<(), OpenError> {
-        self.inner.parts.add(&self.inner.options, partition).await
-    }
-
-    /// Removes the replica of a partition, with all that there is of it, where it is as it was seen: of this
-    /// newest term, with this last entry, and not leading. Nothing comes between that look and the end of
-    /// the replica. One that is not there is gone already.
-    ///
-    /// # Errors
-    /// 55000: it is otherwise. What the file system refuses: the replica is gone, and what is left of it
-    /// goes with the next start, or before another takes its place.
-    pub async fn remove_replica(
-        &self,
-        partition: PartitionId,
-        seen: (Term, LogIndex),
-    ) -> Result<(), SqlError> {
-        match self.inner.parts.remove(&self.inner.options, partition, seen).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(SqlError::new(
-                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("the replica of partition {partition} is not as it was seen"),
-            )),
-            Err(error) => Err(SqlError::new(SqlState::IO_ERROR, error.to_string())),
-        }
-    }
-
-    /// Changes who takes part in the group of a partition that this core leads. Returns when it is
-    /// decided.
-    ///
-    /// # Errors
-    /// 55000: the group is not here or is not led here, another change is under way, or the change
-    /// makes no sense.
-    pub async fn change_group(
-        &self,
-        partition: PartitionId,
-        change: Change,
-    ) -> Result<(), SqlError> {
-        let group = self.inner.parts.log.group(partition).ok_or_else(|| not_here(partition))?;
-        group.change(change).await.map_err(group_error)
-    }
-
-    /// Has another voter lead a partition that this core leads. Transactions that are under way here
-    /// come to their end first, unless that takes them too long; those that would begin wait for
-    /// the other leader. Returns when this core leads no more.
-    ///
-    /// # Errors
-    /// 55000: the group is not here, or the voter does not take over.
-    pub async fn transfer_leader(
-        &self,
-        partition: PartitionId,
-        to: NodeId,
-    ) -> Result<(), SqlError> {
-        let group = self.inner.parts.log.group(partition).ok_or_else(|| not_here(partition))?;
-        let here = self.inner.partition(partition)?;
-        let _handing_over = here.hand_over(HAND_OVER_MAX).await;
-        group.transfer(to).await.map_err(group_error)
-    }
-
-    /// Who leads a partition, as far as this core knows.
-    pub fn leader(&self, partition: PartitionId) -> Option<NodeId> {
-        match self.inner.parts.partitions.get(partition).map(|one| one.led_elsewhere()) {
-            Some(None) => Some(self.node()),
-            Some(Some(leader)) => leader.or_else(|| self.inner.leaders.get(partition)),
-            None => self.inner.leaders.get(partition),
-        }
-    }
-
-    /// A node that was taken to lead a partition does not answer: unless a replica here says so it is
-    /// taken for the leader no more.
-    pub fn doubt_leader(&self, partition: PartitionId, node: NodeId) {
-        self.inner.leaders.forget(partition, node);
-    }
-
-    /// Where a partition is led, as far as this core knows.
-    pub fn leader_place(&self, partition: PartitionId) -> Option<Place> {
-        self.inner.place(self.leader(partition)?, partition)
-    }
-
-    /// The term in which this core leads a partition, where it may serve it at this moment: nobody
-    /// else can then.
-    pub fn serves_in(&self, partition: PartitionId) -> Option<Term> {
-        let group = self.inner.parts.log.group(partition)?;
-        self.inner.serves(partition).then(|| group.term())
-    }
-
     /// The row of a key at a snapshot, where that can be told at once: the partition is here, the
     /// row in memory and no transaction in the way. Allocates nothing.
     pub fn point_get(&self, partition: PartitionId, key: &[u8], at: Timestamp) -> PointLookup {
@@ -803,13 +706,8 @@ pub(super) fn damaged(partition: PartitionId) -> SqlError {
     SqlError::new(SqlState::SERIALIZATION_FAILURE, what).hint("Retry the transaction.")
 }
 
-fn group_error(error: std::io::Error) -> SqlError {
-    SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "the group was not changed")
-        .detail(error.to_string())
-}
-
 /// A request for a partition that lives elsewhere: its sender's placement map is old.
-fn not_here(partition: PartitionId) -> SqlError {
+pub(super) fn not_here(partition: PartitionId) -> SqlError {
     SqlError::new(SqlState::CANNOT_CONNECT_NOW, format!("partition {partition} is not served here"))
         .hint("Retry the statement.")
 }

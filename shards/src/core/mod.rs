@@ -32,6 +32,7 @@ mod background;
 mod contents;
 mod dispatch;
 mod engine;
+mod groups;
 mod handover;
 mod layout;
 mod leaders;

@@ -7,8 +7,8 @@ mod damage;
 mod holes;
 mod log_damage;
 mod lost;
-mod overtaken;
 mod only_voter;
+mod overtaken;
 mod removal;
 
 use super::{commit, directory, options, put, stage, txn};
