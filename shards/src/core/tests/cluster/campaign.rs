@@ -32,16 +32,18 @@ impl Watched {
 
     async fn watch(&self, engine: &Engine) {
         loop {
-            let serves = engine.serves_in(PARTITION).is_some();
-            let mut serving = self.serving.borrow_mut();
-            match serves {
-                true => serving.insert(engine.node()),
-                false => serving.remove(&engine.node()),
-            };
-            self.clash.set(self.clash.get() || serving.len() > 1);
-            drop(serving);
+            self.note(engine.node(), engine.serves_in(PARTITION).is_some());
             time::sleep(STEP).await;
         }
+    }
+
+    fn note(&self, node: NodeId, serves: bool) {
+        let mut serving = self.serving.borrow_mut();
+        match serves {
+            true => serving.insert(node),
+            false => serving.remove(&node),
+        };
+        self.clash.set(self.clash.get() || serving.len() > 1);
     }
 
     fn serving(&self) -> Vec<NodeId> {
