@@ -523,7 +523,7 @@ async fn open_router(
                 return Ok(router);
             }
             // As long as too few of the others are there nobody can read it.
-            Err(what) if is_without_leader(&what) && home.book.nodes().count() > 1 => {
+            Err(what) if passes(&what) && home.book.nodes().count() > 1 => {
                 log::warn!(core = core.0; "the catalog cannot be read yet: {what}");
                 time::sleep(CATALOG_PAUSE).await;
             }
@@ -532,10 +532,12 @@ async fn open_router(
     }
 }
 
-/// Whether an error is that a partition has no leader, that it was lost meanwhile, or that looking for
-/// it took so long that what was to be read is gone.
-fn is_without_leader(error: &SqlError) -> bool {
+/// Whether an error is that a partition has no leader, that it was lost meanwhile, that looking for
+/// it took so long that what was to be read is gone, or that a change waits for a node that is not there
+/// to hear what became of it.
+fn passes(error: &SqlError) -> bool {
     let passing = [
+        SqlState::LOCK_NOT_AVAILABLE,
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::SERIALIZATION_FAILURE,
         SqlState::CONNECTION_FAILURE,
