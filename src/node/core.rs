@@ -526,6 +526,10 @@ async fn open_router(
             Err(what) if passes(&what) && home.book.nodes().count() > 1 => {
                 log::warn!(core = core.0; "the catalog cannot be read yet: {what}");
                 time::sleep(CATALOG_PAUSE).await;
+                // It may be led by a node that came while this one was away.
+                if let Some(book) = entry::look_again(options, home).await {
+                    neighbours.learn(&book);
+                }
             }
             Err(what) => return Err(NodeError::Catalog { core, what }),
         }

@@ -197,6 +197,25 @@ async fn look(options: &NodeOptions, cluster: u64) -> Result<Book, JoinError> {
     }
 }
 
+/// Asks the nodes that are known, and the seeds, where all nodes are now; `None`: nobody says.
+pub(super) async fn look_again(options: &NodeOptions, home: &Home) -> Option<Book> {
+    let secret = options.secret.as_ref()?;
+    let question = Question::Where { cluster: home.identity.cluster };
+    let known = home.book.addresses();
+    let others = known.filter(|(place, _)| place.core.0 == 0 && place.node != home.node());
+    let others: Vec<SocketAddr> = others.map(|(_, address)| address).collect();
+    for asked in others.iter().chain(&options.join) {
+        let why = match ask_seed(*asked, secret, &question, time::now() + ANSWER_WITHIN).await {
+            Ok(Ok(Reply::Here { book })) => return Some(book),
+            Ok(Ok(other)) => format!("its answer makes no sense: {other:?}"),
+            Ok(Err(why)) => why,
+            Err(error) => error.to_string(),
+        };
+        log::debug!("{asked} does not say where the nodes are: {why}");
+    }
+    None
+}
+
 /// Asks one seed after the other until one answers.
 async fn ask_seeds(
     options: &NodeOptions,
