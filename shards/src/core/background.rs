@@ -38,6 +38,7 @@ fn collect(inner: &Inner) {
     }
     let idle = time::now() - inner.options.idle_transaction_timeout;
     for partition in inner.parts.partitions.all() {
+        partition.end_aside();
         let expelled = partition.expel_idle(idle) as u64;
         inner.counters.expelled.set(inner.counters.expelled.get() + expelled);
     }

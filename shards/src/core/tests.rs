@@ -434,6 +434,27 @@ fn a_lock_granted_after_a_rollback_is_not_kept() {
     });
 }
 
+/// The same of one that nobody waits for any more when it is granted.
+#[test]
+fn a_lock_granted_after_a_rollback_to_nobody_is_not_kept() {
+    run(5, 1, |engine| {
+        Box::pin(async move {
+            let first = txn(&engine);
+            stage(&engine, first, 1, vec![put("....a", "1")]).await.unwrap();
+            let second = txn(&engine);
+            let mut waiting = Box::pin(stage(&engine, second, 1, vec![put("....a", "2")]));
+            assert!(futures::poll!(&mut waiting).is_pending());
+            for txn in [second, first] {
+                engine.call(PartitionId(1), RequestBody::Rollback { txn }).await.unwrap();
+            }
+            drop(waiting);
+            let third = txn(&engine);
+            stage(&engine, third, 1, vec![put("....a", "3")]).await.unwrap();
+            commit(&engine, third, 1).await.unwrap();
+        })
+    });
+}
+
 /// Runs one core of node 1 with a disk that `main` can break.
 fn with_disk(seed: u64, main: impl Fn(Engine, Rc<Sim>) -> LocalMain + 'static) {
     let sim = Rc::new(Sim::new(Options::new(seed)));

@@ -75,6 +75,36 @@ impl Drop for HandOver {
     }
 }
 
+/// While a transaction waits for a lock.
+struct Locking<'a> {
+    partition: &'a Partition,
+    txn: TxnId,
+}
+
+impl Locking<'_> {
+    fn is_there(&self) -> bool {
+        self.partition.states.borrow().get(self.txn).is_some()
+    }
+
+    /// Whether the transaction is still there, which has got the lock.
+    fn end(self) -> Result<(), SqlError> {
+        match self.is_there() {
+            true => Ok(()),
+            false => Err(self.partition.refuse(self.txn, Refusal::Unknown)),
+        }
+    }
+}
+
+impl Drop for Locking<'_> {
+    /// A transaction that was rolled back meanwhile may have got its lock since, and whoever has asked for that
+    /// may not wait any more: nobody else would end the lock.
+    fn drop(&mut self) {
+        if !self.is_there() {
+            self.partition.context.unlock(self.partition.id, self.txn);
+        }
+    }
+}
+
 impl Partition {
     pub(crate) fn new(tree: Tree, context: Rc<CoreContext>) -> Partition {
         let id = tree.partition();
@@ -520,9 +550,10 @@ impl Partition {
         lock_timeout: Option<Duration>,
     ) -> Result<(), SqlError> {
         let name = || locked.name(key);
+        let locking = Locking { partition: self, txn };
         let granted = self.context.lock(self.id, txn, key, mode, lock_timeout, name).await;
         granted.map_err(|error| locked.attach(error))?;
-        self.check_locked(txn)
+        locking.end()
     }
 
     /// Locks a range of keys for a transaction. Returns the time of what is there from then on until
@@ -541,20 +572,11 @@ impl Partition {
         };
         let locked = Locked::RangeIn(table);
         let name = || locked.name(&range.start);
+        let locking = Locking { partition: self, txn };
         let granted = self.context.lock_range(self.id, txn, &range, mode, lock_timeout, name).await;
         granted.map_err(|error| locked.attach(error))?;
-        self.check_locked(txn)?;
+        locking.end()?;
         Ok(self.context.now())
-    }
-
-    /// Whether a transaction that has got a lock is still there.
-    fn check_locked(&self, txn: TxnId) -> Result<(), SqlError> {
-        if self.states.borrow().get(txn).is_some() {
-            return Ok(());
-        }
-        // It was rolled back while this waited: nobody else would end the lock.
-        self.context.unlock(self.id, txn);
-        Err(self.refuse(txn, Refusal::Unknown))
     }
 
     /// The last entry that the log may let go, with all before it: table files hold what it says, and

@@ -206,8 +206,9 @@ impl Partition {
             return Err(SqlError::internal("a partition stands aside with writes"));
         }
         self.forget_marks(txn);
-        self.states.borrow_mut().stand_aside(txn);
-        Ok(self.held_until())
+        let until = self.held_until();
+        self.states.borrow_mut().stand_aside(txn, until);
+        Ok(until)
     }
 
     /// Votes to commit, durably; or stands aside, where nothing was written or required here. The anchor
@@ -230,8 +231,9 @@ impl Partition {
         if writes == 0 && anchor != self.id && !self.states.borrow().requires(txn) {
             self.wait_for_seen(txn).await?;
             self.ready_to_end(txn)?;
-            self.states.borrow_mut().stand_aside(txn);
-            return Ok(Ballot::Aside(self.held_until()));
+            let until = self.held_until();
+            self.states.borrow_mut().stand_aside(txn, until);
+            return Ok(Ballot::Aside(until));
         }
         let locks = self.locks_besides_writes(txn);
         let lock_bytes = locks.iter().map(|key| key.len() + WRITE_BYTES).sum::<usize>();
@@ -275,7 +277,7 @@ impl Partition {
         }
         match states.get(txn).map(|known| &known.phase) {
             Some(Phase::Prepared | Phase::Preparing | Phase::Finishing(_)) => None,
-            Some(Phase::Active | Phase::Aside | Phase::Logging | Phase::Committing) | None => {
+            Some(Phase::Active | Phase::Aside(_) | Phase::Logging | Phase::Committing) | None => {
                 Some(Outcome::Aborted)
             }
         }
@@ -294,7 +296,7 @@ impl Partition {
                     return Ok(());
                 }
                 (None, Outcome::Committed(_)) => return Ok(()),
-                (Some(Phase::Aside), _) => {
+                (Some(Phase::Aside(_)), _) => {
                     self.end(txn);
                     return Ok(());
                 }
@@ -333,7 +335,7 @@ impl Partition {
                     self.states.borrow_mut().pardon(txn);
                     return Ok(true);
                 }
-                Some(Phase::Active | Phase::Aside | Phase::Logging) => {
+                Some(Phase::Active | Phase::Aside(_) | Phase::Logging) => {
                     self.abandon(txn);
                     return Ok(true);
                 }
@@ -364,7 +366,7 @@ impl Partition {
         loop {
             let phase = self.states.borrow().get(txn).map(|known| known.phase.clone());
             match phase {
-                None | Some(Phase::Active | Phase::Aside | Phase::Logging) => return Ok(()),
+                None | Some(Phase::Active | Phase::Aside(_) | Phase::Logging) => return Ok(()),
                 Some(Phase::Finishing(_) | Phase::Committing) => self.wait_ended(txn)?.await,
                 Some(Phase::Prepared | Phase::Preparing) => {
                     let room = self.room_to_end(COMMAND_BYTES).await?;
@@ -421,6 +423,15 @@ impl Partition {
             self.states.borrow_mut().expel(txn);
         }
         idle.len()
+    }
+
+    /// Ends transactions that stand aside where that is of no use any more: what is written here from now on
+    /// is later than their commit. Who was to tell of the outcome may be gone.
+    pub(crate) fn end_aside(&self) {
+        let over = self.states.borrow().aside_before(self.context.now());
+        for txn in over {
+            self.end(txn);
+        }
     }
 
     /// Rolls back active transactions of a coordinator that was lost at a time, if they were not heard of

@@ -54,8 +54,9 @@ pub(crate) type WriteSet = BTreeMap<Bytes, Option<Bytes>>;
 pub(crate) enum Phase {
     /// Stages writes.
     Active,
-    /// It has only read here, and ends: its locks stay until its outcome is known.
-    Aside,
+    /// It has only read here, and ends: its locks stay until its outcome is known, or until nothing that is
+    /// written here could be as early as its commit. That is after this time.
+    Aside(Timestamp),
     /// Its writes are on their way through the log, in parts.
     Logging,
     /// Its commit is on its way through the log.
@@ -282,9 +283,11 @@ impl TxnStates {
         self.txns.get(&txn).is_some_and(|known| known.requires)
     }
 
-    /// A transaction that has only read here ends.
-    pub(crate) fn stand_aside(&mut self, txn: TxnId) {
-        self.set_phase(txn, Phase::Aside);
+    /// A transaction that has only read here ends. It commits at `until` at the latest, or not at all.
+    pub(crate) fn stand_aside(&mut self, txn: TxnId, until: Timestamp) {
+        if let Some(known) = self.txns.get_mut(&txn) {
+            known.phase = Phase::Aside(until);
+        }
     }
 
     /// Stages a write of an active transaction. Returns whether it is active.
@@ -650,10 +653,16 @@ impl TxnStates {
     /// of which the log holds parts: what becomes of them it says, too.
     pub(crate) fn idle(&self, before: Instant) -> Vec<TxnId> {
         let is_open = |known: &Txn| {
-            matches!(known.phase, Phase::Active | Phase::Aside) && known.logged.is_none()
+            matches!(known.phase, Phase::Active | Phase::Aside(_)) && known.logged.is_none()
         };
         let idle = |known: &Txn| is_open(known) && known.busy == 0 && known.heard < before;
         self.txns.iter().filter(|(_, known)| idle(known)).map(|(txn, _)| *txn).collect()
+    }
+
+    /// Transactions that stand aside and have committed before a time, or never will.
+    pub(crate) fn aside_before(&self, now: Timestamp) -> Vec<TxnId> {
+        let over = |known: &Txn| matches!(known.phase, Phase::Aside(until) if until < now);
+        self.txns.iter().filter(|(_, known)| over(known)).map(|(txn, _)| *txn).collect()
     }
 
     /// Active transactions that a core coordinates, of which nothing was heard since a time; and whether

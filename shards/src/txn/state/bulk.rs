@@ -176,7 +176,7 @@ impl TxnStates {
         }
         self.led = None;
         self.those(|known| {
-            matches!(known.phase, Phase::Active | Phase::Aside) && known.logged.is_none()
+            matches!(known.phase, Phase::Active | Phase::Aside(_)) && known.logged.is_none()
         })
     }
 

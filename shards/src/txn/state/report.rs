@@ -72,7 +72,7 @@ impl TxnStates {
 fn state_of(known: &Txn, doubted: Instant) -> TxnState {
     match known.phase {
         Phase::Active => TxnState::Active,
-        Phase::Aside | Phase::Logging | Phase::Committing => TxnState::Committing,
+        Phase::Aside(_) | Phase::Logging | Phase::Committing => TxnState::Committing,
         Phase::Preparing => TxnState::Preparing,
         Phase::Prepared if known.heard < doubted => TxnState::InDoubt,
         Phase::Prepared => TxnState::Prepared,

@@ -123,3 +123,17 @@ fn within_the_lease_it_commits() {
         assert!(at <= not_after, "seed {seed}");
     }
 }
+
+/// Who was to say what became of it is gone. The locks last no longer than the promise does.
+#[test]
+fn nobody_waits_for_who_stands_aside_and_is_not_heard_of_again() {
+    for seed in 0..2 {
+        let (sim, board, txn) = read_and_write(seed);
+        let not_after = keep(&sim, &board, txn);
+        crash(&sim, &board, 3, Loss::Power);
+        let overwriting = Work::begin(&board, 1, overwrite);
+        let written = || overwriting.result.borrow().is_some();
+        until(&sim, "another write", Duration::from_secs(3), written);
+        assert!(overwriting.end(&sim, "another write") > not_after, "seed {seed}");
+    }
+}
