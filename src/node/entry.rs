@@ -13,6 +13,7 @@ use super::{NodeError, NodeOptions};
 use crate::cluster::book::Book;
 use crate::cluster::join::{Question, Reply};
 use crate::cluster::registry::About;
+use futures::stream::{FuturesUnordered, StreamExt};
 use model::id::{CoreId, NodeId};
 use model::placement::PlacementMap;
 use net::link::{
@@ -20,6 +21,7 @@ use net::link::{
 };
 use runtime::time::{self, Instant};
 use shards::core::{Claimed, DataDir, DataDirOptions, Identity, OpenError};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ use std::time::Duration;
 const JOIN_WITHIN: Duration = Duration::from_secs(30);
 /// One that starts again knows where the others were: it asks for a moment only.
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
+/// One that looks for the catalog asks now and then.
+const LOOK_AGAIN_WITHIN: Duration = Duration::from_secs(1);
 /// For one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Between two rounds.
@@ -197,15 +201,22 @@ async fn look(options: &NodeOptions, cluster: u64) -> Result<Book, JoinError> {
     }
 }
 
-/// Asks the nodes that are known, and the seeds, where all nodes are now; `None`: nobody says.
+/// Asks the nodes that are known, and the seeds, where all nodes are now; `None`: nobody says at once.
 pub(super) async fn look_again(options: &NodeOptions, home: &Home) -> Option<Book> {
     let secret = options.secret.as_ref()?;
     let question = Question::Where { cluster: home.identity.cluster };
     let known = home.book.addresses();
     let others = known.filter(|(place, _)| place.core.0 == 0 && place.node != home.node());
-    let others: Vec<SocketAddr> = others.map(|(_, address)| address).collect();
-    for asked in others.iter().chain(&options.join) {
-        let why = match ask_seed(*asked, secret, &question, time::now() + ANSWER_WITHIN).await {
+    let addresses = others.map(|(_, address)| address).chain(options.join.iter().copied());
+    let addresses: BTreeSet<SocketAddr> = addresses.collect();
+    let end = time::now() + LOOK_AGAIN_WITHIN;
+    let ask = |asked: SocketAddr| {
+        let question = &question;
+        async move { (asked, ask_seed(asked, secret, question, end).await) }
+    };
+    let mut answers: FuturesUnordered<_> = addresses.into_iter().map(ask).collect();
+    while let Some((asked, answer)) = answers.next().await {
+        let why = match answer {
             Ok(Ok(Reply::Here { book })) => return Some(book),
             Ok(Ok(other)) => format!("its answer makes no sense: {other:?}"),
             Ok(Err(why)) => why,

@@ -181,6 +181,34 @@ fn three_nodes_see_each_other_and_read_the_same() {
     }
 }
 
+/// It knows the first node only, and all is led by the third, which came while it was away.
+#[test]
+fn a_node_that_was_away_finds_a_leader_that_it_has_never_heard_of() {
+    let cluster = Cluster::new();
+    let arguments = ["--cores", "1", "--replication-factor", "1"];
+    let one = cluster.start(1, &arguments);
+    let mut client = connect(&one);
+    client.run("CREATE TABLE item (id bigint PRIMARY KEY, v bigint, s text)").expect("a table");
+    insert(&mut client, "item", 0..50, "of one").expect("rows");
+    let two = cluster.join(2, &one, &arguments);
+    let mut left_by = |node: u32| {
+        client.run(&format!("ALTER SYSTEM DRAIN NODE {node}")).expect("it is wanted");
+        let holds = format!(
+            "SELECT count(*) FROM phantom.partitions WHERE leader_node = {node} OR {node} = ANY (voters)"
+        );
+        eventually(Some(0), || client.query_one(&holds, &[]).ok()?.get::<i64>(0).ok());
+    };
+    left_by(2);
+    two.kill().expect("killed");
+    let three = cluster.join(3, &one, &arguments);
+    left_by(1);
+    let two = cluster.start(2, &arguments);
+    assert_eq!(number(&mut connect(&two), "SELECT count(*) FROM item"), 50);
+    for server in [two, one, three] {
+        assert!(server.terminate().expect("it drains").success());
+    }
+}
+
 #[test]
 fn who_does_not_belong_is_not_let_in() {
     let cluster = Cluster::new();
