@@ -241,8 +241,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     async fn run(&self, partition: PartitionId, fragment: Fragment) -> Result<Response, SqlError> {
-        self.engine.inner.wait_to_serve(partition).await;
-        let here = match self.engine.inner.serving_for(partition, fragment.txn) {
+        let here = match self.engine.inner.serving_soon(partition, fragment.txn).await {
             Ok(here) => here,
             Err(leader) => return Ok(Response::Elsewhere(leader)),
         };
@@ -283,8 +282,7 @@ impl Engine {
         partition: PartitionId,
         body: RequestBody,
     ) -> Result<Response, SqlError> {
-        self.inner.wait_to_serve(partition).await;
-        let here = match self.inner.serving_for(partition, begun_by(&body)) {
+        let here = match self.inner.serving_soon(partition, begun_by(&body)).await {
             Ok(here) => here,
             Err(leader) => return Ok(Response::Elsewhere(leader)),
         };

@@ -607,14 +607,6 @@ impl Inner {
         }
     }
 
-    /// Waits where this core leads a partition and will serve it in a moment: nobody else does before.
-    pub(super) async fn wait_to_serve(&self, partition: PartitionId) {
-        let here = self.parts.partitions.get(partition);
-        if let Some(from) = here.and_then(|here| here.serves_soon()) {
-            time::sleep_until(from).await;
-        }
-    }
-
     /// The same for a request that may be the first here of a transaction.
     pub(super) fn serving_for(
         &self,
@@ -626,6 +618,20 @@ impl Inner {
             true => Ok(here),
             false => Err(None),
         }
+    }
+
+    /// The same, but waits where this core leads the partition and will serve it in a moment: nobody else does
+    /// before.
+    pub(super) async fn serving_soon(
+        &self,
+        partition: PartitionId,
+        begins: Option<TxnId>,
+    ) -> Result<Rc<Partition>, Option<NodeId>> {
+        let serving = self.serving_for(partition, begins);
+        let here = self.parts.partitions.get(partition).filter(|_| serving.is_err());
+        let Some(from) = here.and_then(|here| here.serves_soon()) else { return serving };
+        time::sleep_until(from).await;
+        self.serving_for(partition, begins)
     }
 
     /// Something has come from another node.

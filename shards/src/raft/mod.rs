@@ -20,7 +20,7 @@ mod wire;
 pub(crate) use beats::Beats;
 pub use core_log::LogDamage;
 pub(crate) use core_log::{CoreLog, CoreLogOptions, Watcher};
-pub(crate) use group::{Beginning, Group, LEASE, Leading, answer, config};
+pub(crate) use group::{Beginning, Group, LEASE, LEASE_BY_ANY_CLOCK, Leading, answer, config};
 pub use group::{Change, GroupReport};
 pub(crate) use machine::{Applier, Held};
 pub use network::{Alone, Nodes, Unreached};

@@ -5,7 +5,7 @@ use super::locks::{LockMode, LockRange};
 use super::naming::Locked;
 use super::state::{Decision, Finish, Marked, Refusal, TxnStates, Vote, WriteSet};
 use crate::log::LogError;
-use crate::raft::{LEASE, Leading};
+use crate::raft::{LEASE, LEASE_BY_ANY_CLOCK, Leading};
 use crate::storage::{StorageError, Tree};
 use bytes::Bytes;
 use model::command::{Command, KeyWrite, Outcome};
@@ -24,9 +24,6 @@ use std::time::Duration;
 
 /// A long change is applied in parts of so many writes, between which other tasks run.
 const APPLY_WRITES: usize = 64;
-
-/// An only voter that may follow somebody else's lead waits so long: the lease of that one, by any clock.
-const LEASE_OF_OTHERS: Duration = Duration::from_millis(LEASE.as_millis() as u64 * 6 / 5);
 
 /// How often a partition that is handed over looks whether it is at rest.
 const HAND_OVER_LOOK: Duration = Duration::from_millis(2);
@@ -88,10 +85,12 @@ impl Locking<'_> {
 
     /// Whether the transaction is still there, which has got the lock.
     fn end(self) -> Result<(), SqlError> {
-        match self.is_there() {
-            true => Ok(()),
-            false => Err(self.partition.refuse(self.txn, Refusal::Unknown)),
+        if !self.is_there() {
+            return Err(self.partition.refuse(self.txn, Refusal::Unknown));
         }
+        // It has been looked at.
+        std::mem::forget(self);
+        Ok(())
     }
 }
 
@@ -160,7 +159,7 @@ impl Partition {
         if let Leading::Here { alone, inherits: true, .. } = leading {
             let spread = self.context.options.clock_spread_max;
             // Who votes has waited for the end of the lease of who led before; an only voter has asked nobody.
-            let lease = if alone { LEASE_OF_OTHERS } else { Duration::ZERO };
+            let lease = if alone { LEASE_BY_ANY_CLOCK } else { Duration::ZERO };
             self.serves_from.set(time::now() + spread.max(lease));
             // Those that any clock has given out before somebody else led last.
             let began = Timestamp(self.context.now().0 + spread.as_nanos() as u64);
