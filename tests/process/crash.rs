@@ -6,7 +6,7 @@
 //! no transaction changes. The server is killed at a random moment, started again on the same data,
 //! and everything is read and compared; then the writers go on.
 
-use crate::{connect, number, start};
+use crate::{connect, goes_on, number, start};
 use phantomdb::sim::oracle::{Oracle, Writes};
 use phantomdb_client::blocking::Client;
 use phantomdb_client::{Error, SqlState};
@@ -46,18 +46,22 @@ fn kills_lose_nothing_acknowledged_and_leave_nothing_half() {
     let server = start(&data_dir, &ARGUMENTS);
     create(&server);
     server.kill().expect("killed");
-    for kill in 1..=kills {
+    let acknowledged =
+        |writers: &[Writer]| writers.iter().map(|writer| writer.acknowledged).sum::<u64>();
+    let enough = |writers: &[Writer]| acknowledged(writers) > kills * WRITERS;
+    let mut kill = 1;
+    while goes_on(kill, kills, || enough(&writers)) {
         let server = start(&data_dir, &ARGUMENTS);
         check(&server, &mut writers, kill);
         let life = LIFE_MS.start + random.below(LIFE_MS.end - LIFE_MS.start);
         live_and_die(server, &mut writers, &mut random, Duration::from_millis(life));
-        let acknowledged: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
+        let acknowledged = acknowledged(&writers);
         println!("kill {kill} after {life} ms: {acknowledged} transactions acknowledged so far");
+        kill += 1;
     }
     let server = start(&data_dir, &ARGUMENTS);
-    check(&server, &mut writers, kills + 1);
-    let acknowledged: u64 = writers.iter().map(|writer| writer.acknowledged).sum();
-    assert!(acknowledged > kills * WRITERS, "only {acknowledged} transactions: this shows nothing");
+    check(&server, &mut writers, kill);
+    assert!(enough(&writers), "{} transactions: this shows nothing", acknowledged(&writers));
     assert!(server.terminate().expect("it drains").success());
 }
 

@@ -29,6 +29,9 @@ use std::ops::Range;
 use std::path::Path;
 use test_support::{Server, ServerBuilder};
 
+/// A battery of kills has at most so many times the lives that it is asked for.
+const LIVES_MAX: u64 = 5;
+
 /// The program under test.
 fn program() -> String {
     std::env::var("PHANTOMDB").unwrap_or_else(|_| env!("CARGO_BIN_EXE_phantomdb").to_owned())
@@ -45,6 +48,12 @@ fn start(data_dir: &Path, arguments: &[&str]) -> Server {
 
 fn connect(server: &Server) -> Client {
     Client::connect(&server.url()).expect("the server lets us in")
+}
+
+/// Whether a battery of so many `kills` goes on with its life of this number, from 1 on. A machine that
+/// is busy does less in a life: it lives some more, until it has shown `enough`.
+fn goes_on(life: u64, kills: u64, enough: impl FnOnce() -> bool) -> bool {
+    life <= kills || (life <= kills * LIVES_MAX && !enough())
 }
 
 /// Inserts a row of number and text for each id, in one statement.

@@ -7,7 +7,7 @@
 //! whether all of its steps stand, or all were undone, each of them once; and the accounts hold what
 //! the journal makes.
 
-use crate::{connect, number, start};
+use crate::{connect, goes_on, number, start};
 use phantomdb_client::blocking::Client;
 use phantomdb_client::{Error, SqlState};
 use std::collections::BTreeMap;
@@ -23,8 +23,6 @@ const ACCOUNTS: u64 = 12;
 const MONEY: i64 = 1_000;
 const STEPS_MAX: u64 = 3;
 const LIFE_MS: std::ops::Range<u64> = 100..1_500;
-/// At most so many times the kills that are asked for.
-const LIVES_MAX: u64 = 5;
 /// A saga is compensated within this time once nobody disturbs.
 const QUIET_WITHIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -48,14 +46,11 @@ fn every_saga_is_wholly_there_or_wholly_undone() {
     let server = start(&data_dir, &ARGUMENTS);
     create(&server);
     server.kill().expect("killed");
-    // A machine that is busy does less in a life: it lives some more then.
     let enough = |known: &BTreeMap<String, Known>| {
         count(known, Known::Committed) > kills && count(known, Known::Undone) > kills
     };
-    for kill in 1..=kills * LIVES_MAX {
-        if kill > kills && enough(&known.lock().expect("known")) {
-            break;
-        }
+    let mut kill = 1;
+    while goes_on(kill, kills, || enough(&known.lock().expect("known"))) {
         let server = start(&data_dir, &ARGUMENTS);
         let life = LIFE_MS.start + random.below(LIFE_MS.end - LIFE_MS.start);
         live_and_die(server, &known, &mut random, kill, Duration::from_millis(life));
@@ -68,6 +63,7 @@ fn every_saga_is_wholly_there_or_wholly_undone() {
             check(&server, &known.lock().expect("known"), kill);
             server.kill().expect("killed");
         }
+        kill += 1;
     }
     let known = known.into_inner().expect("known");
     let [committed, undone, unknown] =

@@ -5,7 +5,7 @@
 //! is none. One block after the other takes both to the next generation, in one of several ways,
 //! or rolls back, until the server is killed under it. Then rows, table and index must agree.
 
-use crate::{connect, number, start};
+use crate::{connect, goes_on, number, start};
 use phantomdb_client::blocking::Client;
 use phantomdb_client::{Error, SqlState};
 use std::path::Path;
@@ -44,15 +44,17 @@ fn kills_leave_no_change_of_the_schema_by_halves() {
     server.kill().expect("killed");
     let first = Known { acknowledged: 1, begun: 1, committed: 0 };
     let mut known = vec![first; CLIENTS as usize];
-    for kill in 1..=kills {
+    let committed = |known: &[Known]| known.iter().map(|known| known.committed).sum::<u64>();
+    let mut kill = 1;
+    while goes_on(kill, kills, || committed(&known) > kills) {
         check(&data_dir, &mut known, kill);
         let life = LIFE_MS.start + random.below(LIFE_MS.end - LIFE_MS.start);
         live_and_die(&data_dir, &mut known, &mut random, Duration::from_millis(life));
-        let committed: u64 = known.iter().map(|known| known.committed).sum();
-        println!("kill {kill} after {life} ms: {committed} blocks committed so far");
+        println!("kill {kill} after {life} ms: {} blocks committed so far", committed(&known));
+        kill += 1;
     }
-    check(&data_dir, &mut known, kills + 1);
-    let committed: u64 = known.iter().map(|known| known.committed).sum();
+    check(&data_dir, &mut known, kill);
+    let committed = committed(&known);
     assert!(committed > kills, "only {committed} blocks: this shows nothing");
 }
 
