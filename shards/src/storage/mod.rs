@@ -4,7 +4,7 @@
 //! ```text
 //!            apply                       flush                 compaction
 //! log entry -------> active memtable --> frozen --> level 0 --> level 1 --> ... --> level 6
-//!                      (skiplist)                  overlapping   each a sorted run, ten times
+//!                      (B+ tree)                   overlapping   each a sorted run, ten times
 //!                                                    tables      as large as the one above
 //! ```
 //!

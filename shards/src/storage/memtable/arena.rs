@@ -1,7 +1,7 @@
 //! The memtable's memory: chunks that only grow at their end, addressed by a 32-bit number.
 //!
-//! Bytes once written never move and are never written again, except the link words of the
-//! skiplist, which are only read and written as whole words. Chunks are reference-counted so that a
+//! Bytes once written never move and are never written again, except link words,
+//! which are only read and written as whole words. Chunks are reference-counted so that a
 //! row can be held after the memtable is gone.
 
 use std::cell::{Cell, UnsafeCell};
@@ -13,7 +13,7 @@ const UNIT_BYTES: usize = 8;
 const CHUNK_UNITS: usize = 1 << 15;
 const CHUNK_BYTES_MAX: usize = CHUNK_UNITS * UNIT_BYTES;
 /// The first chunk's size: a tree that is hardly written costs little.
-const CHUNK_BYTES_MIN: usize = 4096;
+const CHUNK_BYTES_MIN: usize = 2048;
 
 /// A run of bytes that fills from the front. Belongs to one core.
 pub(crate) struct Chunk {

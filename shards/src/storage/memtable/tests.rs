@@ -20,28 +20,46 @@ fn position(memtable: &Memtable, node: Node) -> (Vec<u8>, Reverse<u64>) {
     (key.key().to_vec(), Reverse(key.ts.0))
 }
 
+/// Keys of many kinds: short, in order, of several columns, with much in common at their beginnings; and
+/// such that have less in common the more there are.
+fn key(kind: u64, n: u64, rng: &mut Rng) -> Vec<u8> {
+    match kind {
+        0 => n.to_be_bytes().to_vec(),
+        1 => (u64::MAX - n).to_be_bytes().to_vec(),
+        2 => (0..rng.below(5)).map(|_| rng.below(4) as u8).collect(),
+        3 => [b"a".repeat(20), rng.below(1 << 40).to_be_bytes().to_vec()].concat(),
+        4 => [rng.below(3), rng.below(40), rng.below(500)].map(u64::to_be_bytes).concat(),
+        5 => {
+            let len = 40_u64.saturating_sub(n / 100);
+            [vec![7; len as usize], vec![rng.below(20) as u8; rng.below(12) as usize]].concat()
+        }
+        _ => rng.next_u64().to_be_bytes()[..1 + rng.below(8) as usize].to_vec(),
+    }
+}
+
 #[test]
 fn agrees_with_the_model() {
-    for seed in 0..30 {
+    const KINDS: u64 = 7;
+    for seed in 0..6 * KINDS {
         let mut rng = Rng::seeded(seed);
         let memtable = Memtable::new(LogIndex(0));
         let mut model = Model::new();
-        let is_sorted = seed % 3 == 0;
-        for n in 0..rng.below(3_000) {
-            let key: Vec<u8> = if is_sorted {
-                n.to_be_bytes().to_vec()
-            } else {
-                (0..rng.below(5)).map(|_| rng.below(4) as u8).collect()
-            };
+        let kind = seed % KINDS;
+        for n in 0..rng.below(12_000) {
+            let key = key(kind, n, &mut rng);
             let ts = rng.below(20);
-            let len = if rng.below(500) == 0 { 400_000 } else { rng.below(20) };
+            let len = if rng.below(2_000) == 0 { 400_000 } else { rng.below(20) };
             let bytes = (rng.below(5) > 0).then(|| vec![n as u8; len as usize]);
             memtable.insert(&key, Timestamp(ts), bytes.as_deref());
             model.insert((key, Reverse(ts)), bytes);
         }
         check_order(&memtable, &model);
-        for _ in 0..200 {
-            let key: Vec<u8> = (0..rng.below(5)).map(|_| rng.below(4) as u8).collect();
+        for _ in 0..400 {
+            // Some that are there, or nearly, and some of another kind.
+            let other = rng.below(KINDS);
+            let kind = if rng.below(4) == 0 { other } else { kind };
+            let n = rng.below(12_000);
+            let key = key(kind, n, &mut rng);
             let ts = rng.below(22);
             let found = memtable.lower_bound(&key, Timestamp(ts));
             let expected = model.range((key.clone(), Reverse(ts))..).next();
