@@ -6,7 +6,7 @@ use super::desk::Desk;
 use super::doors::{self, Connections};
 use super::entry::{self, Home};
 use super::memory::{self, CoreMemory};
-use super::neighbours::{Closing, Neighbours};
+use super::neighbours::{Closing, Neighbours, Remains};
 use super::registration::{Census, Registration};
 use super::{Addresses, Assembly, NodeError, NodeOptions};
 use crate::cluster::decide::Policy;
@@ -91,7 +91,8 @@ pub(super) async fn run(
 ) -> Result<(), NodeError> {
     let cores = assembly.options.cores;
     let mut crew = Crew::join(assembly.crew.clone(), core.0, cores).await;
-    match live(assembly, core, &mut crew, watch).await {
+    let remains = Remains::default();
+    match live(assembly, core, (&mut crew, &remains), watch).await {
         Ok(()) | Err(Halt::Other) => Ok(()),
         Err(Halt::Mine(error)) => {
             log::error!(core = core.0; "{error}");
@@ -104,7 +105,7 @@ pub(super) async fn run(
 async fn live(
     assembly: Assembly,
     core: CoreId,
-    crew: &mut Crew,
+    (crew, remains): (&mut Crew, &Remains),
     watch: impl FnOnce(Gauge),
 ) -> Result<(), Halt> {
     let options = assembly.options.clone();
@@ -128,6 +129,7 @@ async fn live(
     };
     let (end, ends) = flume::bounded(1);
     let (neighbours, _closing) = meet_neighbours(&options, core, &home, &memory, end.clone());
+    remains.note(&neighbours);
     let opening = open_engine(&assembly, core, &home, neighbours.clone(), &memory);
     let engine = crew.unless_one_fails(opening).await??;
     watch(engine.gauge());

@@ -58,14 +58,43 @@ pub(super) struct Neighbours {
     told: RefCell<BTreeMap<Place, BTreeSet<String>>>,
     /// Nodes that seem not to live.
     dead: RefCell<BTreeSet<NodeId>>,
-    engine: OnceCell<Engine>,
-    peers: OnceCell<Peers>,
-    /// On core 0.
-    gossip: OnceCell<Gossip>,
+    users: RefCell<Users>,
     /// What came for the engine or the router before they were there.
     early: RefCell<VecDeque<(Place, Service, Bytes)>>,
-    desk: OnceCell<Desk>,
     ends: Ends,
+}
+
+/// Who is handed what arrives, as far as they are there. They hold the neighbours, too.
+#[derive(Default)]
+struct Users {
+    engine: Option<Engine>,
+    peers: Option<Peers>,
+    /// On core 0.
+    gossip: Option<Gossip>,
+    desk: Option<Desk>,
+}
+
+/// What is left of a core when it has ended, or is gone: its parts hold each other, and would stay. Nothing
+/// of the core may run when it is dropped.
+#[derive(Default)]
+pub(super) struct Remains(OnceCell<Rc<Neighbours>>);
+
+impl Remains {
+    pub(super) fn note(&self, neighbours: &Rc<Neighbours>) {
+        if self.0.set(neighbours.clone()).is_err() {
+            unreachable!("a core has one set of neighbours");
+        }
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        let Some(neighbours) = self.0.get() else { return };
+        let users = std::mem::take(&mut *neighbours.users.borrow_mut());
+        if let Some(engine) = &users.engine {
+            engine.take_apart();
+        }
+    }
 }
 
 /// Closes the links when the core ends, in whatever way.
@@ -89,11 +118,8 @@ impl Neighbours {
             reached: RefCell::default(),
             told: RefCell::default(),
             dead: RefCell::default(),
-            engine: OnceCell::new(),
-            peers: OnceCell::new(),
-            gossip: OnceCell::new(),
+            users: RefCell::default(),
             early: RefCell::default(),
-            desk: OnceCell::new(),
             ends,
         })
     }
@@ -149,17 +175,13 @@ impl Neighbours {
 
     /// Hands the engine what has arrived for it, and what will.
     pub(super) fn attach(&self, engine: &Engine) {
-        if self.engine.set(engine.clone()).is_err() {
-            unreachable!("a core opens one engine");
-        }
+        self.users.borrow_mut().engine = Some(engine.clone());
         self.hand_over(Service::Engine);
     }
 
     /// The same for the router.
     pub(super) fn attach_router(&self, peers: &Peers) {
-        if self.peers.set(peers.clone()).is_err() {
-            unreachable!("a core has one router");
-        }
+        self.users.borrow_mut().peers = Some(peers.clone());
         self.hand_over(Service::Router);
     }
 
@@ -175,9 +197,7 @@ impl Neighbours {
 
     /// Hands the gossip what will arrive for it. On core 0.
     pub(super) fn attach_gossip(&self, gossip: &Gossip) {
-        if self.gossip.set(gossip.clone()).is_err() {
-            unreachable!("a node has one gossip");
-        }
+        self.users.borrow_mut().gossip = Some(gossip.clone());
     }
 
     /// Sends a datagram to core 0 of a node, if there is room.
@@ -203,13 +223,19 @@ impl Neighbours {
 
     /// From now on questions of nodes that want to be let in are answered.
     pub(super) fn open_desk(&self, desk: Desk) {
-        if self.desk.set(desk).is_err() {
-            unreachable!("a core has one desk");
-        }
+        self.users.borrow_mut().desk = Some(desk);
+    }
+
+    fn engine(&self) -> Option<Engine> {
+        self.users.borrow().engine.clone()
+    }
+
+    fn peers(&self) -> Option<Peers> {
+        self.users.borrow().peers.clone()
     }
 
     fn arrived(&self, from: Place, service: Service, message: Bytes) {
-        match (service, self.engine.get(), self.peers.get()) {
+        match (service, self.engine(), self.peers()) {
             (Service::Engine, Some(engine), _) => engine.take_message(from, message),
             (Service::Router, _, Some(peers)) => peers.take(from, &message),
             _ if self.early.borrow().len() < EARLY_MAX => {
@@ -258,13 +284,13 @@ impl Neighbours {
             log::warn!(node = node, core = core, reason = why; "no link with a core of another node");
         }
         self.early.borrow_mut().retain(|(from, ..)| *from != place);
-        if let Some(engine) = self.engine.get() {
+        if let Some(engine) = self.engine() {
             match reason {
                 LinkEnd::Refused(Refusal::Finished) => engine.place_left(place),
                 _ => engine.place_lost(place),
             }
         }
-        if let Some(peers) = self.peers.get() {
+        if let Some(peers) = self.peers() {
             peers.place_lost(place);
         }
     }
@@ -278,7 +304,8 @@ impl Handler for Neighbours {
             Service::Engine | Service::Router => self.arrived(from, service, body),
             Service::Gossip => {
                 // Datagrams may be lost; those of other cores than the first are nobody's.
-                if let Some(gossip) = self.gossip.get() {
+                let gossip = self.users.borrow().gossip.clone();
+                if let Some(gossip) = gossip {
                     gossip.take(from.node, body.to_vec());
                 }
             }
@@ -290,7 +317,7 @@ impl Handler for Neighbours {
     fn call(&self, from: Place, service: Service, body: Bytes, answer: Answer) {
         match service {
             Service::Gossip => {
-                let Some(desk) = self.desk.get().cloned() else {
+                let Some(desk) = self.users.borrow().desk.clone() else {
                     let why = "the node is starting".to_owned();
                     return answer.give(Bytes::from(Reply::NotNow { why }.encode()));
                 };
@@ -300,7 +327,7 @@ impl Handler for Neighbours {
                 task::spawn("desk", answering).detach();
             }
             Service::Raft if from.node != NodeId(0) => {
-                let Some(engine) = self.engine.get().cloned() else { return answer.decline() };
+                let Some(engine) = self.engine() else { return answer.decline() };
                 // Begun at once: appends of a leader follow each other.
                 let told = engine.answer_replica(body);
                 task::spawn("replica", async move { answer.give(told.await) }).detach();

@@ -107,6 +107,39 @@ fn a_change_of_the_number_of_cores_may_end_anywhere() {
     assert!(sim.panics().is_empty(), "{:?}", sim.panics());
 }
 
+/// A node that was stopped, or has crashed, leaves nothing in memory: its parts hold each other while it
+/// lives.
+#[test]
+fn nothing_is_left_of_a_life() {
+    let sim = Sim::new(Options::new(3));
+    let witness = sim.witness();
+    let mut machine = Machine::new(&sim);
+    let ran = sim.run_until(async {
+        for crashes in [true, false] {
+            machine.start(2);
+            let mut client = connect(&machine).await;
+            for statement in [
+                "CREATE TABLE IF NOT EXISTS t (id bigint PRIMARY KEY, v bigint)",
+                "INSERT INTO t SELECT n, n FROM generate_series(1, 100) n ON CONFLICT DO NOTHING",
+            ] {
+                client.query(statement).await.unwrap();
+            }
+            if crashes {
+                sim.crash(NODE, Loss::Process);
+            }
+        }
+        machine.stop();
+        while machine.is_running() {
+            time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    ran.unwrap();
+    assert!(machine.last_words().is_empty(), "{:?}", machine.last_words());
+    drop(machine);
+    drop(sim);
+    assert_eq!(witness.left(), 0);
+}
+
 /// Money from account 1 to account 2, in a block that has read another one.
 const TRANSFER: [&str; 4] = [
     "BEGIN",

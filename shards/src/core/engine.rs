@@ -194,6 +194,12 @@ pub struct HeldSnapshot {
 }
 
 impl Engine {
+    /// Takes apart what holds itself: partitions propose to the log, which hands them what is decided. Once
+    /// the core has ended: nothing of it may run afterwards.
+    pub fn take_apart(&self) {
+        self.inner.parts.partitions.clear();
+    }
+
     /// Opens this core's log and trees, recovers what they hold and starts to serve the other
     /// cores. The data directory was prepared by [`super::DataDir::open`].
     ///

@@ -28,6 +28,12 @@ impl Partitions {
         self.all.borrow_mut().remove(&partition);
     }
 
+    /// None any more. Nothing that would look for one may run afterwards.
+    pub(super) fn clear(&self) {
+        let all = std::mem::take(&mut *self.all.borrow_mut());
+        drop(all);
+    }
+
     /// One more.
     pub(crate) fn insert(&self, partition: Rc<Partition>) {
         self.all.borrow_mut().insert(partition.id, partition);

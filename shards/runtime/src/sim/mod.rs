@@ -60,7 +60,7 @@ mod trap;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 pub use self::core::place;
@@ -83,10 +83,26 @@ use crate::time::Instant;
 /// One simulation. Dropping it drops everything in it.
 pub struct Sim(Rc<World>);
 
+/// Knows whether anything is left of a simulation that was dropped.
+pub struct Witness(Weak<World>);
+
+impl Witness {
+    /// What holds a file, a socket, a timer or a task of the simulation, and was not dropped with it; 0
+    /// where all is gone.
+    pub fn left(&self) -> usize {
+        self.0.strong_count()
+    }
+}
+
 impl Sim {
     /// A world without nodes, at time zero.
     pub fn new(options: Options) -> Sim {
         Sim(World::new(options))
+    }
+
+    /// Who knows whether anything is left once the simulation is dropped.
+    pub fn witness(&self) -> Witness {
+        Witness(Rc::downgrade(&self.0))
     }
 
     /// The seed everything follows from.
