@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::frame::PAYLOAD_MAX_DEFAULT;
 use model::id::NodeId;
 use model::placement::Place;
+use model::time::CLOCKS_APART_MAX;
 
 /// The versions of the links' protocol that this build speaks.
 pub const LINK_VERSIONS: RangeInclusive<u16> = 1..=1;
@@ -107,7 +108,7 @@ impl Default for LinkOptions {
             write_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(2),
-            clock_offset_max: Duration::from_millis(500),
+            clock_offset_max: CLOCKS_APART_MAX,
         }
     }
 }

@@ -5,6 +5,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
+/// How far apart the wall clocks of two nodes of a cluster may be: they refuse each other where it is more, and
+/// a new leader waits for so long, until all that was read at the one before is past by its own clock.
+pub const CLOCKS_APART_MAX: Duration = Duration::from_millis(250);
+
 /// An instant of hybrid logical time: nanoseconds since the Unix epoch, pushed forward by one
 /// nanosecond where events would otherwise tie. MVCC versions carry it.
 #[derive(

@@ -2,6 +2,7 @@
 
 use model::id::{CoreId, NodeId};
 use model::placement::PlacementMap;
+use model::time::CLOCKS_APART_MAX;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ pub struct EngineOptions {
     pub placement: PlacementMap,
     /// This core's share of the node's memory budget, for memtables, caches and staged writes.
     pub memory_bytes: usize,
-    /// How far ahead of the wall clock a received timestamp may be.
+    /// How far ahead of the wall clock a received timestamp may be: more than [`CLOCKS_APART_MAX`], since who
+    /// sent it has followed others.
     pub clock_offset_max: Duration,
     /// Size of a log segment; a multiple of 4096.
     pub wal_segment_bytes: u64,
@@ -64,7 +66,7 @@ impl EngineOptions {
             core,
             placement,
             memory_bytes: 256 << 20,
-            clock_offset_max: Duration::from_millis(500),
+            clock_offset_max: 2 * CLOCKS_APART_MAX,
             wal_segment_bytes: 64 << 20,
             wal_live_bytes_max: 512 << 20,
             part_bytes: EngineOptions::PART_BYTES,

@@ -79,7 +79,6 @@ impl Parts {
         let statements = (memory / 100 * STATEMENTS_PERCENT) as u64;
         let txn_options = TxnOptions {
             lock_timeout: options.lock_timeout,
-            clock_spread_max: options.clock_offset_max / 2,
             retention: options.retention,
             snapshot_age_max: options.snapshot_age_max,
             staged_bytes_max: memory / 100 * STAGED_PERCENT,

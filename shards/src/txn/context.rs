@@ -23,8 +23,6 @@ use std::time::Duration;
 pub(crate) struct TxnOptions {
     /// How long a lock or another transaction's outcome is waited for.
     pub(crate) lock_timeout: Duration,
-    /// The clocks of two nodes are never further apart.
-    pub(crate) clock_spread_max: Duration,
     /// Versions stay readable for so long after they were replaced.
     pub(crate) retention: Duration,
     /// A snapshot in use keeps the versions that it sees for so long.

@@ -13,7 +13,7 @@ use model::error::{SqlError, SqlState};
 use model::id::{LogIndex, NodeId, PartitionId, Term, TxnId};
 use model::key::KeyRange;
 use model::schema::Table;
-use model::time::Timestamp;
+use model::time::{CLOCKS_APART_MAX, Timestamp};
 use runtime::sync::Notify;
 use runtime::time::Instant;
 use runtime::{task, time};
@@ -157,12 +157,11 @@ impl Partition {
             self.step_down(term);
         }
         if let Leading::Here { alone, inherits: true, .. } = leading {
-            let spread = self.context.options.clock_spread_max;
             // Who votes has waited for the end of the lease of who led before; an only voter has asked nobody.
             let lease = if alone { LEASE_BY_ANY_CLOCK } else { Duration::ZERO };
-            self.serves_from.set(time::now() + spread.max(lease));
+            self.serves_from.set(time::now() + CLOCKS_APART_MAX.max(lease));
             // Those that any clock has given out before somebody else led last.
-            let began = Timestamp(self.context.now().0 + spread.as_nanos() as u64);
+            let began = Timestamp(self.context.now().0 + CLOCKS_APART_MAX.as_nanos() as u64);
             self.states.borrow_mut().expel_before(began);
         }
     }

@@ -18,7 +18,7 @@ const CLOCK_JUMP_MAX: u64 = 60_000_000_000;
 /// The most a wall clock gains or loses, in millionths.
 const CLOCK_DRIFT_MAX: u64 = 100_000;
 /// The furthest a wall clock is off that nodes must bear, in nanoseconds.
-const CLOCK_OFFSET_MAX: u64 = 200_000_000;
+const CLOCK_OFFSET_MAX: u64 = 100_000_000;
 
 /// A fault that can be switched on by its name.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
