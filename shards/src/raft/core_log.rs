@@ -488,6 +488,12 @@ impl CoreLog {
         Ok(())
     }
 
+    /// Files take the place of a group's entries, which are let go next. Who takes part as of those files is
+    /// said by an entry that may never have been here.
+    pub(super) fn take_base(&self, partition: PartitionId, base: (LogId, Voters)) {
+        self.inner.groups.borrow_mut().entry(partition).or_default().base = Some(base);
+    }
+
     /// Lets go of a group's entries up to one.
     pub(super) fn purge(&self, partition: PartitionId, to: LogId) {
         let leaves_gap = {

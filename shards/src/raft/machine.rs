@@ -304,6 +304,10 @@ impl RaftStateMachine<Partitions> for Machine {
             self.applier.replaced(self.partition);
             self.applied = meta.last_log_id;
             self.voters = meta.last_membership.clone();
+            if let Some(said) = *self.voters.log_id() {
+                let base = (said, self.voters.membership().clone());
+                self.log.take_base(self.partition, base);
+            }
         }
         Ok(())
     }

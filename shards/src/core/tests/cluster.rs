@@ -7,6 +7,7 @@ mod damage;
 mod holes;
 mod log_damage;
 mod lost;
+mod membership;
 mod only_voter;
 mod overtaken;
 mod removal;

@@ -18,7 +18,8 @@ pub(super) struct Group {
     pub(super) vote: Option<Vote>,
     /// The last entry that was let go.
     pub(super) purged: Option<LogId>,
-    /// Who took part as of `purged`, and the entry that said so.
+    /// Who took part as of `purged`, and the entry that said so. Of files that take the place of the log it is
+    /// known before that is let go.
     pub(super) base: Option<(LogId, Voters)>,
     /// The first entry that is kept, and how many are.
     first: u64,
@@ -117,7 +118,8 @@ impl Group {
     pub(super) fn voters_at(&self, index: u64) -> Option<(LogId, Voters)> {
         let newest = self.voters.range(..=index).next_back();
         let newest = newest.and_then(|(at, voters)| Some((self.id_at(*at)?, voters.clone())));
-        newest.or_else(|| self.base.clone())
+        let base = self.base.clone().filter(|(id, _)| id.index <= index);
+        newest.into_iter().chain(base).max_by_key(|(id, _)| *id)
     }
 
     /// An entry that is kept.
