@@ -9,7 +9,12 @@
 //! of any before, and counts its messages. The end of a route takes a message only if it is the
 //! next one, on the link on which the others came, and while there is no direct link. So what a
 //! route delivers is in order and without a gap, and none of it comes after what went directly.
-//! Whatever does not fit is answered with a fault that ends the route at its beginning.
+//! Whatever does not fit is answered with a fault that ends the route at its beginning. Who says nothing
+//! would not hear of it, and wait for answers that nobody gives: so something is said on a route again and again.
+//!
+//! Who is told that a place is lost lets go of what it has asked there and of what it was asked from there.
+//! So with a way to a place ends the way from it, and with an attempt to connect for which messages have waited
+//! both.
 //!
 //! What is on its way through a third node is in doubt when a direct connection takes over. So there is no
 //! route to a node that answers and on which nobody listens: one that is being started again is reached
@@ -18,15 +23,15 @@
 //! Who passes messages on keeps nothing: it looks at both places and queues the frame as it is.
 
 use super::error::{Fault, LinkEnd, LinkEvent, Undelivered};
-use super::message::{Payload, Service};
+use super::message::{NOBODY, Payload, Service};
 use super::run::deliver;
 use super::shared::{Outbound, Shared};
 use super::state::{Arriving, Link, Peer, Route, add};
-use crate::frame::{Frame, StreamId};
+use crate::frame::{CONNECTION, Frame, StreamId};
 use crate::message::{NodeMessage, NodeRelay};
 use bytes::Bytes;
 use model::placement::Place;
-use runtime::{random, time};
+use runtime::{random, task, time};
 use std::rc::Rc;
 
 impl Shared {
@@ -58,7 +63,9 @@ impl Shared {
         }
         let link = through.swap_remove(random::below(through.len() as u64) as usize);
         let through = link.place;
-        *peer.route.borrow_mut() = Some(Route { number: self.serial(), link, next: 0 });
+        let number = self.serial();
+        *peer.route.borrow_mut() = Some(Route { number, link, next: 0 });
+        self.keep_alive(peer, number);
         self.tell(LinkEvent::Relayed { place: peer.place, through });
         // The user may have ended anything meanwhile.
         peer.route.borrow().is_some()
@@ -97,18 +104,48 @@ impl Shared {
         let route = route.as_mut().ok_or(Undelivered::NotRelayed)?;
         self.check_room(&route.link, payload.len())?;
         let (message, stream) = outbound.message(service);
+        self.append_relayed(peer.place, route, (message, stream), payload);
+        add(&peer.counters.relayed, 1);
+        Ok(route.number)
+    }
+
+    fn append_relayed(
+        &self,
+        destination: Place,
+        route: &mut Route,
+        (message, stream): (NodeMessage, StreamId),
+        payload: &Payload,
+    ) {
         let relay = NodeMessage::Relay(NodeRelay {
             origin: self.me.place,
             incarnation: self.me.incarnation,
-            destination: peer.place,
+            destination,
             route: route.number,
             sequence: route.next,
             message: Box::new(message),
         });
         self.append(&route.link, &relay, stream, payload);
         route.next = route.next.wrapping_add(1);
-        add(&peer.counters.relayed, 1);
-        Ok(route.number)
+    }
+
+    /// Says something on a route again and again, for as long as there is that route.
+    fn keep_alive(self: &Rc<Self>, peer: &Rc<Peer>, number: u64) {
+        let (shared, peer) = (Rc::downgrade(self), Rc::downgrade(peer));
+        let every = self.options.ping_every;
+        let saying = async move {
+            loop {
+                time::sleep(every).await;
+                let (Some(shared), Some(peer)) = (shared.upgrade(), peer.upgrade()) else { return };
+                let mut route = peer.route.borrow_mut();
+                let Some(route) = route.as_mut().filter(|route| route.number == number) else {
+                    return;
+                };
+                let message = NodeMessage::Post { service: NOBODY, body: Bytes::new() };
+                let said = (message, CONNECTION);
+                shared.append_relayed(peer.place, route, said, &Payload::default());
+            }
+        };
+        task::spawn("route", saying).detach();
     }
 
     /// A relayed message has arrived on `link`.
@@ -239,11 +276,21 @@ impl Shared {
         self.end_route(&peer, &LinkEnd::Rerouted);
     }
 
-    /// Ends the way to a place through a third node, if there is one: its calls fail.
-    pub(super) fn end_route(self: &Rc<Self>, peer: &Peer, reason: &LinkEnd) {
+    /// Ends the ways to a place and from it through a third node, and tells nobody but who has called. Whether
+    /// there was one to it.
+    pub(super) fn end_detours(&self, peer: &Peer, reason: &LinkEnd) -> bool {
+        drop(peer.arriving.borrow_mut().take());
         let ended = peer.route.borrow_mut().take();
-        if let Some(route) = ended {
+        if let Some(route) = &ended {
             self.fail_calls(route.number, reason, |_| true);
+        }
+        ended.is_some()
+    }
+
+    /// Ends the way to a place through a third node, if there is one, and with it the way from there: its
+    /// calls fail.
+    pub(super) fn end_route(self: &Rc<Self>, peer: &Peer, reason: &LinkEnd) {
+        if peer.route.borrow().is_some() && self.end_detours(peer, reason) {
             self.tell(LinkEvent::Broken { place: peer.place, reason: reason.clone() });
         }
     }
