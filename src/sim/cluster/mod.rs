@@ -98,7 +98,8 @@ struct Run<'a> {
     drained: BTreeSet<u32>,
     shared: Rc<Shared>,
     tally: &'a mut Tally,
-    /// By host: strikes of the present life that explain that its node ends of its own accord.
+    /// By host: strikes since the last quiet time that explain that its node ends of its own accord. What a disk
+    /// is to fail once it may fail in a later life.
     disk_errors: BTreeMap<u32, u32>,
 }
 
@@ -171,7 +172,6 @@ impl Run<'_> {
             None => 1 + random::below(CORES_MAX) as u16,
         };
         self.tally.lives += 1;
-        self.disk_errors.remove(&self.machines[at].number());
         self.machines[at].start(cores);
     }
 
@@ -305,6 +305,7 @@ impl Run<'_> {
             }
         }
         self.start_all()?;
+        self.disk_errors.clear();
         log::info!("quiet");
         self.all_commit().await?;
         self.resume_all(SERVES_WITHIN).await?;
