@@ -539,8 +539,8 @@ async fn open_router(
 }
 
 /// Whether an error is that a partition has no leader, that it was lost meanwhile, that looking for
-/// it took so long that what was to be read is gone, that a change waits for a node that is not there to hear
-/// what became of it, or that this node's clock is to be set.
+/// it took so long that what was to be read is gone, or that a change waits for a node that is not there
+/// to hear what became of it.
 fn passes(error: &SqlError) -> bool {
     let passing = [
         SqlState::LOCK_NOT_AVAILABLE,

@@ -126,7 +126,7 @@ impl CoreContext {
     /// Moves the clock past a timestamp from outside of the node.
     pub(crate) fn observe(&self, seen: Timestamp) -> Result<(), SqlError> {
         self.clock.observe(seen, time::now().as_nanos()).map_err(|offset| {
-            SqlError::new(SqlState::CANNOT_CONNECT_NOW, "the clocks of two nodes are too far apart")
+            SqlError::new(SqlState::INTERNAL_ERROR, "the clocks of two nodes are too far apart")
                 .detail(offset.to_string())
                 .hint("Synchronise the nodes' clocks.")
         })
