@@ -37,9 +37,6 @@ impl Service {
     }
 }
 
-/// The number that stands for no service: what is sent to it says only that the way there is of use.
-pub(super) const NOBODY: u8 = 0;
-
 /// What a message says: pieces that are sent one behind the other, without being copied together
 /// where they are long.
 #[derive(Debug, Clone, Default)]

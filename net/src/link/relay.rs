@@ -9,12 +9,7 @@
 //! of any before, and counts its messages. The end of a route takes a message only if it is the
 //! next one, on the link on which the others came, and while there is no direct link. So what a
 //! route delivers is in order and without a gap, and none of it comes after what went directly.
-//! Whatever does not fit is answered with a fault that ends the route at its beginning. Who says nothing
-//! would not hear of it, and wait for answers that nobody gives: so something is said on a route again and again.
-//!
-//! Who is told that a place is lost lets go of what it has asked there and of what it was asked from there.
-//! So with a way to a place ends the way from it, and with an attempt to connect for which messages have waited
-//! both.
+//! Whatever does not fit is answered with a fault that ends the route at its beginning.
 //!
 //! What is on its way through a third node is in doubt when a direct connection takes over. So there is no
 //! route to a node that answers and on which nobody listens: one that is being started again is reached
@@ -23,15 +18,15 @@
 //! Who passes messages on keeps nothing: it looks at both places and queues the frame as it is.
 
 use super::error::{Fault, LinkEnd, LinkEvent, Undelivered};
-use super::message::{NOBODY, Payload, Service};
+use super::message::{Payload, Service};
 use super::run::deliver;
 use super::shared::{Outbound, Shared};
 use super::state::{Arriving, Link, Peer, Route, add};
-use crate::frame::{CONNECTION, Frame, StreamId};
+use crate::frame::{Frame, StreamId};
 use crate::message::{NodeMessage, NodeRelay};
 use bytes::Bytes;
 use model::placement::Place;
-use runtime::{random, task, time};
+use runtime::{random, time};
 use std::rc::Rc;
 
 impl Shared {
@@ -63,9 +58,7 @@ impl Shared {
         }
         let link = through.swap_remove(random::below(through.len() as u64) as usize);
         let through = link.place;
-        let number = self.serial();
-        *peer.route.borrow_mut() = Some(Route { number, link, next: 0 });
-        self.keep_alive(peer, number);
+        *peer.route.borrow_mut() = Some(Route { number: self.serial(), link, next: 0 });
         self.tell(LinkEvent::Relayed { place: peer.place, through });
         // The user may have ended anything meanwhile.
         peer.route.borrow().is_some()
@@ -104,48 +97,18 @@ impl Shared {
         let route = route.as_mut().ok_or(Undelivered::NotRelayed)?;
         self.check_room(&route.link, payload.len())?;
         let (message, stream) = outbound.message(service);
-        self.append_relayed(peer.place, route, (message, stream), payload);
-        add(&peer.counters.relayed, 1);
-        Ok(route.number)
-    }
-
-    fn append_relayed(
-        &self,
-        destination: Place,
-        route: &mut Route,
-        (message, stream): (NodeMessage, StreamId),
-        payload: &Payload,
-    ) {
         let relay = NodeMessage::Relay(NodeRelay {
             origin: self.me.place,
             incarnation: self.me.incarnation,
-            destination,
+            destination: peer.place,
             route: route.number,
             sequence: route.next,
             message: Box::new(message),
         });
         self.append(&route.link, &relay, stream, payload);
         route.next = route.next.wrapping_add(1);
-    }
-
-    /// Says something on a route again and again, for as long as there is that route.
-    fn keep_alive(self: &Rc<Self>, peer: &Rc<Peer>, number: u64) {
-        let (shared, peer) = (Rc::downgrade(self), Rc::downgrade(peer));
-        let every = self.options.ping_every;
-        let saying = async move {
-            loop {
-                time::sleep(every).await;
-                let (Some(shared), Some(peer)) = (shared.upgrade(), peer.upgrade()) else { return };
-                let mut route = peer.route.borrow_mut();
-                let Some(route) = route.as_mut().filter(|route| route.number == number) else {
-                    return;
-                };
-                let message = NodeMessage::Post { service: NOBODY, body: Bytes::new() };
-                let said = (message, CONNECTION);
-                shared.append_relayed(peer.place, route, said, &Payload::default());
-            }
-        };
-        task::spawn("route", saying).detach();
+        add(&peer.counters.relayed, 1);
+        Ok(route.number)
     }
 
     /// A relayed message has arrived on `link`.
@@ -276,21 +239,11 @@ impl Shared {
         self.end_route(&peer, &LinkEnd::Rerouted);
     }
 
-    /// Ends the ways to a place and from it through a third node, and tells nobody but who has called. Whether
-    /// there was one to it.
-    pub(super) fn end_detours(&self, peer: &Peer, reason: &LinkEnd) -> bool {
-        drop(peer.arriving.borrow_mut().take());
-        let ended = peer.route.borrow_mut().take();
-        if let Some(route) = &ended {
-            self.fail_calls(route.number, reason, |_| true);
-        }
-        ended.is_some()
-    }
-
-    /// Ends the way to a place through a third node, if there is one, and with it the way from there: its
-    /// calls fail.
+    /// Ends the way to a place through a third node, if there is one: its calls fail.
     pub(super) fn end_route(self: &Rc<Self>, peer: &Peer, reason: &LinkEnd) {
-        if peer.route.borrow().is_some() && self.end_detours(peer, reason) {
+        let ended = peer.route.borrow_mut().take();
+        if let Some(route) = ended {
+            self.fail_calls(route.number, reason, |_| true);
             self.tell(LinkEvent::Broken { place: peer.place, reason: reason.clone() });
         }
     }

@@ -6,7 +6,7 @@
 use super::clock::ClockReading;
 use super::error::{Fault, LinkEnd, Refusal};
 use super::handshake::{self, FAREWELL_TIMEOUT, Socket};
-use super::message::{Answer, Handler, NOBODY, Payload, Service};
+use super::message::{Answer, Handler, Payload, Service};
 use super::options::LINK_PAYLOAD_MAX;
 use super::shared::Shared;
 use super::state::{Link, add};
@@ -206,7 +206,6 @@ pub(super) fn deliver(
     match message {
         NodeMessage::Post { service, body } => match Service::from_number(service) {
             Some(service) => handler.post(from, service, body),
-            None if service == NOBODY => {}
             None => add(&link.counters.dropped, 1),
         },
         NodeMessage::Call { service, patience, body } => {

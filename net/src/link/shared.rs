@@ -313,7 +313,6 @@ impl Shared {
         self.end(link, reason.clone());
         // What goes through a third node meanwhile is not touched by an attempt that carried nothing.
         if !(unused && peer.has_detour()) {
-            self.end_detours(peer, &reason);
             self.tell(LinkEvent::Failed { place: peer.place, reason: reason.clone() });
         }
         self.heed(&reason);

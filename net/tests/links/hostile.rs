@@ -312,8 +312,7 @@ fn an_unknown_service_is_answered_and_the_link_stays() {
     });
     let (answer, body) = heard.unwrap();
     assert_eq!(answer, NodeMessage::Answer { body });
-    // A post to service 0 is a sign of life, and no more.
-    assert_eq!(cluster.core(ONE).stats(TWO).unwrap().dropped, 2);
+    assert_eq!(cluster.core(ONE).stats(TWO).unwrap().dropped, 3);
     cluster.check();
 }
 
