@@ -175,13 +175,17 @@ impl Neighbours {
 
     /// Hands the engine what has arrived for it, and what will.
     pub(super) fn attach(&self, engine: &Engine) {
-        self.users.borrow_mut().engine = Some(engine.clone());
+        if self.users.borrow_mut().engine.replace(engine.clone()).is_some() {
+            unreachable!("a core opens one engine");
+        }
         self.hand_over(Service::Engine);
     }
 
     /// The same for the router.
     pub(super) fn attach_router(&self, peers: &Peers) {
-        self.users.borrow_mut().peers = Some(peers.clone());
+        if self.users.borrow_mut().peers.replace(peers.clone()).is_some() {
+            unreachable!("a core has one router");
+        }
         self.hand_over(Service::Router);
     }
 
@@ -197,7 +201,9 @@ impl Neighbours {
 
     /// Hands the gossip what will arrive for it. On core 0.
     pub(super) fn attach_gossip(&self, gossip: &Gossip) {
-        self.users.borrow_mut().gossip = Some(gossip.clone());
+        if self.users.borrow_mut().gossip.replace(gossip.clone()).is_some() {
+            unreachable!("a node has one gossip");
+        }
     }
 
     /// Sends a datagram to core 0 of a node, if there is room.
@@ -223,7 +229,9 @@ impl Neighbours {
 
     /// From now on questions of nodes that want to be let in are answered.
     pub(super) fn open_desk(&self, desk: Desk) {
-        self.users.borrow_mut().desk = Some(desk);
+        if self.users.borrow_mut().desk.replace(desk).is_some() {
+            unreachable!("a core has one desk");
+        }
     }
 
     fn engine(&self) -> Option<Engine> {
