@@ -12,7 +12,7 @@ use super::{Addresses, Assembly, NodeError, NodeOptions};
 use crate::cluster::decide::Policy;
 use crate::cluster::driver::Gossip;
 use crate::cluster::gossip::{Life, Peer, Settings};
-use crate::cluster::registry::{About, Registry};
+use crate::cluster::registry::{About, PartitionRecord, Registry};
 use crate::pg;
 use crate::router::peers::Peers;
 use crate::router::virtual_tables::NodeTables;
@@ -381,6 +381,8 @@ impl Member {
         let Census { registry, dead } = census;
         self.neighbours.learn(&self.home.book.with(registry));
         self.neighbours.mourn(dead.clone());
+        let replicas = |one: &PartitionRecord| (one.id, one.replicas.nodes().collect());
+        self.engine.learn_replicas(registry.partitions().map(replicas).collect());
         self.door.show(self.placement(Some(registry)));
     }
 

@@ -6,6 +6,7 @@ use crate::raft::{Change, GroupReport};
 use model::error::{SqlError, SqlState};
 use model::id::{LogIndex, NodeId, PartitionId, Term};
 use model::placement::Place;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A partition that is handed over waits so long for the transactions in it to end.
@@ -86,6 +87,12 @@ impl Engine {
             Some(Some(leader)) => leader.or_else(|| self.inner.leaders.get(partition)),
             None => self.inner.leaders.get(partition),
         }
+    }
+
+    /// Takes note of which nodes have replicas of which partition: they are asked first who leads it. It
+    /// need not be the newest.
+    pub fn learn_replicas(&self, replicas: BTreeMap<PartitionId, Vec<NodeId>>) {
+        self.inner.leaders.learn(replicas);
     }
 
     /// A node that was taken to lead a partition does not answer: unless a replica here says so it is

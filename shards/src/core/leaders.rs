@@ -20,10 +20,12 @@ const WAIT_FIRST: Duration = Duration::from_millis(10);
 /// But no longer than this.
 const WAIT_MAX: Duration = Duration::from_millis(200);
 
-/// Who leads which partition. What is not known is asked of one replica after the other.
+/// Who leads which partition, and who may: what is not known is asked of one replica after the other.
 #[derive(Default)]
 pub(super) struct Leaders {
     known: RefCell<BTreeMap<PartitionId, NodeId>>,
+    /// Where the replicas are, as it was last heard: some may have moved since.
+    replicas: RefCell<BTreeMap<PartitionId, Vec<NodeId>>>,
 }
 
 impl Leaders {
@@ -40,6 +42,30 @@ impl Leaders {
 
     pub(super) fn get(&self, partition: PartitionId) -> Option<NodeId> {
         self.known.borrow().get(&partition).copied()
+    }
+
+    /// Takes note of where the replicas are.
+    pub(super) fn learn(&self, replicas: BTreeMap<PartitionId, Vec<NodeId>>) {
+        *self.replicas.borrow_mut() = replicas;
+    }
+
+    /// Which of `nodes` to ask after so many attempts that have come to nothing. Those that hold the
+    /// partition know, and most others know nothing; but where they are is known from hearsay, so that after
+    /// two rounds among them every second attempt is with one of the others.
+    fn candidate(&self, partition: PartitionId, nodes: &[NodeId], misses: usize) -> Option<NodeId> {
+        let replicas = self.replicas.borrow();
+        let holders = replicas.get(&partition).map_or(&[][..], Vec::as_slice);
+        let (holding, others): (Vec<NodeId>, Vec<NodeId>) =
+            nodes.iter().partition(|node| holders.contains(node));
+        let in_turns = misses.saturating_sub(2 * holding.len());
+        let (among, turn) = match (holding.is_empty(), others.is_empty()) {
+            (true, _) => (others, misses),
+            (false, true) => (holding, misses),
+            (false, false) if misses < 2 * holding.len() => (holding, misses),
+            (false, false) if in_turns % 2 == 1 => (holding, in_turns / 2),
+            (false, false) => (others, in_turns / 2),
+        };
+        among.get(turn % among.len().max(1)).copied()
     }
 }
 
@@ -103,11 +129,13 @@ impl Search {
         told.filter(|leader| self.asked != Some(*leader))
     }
 
-    /// One that may know: this node first, then those that have replicas, one after the other.
+    /// One that may know: those that have replicas, this node first, one after the other.
     fn any(&self) -> NodeId {
-        let mut nodes = vec![self.inner.options.node];
+        let own = self.inner.options.node;
+        let mut nodes = vec![own];
         nodes.extend(self.inner.nodes.others());
-        nodes[self.misses as usize % nodes.len()]
+        let candidate = self.inner.leaders.candidate(self.partition, &nodes, self.misses as usize);
+        candidate.unwrap_or(own)
     }
 
     /// The one that was asked does not lead. It has named who does, or not.
@@ -175,5 +203,33 @@ impl Search {
                 trace.note(place.unwrap_or(self.inner.here_of(self.partition)), self.partition);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(leaders: &Leaders, nodes: u32, attempts: usize) -> Vec<u32> {
+        let nodes: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
+        let ask = |misses| leaders.candidate(PartitionId(7), &nodes, misses);
+        (0..attempts).map(|misses| ask(misses).expect("somebody to ask").0).collect()
+    }
+
+    #[test]
+    fn who_holds_the_partition_is_asked_first_and_everybody_in_the_end() {
+        let leaders = Leaders::default();
+        assert_eq!(asked(&leaders, 3, 5), [1, 2, 3, 1, 2]);
+        leaders.learn(BTreeMap::from([(PartitionId(7), vec![NodeId(90), NodeId(30), NodeId(60)])]));
+        let order = asked(&leaders, 100, 12);
+        assert_eq!(order, [30, 60, 90, 30, 60, 90, 1, 30, 2, 60, 3, 90]);
+        let everybody: std::collections::BTreeSet<u32> =
+            asked(&leaders, 100, 6 + 2 * 97).into_iter().collect();
+        assert_eq!(everybody.len(), 100);
+        // All of them, or none that is known.
+        leaders.learn(BTreeMap::from([(PartitionId(7), (1..=3).map(NodeId).collect())]));
+        assert_eq!(asked(&leaders, 3, 8), [1, 2, 3, 1, 2, 3, 1, 2]);
+        leaders.learn(BTreeMap::from([(PartitionId(7), vec![NodeId(9)])]));
+        assert_eq!(asked(&leaders, 3, 5), [1, 2, 3, 1, 2]);
     }
 }
