@@ -14,8 +14,8 @@ pub use client::{
     ClientMessage, Execute, Hello, MAGIC, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, Prepare,
 };
 pub use node::{
-    BUILD_BYTES_MAX, NODE_MAGIC, NodeChallenge, NodeHello, NodeMessage, NodePong, NodeProof,
-    NodeRefused, NodeRelay, NodeWelcome, PROOF_BYTES,
+    BUILD_BYTES_MAX, NODE_MAGIC, NodeChallenge, NodeHello, NodeMessage, NodePairing, NodePong,
+    NodeProof, NodeRefused, NodeRelay, NodeWelcome, PROOF_BYTES,
 };
 pub use placement::{PlaceEntry, Placement};
 pub use report::{Report, Severity, TransactionStatus};

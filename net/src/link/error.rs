@@ -206,7 +206,7 @@ pub enum LinkEvent {
         clock: ClockReading,
     },
     /// Whatever was under way to or from a place is lost: the link, or the way through a third
-    /// node, has ended. Calls have failed already.
+    /// node, has ended. Calls have failed already. The place is told the same.
     Broken {
         /// The place.
         place: Place,

@@ -37,6 +37,9 @@ impl Service {
     }
 }
 
+/// The number that stands for no service: what is sent to it through a third node says something of the way.
+pub(super) const NOBODY: u8 = 0;
+
 /// What a message says: pieces that are sent one behind the other, without being copied together
 /// where they are long.
 #[derive(Debug, Clone, Default)]

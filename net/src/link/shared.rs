@@ -50,7 +50,7 @@ pub(super) struct Shared {
 /// The way that a message takes.
 pub(super) enum Way {
     Direct(Rc<Link>),
-    /// By the peer's route.
+    /// By the peer's detour.
     Relayed,
 }
 
@@ -224,7 +224,8 @@ impl Shared {
 
     /// Which way a message takes now. Dials where that is due.
     fn way(self: &Rc<Self>, peer: &Rc<Peer>) -> Result<Way, Undelivered> {
-        let reachable = peer.failures.get() == 0;
+        // A way that has carried something is better than one that is not made yet.
+        let reachable = peer.failures.get() == 0 && !peer.has_detour();
         let current = peer.link.borrow().clone();
         let link = match current {
             // What is queued there already must not be overtaken.
@@ -313,6 +314,8 @@ impl Shared {
         self.end(link, reason.clone());
         // What goes through a third node meanwhile is not touched by an attempt that carried nothing.
         if !(unused && peer.has_detour()) {
+            // Who is told lets go of what came that way, too.
+            let _also_lost = self.drop_detour(peer, &reason);
             self.tell(LinkEvent::Failed { place: peer.place, reason: reason.clone() });
         }
         self.heed(&reason);
@@ -386,8 +389,7 @@ impl Shared {
         add(&peer.counters.links, 1);
         peer.counters.clock.set(met.clock);
         // From here on messages go directly: none of those on their way otherwise may come later.
-        self.end_route(peer, &LinkEnd::Rerouted);
-        self.end_arriving(peer, &LinkEnd::Rerouted);
+        self.end_detour(peer, &LinkEnd::Rerouted);
         let Introduced { place, incarnation, build, version, clock, .. } = met;
         self.tell(LinkEvent::Up { place, incarnation, build, version, clock });
     }
@@ -411,7 +413,7 @@ impl Shared {
         }
         self.fail_calls(link.serial, &reason, |start| link.has_left(start));
         if link.is_up() {
-            self.end_routes_over(link, &reason);
+            self.end_detours_over(link, &reason);
             if link.place.node != NodeId(0) {
                 self.tell(LinkEvent::Broken { place: link.place, reason });
             }
@@ -491,8 +493,7 @@ impl Shared {
         if let Some(link) = link {
             self.turn_away(&link, Refusal::Closing);
         }
-        self.end_route(peer, &LinkEnd::Unwanted(Refusal::Closing));
-        self.end_arriving(peer, &LinkEnd::Unwanted(Refusal::Closing));
+        self.end_detour(peer, &LinkEnd::Unwanted(Refusal::Closing));
     }
 
     /// Ends a link that this side does not want any more, and says so.

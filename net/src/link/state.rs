@@ -193,31 +193,33 @@ pub(super) struct Peer {
     pub(super) link_before: Cell<u64>,
     /// Who waits for room in the queue holds it, so that nobody overtakes.
     pub(super) turn: Semaphore,
-    /// The way that messages take through a third node.
-    pub(super) route: RefCell<Option<Route>>,
+    /// The ways through a third node, where there is no link.
+    pub(super) detour: RefCell<Option<Detour>>,
     /// Places that could not pass anything on, until when they are not asked again.
     pub(super) avoided: RefCell<Vec<(Place, Instant)>>,
-    /// The way that messages of the place take through a third node.
-    pub(super) arriving: RefCell<Option<Arriving>>,
-    /// The newest such way that there was: incarnation and number.
-    pub(super) newest_route: Cell<(u64, u64)>,
+    /// The newest route of the place that was ever the way back of a detour.
+    pub(super) newest_route: Cell<RouteId>,
     pub(super) counters: Rc<Counters>,
 }
 
-/// A way through a third node, at its beginning.
-pub(super) struct Route {
-    /// Unique on this core, increasing; what its calls are found by.
+/// A route among all of a place: the incarnation, and the number. Greater than those of before.
+pub(super) type RouteId = (u64, u64);
+
+/// The ways to a place and back through a third node. They end together.
+pub(super) struct Detour {
+    /// Of the route there: unique on this core, increasing; what its calls are found by.
     pub(super) number: u64,
     /// With the third node.
     pub(super) link: Rc<Link>,
     /// The number of the next post or call.
     pub(super) next: u32,
+    /// Once something has come.
+    pub(super) back: Option<Back>,
 }
 
-/// The same at its end.
-pub(super) struct Arriving {
-    pub(super) incarnation: u64,
-    pub(super) number: u64,
+/// The route of the other place, at its end.
+pub(super) struct Back {
+    pub(super) route: RouteId,
     pub(super) link: Rc<Link>,
     pub(super) next: u32,
 }
@@ -233,17 +235,21 @@ impl Peer {
             last_failure: RefCell::new(None),
             link_before: Cell::new(0),
             turn: Semaphore::new(1),
-            route: RefCell::new(None),
+            detour: RefCell::new(None),
             avoided: RefCell::default(),
-            arriving: RefCell::new(None),
             newest_route: Cell::new((0, 0)),
             counters: Rc::default(),
         })
     }
 
-    /// Whether messages to it or from it take a way through a third node.
+    /// Whether messages to it and from it go through a third node.
     pub(super) fn has_detour(&self) -> bool {
-        self.route.borrow().is_some() || self.arriving.borrow().is_some()
+        self.detour.borrow().is_some()
+    }
+
+    /// The route of the place by which its messages come.
+    pub(super) fn way_back(&self) -> Option<RouteId> {
+        self.detour.borrow().as_ref()?.back.as_ref().map(|back| back.route)
     }
 
     /// The link, where there is one that messages pass.

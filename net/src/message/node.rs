@@ -125,6 +125,20 @@ wire_struct! {
     }
 }
 
+wire_struct! {
+    /// What a route through a third node is paired with: the body of a post to service 0 on it.
+    #[derive(Default)]
+    pub struct NodePairing {
+        /// Which life of the destination's process the newest of its routes is of that the origin has taken
+        /// anything from; 0 for none.
+        pub incarnation: u64,
+        /// Its number; 0 for none.
+        pub route: u64,
+        /// Whether that route and this one are a pair; or it is over.
+        pub paired: bool,
+    }
+}
+
 /// A message that a third node passes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRelay {

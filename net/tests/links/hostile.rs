@@ -342,3 +342,69 @@ fn a_peer_that_speaks_and_never_reads() {
     drop(speaking);
     cluster.check();
 }
+
+/// What is said on a route of node 3 to node 1, passed on by hand.
+fn relayed(route: u64, sequence: u32, message: NodeMessage) -> NodeMessage {
+    let (origin, destination) = (place(3, 0), ONE);
+    let message = Box::new(message);
+    let incarnation = 4;
+    NodeMessage::Relay(NodeRelay { origin, incarnation, destination, route, sequence, message })
+}
+
+/// What a route is paired with, as `docs/formats/wire.md` has it.
+fn pairing(incarnation: u64, route: u64, paired: u8) -> NodeMessage {
+    let body = [&incarnation.to_le_bytes()[..], &route.to_le_bytes(), &[paired]].concat();
+    NodeMessage::Post { service: 0, body: body.into() }
+}
+
+/// The next that node 1 says to node 3, but for pings: the message, its route, and its number there.
+async fn hear_relayed(raw: &mut Raw) -> (NodeMessage, u64, u32) {
+    loop {
+        if let NodeMessage::Relay(relay) = raw.hear().await.unwrap().0 {
+            assert_eq!((relay.origin, relay.destination), (ONE, place(3, 0)));
+            return (*relay.message, relay.route, relay.sequence);
+        }
+    }
+}
+
+#[test]
+fn two_routes_are_a_pair_and_end_together() {
+    let cluster = alone(22);
+    let heard = cluster.sim.run_until(async {
+        let mut raw = Raw::dial().await;
+        let call = |number| {
+            let body = body(4, number, Wish::Echo, 0);
+            NodeMessage::Call { service: 1, patience: 1_000, body }
+        };
+        // Of a version that says nothing of pairs; then of one that does, and it holds.
+        raw.say(&relayed(1, 0, call(1)), 7).await;
+        let (said, own, sequence) = hear_relayed(&mut raw).await;
+        assert_eq!((said, sequence), (pairing(4, 1, 1), 0));
+        assert!(matches!(hear_relayed(&mut raw).await, (NodeMessage::Answer { .. }, 1, 0)));
+        raw.say(&relayed(1, 1, pairing(1, own, 1)), 0).await;
+        // It is said again and again.
+        assert_eq!(hear_relayed(&mut raw).await, (pairing(4, 1, 1), own, 1));
+        // A newer route: what was before is over, and that is said to both.
+        raw.say(&relayed(2, 0, pairing(1, own, 0)), 0).await;
+        let (said, newer, sequence) = hear_relayed(&mut raw).await;
+        assert!((said, sequence) == (pairing(4, 2, 1), 0) && newer > own);
+        assert_eq!(hear_relayed(&mut raw).await, (NodeMessage::Fault(4), 1, 1));
+        // Of before, out of order, and paired with what is over: refused, and the last one ends what is.
+        raw.say(&relayed(1, 2, call(2)), 8).await;
+        assert_eq!(hear_relayed(&mut raw).await, (NodeMessage::Fault(4), 1, 1));
+        raw.say(&relayed(3, 0, pairing(1, own, 1)), 0).await;
+        assert_eq!(hear_relayed(&mut raw).await, (NodeMessage::Fault(4), 2, 1));
+        assert_eq!(hear_relayed(&mut raw).await, (NodeMessage::Fault(4), 3, 1));
+        raw.say(&relayed(4, 1, call(3)), 9).await;
+        assert_eq!(hear_relayed(&mut raw).await, (NodeMessage::Fault(4), 4, 1));
+        // Too short to say anything of a pair.
+        let short = NodeMessage::Post { service: 0, body: Bytes::from_static(b"short") };
+        raw.say(&relayed(5, 0, short), 0).await;
+        assert_eq!(hear_relayed(&mut raw).await.0, pairing(4, 5, 1));
+    });
+    heard.unwrap();
+    let broken = |event: &LinkEvent| matches!(event, LinkEvent::Broken { .. });
+    assert_eq!(cluster.core(ONE).events(broken), 2);
+    assert_eq!(cluster.core(ONE).record.borrow().acted.len(), 1);
+    cluster.check();
+}

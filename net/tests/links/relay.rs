@@ -1,6 +1,6 @@
 //! Ways through a third node.
 
-use crate::node::{Cluster, Core, MS, SECOND, Wish, body, place};
+use crate::node::{Cluster, Core, MS, SECOND, Wish, body, door, place};
 use model::placement::Place;
 use net::link::{LinkEvent, LinkOptions, Service};
 use runtime::sim::Loss;
@@ -183,4 +183,147 @@ fn the_end_of_the_third_node_fails_what_went_through_it() {
     assert_eq!(cluster.core(three_).events(broken), before + 1);
     assert_eq!(cluster.core(one).events(broken), 1);
     cluster.check();
+}
+
+/// How often a core was told that a place is lost.
+fn lost(cluster: &Cluster, here: Place, there: Place) -> usize {
+    cluster.core(here).events(|event| match event {
+        LinkEvent::Broken { place, .. } | LinkEvent::Failed { place, .. } => *place == there,
+        _ => false,
+    })
+}
+
+/// Nodes 1 and 3 have links with node 2 and do not reach each other.
+fn apart(seed: u64) -> Cluster {
+    let cluster = three(seed);
+    for core in [place(1, 0), place(3, 0)] {
+        let two = place(2, 0);
+        cluster.on(core, move |core| async move { core.echo(two, 1, SECOND).await.unwrap() });
+    }
+    cut_both_ways(&cluster, 1, 3);
+    cluster
+}
+
+fn cut_both_ways(cluster: &Cluster, one: u32, two: u32) {
+    cluster.sim.network().cut(one, two);
+    cluster.sim.network().cut(two, one);
+}
+
+#[test]
+fn who_says_nothing_hears_that_the_third_node_has_lost_the_other() {
+    let (one, three_) = (place(1, 0), place(3, 0));
+    for seed in 20..24 {
+        let cluster = apart(seed);
+        cluster.on(one, move |core| reach(core, three_, 10));
+        let before = lost(&cluster, one, three_);
+        cluster.sim.run_for(10 * SECOND).unwrap();
+        assert_eq!(lost(&cluster, one, three_), before, "seed {seed}: it is there");
+        cut_both_ways(&cluster, 2, 3);
+        cluster.sim.run_for(4 * SECOND).unwrap();
+        assert_eq!(lost(&cluster, one, three_), before + 1, "seed {seed}");
+        cluster.check();
+    }
+}
+
+/// Asks `three_` something that is never answered, when there is a way; when that is known, and what became of it.
+async fn ask_in_vain(core: Core, to: Place) -> (time::Instant, time::Instant) {
+    reach(core.clone(), to, 10).await;
+    let asked = time::now();
+    let call = body(1, 500, Wish::Keep, 0);
+    let error = core.links.call(to, Service::Engine, call, asked + 600 * SECOND).await.unwrap_err();
+    assert!(!error.is_safe_to_repeat(), "{error}");
+    (asked, time::now())
+}
+
+/// Who is given up by a place has what it asked there fail, though its own way is good and it says nothing.
+#[test]
+fn who_was_given_up_hears_it() {
+    let (one, three_) = (place(1, 0), place(3, 0));
+    for seed in 30..34 {
+        for forgets in [false, true] {
+            let cluster = apart(seed);
+            let asking = cluster.begin(one, move |core| ask_in_vain(core, three_));
+            cluster.sim.run_for(1_500 * MS).unwrap();
+            if !forgets {
+                // What waits for a link that cannot be made is lost with what came otherwise meanwhile.
+                cluster.on(three_, move |core| async move {
+                    let post = body(1, 1, Wish::Echo, 10);
+                    core.links.post(one, Service::Gossip, post).unwrap();
+                });
+            }
+            cluster.sim.run_for(1_500 * MS).unwrap();
+            assert_eq!(cluster.core(three_).record.borrow().kept.len(), 1, "seed {seed}");
+            let before = lost(&cluster, three_, one);
+            if forgets {
+                cluster.on(three_, move |core| async move { core.links.forget(one.node) });
+            } else {
+                cluster.sim.run_for(SECOND).unwrap();
+            }
+            assert!(lost(&cluster, three_, one) > before, "seed {seed}: it was not given up");
+            let given_up = cluster.sim.now();
+            let (asked, failed) = cluster.end(asking).unwrap();
+            assert!(asked < given_up, "seed {seed}");
+            let late = failed.saturating_since(given_up);
+            assert!(late < SECOND, "seed {seed}, forgets {forgets}: {late:?}");
+            cluster.check();
+        }
+    }
+}
+
+/// Posts to a place every 10 ms, and asks it something; for ever.
+async fn talk(core: Core, to: Place) {
+    let mut posted = 0;
+    for number in 1_000.. {
+        let post = body(core.life, posted + 1, Wish::Echo, 10);
+        posted += u64::from(core.links.post(to, Service::Gossip, post).is_ok());
+        if number % 10 == 0 {
+            // It is given up again and again.
+            let _sometimes = core.echo(to, number, 200 * MS).await;
+        }
+        time::sleep(10 * MS).await;
+    }
+}
+
+/// Both ends give each other up, with and without a memory of it, at any moments; then there is peace.
+#[test]
+fn who_gave_each_other_up_are_together_again_and_stay() {
+    let (one, two, three_) = (place(1, 0), place(2, 0), place(3, 0));
+    for seed in 40..60 {
+        let cluster = apart(seed);
+        for (here, there) in [(one, three_), (three_, one)] {
+            cluster.begin(here, move |core| talk(core, there)).detach();
+        }
+        cluster.sim.run_for(5 * SECOND).unwrap();
+        for _ in 0..30 {
+            let random = cluster.sim.random();
+            match random.below(4) {
+                0 => drop(cluster.sim.network().drop_connections(1, 2)),
+                1 => drop(cluster.sim.network().drop_connections(2, 3)),
+                side => {
+                    let (here, there) = if side == 2 { (one, three_) } else { (three_, one) };
+                    cluster.on(here, move |core| async move {
+                        core.links.forget(there.node);
+                        core.links.set_address(there, door(there));
+                    });
+                }
+            }
+            let pause = random.duration(MS / 10, 700 * MS);
+            cluster.sim.run_for(pause).unwrap();
+        }
+        for here in [one, three_] {
+            cluster.on(here, move |core| async move { core.echo(two, 9, SECOND).await.unwrap() });
+        }
+        cluster.sim.run_for(5 * SECOND).unwrap();
+        let before = (lost(&cluster, one, three_), lost(&cluster, three_, one));
+        cluster.sim.run_for(10 * SECOND).unwrap();
+        let after = (lost(&cluster, one, three_), lost(&cluster, three_, one));
+        assert_eq!(before, after, "seed {seed}: it ends again and again");
+        for (here, there) in [(one, three_), (three_, one)] {
+            let echo = cluster.on(here, move |core| async move {
+                core.echo(there, 1 << 40, 100 * MS).await.map_err(|error| error.to_string())
+            });
+            assert_eq!(echo, Ok(()), "seed {seed}: {here:?}");
+        }
+        cluster.check();
+    }
 }
