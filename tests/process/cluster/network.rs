@@ -94,8 +94,14 @@ impl Cluster {
 
     /// The node that leads the system partition.
     fn keeper(&self) -> usize {
-        let seen = partitions(&mut connect(&self.servers[0])).expect("the partitions");
-        seen[&0].leader as usize
+        let mut client = connect(&self.servers[0]);
+        let mut keeper = 0;
+        // A node that was cut off until now may not know it yet.
+        eventually(true, || {
+            keeper = partitions(&mut client).expect("the partitions")[&0].leader as usize;
+            keeper != 0
+        });
+        keeper
     }
 }
 
