@@ -53,13 +53,14 @@ use config::Config;
 use crew::Notice;
 use flume::RecvTimeoutError;
 use model::id::{CoreId, NodeId};
+use model::time::NodeClock;
 use net::server::tls::Acceptor;
 use runtime::mesh::MeshBuilder;
 use runtime::{BoxLocalFuture, thread};
 use shards::core::{CoreMessage, Gauge};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// Messages that one core may have waiting at another: requests in flight between two cores are
@@ -174,8 +175,7 @@ pub struct Assembly {
     seats: RoleSeats,
     /// What salts of users without a password are derived from, as long as no role has one.
     salts: [u8; 32],
-    /// The greatest base that a core's clock has; known to all once the engines are open.
-    clock_base: Arc<AtomicU64>,
+    clock: Arc<NodeClock>,
     ready: flume::Sender<Addresses>,
     stop: flume::Receiver<()>,
 }
@@ -202,7 +202,7 @@ pub fn assemble(options: NodeOptions) -> (Assembly, Control) {
         connections: Arc::default(),
         seats: RoleSeats::default(),
         salts,
-        clock_base: Arc::default(),
+        clock: Arc::default(),
         ready: told,
         stop: stopped,
     };

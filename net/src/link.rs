@@ -25,6 +25,8 @@
 //!   for each other's answers never wait for each other's queues.
 //! - A peer that says nothing for a while is gone, on the clock that does not jump. Whoever has said
 //!   nothing for a shorter while says `Ping`.
+//! - Two nodes that have a link go by clocks that are no further apart than a bound, and go as fast: as
+//!   far as round trips can tell, now and then.
 //! - One node id is one living process: of two, the one with the smaller incarnation is refused, its
 //!   links are ended, and it is told.
 //!

@@ -24,7 +24,6 @@ use futures::future::{Either, select};
 use model::error::{SqlError, SqlState};
 use model::id::CoreId;
 use model::placement::Place;
-use model::time::ClockBase;
 use net::link::{LINK_PAYLOAD_MAX, LINK_VERSIONS, LinkOptions, Links, LocalPeer, MESSAGE_OVERHEAD};
 use net::message::Placement;
 use net::server::Server;
@@ -38,7 +37,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -128,14 +126,12 @@ async fn live(
         None => (None, crew.prepared().await?),
     };
     let (end, ends) = flume::bounded(1);
-    let (neighbours, _closing) = meet_neighbours(&options, core, &home, &memory, end.clone());
+    let (neighbours, _closing) = meet_neighbours(&assembly, core, &home, &memory, end.clone());
     remains.note(&neighbours);
     let opening = open_engine(&assembly, core, &home, neighbours.clone(), &memory);
     let engine = crew.unless_one_fails(opening).await??;
     watch(engine.gauge());
-    assembly.clock_base.fetch_max(engine.clock_base().0, Ordering::Relaxed);
     crew.meet(Stage::Opened, None).await?;
-    engine.raise_clock_base(ClockBase(assembly.clock_base.load(Ordering::Relaxed)));
     if core.0 == 0 {
         let noted = founded(&options.data_dir).await;
         noted.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
@@ -428,20 +424,23 @@ fn about(options: &NodeOptions, doors: &Addresses) -> About {
 
 /// The cores of other nodes; beside them what closes the links with them.
 fn meet_neighbours(
-    options: &NodeOptions,
+    assembly: &Assembly,
     core: CoreId,
     home: &Home,
     memory: &CoreMemory,
     end: flume::Sender<NodeError>,
 ) -> (Rc<Neighbours>, Option<Closing>) {
     let place = Place { node: home.node(), core };
-    let Some(secret) = options.secret.clone() else { return (Neighbours::none(place, end), None) };
+    let Some(secret) = assembly.options.secret.clone() else {
+        return (Neighbours::none(place, end), None);
+    };
     let me = LocalPeer {
         cluster: home.identity.cluster,
         place,
         incarnation: u64::from(home.identity.starts),
         versions: LINK_VERSIONS,
         build: env!("CARGO_PKG_VERSION").to_owned(),
+        clock: Some(assembly.clock.clone()),
     };
     let longest = LINK_PAYLOAD_MAX as usize + MESSAGE_OVERHEAD;
     let links = LinkOptions {
@@ -472,6 +471,7 @@ async fn open_engine(
     let data_dir = options.data_dir.clone();
     let engine = EngineOptions {
         memory_bytes: memory.engine,
+        clock: assembly.clock.clone(),
         wal_segment_bytes: options.wal_segment_bytes,
         wal_live_bytes_max: options.wal_segment_bytes.saturating_mul(LIVE_SEGMENTS),
         part_bytes: options.part_bytes,

@@ -52,7 +52,8 @@ pub async fn ask(
         Err(_elapsed) => return Err(Undelivered::Deadline.into()),
     };
     socket.decoder.set_payload_max(LINK_PAYLOAD_MAX);
-    let answer = exchange(&mut socket, place, service, deadline, &payload);
+    let call = Outbound::Call { stream: STREAM, deadline };
+    let answer = exchange(me, &mut socket, place, call.message(service), &payload);
     match time::timeout(left(), answer).await {
         Ok(Ok(answer)) => Ok((place, answer?)),
         Ok(Err(reason)) => Err(Doubt::Broken(reason).into()),
@@ -61,14 +62,13 @@ pub async fn ask(
 }
 
 async fn exchange(
+    me: &LocalPeer,
     socket: &mut Socket,
     place: Place,
-    service: Service,
-    deadline: Instant,
+    (message, stream): (NodeMessage, StreamId),
     payload: &Payload,
 ) -> Result<Result<Bytes, LinkError>, LinkEnd> {
     let queue = Link::new(0, place, Rc::<Counters>::default());
-    let (message, stream) = Outbound::Call { stream: STREAM, deadline }.message(service);
     queue.append(&message, stream, payload);
     let mut parts = Vec::new();
     while queue.take(&mut parts) > 0 {
@@ -82,9 +82,9 @@ async fn exchange(
                 return Ok(Err(Fault::error_of(code)));
             }
             NodeMessage::Ping(number) => {
-                let wall_clock = time::wall_clock().as_nanos();
+                let clock = me.clock().as_nanos();
                 let mut out = BytesMut::new();
-                NodeMessage::Pong(NodePong { number, wall_clock }).write(&mut out, CONNECTION);
+                NodeMessage::Pong(NodePong { number, clock }).write(&mut out, CONNECTION);
                 socket.write.write_all(&mut vec![out.freeze()]).await?;
             }
             NodeMessage::Refused(_) => return Err(LinkEnd::Closed),

@@ -1,9 +1,9 @@
-//! How the wall clocks of two nodes compare.
+//! How the clocks of two nodes compare.
 
 use runtime::time::{Instant, WallTime};
 use std::time::Duration;
 
-/// What a round trip told about another node's wall clock.
+/// What a round trip told about another node's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClockReading {
     /// How far the other clock is ahead of this one, in nanoseconds.

@@ -30,7 +30,7 @@ pub enum Refusal {
         /// Its incarnation.
         newest: u64,
     },
-    /// The wall clocks are too far apart.
+    /// The clocks are too far apart, or that of who refuses waits for the one on its wall.
     #[error("the clocks are {offset_nanos} ns apart")]
     Clock {
         /// By how much, in nanoseconds; positive where the refused one's clock is ahead.

@@ -232,15 +232,14 @@ impl Dialler<'_> {
             (NodeMessage::Refused(message), _) => return Err(said.read_refusal(secret, &message)),
             _ => return Err(LinkEnd::OutOfPlace("no challenge behind the hello")),
         };
-        let (now, ours) = (time::now(), time::wall_clock());
-        let clock = ClockReading::new(asked, now, ours, challenge.wall_clock);
+        let reading = ClockReading::new(asked, time::now(), me.clock(), challenge.clock);
         if let Some(refusal) = self.judge(&challenge) {
             let message = refused(&refusal, [0; PROOF_BYTES]);
             return Err(socket.refuse(refusal, message).await);
         }
-        let wall_clock = time::wall_clock().as_nanos();
-        let proof = said.prove(secret, OF_DIALLER, &wall_clock.to_le_bytes());
-        socket.say(&NodeMessage::Proof(NodeProof { wall_clock, proof })).await?;
+        let clock = me.clock().as_nanos();
+        let proof = said.prove(secret, OF_DIALLER, &clock.to_le_bytes());
+        socket.say(&NodeMessage::Proof(NodeProof { clock, proof })).await?;
         match socket.next().await? {
             (NodeMessage::Welcome(welcome), _) => {
                 if !said.is_proof(secret, OF_ACCEPTER, &[], &welcome.proof) {
@@ -250,8 +249,8 @@ impl Dialler<'_> {
             (NodeMessage::Refused(message), _) => return Err(said.read_refusal(secret, &message)),
             _ => return Err(LinkEnd::OutOfPlace("no welcome behind the proof")),
         }
-        if clock.exceeds(self.options.clock_offset_max) {
-            let refusal = Refusal::Clock { offset_nanos: clock.offset_nanos };
+        if reading.exceeds(self.options.clock_offset_max) {
+            let refusal = Refusal::Clock { offset_nanos: reading.offset_nanos };
             return Err(socket.refuse(refusal.clone(), said.refusal(secret, &refusal)).await);
         }
         Ok(Introduced {
@@ -259,7 +258,7 @@ impl Dialler<'_> {
             incarnation: challenge.incarnation,
             build: challenge.build,
             version: challenge.version,
-            clock,
+            clock: reading,
             link: challenge.link,
             link_before,
         })
@@ -342,7 +341,7 @@ impl Accepter<'_> {
             link,
             build: shortened(&self.me.build),
             nonce,
-            wall_clock: time::wall_clock().as_nanos(),
+            clock: self.me.clock().as_nanos(),
         });
         let said = Transcript { hello: frame.payload.clone(), challenge: payload_of(&challenge) };
         socket.say(&challenge).await?;
@@ -353,13 +352,12 @@ impl Accepter<'_> {
             }
             _ => return Err(LinkEnd::OutOfPlace("no proof behind the challenge")),
         };
-        let wall = proof.wall_clock.to_le_bytes();
-        if !said.is_proof(self.secret, OF_DIALLER, &wall, &proof.proof) {
+        let clock = proof.clock.to_le_bytes();
+        if !said.is_proof(self.secret, OF_DIALLER, &clock, &proof.proof) {
             let message = refused(&Refusal::Secret, [0; PROOF_BYTES]);
             return Err(socket.refuse(Refusal::Secret, message).await);
         }
-        let ours = time::wall_clock();
-        let clock = ClockReading::new(asked, time::now(), ours, proof.wall_clock);
+        let clock = ClockReading::new(asked, time::now(), self.me.clock(), proof.clock);
         if clock.exceeds(self.options.clock_offset_max) {
             let refusal = Refusal::Clock { offset_nanos: clock.offset_nanos };
             let message = said.refusal(self.secret, &refusal);
@@ -387,6 +385,9 @@ impl Accepter<'_> {
         if hello.to.node != NodeId(0) && hello.to != self.me.place {
             return Err(Refusal::WrongPlace);
         }
-        Ok(version)
+        match self.me.waits() {
+            Some(refusal) => Err(refusal),
+            None => Ok(version),
+        }
     }
 }

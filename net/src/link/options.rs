@@ -1,13 +1,15 @@
 //! What a core is told about itself and its links before the first one.
 
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
+use super::error::Refusal;
 use crate::frame::PAYLOAD_MAX_DEFAULT;
 use model::id::NodeId;
 use model::placement::Place;
-use model::time::CLOCKS_APART_MAX;
+use model::time::{CLOCKS_APART_MAX, NodeClock};
+use runtime::time::{self, WallTime};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The versions of the links' protocol that this build speaks.
 pub const LINK_VERSIONS: RangeInclusive<u16> = 1..=1;
@@ -31,13 +33,32 @@ pub struct LocalPeer {
     pub versions: RangeInclusive<u16>,
     /// The version of the program, for display.
     pub build: String,
+    /// What others compare with theirs; `None`: the clock on the wall.
+    pub clock: Option<Arc<NodeClock>>,
 }
 
 impl LocalPeer {
     /// A node that is not in a cluster yet, for [`super::ask`].
     pub fn stranger(incarnation: u64, build: String) -> LocalPeer {
         let place = Place { node: NodeId(0), core: Default::default() };
-        LocalPeer { cluster: 0, place, incarnation, versions: LINK_VERSIONS, build }
+        let versions = LINK_VERSIONS;
+        LocalPeer { cluster: 0, place, incarnation, versions, build, clock: None }
+    }
+
+    /// What this node's clock shows.
+    pub(super) fn clock(&self) -> WallTime {
+        match &self.clock {
+            Some(clock) => WallTime::from_nanos(clock.at(time::now().as_nanos()).0),
+            None => time::wall_clock(),
+        }
+    }
+
+    /// Why this node has no links at the moment: its clock waits for the one on the wall, by which those of the
+    /// others go.
+    pub(super) fn waits(&self) -> Option<Refusal> {
+        let held = self.clock.as_ref()?.held(time::now().as_nanos());
+        let ahead = i64::try_from(held.as_nanos()).unwrap_or(i64::MAX);
+        (ahead > 0).then_some(Refusal::Clock { offset_nanos: -ahead })
     }
 }
 
@@ -89,7 +110,7 @@ pub struct LinkOptions {
     pub backoff_min: Duration,
     /// The longest such pause.
     pub backoff_max: Duration,
-    /// How far apart the wall clocks of two nodes may be.
+    /// How far apart the clocks of two nodes may be.
     pub clock_offset_max: Duration,
 }
 

@@ -169,8 +169,8 @@ fn take_frames(
                 shared.complete((link.serial, frame.stream.0), Err(error));
             }
             NodeMessage::Ping(number) => {
-                let wall_clock = time::wall_clock().as_nanos();
-                let pong = NodeMessage::Pong(NodePong { number, wall_clock });
+                let clock = shared.me.clock().as_nanos();
+                let pong = NodeMessage::Pong(NodePong { number, clock });
                 shared.reply(link, &pong, CONNECTION, &Payload::default());
             }
             NodeMessage::Pong(pong) => measure(shared, link, &pong)?,
@@ -228,10 +228,11 @@ fn measure(shared: &Shared, link: &Link, pong: &NodePong) -> Result<(), LinkEnd>
     if number != pong.number {
         return Ok(());
     }
-    let clock = ClockReading::new(asked, time::now(), time::wall_clock(), pong.wall_clock);
+    let clock = ClockReading::new(asked, time::now(), shared.me.clock(), pong.clock);
     link.counters.clock.set(clock);
-    if clock.exceeds(shared.options.clock_offset_max) {
-        let refusal = Refusal::Clock { offset_nanos: clock.offset_nanos };
+    let apart = clock.exceeds(shared.options.clock_offset_max);
+    let apart = apart.then_some(Refusal::Clock { offset_nanos: clock.offset_nanos });
+    if let Some(refusal) = apart.or_else(|| shared.me.waits()) {
         *link.farewell.borrow_mut() = Some(refusal.clone());
         return Err(LinkEnd::Unwanted(refusal));
     }

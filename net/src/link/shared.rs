@@ -290,6 +290,9 @@ impl Shared {
         link: &Link,
         addr: SocketAddr,
     ) -> Result<(handshake::Socket, Introduced), LinkEnd> {
+        if let Some(refusal) = self.me.waits() {
+            return Err(LinkEnd::Unwanted(refusal));
+        }
         let mut socket = handshake::connect(addr, &self.options).await?;
         if link.is_up() {
             return Err(LinkEnd::Replaced);

@@ -78,16 +78,16 @@ wire_struct! {
         pub build: String,
         /// Random.
         pub nonce: [u8; PROOF_BYTES],
-        /// Its wall clock, in nanoseconds since the Unix epoch.
-        pub wall_clock: u64,
+        /// Its clock, in nanoseconds since the Unix epoch.
+        pub clock: u64,
     }
 }
 
 wire_struct! {
     /// Shows that the dialling node knows the secret.
     pub struct NodeProof {
-        /// Its wall clock, in nanoseconds since the Unix epoch.
-        pub wall_clock: u64,
+        /// Its clock, in nanoseconds since the Unix epoch.
+        pub clock: u64,
         /// Of the secret over the exchange so far.
         pub proof: [u8; PROOF_BYTES],
     }
@@ -120,8 +120,8 @@ wire_struct! {
     pub struct NodePong {
         /// Of the ping.
         pub number: u64,
-        /// The wall clock, in nanoseconds since the Unix epoch.
-        pub wall_clock: u64,
+        /// The clock, in nanoseconds since the Unix epoch.
+        pub clock: u64,
     }
 }
 

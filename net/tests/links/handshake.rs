@@ -2,11 +2,13 @@
 
 use crate::node::{CLUSTER, Cluster, MS, SECOND, Wish, body, door, local, place, secret};
 use model::placement::Place;
+use model::time::{NodeClock, Timestamp};
 use net::link::{
     LINK_VERSIONS, LinkEnd, LinkError, LinkEvent, LinkOptions, LocalPeer, Refusal, Secret, Service,
     Undelivered, ask,
 };
 use runtime::time;
+use std::sync::Arc;
 use std::time::Duration;
 
 const ONE: Place = Place { node: model::id::NodeId(1), core: model::id::CoreId(0) };
@@ -20,18 +22,19 @@ fn beside(seed: u64, second: impl Fn(Place) -> (LocalPeer, Secret)) -> Cluster {
     cluster
 }
 
+/// A call in vain; why.
+fn failed(cluster: &Cluster, here: Place, there: Place) -> LinkEnd {
+    let error = cluster
+        .on(here, move |core| async move { core.echo(there, 1, 5 * SECOND).await.unwrap_err() });
+    match error {
+        LinkError::NotDelivered(Undelivered::Unsent(reason)) => reason,
+        other => panic!("{other}"),
+    }
+}
+
 /// Both call each other in vain; why, as the first and as the second one sees it.
 fn refused(cluster: &Cluster) -> [LinkEnd; 2] {
-    let failed = |here: Place, there: Place| {
-        let error = cluster.on(here, move |core| async move {
-            core.echo(there, 1, 5 * SECOND).await.unwrap_err()
-        });
-        match error {
-            LinkError::NotDelivered(Undelivered::Unsent(reason)) => reason,
-            other => panic!("{other}"),
-        }
-    };
-    let ends = [failed(ONE, TWO), failed(TWO, ONE)];
+    let ends = [failed(cluster, ONE, TWO), failed(cluster, TWO, ONE)];
     for here in [ONE, TWO] {
         let turned_away = |event: &LinkEvent| matches!(event, LinkEvent::TurnedAway { .. });
         let up = |event: &LinkEvent| matches!(event, LinkEvent::Up { .. });
@@ -117,6 +120,40 @@ fn clocks_too_far_apart_are_refused_at_once_and_later() {
         matches!(why, Refusal::Clock { .. })
     };
     assert_eq!((cluster.core(ONE).events(apart), cluster.core(TWO).events(apart)), (1, 1));
+    cluster.check();
+}
+
+/// What is compared is the clock by which the nodes go; while one waits for the clock on the wall it has no links.
+#[test]
+fn a_clock_that_is_set_back_has_no_links_until_it_has_been_waited_for() {
+    let clock = Arc::<NodeClock>::default();
+    let other = clock.clone();
+    let own = move |place| (LocalPeer { clock: Some(other.clone()), ..local(place, 5) }, secret());
+    let cluster = beside(7, own);
+    let nanos = |seconds: u64| seconds * 1_000_000_000;
+    let wall_and_now = || {
+        let read = cluster.sim.run_until(async { time::both_clocks() });
+        let (wall, now) = read.unwrap();
+        (wall.as_nanos(), now.as_nanos())
+    };
+    let (wall, now) = wall_and_now();
+    clock.raise(Timestamp(wall + nanos(3)), now);
+    clock.follow(wall, now);
+    // The one on the wall is nobody's business.
+    cluster.sim.set_wall_clock(2, -60_000_000_000, 0);
+    for [here, there] in [[ONE, TWO], [TWO, ONE]] {
+        let end = failed(&cluster, here, there);
+        let (LinkEnd::Refused(why) | LinkEnd::Unwanted(why)) = end else { panic!("{end}") };
+        assert!(matches!(why, Refusal::Clock { offset_nanos: ..0 }), "{why}");
+    }
+    cluster.sim.run_for(4 * SECOND).unwrap();
+    cluster.on(ONE, |core| async move { core.echo(TWO, 2, SECOND).await.unwrap() });
+    // And ends those that it has.
+    let (wall, now) = wall_and_now();
+    clock.follow(wall - nanos(1), now);
+    cluster.sim.run_for(2 * LinkOptions::default().ping_every).unwrap();
+    let broken = |event: &LinkEvent| matches!(event, LinkEvent::Broken { .. });
+    assert_eq!((cluster.core(ONE).events(broken), cluster.core(TWO).events(broken)), (1, 1));
     cluster.check();
 }
 

@@ -70,10 +70,10 @@ impl Raw {
         raw.say(&NodeMessage::Hello(hello.clone()), 0).await;
         let (_, challenge) = raw.hear().await.unwrap();
         assert_eq!(challenge.kind, Kind::NodeChallenge);
-        let wall_clock = time::wall_clock().as_nanos();
-        let wall = wall_clock.to_le_bytes();
+        let clock = time::wall_clock().as_nanos();
+        let wall = clock.to_le_bytes();
         let proof = proof("dialler", &payload(&hello), &challenge.payload, &wall);
-        raw.say(&NodeMessage::Proof(NodeProof { wall_clock, proof }), 0).await;
+        raw.say(&NodeMessage::Proof(NodeProof { clock, proof }), 0).await;
         let (NodeMessage::Welcome(welcome), _) = raw.hear().await.unwrap() else { panic!() };
         let expected = self::proof("accepter", &payload(&hello), &challenge.payload, &[]);
         assert_eq!(welcome.proof, expected);
@@ -171,7 +171,7 @@ fn an_accepter_without_the_token_is_not_believed() {
             link: 77,
             build: "by hand".to_owned(),
             nonce: [8; PROOF_BYTES],
-            wall_clock: time::wall_clock().as_nanos(),
+            clock: time::wall_clock().as_nanos(),
         };
         raw.say(&NodeMessage::Challenge(challenge), 0).await;
         raw.hear().await.unwrap();
@@ -207,7 +207,7 @@ fn a_replayed_proof_and_nonsense_are_turned_away() {
         let (_, challenge) = raw.hear().await.unwrap();
         // A proof of another exchange: the nonce was another one.
         let old = proof("dialler", &payload(&hello()), &challenge.payload[1..], &[0; 8]);
-        raw.say(&NodeMessage::Proof(NodeProof { wall_clock: 0, proof: old }), 0).await;
+        raw.say(&NodeMessage::Proof(NodeProof { clock: 0, proof: old }), 0).await;
         let told = raw.hear().await;
         assert!(raw.hear().await.is_none());
 

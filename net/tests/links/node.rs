@@ -37,7 +37,8 @@ pub fn door(place: Place) -> SocketAddr {
 
 pub fn local(place: Place, incarnation: u64) -> LocalPeer {
     let build = "test".to_owned();
-    LocalPeer { cluster: CLUSTER, place, incarnation, versions: LINK_VERSIONS, build }
+    let versions = LINK_VERSIONS;
+    LocalPeer { cluster: CLUSTER, place, incarnation, versions, build, clock: None }
 }
 
 /// What a call asks of the other side.

@@ -110,6 +110,7 @@ async fn open(core: u16, meeting: &Meeting) -> Side {
         incarnation: 1,
         versions: LINK_VERSIONS,
         build: "test".to_owned(),
+        clock: None,
     };
     let links = Links::new(me, secret(), LinkOptions::default(), mirror.clone());
     task::spawn("door", serve(listener, links.clone())).detach();

@@ -361,7 +361,7 @@ pub fn nodes() -> Vec<(&'static str, &'static str, u32, NodeMessage)> {
                 link: 8,
                 build: "0.1.0".to_owned(),
                 nonce: [0x22; PROOF_BYTES],
-                wall_clock: 1_764_000_000_000_000_000,
+                clock: 1_764_000_000_000_000_000,
             }),
         ),
         (
@@ -369,7 +369,7 @@ pub fn nodes() -> Vec<(&'static str, &'static str, u32, NodeMessage)> {
             "NodeProof",
             0,
             NodeMessage::Proof(NodeProof {
-                wall_clock: 1_764_000_000_000_000_000,
+                clock: 1_764_000_000_000_000_000,
                 proof: [0x33; PROOF_BYTES],
             }),
         ),
@@ -397,7 +397,7 @@ pub fn nodes() -> Vec<(&'static str, &'static str, u32, NodeMessage)> {
             0,
             NodeMessage::Pong(NodePong {
                 number: 0x0102_0304_0506_0708,
-                wall_clock: 1_764_000_000_000_000_000,
+                clock: 1_764_000_000_000_000_000,
             }),
         ),
         ("post", "NodePost for Raft", 0, NodeMessage::Post { service: 3, body: body() }),

@@ -25,7 +25,7 @@ use model::command::{Fragment, Outcome, RequestBody, Response};
 use model::error::{SqlError, SqlState};
 use model::id::{CoreId, NodeId, PartitionId, TxnId};
 use model::placement::{Place, PlacementMap};
-use model::time::{ClockBase, Timestamp};
+use model::time::Timestamp;
 use runtime::mesh::Mesh;
 use runtime::sync::Notify;
 use runtime::task::{self, Task};
@@ -252,16 +252,6 @@ impl Engine {
     /// A fresh timestamp of this core's clock.
     pub fn now(&self) -> Timestamp {
         self.inner.parts.context.now()
-    }
-
-    /// The base of this core's physical time: past the wall clock and all that was recovered here.
-    pub fn clock_base(&self) -> ClockBase {
-        self.inner.parts.context.clock.base()
-    }
-
-    /// Takes the node's base: the greatest of its cores'. Before anything is served.
-    pub fn raise_clock_base(&self, base: ClockBase) {
-        self.inner.parts.context.clock.raise_base(base);
     }
 
     /// Moves this core's clock past a timestamp that came from elsewhere (a session's last commit).

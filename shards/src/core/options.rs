@@ -2,8 +2,9 @@
 
 use model::id::{CoreId, NodeId};
 use model::placement::PlacementMap;
-use model::time::CLOCKS_APART_MAX;
+use model::time::{CLOCKS_APART_MAX, NodeClock};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of one core's engine. The composition root fills them in from the configuration.
@@ -19,7 +20,9 @@ pub struct EngineOptions {
     pub placement: PlacementMap,
     /// This core's share of the node's memory budget, for memtables, caches and staged writes.
     pub memory_bytes: usize,
-    /// How far ahead of the wall clock a received timestamp may be: more than [`CLOCKS_APART_MAX`], since who
+    /// The node's clock, which its cores share.
+    pub clock: Arc<NodeClock>,
+    /// How far ahead of it a received timestamp may be: more than [`CLOCKS_APART_MAX`], since who
     /// sent it has followed others.
     pub clock_offset_max: Duration,
     /// Size of a log segment; a multiple of 4096.
@@ -66,6 +69,7 @@ impl EngineOptions {
             core,
             placement,
             memory_bytes: 256 << 20,
+            clock: Arc::default(),
             clock_offset_max: 2 * CLOCKS_APART_MAX,
             wal_segment_bytes: 64 << 20,
             wal_live_bytes_max: 512 << 20,

@@ -73,7 +73,7 @@ impl Parts {
             scrub_interval: options.scrub_interval,
             ..StorageOptions::with_memory(memory / 100 * STORAGE_PERCENT)
         });
-        let clock = Rc::new(HybridClock::new(options.clock_offset_max));
+        let clock = Rc::new(HybridClock::new(options.clock.clone(), options.clock_offset_max));
         let (wall, now) = time::both_clocks();
         clock.start(wall.as_nanos(), now.as_nanos());
         let statements = (memory / 100 * STATEMENTS_PERCENT) as u64;

@@ -17,6 +17,7 @@ use model::id::PartitionId;
 use model::time::HybridClock;
 use runtime::time;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is copied at a time, in bytes of entries.
@@ -27,7 +28,7 @@ pub(super) async fn reshape(
     options: &DataDirOptions,
     old: Identity,
 ) -> Result<Identity, OpenError> {
-    let clock = Rc::new(HybridClock::new(Duration::MAX));
+    let clock = Rc::new(HybridClock::new(Arc::default(), Duration::MAX));
     let (wall, now) = time::both_clocks();
     clock.start(wall.as_nanos(), now.as_nanos());
     let new = Identity { cores: options.cores, generation: old.generation + 1, ..old };

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SEGMENT: u64 = 64 << 10;
@@ -61,7 +62,7 @@ async fn create(directory: &str) {
 }
 
 async fn open(directory: &str) -> CoreLog {
-    let clock = Rc::new(HybridClock::new(Duration::from_millis(500)));
+    let clock = Rc::new(HybridClock::new(Arc::default(), Duration::from_millis(500)));
     CoreLog::open(options(directory), clock).await.unwrap()
 }
 

@@ -117,8 +117,8 @@ impl CoreContext {
     }
 
     /// Moves the clock past a timestamp of this node: of another core, or of a transaction that a
-    /// router of this node runs. All of them read one wall clock, so none can be far from another;
-    /// but that clock may have been set back since, and what was given out before still counts.
+    /// router of this node runs. All of them go by one clock, so none can be far from another; but what
+    /// one of them has given out before counts, however far ahead.
     pub(crate) fn follow(&self, seen: Timestamp) {
         self.clock.recover(seen);
     }
