@@ -8,6 +8,7 @@ use super::entry::{self, Home};
 use super::memory::{self, CoreMemory};
 use super::neighbours::{Closing, Neighbours, Remains};
 use super::registration::{Census, Registration};
+use super::timekeeping::keep_time;
 use super::{Addresses, Assembly, NodeError, NodeOptions};
 use crate::cluster::decide::Policy;
 use crate::cluster::driver::Gossip;
@@ -132,6 +133,10 @@ async fn live(
     let engine = crew.unless_one_fails(opening).await??;
     watch(engine.gauge());
     crew.meet(Stage::Opened, None).await?;
+    let _timekeeping = (core.0 == 0 && neighbours.links().is_some()).then(|| {
+        let (clock, neighbours) = (assembly.clock.clone(), neighbours.clone());
+        task::spawn("timekeeping", async move { keep_time(&clock, neighbours).await })
+    });
     if core.0 == 0 {
         let noted = founded(&options.data_dir).await;
         noted.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
@@ -163,6 +168,8 @@ async fn live(
         _ => None,
     };
     crew.meet(Stage::Loaded, None).await?;
+    // What is given out from here on counts, whether others are there or not.
+    neighbours.timekeeping().agreed();
     let addresses = Addresses { node: home.node(), ..doors };
     let mut member = Member { core, addresses, door, neighbours, home, engine: engine.clone() };
     let host = open_sessions(&assembly, &router, &member, &memory);

@@ -172,6 +172,10 @@ pub(super) async fn enter(
             Err(JoinError::NoSeed { seeds, last }) => {
                 log::warn!(seeds = seeds, last = last; "no seed answers: the others are looked for where they were");
             }
+            // One of the clocks may be set meanwhile.
+            Err(error @ JoinError::Clock { .. }) => {
+                log::warn!("the others are looked for where they were: {error}");
+            }
             Err(error) => return Err(error.into()),
         }
     }

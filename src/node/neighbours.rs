@@ -12,6 +12,7 @@
 
 use super::NodeError;
 use super::desk::Desk;
+use super::timekeeping::Timekeeping;
 use crate::cluster::book::Book;
 use crate::cluster::driver::Gossip;
 use crate::cluster::gossip::Peer;
@@ -61,6 +62,7 @@ pub(super) struct Neighbours {
     users: RefCell<Users>,
     /// What came for the engine or the router before they were there.
     early: RefCell<VecDeque<(Place, Service, Bytes)>>,
+    timekeeping: Timekeeping,
     ends: Ends,
 }
 
@@ -120,6 +122,7 @@ impl Neighbours {
             dead: RefCell::default(),
             users: RefCell::default(),
             early: RefCell::default(),
+            timekeeping: Timekeeping::new(),
             ends,
         })
     }
@@ -143,6 +146,11 @@ impl Neighbours {
     /// The core's links, where it has any.
     pub(super) fn links(&self) -> Option<Links> {
         self.links.get().cloned()
+    }
+
+    /// What others think of this node's clock.
+    pub(super) fn timekeeping(&self) -> &Timekeeping {
+        &self.timekeeping
     }
 
     /// Ends the links with a word that all is answered that was begun here.
@@ -284,8 +292,16 @@ impl Neighbours {
         self.told.borrow_mut().entry(place).or_default().insert(what.to_owned())
     }
 
+    /// A link was not made, or has ended.
+    fn not_let_in(&self, reason: &LinkEnd) {
+        if self.reached.borrow().is_empty() {
+            self.timekeeping.alone(reason);
+        }
+    }
+
     fn lost(&self, place: Place, reason: &LinkEnd) {
         let was_there = self.reached.borrow_mut().remove(&place);
+        self.not_let_in(reason);
         let why = reason.to_string();
         if self.is_news(place, &why) || was_there {
             let (node, core) = (place.node.0, place.core.0);
@@ -348,6 +364,7 @@ impl Handler for Neighbours {
         match event {
             LinkEvent::Up { place, build, .. } => {
                 self.reached.borrow_mut().insert(place);
+                self.timekeeping.agreed();
                 self.dead.borrow_mut().remove(&place.node);
                 self.told.borrow_mut().remove(&place);
                 let (node, core) = (place.node.0, place.core.0);
@@ -357,6 +374,10 @@ impl Handler for Neighbours {
                 self.lost(place, &reason);
             }
             LinkEvent::TurnedAway { place, reason } => {
+                // Who asks to be let in says nothing of the others.
+                if place.node != NodeId(0) {
+                    self.not_let_in(&reason);
+                }
                 let (node, core) = (place.node.0, place.core.0);
                 log::warn!(node = node, core = core, reason = reason.to_string(); "a core of another node was not let in");
             }

@@ -24,6 +24,8 @@
 
 mod faults;
 mod replicas;
+#[cfg(test)]
+mod tests;
 
 pub use faults::ClusterFault;
 

@@ -1,0 +1,145 @@
+//! Wall clocks of a cluster that are off, and are set.
+
+use super::super::client::Client;
+use super::super::machine::{Machine, Membership};
+use super::super::workload::integers;
+use super::replicas;
+use runtime::sim::{Loss, Options, Sim};
+use runtime::time;
+use std::time::Duration;
+
+const NODES: u32 = 3;
+const SECOND: i64 = 1_000_000_000;
+
+/// What a node that serves needs to say so.
+const SERVES_WITHIN: Duration = Duration::from_secs(30);
+
+async fn connect(machine: &Machine<'_>, within: Duration) -> Result<Client, String> {
+    let end = time::now() + within;
+    loop {
+        match Client::connect(machine.address()).await {
+            Ok(client) => return Ok(client),
+            Err(failure) if time::now() >= end => return Err(failure.to_string()),
+            Err(_not_yet) => time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// A statement that is to be answered, once those that lead have found themselves.
+async fn ask(machine: &Machine<'_>, statement: &str) -> Vec<Vec<i64>> {
+    let end = time::now() + SERVES_WITHIN;
+    let node = machine.number();
+    loop {
+        let mut client = connect(machine, SERVES_WITHIN).await.expect("the node serves");
+        match client.query(statement).await {
+            Ok(answer) => return answer.rows.iter().filter_map(|row| integers(row)).collect(),
+            Err(failure) => assert!(time::now() < end, "node {node}, {statement}: {failure}"),
+        }
+        time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Three nodes with a table.
+async fn found(sim: &Sim) -> Vec<Machine<'_>> {
+    let member = |node| Membership { node, nodes: NODES, replication_factor: 3, partitions: 3 };
+    let mut machines: Vec<Machine<'_>> =
+        (1..=NODES).map(|node| Machine::member(sim, member(node))).collect();
+    for machine in &mut machines {
+        machine.start(2);
+        connect(machine, SERVES_WITHIN).await.expect("the node serves");
+    }
+    replicas::await_voters(&machines, 3).await.unwrap();
+    ask(&machines[0], "CREATE TABLE t (id bigint PRIMARY KEY)").await;
+    machines
+}
+
+/// A node whose wall clock is off when it starts serves once that is set, without being started again.
+fn starts_with_a_clock_that_is_off_by(seconds: i64, node: usize) {
+    let sim = Sim::new(Options::new(5));
+    let ran = sim.run_until(async {
+        let mut machines = found(&sim).await;
+        let host = machines[node].number();
+        sim.crash(host, Loss::Process);
+        sim.set_wall_clock(host, seconds * SECOND, 0);
+        // The log knows that it is later than a clock shows which is behind.
+        time::sleep(Duration::from_secs(2)).await;
+        machines[node].start(2);
+        let refused = connect(&machines[node], Duration::from_secs(10)).await;
+        assert!(refused.is_err(), "it serves while its clock is off");
+        // The others go on.
+        ask(&machines[(node + 1) % 3], "INSERT INTO t VALUES (1)").await;
+        sim.set_wall_clock(host, 0, 0);
+        ask(&machines[node], "INSERT INTO t VALUES (2)").await;
+        assert!(machines[node].is_running() && machines[node].last_words().is_empty());
+        for machine in &machines {
+            assert_eq!(ask(machine, "SELECT id FROM t ORDER BY id").await, [[1], [2]]);
+        }
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
+
+#[test]
+fn a_node_that_starts_ahead_serves_once_its_clock_is_set() {
+    // One that has founded the cluster, and one that asks the others where they are.
+    starts_with_a_clock_that_is_off_by(5, 0);
+    starts_with_a_clock_that_is_off_by(5, 1);
+}
+
+#[test]
+fn a_node_that_starts_behind_serves_once_its_clock_is_set() {
+    starts_with_a_clock_that_is_off_by(-5, 0);
+    starts_with_a_clock_that_is_off_by(-5, 1);
+}
+
+/// All lose power and come back with clocks that are off in different ways; then these are set.
+#[test]
+fn a_cluster_that_starts_with_clocks_apart_serves_once_they_are_set() {
+    let sim = Sim::new(Options::new(6));
+    let ran = sim.run_until(async {
+        let mut machines = found(&sim).await;
+        ask(&machines[0], "INSERT INTO t VALUES (1)").await;
+        for (machine, seconds) in machines.iter_mut().zip([9, -5, 3]) {
+            sim.crash(machine.number(), Loss::Power);
+            sim.set_wall_clock(machine.number(), seconds * SECOND, 0);
+        }
+        for machine in &mut machines {
+            machine.start(1);
+        }
+        time::sleep(Duration::from_secs(5)).await;
+        for machine in &machines {
+            sim.set_wall_clock(machine.number(), 0, 0);
+        }
+        for machine in &machines {
+            assert_eq!(ask(machine, "SELECT id FROM t").await, [[1]]);
+            assert!(machine.last_words().is_empty(), "{:?}", machine.last_words());
+        }
+        ask(&machines[2], "INSERT INTO t VALUES (2)").await;
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
+
+/// A wall clock that is set while its node serves is nobody's business: the node goes on by the cluster's time,
+/// and what it commits is seen at once.
+#[test]
+fn a_wall_clock_that_jumps_stops_nobody_and_puts_nothing_out_of_order() {
+    let sim = Sim::new(Options::new(7));
+    let ran = sim.run_until(async {
+        let machines = found(&sim).await;
+        for (id, seconds) in (1..).zip([60, -60, 3600]) {
+            sim.set_wall_clock(machines[1].number(), seconds * SECOND, 0);
+            time::sleep(Duration::from_secs(15)).await;
+            let begun = time::now();
+            ask(&machines[1], &format!("INSERT INTO t VALUES ({id})")).await;
+            for machine in &machines {
+                let counted = ask(machine, "SELECT count(*) FROM t").await;
+                assert_eq!(counted, [[id]], "node {}", machine.number());
+            }
+            assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        }
+        assert!(machines.iter().all(|machine| machine.last_words().is_empty()));
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
