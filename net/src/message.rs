@@ -15,7 +15,7 @@ pub use client::{
 };
 pub use node::{
     BUILD_BYTES_MAX, NODE_MAGIC, NodeChallenge, NodeHello, NodeMessage, NodePairing, NodePong,
-    NodeProof, NodeRefused, NodeRelay, NodeWelcome, PROOF_BYTES,
+    NodeProof, NodeRefused, NodeRelay, NodeRoutesOver, NodeWelcome, PROOF_BYTES,
 };
 pub use placement::{PlaceEntry, Placement};
 pub use report::{Report, Severity, TransactionStatus};

@@ -15,6 +15,9 @@
 //! route to a node that answers and on which nobody listens: one that is being started again is reached
 //! directly as soon as it is reached at all.
 //!
+//! Nor may the first message of a route come when a direct link has come and gone meanwhile: who has begun one says
+//! before anything else on a link which are over.
+//!
 //! # Both ends hear of an end
 //!
 //! Who is told that a place is lost lets go of what it asked there and of what it was asked from there. The other
@@ -50,7 +53,7 @@ use super::shared::{Outbound, Shared};
 use super::state::{Back, Detour, Link, Peer, RouteId, add};
 use crate::codec::{Wire, decode_all};
 use crate::frame::{CONNECTION, Frame, StreamId};
-use crate::message::{NodeMessage, NodePairing, NodeRelay};
+use crate::message::{NodeMessage, NodePairing, NodeRelay, NodeRoutesOver};
 use bytes::{Bytes, BytesMut};
 use model::placement::Place;
 use runtime::{random, task, time};
@@ -103,6 +106,7 @@ impl Shared {
     /// Begins ways to a place, by `link`, and back.
     fn begin_detour(self: &Rc<Self>, peer: &Rc<Peer>, link: Rc<Link>, back: Option<Back>) {
         let number = self.serial();
+        peer.last_route.set(Some(number));
         let mut detour = Detour { number, link, next: 0, back };
         self.say_pairing(peer, &mut detour);
         *peer.detour.borrow_mut() = Some(detour);
@@ -363,6 +367,28 @@ impl Shared {
         }
         // The user may have ended anything meanwhile.
         peer.way_back() == Some(route)
+    }
+
+    /// What is said on a link before anything else: the routes of before are over. The first message of one
+    /// may still be on its way, and must not be taken when the link has ended.
+    pub(super) fn word_of_routes(&self, link: &Link) -> Option<Bytes> {
+        let route = self.peers.borrow().get(&link.place)?.last_route.get()?;
+        let mut body = BytesMut::new();
+        NodeRoutesOver { route }.encode(&mut body);
+        let mut word = BytesMut::new();
+        NodeMessage::Post { service: NOBODY, body: body.freeze() }.write(&mut word, CONNECTION);
+        Some(word.freeze())
+    }
+
+    /// The other end has said so. What is not understood is of a later version, which says something else.
+    pub(super) fn routes_over(&self, link: &Link, body: &[u8]) {
+        let peer = self.peers.borrow().get(&link.place).cloned();
+        let (Some(peer), Ok(NodeRoutesOver { route })) = (peer, decode_all(body)) else {
+            add(&link.counters.dropped, 1);
+            return;
+        };
+        let over = (link.incarnation.get(), route);
+        peer.newest_route.set(peer.newest_route.get().max(over));
     }
 
     /// A third node could not pass a message on, or its end did not take it.

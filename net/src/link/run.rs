@@ -6,7 +6,7 @@
 use super::clock::ClockReading;
 use super::error::{Fault, LinkEnd, Refusal};
 use super::handshake::{self, FAREWELL_TIMEOUT, Socket};
-use super::message::{Answer, Handler, Payload, Service};
+use super::message::{Answer, Handler, NOBODY, Payload, Service};
 use super::options::LINK_PAYLOAD_MAX;
 use super::shared::Shared;
 use super::state::{Link, add};
@@ -31,9 +31,10 @@ pub(super) async fn run(
 ) {
     let Socket { mut read, mut write, mut decoder } = socket;
     decoder.set_payload_max(LINK_PAYLOAD_MAX);
+    let first = greeting.into_iter().chain(shared.word_of_routes(&link)).collect();
     let reason = {
         let reading = pin!(read_on(&shared, &link, &mut read, &mut decoder));
-        let writing = pin!(write_on(&shared, &link, &mut write, greeting));
+        let writing = pin!(write_on(&shared, &link, &mut write, first));
         first_of(reading, writing).await
     };
     shared.end(&link, reason.clone());
@@ -64,10 +65,9 @@ async fn write_on(
     shared: &Shared,
     link: &Link,
     half: &mut WriteHalf,
-    greeting: Option<Bytes>,
+    mut parts: Vec<Bytes>,
 ) -> LinkEnd {
     let limit = shared.options.write_timeout;
-    let mut parts: Vec<Bytes> = greeting.into_iter().collect();
     loop {
         if let Some(reason) = link.end() {
             return reason;
@@ -179,6 +179,7 @@ fn take_frames(
                 let refusal = Refusal::from_wire(message.code, message.detail);
                 return Err(LinkEnd::Refused(refusal));
             }
+            NodeMessage::Post { service: NOBODY, body } => shared.routes_over(link, &body),
             message @ (NodeMessage::Post { .. } | NodeMessage::Call { .. }) => {
                 deliver(shared, &*handler, link, link.place, None, message, frame.stream);
             }

@@ -197,7 +197,9 @@ pub(super) struct Peer {
     pub(super) detour: RefCell<Option<Detour>>,
     /// Places that could not pass anything on, until when they are not asked again.
     pub(super) avoided: RefCell<Vec<(Place, Instant)>>,
-    /// The newest route of the place that was ever the way back of a detour.
+    /// The last route to the place.
+    pub(super) last_route: Cell<Option<u64>>,
+    /// The newest route of the place that was ever the way back of a detour, or is known to be over.
     pub(super) newest_route: Cell<RouteId>,
     pub(super) counters: Rc<Counters>,
 }
@@ -237,6 +239,7 @@ impl Peer {
             turn: Semaphore::new(1),
             detour: RefCell::new(None),
             avoided: RefCell::default(),
+            last_route: Cell::new(None),
             newest_route: Cell::new((0, 0)),
             counters: Rc::default(),
         })

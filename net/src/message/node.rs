@@ -139,6 +139,15 @@ wire_struct! {
     }
 }
 
+wire_struct! {
+    /// What is said first on a link to where a route has led: the body of a post to service 0 on it.
+    #[derive(Default)]
+    pub struct NodeRoutesOver {
+        /// Of the routes of who says it to the other end, those up to this number are over.
+        pub route: u64,
+    }
+}
+
 /// A message that a third node passes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRelay {
