@@ -42,6 +42,7 @@ pub mod memory;
 mod neighbours;
 mod options;
 mod registration;
+mod roster;
 mod timekeeping;
 
 pub use entry::JoinError;

@@ -382,7 +382,7 @@ impl Member {
     /// Takes note of where the nodes and the partitions are now.
     fn learn(&mut self, census: &Census) {
         let Census { registry, dead } = census;
-        self.neighbours.learn(&self.home.book.with(registry));
+        self.neighbours.learn(&self.home.book.with(registry), Some(registry));
         self.neighbours.mourn(dead.clone());
         let replicas = |one: &PartitionRecord| (one.id, one.replicas.nodes().collect());
         self.engine.learn_replicas(registry.partitions().map(replicas).collect());
@@ -456,7 +456,7 @@ fn meet_neighbours(
         ..LinkOptions::default()
     };
     let (neighbours, closing) = Neighbours::linked(me, secret, links, end);
-    neighbours.learn(&home.book);
+    neighbours.learn(&home.book, None);
     (neighbours, Some(closing))
 }
 
@@ -539,7 +539,7 @@ async fn open_router(
                 time::sleep(CATALOG_PAUSE).await;
                 // It may be led by a node that came while this one was away.
                 if let Some(book) = entry::look_again(options, home).await {
-                    neighbours.learn(&book);
+                    neighbours.learn(&book, None);
                 }
             }
             Err(what) => return Err(NodeError::Catalog { core, what }),

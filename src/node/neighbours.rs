@@ -12,11 +12,13 @@
 
 use super::NodeError;
 use super::desk::Desk;
+use super::roster::Roster;
 use super::timekeeping::Timekeeping;
 use crate::cluster::book::Book;
 use crate::cluster::driver::Gossip;
 use crate::cluster::gossip::Peer;
 use crate::cluster::join::Reply;
+use crate::cluster::registry::Registry;
 use crate::router::peers::{Lines, Peers};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -51,8 +53,7 @@ pub(super) struct Neighbours {
     me: Place,
     /// Empty where this node has no links.
     links: OnceCell<Links>,
-    /// How many cores the others have.
-    cores: RefCell<BTreeMap<NodeId, u16>>,
+    roster: RefCell<Roster>,
     /// Whom there is a link with.
     reached: RefCell<BTreeSet<Place>>,
     /// What was said of whom since there was a link: attempts are many.
@@ -116,7 +117,7 @@ impl Neighbours {
         Rc::new(Neighbours {
             me,
             links: OnceCell::new(),
-            cores: RefCell::default(),
+            roster: RefCell::new(Roster::new(me.node)),
             reached: RefCell::default(),
             told: RefCell::default(),
             dead: RefCell::default(),
@@ -160,20 +161,17 @@ impl Neighbours {
         }
     }
 
-    /// Takes what is known now of where the nodes are. Who is not named any more is forgotten.
-    pub(super) fn learn(&self, book: &Book) {
+    /// Takes what is known now of where the nodes are: a book, and the registry of which it was made, where
+    /// there is one. Who is gone for good is forgotten.
+    pub(super) fn learn(&self, book: &Book, registry: Option<&Registry>) {
         let Some(links) = self.links.get() else { return };
-        let others: BTreeMap<NodeId, u16> =
-            book.nodes().filter(|(node, _)| *node != self.me.node).collect();
-        for gone in self.cores.borrow().keys().filter(|node| !others.contains_key(*node)) {
-            links.forget(*gone);
+        let moves = self.roster.borrow_mut().learn(book, registry);
+        for gone in moves.gone {
+            links.forget(gone);
         }
-        for (place, address) in book.addresses() {
-            if place.node != self.me.node {
-                links.set_address(place, address);
-            }
+        for (place, address) in moves.addresses {
+            links.set_address(place, address);
         }
-        *self.cores.borrow_mut() = others;
     }
 
     /// Takes what is heard of which nodes are dead.
@@ -230,8 +228,7 @@ impl Neighbours {
             let place = Place { node: peer.node, core: CoreId(core) };
             links.set_address(place, SocketAddr::new(peer.host, *port));
         }
-        let cores = peer.ports.len().min(usize::from(u16::MAX)) as u16;
-        self.cores.borrow_mut().insert(peer.node, cores);
+        self.roster.borrow_mut().hear(peer);
         self.dead.borrow_mut().remove(&peer.node);
     }
 
@@ -399,7 +396,7 @@ impl Handler for Neighbours {
 
 impl Nodes for Neighbours {
     fn place(&self, node: NodeId, partition: PartitionId) -> Option<Place> {
-        let cores = u32::from(*self.cores.borrow().get(&node)?);
+        let cores = u32::from(self.roster.borrow().cores(node)?);
         let core = partition.0.checked_rem(cores)?;
         // A remainder of a number of 16 bits.
         Some(Place { node, core: CoreId(core as u16) })
@@ -407,7 +404,7 @@ impl Nodes for Neighbours {
 
     fn others(&self) -> Vec<NodeId> {
         let (reached, dead) = (self.reached.borrow(), self.dead.borrow());
-        let mut nodes: Vec<NodeId> = self.cores.borrow().keys().copied().collect();
+        let mut nodes: Vec<NodeId> = self.roster.borrow().nodes().map(|(node, _)| node).collect();
         let is_reached = |node: &NodeId| reached.iter().any(|place| place.node == *node);
         nodes.sort_by_key(|node| (dead.contains(node), !is_reached(node)));
         nodes
@@ -438,12 +435,9 @@ impl Lines for Neighbours {
     }
 
     fn places(&self) -> Vec<Place> {
-        let (cores, dead) = (self.cores.borrow(), self.dead.borrow());
-        let living = cores.iter().filter(|(node, _)| !dead.contains(node));
-        let all = |(node, cores): (&NodeId, &u16)| {
-            let node = *node;
-            (0..*cores).map(move |core| Place { node, core: CoreId(core) })
-        };
+        let (roster, dead) = (self.roster.borrow(), self.dead.borrow());
+        let living = roster.nodes().filter(|(node, _)| !dead.contains(node));
+        let all = |(node, cores)| (0..cores).map(move |core| Place { node, core: CoreId(core) });
         living.flat_map(all).collect()
     }
 }
