@@ -109,10 +109,7 @@ async fn live(
 ) -> Result<(), Halt> {
     let options = assembly.options.clone();
     let memory = memory::divide(options.memory_bytes, options.cores, options.partitions);
-    let claimed = match core.0 {
-        0 => Some(entry::claim(&options).await?),
-        _ => None,
-    };
+    let claimed = if core.0 == 0 { Some(entry::claim(&options).await?) } else { None };
     let (listeners, doors) = listen(&assembly, core, crew).await?;
     let about = about(&options, &doors);
     // Locked until this core, the first, is the last to go on below.
@@ -133,13 +130,9 @@ async fn live(
     let engine = crew.unless_one_fails(opening).await??;
     watch(engine.gauge());
     crew.meet(Stage::Opened, None).await?;
-    let _timekeeping = (core.0 == 0 && neighbours.links().is_some()).then(|| {
-        let (clock, neighbours) = (assembly.clock.clone(), neighbours.clone());
-        task::spawn("timekeeping", async move { keep_time(&clock, neighbours).await })
-    });
+    let _timekeeping = (core.0 == 0).then(|| keep_clock(&assembly, &neighbours)).flatten();
     if core.0 == 0 {
-        let noted = founded(&options.data_dir).await;
-        noted.map_err(|error| NodeError::Open { core, what: error.to_string() })?;
+        note_founded(&options, core).await?;
     }
     neighbours.attach(&engine);
     let place = Place { node: home.node(), core };
@@ -183,15 +176,7 @@ async fn live(
     let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
     let _watchers = watch_engine(&engine, core, end);
     let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
-    let datagrams = || {
-        let (neighbours, router) = (member.neighbours.clone(), router.clone());
-        Datagrams::new(neighbours, router, options.data_dir.clone(), options.cores)
-    };
-    let carried = gossip.map(|gossip| (gossip, Rc::new(datagrams())));
-    let _gossip = carried.clone().map(|(gossip, datagrams)| {
-        let placement = keep_placement(&router, &member.home);
-        (task::spawn("gossip", async move { gossip.run(&*datagrams).await }), placement)
-    });
+    let carried = gossip.map(|gossip| carry_gossip(gossip, &member, &router, &options));
     let news = News { ends, changed };
     let served = match registration {
         None => serve(&assembly, crew, &mut member, &news).await,
@@ -209,14 +194,27 @@ async fn live(
             }
         }
     };
-    if let Some((gossip, datagrams)) = &carried {
-        gossip.leave(&**datagrams);
+    if let Some(carried) = &carried {
+        carried.gossip.leave(&*carried.datagrams);
     }
     drop((accepting_native, accepting_pg));
+    wind_down(served, crew, &member, (&host, &router, sagas), options.drain_timeout).await
+}
+
+/// Brings a core to its end that has served: the sessions, the engine, the links. `sagas` runs until the
+/// sessions have ended.
+async fn wind_down(
+    served: Result<(), Halt>,
+    crew: &mut Crew,
+    member: &Member,
+    (host, router, sagas): (&Host, &Router, Task<()>),
+    drain_timeout: Duration,
+) -> Result<(), Halt> {
+    let (engine, core) = (&member.engine, member.core);
     if served.is_ok() {
         // Before the sessions end: what they have begun here may end first.
-        hand_over(&engine, core).await;
-        drain(&host, core, options.drain_timeout).await;
+        hand_over(engine, core).await;
+        drain(host, core, drain_timeout).await;
         crew.meet(Stage::Drained, None).await?;
     }
     // Where another core has failed, what waits for it waits in vain.
@@ -241,6 +239,19 @@ async fn live(
     Ok(())
 }
 
+/// Notes that every partition of a cluster that this node founds has begun.
+async fn note_founded(options: &NodeOptions, core: CoreId) -> Result<(), NodeError> {
+    let noted = founded(&options.data_dir).await;
+    noted.map_err(|error| NodeError::Open { core, what: error.to_string() })
+}
+
+/// Sees to the node's clock, where it has links.
+fn keep_clock(assembly: &Assembly, neighbours: &Rc<Neighbours>) -> Option<Task<()>> {
+    neighbours.links()?;
+    let (clock, neighbours) = (assembly.clock.clone(), neighbours.clone());
+    Some(task::spawn("timekeeping", async move { keep_time(&clock, neighbours).await }))
+}
+
 /// The node's gossip, where it has links.
 fn begin_gossip(
     neighbours: &Neighbours,
@@ -252,6 +263,26 @@ fn begin_gossip(
     router.hear_by(gossip.clone());
     neighbours.attach_gossip(&gossip);
     Some(gossip)
+}
+
+/// The gossip while it runs, and what it steers.
+struct Carried {
+    gossip: Gossip,
+    datagrams: Rc<Datagrams>,
+    _tasks: [Task<()>; 2],
+}
+
+fn carry_gossip(
+    gossip: Gossip,
+    member: &Member,
+    router: &Router,
+    options: &NodeOptions,
+) -> Carried {
+    let (neighbours, data_dir) = (member.neighbours.clone(), options.data_dir.clone());
+    let datagrams = Rc::new(Datagrams::new(neighbours, router.clone(), data_dir, options.cores));
+    let (runs, by) = (gossip.clone(), datagrams.clone());
+    let running = task::spawn("gossip", async move { runs.run(&*by).await });
+    Carried { gossip, datagrams, _tasks: [running, keep_placement(router, &member.home)] }
 }
 
 /// Sees to where replicas are, while this core leads the system partition.
