@@ -160,6 +160,8 @@ async fn live(
         }
         _ => None,
     };
+    // Where the node is now is known to the others by then: they may have to reach it first.
+    await_lease(&assembly, core, crew, &router).await?;
     crew.meet(Stage::Loaded, None).await?;
     // What is given out from here on counts, whether others are there or not.
     neighbours.timekeeping().agreed();
@@ -172,8 +174,8 @@ async fn live(
         let connections = Connections::new(&assembly);
         task::spawn("accept", doors::accept(listener, door, connections))
     });
-    let keeping = router.clone();
-    let sagas = task::spawn("sagas", async move { keeping.keep_sagas().await });
+    crew.meet(Stage::Serving, None).await?;
+    let sagas = keep_sagas(&router);
     let _watchers = watch_engine(&engine, core, end);
     let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
     let carried = gossip.map(|gossip| carry_gossip(gossip, &member, &router, &options));
@@ -239,6 +241,20 @@ async fn wind_down(
     Ok(())
 }
 
+/// Waits until statements may be served, unless somebody wants the node to stop.
+async fn await_lease(
+    assembly: &Assembly,
+    core: CoreId,
+    crew: &mut Crew,
+    router: &Router,
+) -> Result<(), Halt> {
+    match core.0 {
+        0 => crew.unless_one_fails(unless_stopped(assembly, router.wait_to_serve())).await??,
+        _ => crew.unless_one_fails(router.wait_to_serve()).await?,
+    }
+    Ok(())
+}
+
 /// Notes that every partition of a cluster that this node founds has begun.
 async fn note_founded(options: &NodeOptions, core: CoreId) -> Result<(), NodeError> {
     let noted = founded(&options.data_dir).await;
@@ -291,6 +307,11 @@ fn keep_placement(router: &Router, home: &Home) -> Task<()> {
     let policy = Policy { replication_factor, ..Policy::default() };
     let placing = router.clone();
     task::spawn("placement", async move { placing.keep_placement(policy).await })
+}
+
+fn keep_sagas(router: &Router) -> Task<()> {
+    let router = router.clone();
+    task::spawn("sagas", async move { router.keep_sagas().await })
 }
 
 /// What looks at a core while it serves.
@@ -560,10 +581,7 @@ async fn open_router(
     task::spawn("router peers", peers).detach();
     loop {
         match router.load_catalog().await {
-            Ok(()) => {
-                router.wait_to_serve().await;
-                return Ok(router);
-            }
+            Ok(()) => return Ok(router),
             // As long as too few of the others are there nobody can read it.
             Err(what) if passes(&what) && home.book.nodes().count() > 1 => {
                 log::warn!(core = core.0; "the catalog cannot be read yet: {what}");

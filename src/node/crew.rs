@@ -34,8 +34,10 @@ pub(super) enum Stage {
     Listening,
     /// Every engine is open.
     Opened,
-    /// Every router knows the catalog.
+    /// Every router knows the catalog, and the node may serve.
     Loaded,
+    /// Every core lets clients in.
+    Serving,
     /// No core has a session any more.
     Drained,
     /// No core has a request of its own under way.
