@@ -160,8 +160,6 @@ async fn live(
         }
         _ => None,
     };
-    // Where the node is now is known to the others by then: they may have to reach it first.
-    await_lease(&assembly, core, crew, &router).await?;
     crew.meet(Stage::Loaded, None).await?;
     // What is given out from here on counts, whether others are there or not.
     neighbours.timekeeping().agreed();
@@ -238,20 +236,6 @@ async fn wind_down(
     }
     crew.meet(Stage::Quiet, None).await?;
     all_answered?;
-    Ok(())
-}
-
-/// Waits until statements may be served, unless somebody wants the node to stop.
-async fn await_lease(
-    assembly: &Assembly,
-    core: CoreId,
-    crew: &mut Crew,
-    router: &Router,
-) -> Result<(), Halt> {
-    match core.0 {
-        0 => crew.unless_one_fails(unless_stopped(assembly, router.wait_to_serve())).await??,
-        _ => crew.unless_one_fails(router.wait_to_serve()).await?,
-    }
     Ok(())
 }
 
@@ -581,7 +565,10 @@ async fn open_router(
     task::spawn("router peers", peers).detach();
     loop {
         match router.load_catalog().await {
-            Ok(()) => return Ok(router),
+            Ok(()) => {
+                router.wait_to_serve().await;
+                return Ok(router);
+            }
             // As long as too few of the others are there nobody can read it.
             Err(what) if passes(&what) && home.book.nodes().count() > 1 => {
                 log::warn!(core = core.0; "the catalog cannot be read yet: {what}");

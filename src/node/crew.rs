@@ -34,7 +34,7 @@ pub(super) enum Stage {
     Listening,
     /// Every engine is open.
     Opened,
-    /// Every router knows the catalog, and the node may serve.
+    /// Every router knows the catalog.
     Loaded,
     /// Every core lets clients in.
     Serving,

@@ -522,7 +522,6 @@ impl Router {
         statement: &Statement<'_>,
         transaction: Option<(&Transaction, Mark)>,
     ) -> Result<OpenQuery, SqlError> {
-        self.may_serve()?;
         statement.planned.check_parameters(statement.parameters.len())?;
         let with_session = self.with_session_values(statement)?;
         let statement = with_session.as_ref().unwrap_or(statement);
@@ -548,6 +547,7 @@ impl Router {
         reader: Option<Reader>,
         seen: Option<Mark>,
     ) -> Result<OpenQuery, SqlError> {
+        self.may_serve()?;
         let snapshot = self.snapshot_of(statement);
         let context = self.context(statement, snapshot, statement.isolation, reader, seen);
         Ok(OpenQuery { operator: exec::open(plan, &context)? })

@@ -367,8 +367,7 @@ impl Router {
         rows.iter().map(found).collect()
     }
 
-    /// Runs a statement of our own: how many rows it returned or changed, and those that it returned. It
-    /// needs no lease: no change of the schema concerns the tables of the system.
+    /// Runs a statement of our own: how many rows it returned or changed, and those that it returned.
     pub(in crate::router) async fn own(
         &self,
         text: &'static str,
