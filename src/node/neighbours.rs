@@ -410,6 +410,10 @@ impl Nodes for Neighbours {
         nodes
     }
 
+    fn is_reached(&self, node: NodeId) -> bool {
+        self.reached.borrow().iter().any(|place| place.node == node)
+    }
+
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
         self.post(to, Service::Engine, message)
     }

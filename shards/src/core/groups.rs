@@ -68,7 +68,7 @@ impl Engine {
     /// the other leader. Returns when this core leads no more.
     ///
     /// # Errors
-    /// 55000: the group is not here, or the voter does not take over.
+    /// 55000: the group is not here, the voter cannot be reached, or it does not take over.
     pub async fn transfer_leader(
         &self,
         partition: PartitionId,
@@ -76,6 +76,11 @@ impl Engine {
     ) -> Result<(), SqlError> {
         let group = self.inner.parts.log.group(partition).ok_or_else(|| not_here(partition))?;
         let here = self.inner.partition(partition)?;
+        if !self.inner.nodes.is_reached(to) {
+            // It may have died a moment ago, and nobody could work in the partition until that is known.
+            let why = std::io::Error::other(format!("node {to} cannot be reached"));
+            return Err(group_error(why));
+        }
         let _handing_over = here.hand_over(HAND_OVER_MAX).await;
         group.transfer(to).await.map_err(group_error)
     }

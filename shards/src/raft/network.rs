@@ -53,6 +53,9 @@ pub trait Nodes {
     /// The other nodes, those that seem to live first.
     fn others(&self) -> Vec<NodeId>;
 
+    /// Whether a node can be reached now, as far as is known without asking it.
+    fn is_reached(&self, node: NodeId) -> bool;
+
     /// Sends a message of the engine; those to one place arrive in the order in which they were sent, or
     /// the place is told to be lost. Waits for room.
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>>;
@@ -84,6 +87,10 @@ impl Nodes for Alone {
 
     fn others(&self) -> Vec<NodeId> {
         Vec::new()
+    }
+
+    fn is_reached(&self, _: NodeId) -> bool {
+        false
     }
 
     fn send(&self, _: Place, _: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {

@@ -85,6 +85,10 @@ impl Nodes for Line {
         (1..=NODES).map(NodeId).filter(|node| *node != self.node).collect()
     }
 
+    fn is_reached(&self, _: NodeId) -> bool {
+        true
+    }
+
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
         let (letters, from) = (self.board.letters(to.node), self.node);
         Box::pin(async move {

@@ -173,6 +173,10 @@ impl Nodes for Line {
         NODES.map(NodeId).into_iter().filter(|node| *node != self.me.node).collect()
     }
 
+    fn is_reached(&self, node: NodeId) -> bool {
+        self.board.reaches(self.me.node, node)
+    }
+
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
         let (board, from) = (self.board.clone(), self.me);
         Box::pin(async move {

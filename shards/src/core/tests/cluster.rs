@@ -137,6 +137,10 @@ impl Nodes for Line {
         all.keys().copied().filter(|node| *node != self.node).collect()
     }
 
+    fn is_reached(&self, node: NodeId) -> bool {
+        self.board.reaches(self.node, node)
+    }
+
     fn send(&self, to: Place, message: Bytes) -> LocalBoxFuture<'static, Result<(), Unreached>> {
         let (board, from) = (self.board.clone(), self.node);
         Box::pin(async move {
@@ -497,6 +501,22 @@ async fn write_all(engine: Engine, from: u32, go_on: Rc<Cell<bool>>) -> Vec<Stri
         written.push(key);
     }
     written
+}
+
+/// It may be wanted to lead still, by who has not heard yet that it is dead.
+#[test]
+fn a_leader_is_not_handed_over_to_who_is_gone() {
+    let (sim, board) = three(5);
+    let from = leader(&board).expect("somebody leads");
+    let to = NODES.map(NodeId).into_iter().find(|node| *node != from).expect("another one");
+    board.set_cut(to, true);
+    let handing = async move |engine: Engine| engine.transfer_leader(PARTITION, to).await;
+    let handed = Work::begin(&board, from.0, handing).end(&sim, "a transfer");
+    let error = handed.expect_err("nobody is there");
+    assert_eq!(error.state(), SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+    assert_eq!(leader(&board), Some(from));
+    let serves = Work::begin(&board, from.0, async |e: Engine| e.serves_in(PARTITION).is_some());
+    assert!(serves.end(&sim, "a look"), "it does not serve any more");
 }
 
 #[test]
