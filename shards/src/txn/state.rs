@@ -116,7 +116,8 @@ pub(crate) struct Vote {
 pub(crate) struct Decision {
     pub(crate) outcome: Outcome,
     pub(crate) participants: Vec<PartitionId>,
-    /// The entry of the log that holds it.
+    /// The entry of the log from which on a replay finds it: the vote's, without which it does not count, or its
+    /// own where it was written again.
     pub(crate) index: LogIndex,
     pub(crate) since: Instant,
 }
@@ -449,11 +450,16 @@ impl TxnStates {
 
     /// A decision is in the log. A new one counts if the transaction is prepared here and
     /// undecided: otherwise it was aborted before.
-    pub(crate) fn decided(&mut self, txn: TxnId, decision: Decision, again: bool) {
-        if let Some(known) = self.decisions.get_mut(&txn) {
-            known.index = decision.index;
-        } else if again || self.vote(txn).is_some_and(|vote| vote.anchor == self.partition) {
-            self.decisions.insert(txn, decision);
+    pub(crate) fn decided(&mut self, txn: TxnId, mut decision: Decision, again: bool) {
+        if !again {
+            let vote = self.vote(txn).filter(|vote| vote.anchor == self.partition);
+            let Some(vote) = vote else { return };
+            decision.index = decision.index.min(vote.index);
+        }
+        match self.decisions.get_mut(&txn) {
+            Some(known) if again => known.index = decision.index,
+            Some(_) => {}
+            None => drop(self.decisions.insert(txn, decision)),
         }
     }
 

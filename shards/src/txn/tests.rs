@@ -349,8 +349,8 @@ fn votes_decisions_and_their_unflushed_ends_keep_the_log() {
     states.prepared(txn(1), vote(40, HOME), NOW);
     states.decided(txn(1), decision(45), false);
     assert_eq!(states.oldest_needed(LogIndex(9)), Some(LogIndex(4)));
-    assert_eq!(states.to_carry(LogIndex(4)).len(), 1);
-    assert_eq!(states.to_carry(LogIndex(5)).len(), 2);
+    assert_eq!(states.to_carry(LogIndex(3)).len(), 0);
+    assert_eq!(states.to_carry(LogIndex(4)).len(), 2, "the decision counts with the vote only");
     states.finished(txn(1), Outcome::Committed(Timestamp(45)), LogIndex(3));
     states.end(txn(1));
     assert_eq!(
@@ -360,9 +360,11 @@ fn votes_decisions_and_their_unflushed_ends_keep_the_log() {
     );
     assert_eq!(
         states.oldest_needed(LogIndex(3)),
-        Some(LogIndex(5)),
-        "the decision is still needed"
+        Some(LogIndex(4)),
+        "the decision is still needed, and counts with the vote only"
     );
+    states.decided(txn(1), Decision { index: LogIndex(8), ..decision(45) }, true);
+    assert_eq!(states.oldest_needed(LogIndex(3)), Some(LogIndex(8)), "it was written again");
     states.forgotten(txn(1));
     assert_eq!(states.oldest_needed(LogIndex(3)), None);
 }
