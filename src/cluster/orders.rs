@@ -22,7 +22,10 @@ pub struct Order {
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum What {
     /// Be there: an empty one that waits for its leader, unless there is one.
-    Begin,
+    Begin {
+        /// Who leads.
+        leader: NodeId,
+    },
     /// Go, with its files, if nothing has reached it since it was seen so.
     Remove {
         /// How far it had come.
@@ -86,7 +89,7 @@ impl Order {
             Some(_) => Err(Refused::NotTheLeader),
         };
         match &self.what {
-            What::Begin => Ok(()),
+            What::Begin { .. } => Ok(()),
             What::Remove { seen } => match now {
                 // It is gone already.
                 None => Ok(()),

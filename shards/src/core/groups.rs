@@ -18,12 +18,16 @@ impl Engine {
         self.inner.parts.log.reports()
     }
 
-    /// Makes an empty replica of a partition, which waits to hear from its leader.
+    /// Makes an empty replica of a partition, on the word of `leader`, from which it waits to hear.
     ///
     /// # Errors
-    /// What the file system refuses, and whatever a start meets.
-    pub async fn add_replica(&self, partition: PartitionId) -> Result<(), OpenError> {
-        self.inner.parts.add(&self.inner.options, partition).await
+    /// The leader does not answer, or does not lead. What the file system refuses, and whatever a start meets.
+    pub async fn add_replica(
+        &self,
+        partition: PartitionId,
+        leader: NodeId,
+    ) -> Result<(), OpenError> {
+        self.inner.parts.add(&self.inner.options, partition, leader).await
     }
 
     /// Removes the replica of a partition, with all that there is of it, where it is as it was seen: of this

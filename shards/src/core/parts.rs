@@ -90,7 +90,7 @@ impl Parts {
         let partitions = Rc::new(Partitions::default());
         let log = Log::open(log_options(options, identity.generation), clock).await?;
         let trees = removal::directory(options);
-        for id in replicas(options, identity).await? {
+        for id in replicas(options, identity, &log).await? {
             let directory = trees.join(id.to_string());
             runtime::fs::create_dir_all(&directory).await?;
             let tree = match storage.open_tree(id, &directory).await {
@@ -135,10 +135,11 @@ impl Parts {
 }
 
 /// The partitions that have a replica on a core: of a cluster that this node founds all, afterwards those
-/// that have a directory.
+/// that have a directory and of which the log says how they began.
 async fn replicas(
     options: &EngineOptions,
     identity: &Identity,
+    log: &Log,
 ) -> Result<Vec<PartitionId>, OpenError> {
     let here = |partition: &PartitionId| is_here(options, identity, *partition);
     if identity.founding {
@@ -150,7 +151,8 @@ async fn replicas(
     }
     let entries = runtime::fs::read_dir(&directory).await?;
     let ids = entries.iter().filter_map(|entry| entry.name.parse().ok().map(PartitionId));
-    Ok(ids.filter(here).collect())
+    let begun = log.partitions();
+    Ok(ids.filter(|id| here(id) && begun.contains(id)).collect())
 }
 
 /// Whether a core has this node's replica of a partition, if there is one.

@@ -17,7 +17,7 @@ use super::parts::{Parts, is_here};
 use crate::log::Log;
 use crate::raft::{Beginning, Leading};
 use crate::txn::Partition;
-use model::id::{LogIndex, PartitionId, Term};
+use model::id::{LogIndex, NodeId, PartitionId, Term};
 use runtime::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -69,15 +69,18 @@ async fn finish(
 }
 
 impl Parts {
-    /// Makes an empty replica of a partition, which waits to hear from its leader.
+    /// Makes an empty replica of a partition, as its leader says how (see [`Log::join`]). One that a crash
+    /// keeps from hearing that is not there at the next start.
     ///
     /// # Errors
-    /// What the file system refuses, and whatever a start meets.
+    /// The leader does not say it. What the file system refuses, and whatever a start meets.
     pub(crate) async fn add(
         &self,
         options: &EngineOptions,
         partition: PartitionId,
+        leader: NodeId,
     ) -> Result<(), OpenError> {
+        let groups = |source| OpenError::Groups { core: options.core, source };
         let _alone = self.changing.lock().await;
         if self.partitions.get(partition).is_some() {
             return Ok(());
@@ -87,10 +90,10 @@ impl Parts {
         let directory = trees.join(partition.to_string());
         fs::create_dir_all(&directory).await?;
         fs::sync_dir(&trees).await?;
+        self.log.join(partition, leader).await.map_err(groups)?;
         let tree = self.storage.open_tree(partition, &directory).await?;
         self.partitions.insert(Rc::new(Partition::new(tree, self.context.clone())));
-        let started = self.log.add(partition, Beginning::Invited).await;
-        started.map_err(|source| OpenError::Groups { core: options.core, source })
+        self.log.add(partition, Beginning::Invited).await.map_err(groups)
     }
 
     /// Removes the replica of a partition, with all that there is of it, where it is as `seen` (see

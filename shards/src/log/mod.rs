@@ -37,7 +37,7 @@ mod queue;
 
 use crate::raft::{
     self, Applier, Beats, Beginning, CoreLog, CoreLogOptions, Flights, Group, GroupReport,
-    LogDamage, LogId, Nodes, Watcher,
+    Invitation, LogDamage, LogId, Nodes, Watcher,
 };
 use crate::wal::{WalError, WalOptions};
 use bytes::Bytes;
@@ -268,6 +268,23 @@ impl Log {
         let group = Group::start(partition, node, settings, log, applier, nodes.clone()).await?;
         inner.groups.borrow_mut().insert(partition, group);
         Ok(())
+    }
+
+    /// Asks who leads a partition how a replica of it begins here, and notes that; durably, when it returns.
+    ///
+    /// # Errors
+    /// The leader does not say it. Why nothing is written any more.
+    pub(crate) async fn join(&self, partition: PartitionId, leader: NodeId) -> std::io::Result<()> {
+        let Some((nodes, _)) = self.inner.nodes.get() else {
+            return Err(std::io::Error::other("the log is not started"));
+        };
+        let invitation = Invitation::ask(nodes, partition, leader).await?;
+        self.inner.core_log.begin(partition, invitation).await
+    }
+
+    /// The partitions of which the log holds anything.
+    pub(crate) fn partitions(&self) -> Vec<PartitionId> {
+        self.inner.core_log.partitions()
     }
 
     /// Ends the group of a partition, which nobody reaches from the first moment on. What it has not

@@ -65,7 +65,7 @@ fn turn(group: &Inner, leader: u64) -> Option<u32> {
     let voters = now.membership_config.membership().voter_ids();
     let others: Vec<u64> = voters.filter(|voter| *voter != leader).collect();
     let place = others.iter().position(|voter| *voter == now.id)?;
-    let leads = now.current_leader == Some(leader) && now.id != leader;
+    let leads = now.current_leader == Some(leader) && now.id != leader && group.may_vote();
     leads.then_some((place as u32 + group.partition.0) % others.len() as u32)
 }
 

@@ -20,6 +20,7 @@ mod replay;
 mod scrub;
 mod writer;
 
+use super::joining::Invitation;
 use super::types::{Entry, LogId, Partitions, Vote};
 use super::voters::Voters;
 use crate::wal::{FrameReader, Place, Segment, Wal, WalError, WalOptions};
@@ -383,6 +384,7 @@ impl CoreLog {
             let mut groups = self.inner.groups.borrow_mut();
             let group = groups.entry(partition).or_default();
             (group.vote, group.purged) = (theirs.vote, theirs.purged);
+            group.votes_from = theirs.votes_from;
             group.base.clone_from(&theirs.base);
         }
         self.write_state(partition).await
@@ -448,6 +450,29 @@ impl CoreLog {
     pub(super) async fn save_vote(&self, partition: PartitionId, vote: Vote) -> io::Result<()> {
         self.inner.groups.borrow_mut().entry(partition).or_default().vote = Some(vote);
         self.write_state(partition).await
+    }
+
+    /// Notes how a replica begins that another may have been there before. Durable when it returns.
+    ///
+    /// # Errors
+    /// Why nothing is written any more.
+    pub(crate) async fn begin(
+        &self,
+        partition: PartitionId,
+        Invitation { vote, votes_from }: Invitation,
+    ) -> io::Result<()> {
+        {
+            let mut groups = self.inner.groups.borrow_mut();
+            let group = groups.entry(partition).or_default();
+            group.vote = Some(vote);
+            group.votes_from = votes_from.0;
+        }
+        self.write_state(partition).await
+    }
+
+    /// Whether a replica's log has come as far as it must for it to vote; see [`Invitation`].
+    pub(super) fn may_vote(&self, partition: PartitionId) -> bool {
+        self.inner.groups.borrow().get(&partition).is_none_or(Group::may_vote)
     }
 
     async fn write_state(&self, partition: PartitionId) -> io::Result<()> {

@@ -5,6 +5,7 @@ use super::beats::{self, Beats};
 use super::campaign;
 use super::core_log::CoreLog;
 use super::group_log::GroupLog;
+use super::joining::Invitation;
 use super::life::Life;
 use super::machine::{Applier, Machine};
 use super::network::{Files, Network, Nodes, Replica};
@@ -44,6 +45,9 @@ const ELECTION_MIN: Duration = Duration::from_millis(450);
 pub(super) const ELECTION_MAX: Duration = Duration::from_millis(800);
 /// Who is told to lead has so long to be elected.
 const TAKES_OVER_WITHIN: Duration = Duration::from_millis(1200);
+
+/// Why a replica does not stand for election.
+const BEHIND: &str = "this replica has no vote before its log has come as far as it must";
 
 /// So long a replica waits for files in the place of its damaged ones, before it asks again.
 const FILES_WITHIN: Duration = Duration::from_secs(600);
@@ -202,7 +206,7 @@ impl Group {
         let voters = last.and_then(|last| log.voters_at(partition, last.index));
         let id = u64::from(node.0);
         let is_alone = match voters {
-            Some((_, voters)) => voters.voter_ids().eq([id]),
+            Some((_, voters)) => voters.voter_ids().eq([id]) && log.may_vote(partition),
             None => is_new && beginning == Beginning::Founded,
         };
         // It is elected in the next term at once. One that has become the only voter before its start may
@@ -335,6 +339,7 @@ impl Group {
                 Some(silent) => silent,
                 None => voted(raft.pre_vote(vote).await.map_err(|error| error.to_string())),
             },
+            Ask::Transfer(_) if !self.inner.may_vote() => unable(BEHIND.to_owned()),
             Ask::Transfer(transfer) => match raft.handle_transfer_leader(transfer).await {
                 Ok(transferred) => Told::Transferred(transferred),
                 Err(error) => unable(error.to_string()),
@@ -349,6 +354,10 @@ impl Group {
             Ask::FilesWanted(node) => match self.report().leads {
                 true => self.send_files(node_id(node)).await,
                 false => unable("this replica does not lead".to_owned()),
+            },
+            Ask::Join => match self.invitation() {
+                Some(invitation) => Told::Invited(invitation),
+                None => unable("this replica does not lead, or cannot know it".to_owned()),
             },
             Ask::FilesEnd => self.replace().await.map_or_else(unable, |()| Told::Replaced),
         }
@@ -444,13 +453,25 @@ impl Group {
         }
     }
 
+    /// What a replica that begins is told by this one, if that leads and nobody else can at this moment.
+    fn invitation(&self) -> Option<Invitation> {
+        let metrics = self.inner.metrics.borrow_watched();
+        if metrics.state != ServerState::Leader {
+            return None;
+        }
+        let alone = metrics.membership_config.membership().voter_ids().eq([metrics.id]);
+        let (vote, last) = (metrics.vote, metrics.last_log_index.unwrap_or_default());
+        drop(metrics);
+        let holds = alone || self.lease_until().is_some_and(|until| time::now() < until);
+        holds.then_some(Invitation { vote, votes_from: LogIndex(last) })
+    }
+
     /// What a replica answers that does not vote yet: it has just started, or nothing that it has heard
-    /// names it as one of the group. An empty one that takes the place of one that had voted could make a
-    /// leader of who lacks what that one has acknowledged.
+    /// names it as one of the group, or that may be long over. See [`Invitation`].
     fn silent_answer(&self) -> Option<Told> {
         let metrics = self.inner.metrics.borrow_watched();
         let belongs = metrics.membership_config.membership().get_node(&metrics.id).is_some();
-        let silent = time::now() < self.inner.silent_until || !belongs;
+        let silent = time::now() < self.inner.silent_until || !belongs || !self.inner.may_vote();
         silent.then(|| Told::Voted(VoteResponse::new(metrics.vote, None, false)))
     }
 
@@ -609,6 +630,11 @@ impl Inner {
         }
     }
 
+    /// Whether its log has come as far as it must for it to vote; see [`Invitation`].
+    pub(super) fn may_vote(&self) -> bool {
+        self.network.log.may_vote()
+    }
+
     fn note_heard(&self, arrived: Instant, appended: &AppendEntriesResponse<Partitions>) {
         if !matches!(appended, AppendEntriesResponse::HigherVote(_)) {
             self.heard.set(arrived.max(self.heard.get()));
@@ -675,7 +701,7 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId, beats: Beats) {
         // The clock is for elections: who leads stands for none, and who follows stops it with the next
         // beat. An only voter that follows is to lead: who led before does not vote any more.
         inner.set_ticks(!leads);
-        if silent && time::now() >= silent_until {
+        if silent && time::now() >= silent_until && inner.may_vote() {
             silent = false;
             inner.raft.runtime_config().elect(true);
         }
@@ -683,7 +709,8 @@ async fn watch(group: std::rc::Weak<Inner>, node: NodeId, beats: Beats) {
         let changed = match silent {
             true => {
                 let left = silent_until.saturating_since(time::now());
-                time::timeout(left, metrics.changed()).await.unwrap_or(Ok(()))
+                let look = if left.is_zero() { ELECTION_MAX } else { left };
+                time::timeout(look, metrics.changed()).await.unwrap_or(Ok(()))
             }
             false => metrics.changed().await,
         };

@@ -26,6 +26,11 @@ impl GroupLog {
     pub(crate) fn new(log: CoreLog, partition: PartitionId) -> GroupLog {
         GroupLog { log, partition }
     }
+
+    /// Whether it has come as far as it must for its replica to vote.
+    pub(super) fn may_vote(&self) -> bool {
+        self.log.may_vote(self.partition)
+    }
 }
 
 impl LogEnd for GroupLog {

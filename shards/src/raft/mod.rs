@@ -6,6 +6,7 @@ mod campaign;
 mod core_log;
 mod group;
 mod group_log;
+mod joining;
 mod life;
 mod machine;
 mod network;
@@ -22,6 +23,7 @@ pub use core_log::LogDamage;
 pub(crate) use core_log::{CoreLog, CoreLogOptions, Watcher};
 pub(crate) use group::{Beginning, Group, LEASE, LEASE_BY_ANY_CLOCK, Leading, answer, config};
 pub use group::{Change, GroupReport};
+pub(crate) use joining::Invitation;
 pub(crate) use machine::{Applier, Held};
 pub use network::{Alone, Nodes, Unreached};
 #[cfg(test)]

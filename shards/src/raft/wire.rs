@@ -5,11 +5,12 @@ mod beats;
 #[cfg(test)]
 mod tests;
 
+use super::joining::Invitation;
 use super::types::{Batch, Entry, LogId, Partitions, Vote, log_id};
 use super::voters;
 use crate::storage::{Chunk, StreamPosition};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use model::id::PartitionId;
+use model::id::{LogIndex, PartitionId};
 use openraft::EntryPayload;
 use openraft::alias::{SnapshotMetaOf, StoredMembershipOf};
 use openraft::raft::{
@@ -32,6 +33,7 @@ const SNAPSHOT_END: u8 = 7;
 const BEATS: u8 = 8;
 const FILES_WANTED: u8 = 9;
 const FILES_END: u8 = 10;
+const JOIN: u8 = 11;
 
 /// Commands of at least so many bytes are a piece of their own; shorter ones are copied.
 const PIECE_BYTES: usize = 4 << 10;
@@ -62,6 +64,8 @@ pub(super) enum Ask {
     FilesWanted(u64),
     /// All pieces are there; they take the place of damaged ones, and nothing else changes.
     FilesEnd,
+    /// How does an empty replica begin?
+    Join,
 }
 
 /// The partition and the question, as pieces that follow each other.
@@ -77,6 +81,7 @@ pub(super) fn encode_ask(partition: PartitionId, ask: &Ask) -> Vec<Bytes> {
         Ask::SnapshotEnd(_) => SNAPSHOT_END,
         Ask::FilesWanted(_) => FILES_WANTED,
         Ask::FilesEnd => FILES_END,
+        Ask::Join => JOIN,
     };
     out.head.put_slice(&[VERSION, kind]);
     out.head.put_u32_le(partition.0);
@@ -116,7 +121,7 @@ pub(super) fn encode_ask(partition: PartitionId, ask: &Ask) -> Vec<Bytes> {
         }
         Ask::SnapshotEnd(vote) => put_vote(&mut out.head, vote),
         Ask::FilesWanted(node) => out.head.put_u64_le(*node),
-        Ask::FilesEnd => {}
+        Ask::FilesEnd | Ask::Join => {}
     }
     out.finish()
 }
@@ -165,6 +170,7 @@ pub(super) fn decode_ask(mut bytes: Bytes) -> Option<(PartitionId, Ask)> {
         SNAPSHOT_END => Ask::SnapshotEnd(take_vote(input)?),
         FILES_WANTED => Ask::FilesWanted(input.try_get_u64_le().ok()?),
         FILES_END => Ask::FilesEnd,
+        JOIN => Ask::Join,
         _ => return None,
     };
     input.is_empty().then_some((partition, ask))
@@ -185,6 +191,8 @@ pub(super) enum Told {
     Installed(Vote),
     /// To [`Ask::FilesEnd`] and [`Ask::FilesWanted`].
     Replaced,
+    /// To [`Ask::Join`].
+    Invited(Invitation),
     /// The replica is not here, or cannot answer: why.
     Unable(String),
 }
@@ -202,6 +210,7 @@ const RECEIVED: u8 = 10;
 const INSTALLED: u8 = 11;
 const BEATEN: u8 = 12;
 const REPLACED: u8 = 13;
+const INVITED: u8 = 14;
 
 /// An answer as bytes.
 pub(super) fn encode_told(told: &Told) -> Bytes {
@@ -234,6 +243,11 @@ pub(super) fn encode_told(told: &Told) -> Bytes {
             put_vote(&mut out, vote);
         }
         Told::Replaced => out.put_u8(REPLACED),
+        Told::Invited(Invitation { vote, votes_from }) => {
+            out.put_u8(INVITED);
+            put_vote(&mut out, vote);
+            out.put_u64_le(votes_from.0);
+        }
         Told::Unable(why) => {
             out.put_u8(UNABLE);
             out.put_slice(why.as_bytes());
@@ -269,6 +283,10 @@ pub(super) fn decode_told(mut bytes: Bytes) -> Option<Told> {
         RECEIVED => Told::Received(StreamPosition(input.try_get_u64_le().ok()?)),
         INSTALLED => Told::Installed(take_vote(input)?),
         REPLACED => Told::Replaced,
+        INVITED => Told::Invited(Invitation {
+            vote: take_vote(input)?,
+            votes_from: LogIndex(input.try_get_u64_le().ok()?),
+        }),
         UNABLE => {
             let why = std::mem::take(input);
             Told::Unable(String::from_utf8_lossy(&why).into_owned())

@@ -18,9 +18,11 @@ const ENTRY_HEADER: usize = 24;
 
 /// Bytes of a hard state.
 const HARD_STATE_BYTES: usize = 40;
+/// That of a replica which has no vote at first.
+const JOINED_STATE_BYTES: usize = 48;
 
 /// The most that the part of a body of fixed size takes, in bytes.
-const FIXED_MAX: usize = 40;
+const FIXED_MAX: usize = JOINED_STATE_BYTES;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"PHNTMWAL";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"PhWf");
@@ -192,6 +194,8 @@ pub(crate) enum Record<'a> {
         elected: bool,
         /// The last entry that is not needed any more: its term and place.
         purged: Option<(Term, LogIndex)>,
+        /// The replica has no vote before its log has come so far; zero: it may vote at once.
+        votes_from: LogIndex,
     },
     /// Entries of a partition after `after` are void.
     Truncated {
@@ -247,7 +251,7 @@ impl Record<'_> {
                 out[16..24].copy_from_slice(&index.0.to_le_bytes());
                 ENTRY_HEADER
             }
-            Record::HardState { partition, term, vote, elected, purged } => {
+            Record::HardState { partition, term, vote, elected, purged, votes_from } => {
                 let (purged_term, purged_index) = purged.unwrap_or((Term(0), LogIndex(0)));
                 out[..4].copy_from_slice(&partition.0.to_le_bytes());
                 out[4..8].copy_from_slice(&vote.map_or(0, |node| node.0).to_le_bytes());
@@ -257,7 +261,11 @@ impl Record<'_> {
                 out[18] = u8::from(purged.is_some());
                 out[24..32].copy_from_slice(&purged_term.0.to_le_bytes());
                 out[32..40].copy_from_slice(&purged_index.0.to_le_bytes());
-                HARD_STATE_BYTES
+                out[40..48].copy_from_slice(&votes_from.0.to_le_bytes());
+                match votes_from.0 {
+                    0 => HARD_STATE_BYTES,
+                    _ => JOINED_STATE_BYTES,
+                }
             }
             Record::Truncated { partition, after } => {
                 out[..4].copy_from_slice(&partition.0.to_le_bytes());
@@ -341,14 +349,20 @@ impl<'a> Records<'a> {
                 index: LogIndex(u64_at(body, 16)),
                 voters: &body[ENTRY_HEADER..],
             }),
-            KIND_HARD_STATE if body.len() == HARD_STATE_BYTES => Some(Record::HardState {
-                partition: PartitionId(u32_at(body, 0)),
-                term: Term(u64_at(body, 8)),
-                vote: (body[16] != 0).then(|| NodeId(u32_at(body, 4))),
-                elected: body[17] != 0,
-                purged: (body[18] != 0)
-                    .then(|| (Term(u64_at(body, 24)), LogIndex(u64_at(body, 32)))),
-            }),
+            KIND_HARD_STATE if [HARD_STATE_BYTES, JOINED_STATE_BYTES].contains(&body.len()) => {
+                Some(Record::HardState {
+                    partition: PartitionId(u32_at(body, 0)),
+                    term: Term(u64_at(body, 8)),
+                    vote: (body[16] != 0).then(|| NodeId(u32_at(body, 4))),
+                    elected: body[17] != 0,
+                    purged: (body[18] != 0)
+                        .then(|| (Term(u64_at(body, 24)), LogIndex(u64_at(body, 32)))),
+                    votes_from: LogIndex(match body.len() {
+                        JOINED_STATE_BYTES => u64_at(body, 40),
+                        _ => 0,
+                    }),
+                })
+            }
             KIND_TRUNCATED if body.len() == 16 => Some(Record::Truncated {
                 partition: PartitionId(u32_at(body, 0)),
                 after: LogIndex(u64_at(body, 8)),

@@ -368,6 +368,7 @@ fn the_format_is_the_documented_one() {
             vote: Some(NodeId(5)),
             elected: true,
             purged: Some((Term(7), LogIndex(40))),
+            votes_from: LogIndex(0),
         },
         Record::Membership {
             partition: PartitionId(3),
@@ -378,6 +379,14 @@ fn the_format_is_the_documented_one() {
         Record::Truncated { partition: PartitionId(3), after: LogIndex(4) },
         Record::Purged { oldest: 7 },
         Record::Forgotten { partition: PartitionId(3) },
+        Record::HardState {
+            partition: PartitionId(3),
+            term: Term(8),
+            vote: Some(NodeId(5)),
+            elected: true,
+            purged: None,
+            votes_from: LogIndex(44),
+        },
         Record::Seal,
     ];
     let mut body = Vec::new();

@@ -145,16 +145,15 @@ pub(super) fn orders(next: &Move, registry: &Registry) -> Orders {
     };
     let change =
         |change: MemberChange| order(next.leader, What::Change { seen: next.seen.clone(), change });
+    let begin = What::Begin { leader: next.leader };
     match &next.what {
         // The replica is there before its group sends it something.
-        Kind::Learn(node) => {
-            Ok(vec![order(*node, What::Begin)?, change(MemberChange::Learn(*node))?])
-        }
+        Kind::Learn(node) => Ok(vec![order(*node, begin)?, change(MemberChange::Learn(*node))?]),
         Kind::Vote(voters) => Ok(vec![change(MemberChange::Vote(voters.clone()))?]),
         // What it leaves behind is removed with what else a group does not know.
         Kind::Leave(node) => Ok(vec![change(MemberChange::Leave(*node))?]),
         Kind::Transfer(to) => Ok(vec![order(next.leader, What::Transfer(*to))?]),
-        Kind::Begin(node) => Ok(vec![order(*node, What::Begin)?]),
+        Kind::Begin(node) => Ok(vec![order(*node, begin)?]),
         // A leader that was overtaken does not know who takes part: it says so together with a quorum.
         Kind::Remove(node, seen) => {
             let remove = order(*node, What::Remove { seen: *seen })?;

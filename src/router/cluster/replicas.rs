@@ -21,7 +21,7 @@ pub(super) async fn carry_out(engine: &Engine, order: Order) -> Result<(), SqlEr
     let now = groups.iter().find(|group| group.partition == partition).map(report);
     order.check(now.as_ref())?;
     match order.what {
-        What::Begin => engine.add_replica(partition).await.map_err(not_done),
+        What::Begin { leader } => engine.add_replica(partition, leader).await.map_err(not_done),
         What::Remove { seen } => engine.remove_replica(partition, (seen.term, seen.last)).await,
         What::Change { change, .. } => {
             let change = match change {

@@ -404,7 +404,7 @@ pub(in crate::router) fn three(seed: u64, cores: u16) -> (Sim, Rc<Board>) {
         for core in 0..cores {
             on(&sim, &board, (node, core), "empty replicas", async move |router| {
                 for partition in partitions(core) {
-                    router.engine().add_replica(partition).await.expect("a replica");
+                    router.engine().add_replica(partition, NodeId(1)).await.expect("a replica");
                 }
             });
         }

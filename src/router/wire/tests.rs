@@ -146,7 +146,7 @@ fn calls() -> Vec<Call> {
         Call::Cluster(ClusterCall::Heard(vec![NodeId(1), NodeId(9)])),
         Call::Cluster(ClusterCall::Wish(Wish::Node(NodeId(3), Wanted::Draining))),
         Call::Cluster(ClusterCall::Wish(Wish::Leader(PartitionId(8), NodeId(2)))),
-        order(What::Begin),
+        order(What::Begin { leader: NodeId(6) }),
         order(What::Remove { seen: EXTENT }),
         order(What::Transfer(NodeId(6))),
         order(What::Change { seen: members(), change: MemberChange::Learn(NodeId(4)) }),

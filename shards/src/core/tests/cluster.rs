@@ -5,6 +5,7 @@ mod beats;
 mod campaign;
 mod damage;
 mod holes;
+mod joining;
 mod log_damage;
 mod lost;
 mod membership;
@@ -317,6 +318,13 @@ fn three(seed: u64) -> (Sim, Rc<Board>) {
 
 /// So many nodes, each with a replica of every partition that votes.
 fn cluster(seed: u64, nodes: u32) -> (Sim, Rc<Board>) {
+    let (sim, board) = found(seed, nodes);
+    all_vote(&sim, &board, nodes);
+    (sim, board)
+}
+
+/// So many nodes, of which the first has founded all partitions and is their only voter.
+fn found(seed: u64, nodes: u32) -> (Sim, Rc<Board>) {
     let sim = Sim::new(Options::new(seed));
     let board: Rc<Board> = Rc::default();
     for node in 1..=nodes {
@@ -324,13 +332,18 @@ fn cluster(seed: u64, nodes: u32) -> (Sim, Rc<Board>) {
     }
     let started = || board.boxes.borrow().len() == nodes as usize;
     until(&sim, "start", Duration::from_secs(10), started);
+    (sim, board)
+}
+
+/// Gives the other nodes a replica of every partition that votes.
+fn all_vote(sim: &Sim, board: &Board, nodes: u32) {
     for node in 2..=nodes {
         let adding = async |engine: Engine| {
             for partition in 0..=super::PARTITIONS {
-                engine.add_replica(PartitionId(partition)).await.unwrap();
+                engine.add_replica(PartitionId(partition), NodeId(1)).await.unwrap();
             }
         };
-        Work::begin(&board, node, adding).end(&sim, "empty replicas");
+        Work::begin(board, node, adding).end(sim, "empty replicas");
     }
     let changing = async move |engine: Engine| {
         for partition in (0..=super::PARTITIONS).map(PartitionId) {
@@ -342,8 +355,7 @@ fn cluster(seed: u64, nodes: u32) -> (Sim, Rc<Board>) {
             engine.change_group(partition, Change::SetVoters(voters)).await.unwrap();
         }
     };
-    Work::begin(&board, 1, changing).end(&sim, "voters");
-    (sim, board)
+    Work::begin(board, 1, changing).end(sim, "voters");
 }
 
 /// Writes a key in a transaction of its own.
@@ -407,7 +419,7 @@ fn a_replica_behind_the_beginning_of_the_log_gets_the_files() {
         sim.run_for(Duration::from_secs(3)).unwrap();
         let (purged, _) = engine(&board, 1).inner.parts.log.state(PARTITION);
         assert!(purged.is_some_and(|purged| purged.index > 100), "{purged:?}: this shows nothing");
-        let adding = async |engine: Engine| engine.add_replica(PARTITION).await.unwrap();
+        let adding = async |engine: Engine| engine.add_replica(PARTITION, NodeId(1)).await.unwrap();
         Work::begin(&board, 2, adding).end(&sim, "an empty replica");
         let changing = async |engine: Engine| {
             engine.change_group(PARTITION, Change::AddLearner(NodeId(2))).await.unwrap();

@@ -18,6 +18,8 @@ pub(super) struct Group {
     pub(super) vote: Option<Vote>,
     /// The last entry that was let go.
     pub(super) purged: Option<LogId>,
+    /// The replica has no vote before its log has come so far; zero: it may vote at once.
+    pub(super) votes_from: u64,
     /// Who took part as of `purged`, and the entry that said so. Of files that take the place of the log it is
     /// known before that is let go.
     pub(super) base: Option<(LogId, Voters)>,
@@ -223,7 +225,13 @@ impl Group {
             vote: leader.map(|leader| NodeId(leader.voted_for as u32)),
             elected: self.vote.is_some_and(|vote| vote.committed),
             purged,
+            votes_from: LogIndex(self.votes_from),
         }
+    }
+
+    /// Whether the log has come as far as it must for the replica to vote.
+    pub(super) fn may_vote(&self) -> bool {
+        self.last().map_or(0, |last| last.index) >= self.votes_from
     }
 
     /// Takes over what a record says.
@@ -231,8 +239,10 @@ impl Group {
         &mut self,
         (term, vote, elected): (Term, Option<NodeId>, bool),
         purged: Option<(Term, LogIndex)>,
+        votes_from: LogIndex,
         segment: u64,
     ) {
+        self.votes_from = votes_from.0;
         self.vote = vote.map(|node| match elected {
             true => Vote::new_committed(term.0, u64::from(node.0)),
             false => Vote::new(term.0, u64::from(node.0)),

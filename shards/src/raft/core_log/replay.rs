@@ -89,9 +89,9 @@ impl Replay for Found<'_> {
                 let group = self.groups.entry(partition).or_default();
                 group.base = Some((log_id(term.0, index.0), voters));
             }
-            Record::HardState { partition, term, vote, elected, purged } => {
+            Record::HardState { partition, term, vote, elected, purged, votes_from } => {
                 let group = self.groups.entry(partition).or_default();
-                group.state((term, vote, elected), purged, place.segment);
+                group.state((term, vote, elected), purged, votes_from, place.segment);
             }
             Record::Truncated { partition, after } => {
                 self.groups.entry(partition).or_default().truncate_after(Some(after.0));

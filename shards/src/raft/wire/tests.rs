@@ -69,6 +69,7 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("snapshot_end", Ask::SnapshotEnd(vote())),
         ("files_wanted", Ask::FilesWanted(3)),
         ("files_end", Ask::FilesEnd),
+        ("join", Ask::Join),
     ]
 }
 
@@ -95,6 +96,7 @@ fn answers() -> Vec<(&'static str, Told)> {
         ("received", Told::Received(StreamPosition(77))),
         ("installed", Told::Installed(vote())),
         ("replaced", Told::Replaced),
+        ("invited", Told::Invited(Invitation { vote: vote(), votes_from: LogIndex(14) })),
         ("unable", Told::Unable("why".to_owned())),
     ]
 }

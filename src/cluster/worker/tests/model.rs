@@ -307,7 +307,7 @@ impl World {
         let partition = order.partition;
         order.check(self.report(node, partition).as_ref())?;
         match order.what {
-            What::Begin => {
+            What::Begin { .. } => {
                 let mut nodes = self.nodes.borrow_mut();
                 let replicas = &mut nodes.get_mut(&node).expect("a node").replicas;
                 if let Entry::Vacant(place) = replicas.entry(partition) {
