@@ -326,11 +326,10 @@ impl Router {
 
     /// Rolls a transaction back. A future that is dropped while it waits does so behind the caller's
     /// back.
-    pub async fn rollback(&self, transaction: Transaction) -> Result<(), SqlError> {
+    pub async fn rollback(&self, transaction: Transaction) {
         let mut unfinished = Unfinished { router: self, transaction: Some(transaction) };
-        let told = txn::rollback(&self.engine, unfinished.transaction()).await;
+        txn::rollback(&self.engine, &self.inner.finisher, unfinished.transaction()).await;
         unfinished.transaction = None;
-        told
     }
 
     /// Rolls a transaction back behind the caller's back.
@@ -465,8 +464,7 @@ impl Router {
                     committed.map(|()| changed)
                 }
                 Err(error) => {
-                    // What cannot be told is rolled back by the partition itself after a while.
-                    let _told = self.rollback(transaction).await;
+                    self.rollback(transaction).await;
                     Err(error)
                 }
             };

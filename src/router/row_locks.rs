@@ -75,9 +75,8 @@ impl Router {
             let mut unfinished = Unfinished { router: self, transaction: Some(transaction) };
             let read = self.read_snapshot(plan, statement, unfinished.transaction()).await;
             if let Some(transaction) = unfinished.transaction.take() {
-                // It has changed nothing: its locks go. What cannot be told lets them go itself
-                // after a while.
-                let _told = self.rollback(transaction).await;
+                // It has changed nothing: its locks go.
+                self.rollback(transaction).await;
             }
             match read {
                 Err(error) if error.state().is_retryable() && attempt < super::ATTEMPTS_MAX => {

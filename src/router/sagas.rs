@@ -246,8 +246,7 @@ impl Router {
         let transaction =
             transaction.ok_or_else(|| SqlError::internal("a saga lost its transaction"))?;
         if let Err(error) = ended {
-            // What cannot be told is rolled back by the partition itself after a while.
-            let _told = self.rollback(transaction).await;
+            self.rollback(transaction).await;
             return Err(error);
         }
         self.commit(transaction).await?;
@@ -288,8 +287,7 @@ impl Router {
         match dropped {
             Ok(compensation) => self.commit(transaction).await.map(|()| compensation),
             Err(error) => {
-                // What cannot be told is rolled back by the partition itself after a while.
-                let _told = self.rollback(transaction).await;
+                self.rollback(transaction).await;
                 Err(error)
             }
         }

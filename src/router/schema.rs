@@ -103,8 +103,7 @@ impl Router {
             return committed;
         };
         if let Err(error) = self.write_changes(&mut transaction, &changes, &catalog).await {
-            // What cannot be told is rolled back by the partition itself after a while.
-            let _told = self.rollback(transaction).await;
+            self.rollback(transaction).await;
             changes.end().await;
             return Err(error);
         }
@@ -150,8 +149,7 @@ impl Router {
         match written {
             Ok(()) => self.commit_own(transaction).await,
             Err(error) => {
-                // What cannot be told is rolled back by the partition itself after a while.
-                let _told = self.rollback(transaction).await;
+                self.rollback(transaction).await;
                 Err(error)
             }
         }

@@ -306,8 +306,7 @@ impl Router {
             }
             Ok(other) => Err(SqlError::internal(format!("a change was answered with {other:?}"))),
             Err(error) => {
-                // What cannot be told is rolled back by the partition itself after a while.
-                let _told = self.rollback(transaction).await;
+                self.rollback(transaction).await;
                 Err(error)
             }
         }

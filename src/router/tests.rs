@@ -3,6 +3,7 @@
 pub(super) mod board;
 mod deadlocks;
 mod leases;
+mod rollbacks;
 mod schema;
 mod sequences;
 mod sessions;

@@ -471,8 +471,7 @@ impl Session {
     pub async fn end(mut self) {
         if let Some(open) = self.open.take() {
             self.presence.statistics().rolled_back();
-            // What cannot be told is rolled back by the partitions themselves after a while.
-            let _told = self.host.router.rollback(open.transaction).await;
+            self.host.router.rollback(open.transaction).await;
             if let Some(changes) = open.schema {
                 changes.end().await;
             }

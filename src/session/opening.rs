@@ -187,8 +187,7 @@ impl Session {
         if let Some(before) = open.settings_before {
             self.restore_settings(before);
         }
-        // What cannot be told is rolled back by the partitions themselves after a while.
-        let _told = self.host.router.rollback(open.transaction).await;
+        self.host.router.rollback(open.transaction).await;
         if let Some(changes) = open.schema {
             changes.end().await;
         }

@@ -2,7 +2,7 @@
 
 use super::Transaction;
 use super::coordinator::{Action, Ballot, Coordinator, Event};
-use super::finisher::{Decision, Finisher, Work};
+use super::finisher::{Decision, Finisher, Untold, Work, untold};
 use futures::future::{FusedFuture, FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::command::{RequestBody, Response};
@@ -10,6 +10,7 @@ use model::error::SqlError;
 use model::id::{Mark, PartitionId, TxnId};
 use model::time::Timestamp;
 use shards::core::Engine;
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -65,9 +66,10 @@ async fn decide(
     let engine = &engine;
     let (participants, readers) = (transaction.participants(), transaction.readers());
     let (mut coordinator, mut actions) = Coordinator::start(&participants, &readers);
+    let untold = RefCell::new(Vec::new());
     let mut answers: FuturesUnordered<LocalBoxFuture<'_, Option<Event>>> = FuturesUnordered::new();
     let unheard = transaction.unheard().into_iter().map(Action::Rollback);
-    answers.extend(unheard.filter_map(|action| send(engine, transaction.id, action)));
+    answers.extend(unheard.filter_map(|action| send(engine, transaction.id, action, &untold)));
     loop {
         let mut answer = None;
         let mut behind = Vec::new();
@@ -81,12 +83,14 @@ async fn decide(
                 Action::Release { commit, readers } => {
                     behind.push(Work::Release { txn: transaction.id, commit, readers });
                 }
-                other => answers.extend(send(engine, transaction.id, other)),
+                other => answers.extend(send(engine, transaction.id, other, &untold)),
             }
         }
         if let Some(result) = answer {
             // Rollbacks are told before the client is: its next statement must not meet the locks.
             while answers.next().await.is_some() {}
+            let left = Untold::of(transaction.id, untold.take());
+            behind.extend(left.map(Work::TellLater));
             return (result, behind);
         }
         let Some(event) = answers.next().await else {
@@ -96,20 +100,12 @@ async fn decide(
     }
 }
 
-/// Everyone who may hold something of a transaction.
-fn everyone(transaction: &Transaction) -> impl Iterator<Item = PartitionId> {
-    let readers = transaction.readers().into_iter().chain(transaction.unheard());
-    transaction.participants().into_iter().chain(readers)
-}
-
 /// Drops everything a transaction holds anywhere.
-pub async fn rollback(engine: &Engine, transaction: &Transaction) -> Result<(), SqlError> {
-    let txn = transaction.id;
-    let rollbacks = everyone(transaction).map(|partition| async move {
-        engine.call(partition, RequestBody::Rollback { txn }).await.map(drop)
-    });
-    let results = futures::future::join_all(rollbacks).await;
-    results.into_iter().collect()
+pub async fn rollback(engine: &Engine, finisher: &Finisher, transaction: &Transaction) {
+    let left = untold(engine, transaction.id, transaction.everyone()).await;
+    if let Some(untold) = Untold::of(transaction.id, left) {
+        finisher.tell_later(untold);
+    }
 }
 
 /// Takes back what a transaction has done since a mark, everywhere. After an error it can only be
@@ -120,7 +116,7 @@ pub async fn roll_back_to(
     mark: Mark,
 ) -> Result<(), SqlError> {
     let txn = transaction.id;
-    let rollbacks = everyone(transaction).map(|partition| async move {
+    let rollbacks = transaction.everyone().map(|partition| async move {
         let answer = engine.call(partition, RequestBody::RollbackTo { txn, mark }).await?;
         match answer {
             Response::Returned(left) => Ok((partition, left)),
@@ -142,6 +138,7 @@ fn send<'a>(
     engine: &'a Engine,
     txn: TxnId,
     action: Action,
+    untold: &'a RefCell<Vec<PartitionId>>,
 ) -> Option<LocalBoxFuture<'a, Option<Event>>> {
     Some(match action {
         Action::CommitOnePhase { partition, not_after } => Box::pin(async move {
@@ -178,8 +175,9 @@ fn send<'a>(
             })))
         }),
         Action::Rollback(partition) => Box::pin(async move {
-            // A participant that cannot be told asks the anchor, which presumes abort.
-            let _told = engine.call(partition, RequestBody::Rollback { txn }).await;
+            // One that has voted asks the anchor, too, which presumes abort.
+            let told = engine.call(partition, RequestBody::Rollback { txn }).await;
+            untold.borrow_mut().extend(told.is_err().then_some(partition));
             None
         }),
         Action::Answer(_) | Action::CarryOut { .. } | Action::Release { .. } => return None,

@@ -101,6 +101,12 @@ impl Transaction {
         self.only_read(Read::Asked)
     }
 
+    /// Everyone who may hold something of it.
+    pub(super) fn everyone(&self) -> impl Iterator<Item = PartitionId> {
+        let readers = self.readers().into_iter().chain(self.unheard());
+        self.participants().into_iter().chain(readers)
+    }
+
     fn only_read(&self, wanted: Read) -> Vec<PartitionId> {
         let read = self.read.borrow();
         let wanted = read.iter().filter(|(_, read)| **read == wanted);

@@ -293,10 +293,12 @@ impl Router {
             let undone = match undone {
                 Ok(true) => self.commit(transaction).await,
                 // Somebody has undone or skipped it.
-                Ok(false) => self.rollback(transaction).await,
+                Ok(false) => {
+                    self.rollback(transaction).await;
+                    Ok(())
+                }
                 Err(error) => {
-                    // What cannot be told is rolled back by the partition itself after a while.
-                    let _told = self.rollback(transaction).await;
+                    self.rollback(transaction).await;
                     Err(error)
                 }
             };

@@ -18,7 +18,10 @@ async fn two(router: crate::router::Router, rows: [i64; 2]) -> (Result<(), SqlEr
     let took = since.elapsed();
     let ended = match changed {
         Ok(_rows) => router.commit(transaction).await,
-        Err(error) => router.rollback(transaction).await.and(Err(error)),
+        Err(error) => {
+            router.rollback(transaction).await;
+            Err(error)
+        }
     };
     (ended, took)
 }

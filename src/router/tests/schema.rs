@@ -39,7 +39,7 @@ pub(super) async fn begin(router: &Router, text: &str) -> Result<Open, SqlError>
         Ok(_told) => Ok(Open { transaction, changes }),
         Err(error) => {
             changes.end().await;
-            router.rollback(transaction).await?;
+            router.rollback(transaction).await;
             Err(error)
         }
     }
