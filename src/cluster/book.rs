@@ -2,6 +2,7 @@
 //! directory, so that it finds the others when it starts again. See `docs/formats/cluster.md`.
 
 use super::decide::Wanted;
+use super::gossip::Peer;
 use super::registry::Registry;
 use model::id::{CoreId, NodeId};
 use model::placement::Place;
@@ -56,6 +57,12 @@ impl Book {
         // A process cannot have more cores than a port each.
         let cores = |entry: &Entry| entry.cores.len().min(usize::from(u16::MAX)) as u16;
         self.nodes.iter().map(move |entry| (NodeId(entry.node), cores(entry)))
+    }
+
+    /// The nodes as they were; of which of their lives that is it does not know.
+    pub fn peers(&self) -> impl Iterator<Item = Peer> + '_ {
+        let peer = |entry: &Entry| Peer::of_doors(NodeId(entry.node), 0, &entry.cores);
+        self.nodes.iter().filter_map(peer)
     }
 
     /// Where each core's door is.

@@ -1,7 +1,7 @@
 //! The life of one core.
 
 use super::crew::{Crew, Notice, OtherFailed, Stage};
-use super::datagrams::Datagrams;
+use super::datagrams::Gossiping;
 use super::desk::Desk;
 use super::doors::{self, Connections};
 use super::entry::{self, Home};
@@ -11,8 +11,6 @@ use super::registration::{Census, Registration};
 use super::timekeeping::keep_time;
 use super::{Addresses, Assembly, NodeError, NodeOptions};
 use crate::cluster::decide::Policy;
-use crate::cluster::driver::Gossip;
-use crate::cluster::gossip::{Life, Peer, Settings};
 use crate::cluster::registry::{About, PartitionRecord, Registry};
 use crate::pg;
 use crate::router::peers::Peers;
@@ -126,6 +124,7 @@ async fn live(
     let (end, ends) = flume::bounded(1);
     let (neighbours, _closing) = meet_neighbours(&assembly, core, &home, &memory, end.clone());
     remains.note(&neighbours);
+    crew.attach(&neighbours);
     let opening = open_engine(&assembly, core, &home, neighbours.clone(), &memory);
     let engine = crew.unless_one_fails(opening).await??;
     watch(engine.gauge());
@@ -142,17 +141,19 @@ async fn live(
         task::spawn("accept", doors::accept(listener, door.clone(), connections))
     };
     let accepting_native = listeners.native.map(accept_native);
-    let opening = open_router(&assembly, &home, &engine, &neighbours, &memory);
-    let router = match core.0 {
-        0 => crew.unless_one_fails(unless_stopped(&assembly, opening)).await???,
-        _ => crew.unless_one_fails(opening).await??,
-    };
+    let router = open_router(&assembly, &home, &engine, &neighbours, &memory).await;
+    let gossiping = begin_gossip(&home, &doors, (&neighbours, crew), &router, &options);
+    let loading = load_catalog(&options, &home, &router, &neighbours);
+    match core.0 {
+        0 => crew.unless_one_fails(unless_stopped(&assembly, loading)).await???,
+        _ => crew.unless_one_fails(loading).await??,
+    }
     let desk = Desk::new(router.clone(), home.book.clone());
     neighbours.open_desk(desk.clone());
     let (changes, changed) = flume::bounded(1);
     let registration = match core.0 {
         0 => {
-            let gossip = begin_gossip(&neighbours, &home, &doors, &router);
+            let gossip = gossiping.as_ref().map(|gossiping| gossiping.gossip.clone());
             let (router, home) = (router.clone(), home.clone());
             let registration = Registration { desk, router, home, about, changes, gossip };
             let census = crew.unless_one_fails(registration.begin()).await??;
@@ -175,8 +176,7 @@ async fn live(
     crew.meet(Stage::Serving, None).await?;
     let sagas = keep_sagas(&router);
     let _watchers = watch_engine(&engine, core, end);
-    let gossip = registration.as_ref().and_then(|(registration, _)| registration.gossip.clone());
-    let carried = gossip.map(|gossip| carry_gossip(gossip, &member, &router, &options));
+    let _placement = gossiping.as_ref().map(|_| keep_placement(&router, &member.home));
     let news = News { ends, changed };
     let served = match registration {
         None => serve(&assembly, crew, &mut member, &news).await,
@@ -194,8 +194,8 @@ async fn live(
             }
         }
     };
-    if let Some(carried) = &carried {
-        carried.gossip.leave(&*carried.datagrams);
+    if let Some(gossiping) = &gossiping {
+        gossiping.leave();
     }
     drop((accepting_native, accepting_pg));
     wind_down(served, crew, &member, (&host, &router, sagas), options.drain_timeout).await
@@ -252,37 +252,18 @@ fn keep_clock(assembly: &Assembly, neighbours: &Rc<Neighbours>) -> Option<Task<(
     Some(task::spawn("timekeeping", async move { keep_time(&clock, neighbours).await }))
 }
 
-/// The node's gossip, where it has links.
+/// On core 0 of a node that has links: the others hear from here on where its cores are.
 fn begin_gossip(
-    neighbours: &Neighbours,
     home: &Home,
     doors: &Addresses,
-    router: &Router,
-) -> Option<Gossip> {
-    let gossip = neighbours.links().and_then(|_| gossip(home, doors))?;
-    router.hear_by(gossip.clone());
-    neighbours.attach_gossip(&gossip);
-    Some(gossip)
-}
-
-/// The gossip while it runs, and what it steers.
-struct Carried {
-    gossip: Gossip,
-    datagrams: Rc<Datagrams>,
-    _tasks: [Task<()>; 2],
-}
-
-fn carry_gossip(
-    gossip: Gossip,
-    member: &Member,
+    (neighbours, crew): (&Rc<Neighbours>, &Crew),
     router: &Router,
     options: &NodeOptions,
-) -> Carried {
-    let (neighbours, data_dir) = (member.neighbours.clone(), options.data_dir.clone());
-    let datagrams = Rc::new(Datagrams::new(neighbours, router.clone(), data_dir, options.cores));
-    let (runs, by) = (gossip.clone(), datagrams.clone());
-    let running = task::spawn("gossip", async move { runs.run(&*by).await });
-    Carried { gossip, datagrams, _tasks: [running, keep_placement(router, &member.home)] }
+) -> Option<Gossiping> {
+    let first = neighbours.place().core.0 == 0;
+    let between = (neighbours, crew.herald());
+    first
+        .then(|| Gossiping::begin(home, &doors.cores, between, router, options.data_dir.clone()))?
 }
 
 /// Sees to where replicas are, while this core leads the system partition.
@@ -443,17 +424,6 @@ impl Member {
     }
 }
 
-/// The gossip of a node that may have others.
-fn gossip(home: &Home, doors: &Addresses) -> Option<Gossip> {
-    let me = Peer {
-        node: home.node(),
-        life: Life { start: home.identity.starts, renewal: 0 },
-        host: doors.cores.first()?.ip(),
-        ports: doors.cores.iter().map(SocketAddr::port).collect(),
-    };
-    Some(Gossip::new(me, Settings::default()))
-}
-
 /// What the node says of itself to others.
 fn about(options: &NodeOptions, doors: &Addresses) -> About {
     About {
@@ -538,7 +508,7 @@ async fn open_router(
     engine: &Engine,
     neighbours: &Rc<Neighbours>,
     memory: &CoreMemory,
-) -> Result<Router, NodeError> {
+) -> Router {
     let options = &assembly.options;
     let core = engine.core();
     let mesh = assembly.routers.clone().join(core.0).await;
@@ -563,11 +533,22 @@ async fn open_router(
         select(pin!(answers), pin!(watching.attend())).await;
     };
     task::spawn("router peers", peers).detach();
+    router
+}
+
+/// Reads the catalog, and waits until the core may serve.
+async fn load_catalog(
+    options: &NodeOptions,
+    home: &Home,
+    router: &Router,
+    neighbours: &Neighbours,
+) -> Result<(), NodeError> {
+    let core = neighbours.place().core;
     loop {
         match router.load_catalog().await {
             Ok(()) => {
                 router.wait_to_serve().await;
-                return Ok(router);
+                return Ok(());
             }
             // As long as too few of the others are there nobody can read it.
             Err(what) if passes(&what) && home.book.nodes().count() > 1 => {

@@ -8,13 +8,17 @@
 //! way the others learn of it and stop.
 
 use super::entry::Home;
+use super::neighbours::Neighbours;
 use super::registration::Census;
+use crate::cluster::gossip::Peer;
 use futures::future::{Either, select};
 use runtime::mesh::{Mesh, MeshBuilder};
-use runtime::time;
+use runtime::{task, time};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +55,8 @@ pub(super) enum Notice {
     Prepared(Arc<Home>),
     /// From core 0: the nodes of the cluster, and where its partitions are.
     Census(Arc<Census>),
+    /// From core 0: a node lives, and says where its cores are.
+    Met(Peer),
     /// To core 0: this core has come to a stage, and the address it wants to make known.
     Arrived(Stage, Option<SocketAddr>),
     /// From core 0: all have come; their addresses by core.
@@ -73,6 +79,28 @@ pub(super) struct Crew {
     /// Arrivals that came while this core (core 0) was at another stage.
     early: Vec<(u16, Stage, Option<SocketAddr>)>,
     received: VecDeque<(u16, Notice)>,
+    /// They hear of other nodes at once, whatever this core waits for.
+    neighbours: Option<Rc<Neighbours>>,
+}
+
+/// Tells the other cores of nodes that were met.
+#[derive(Clone)]
+pub(super) struct Herald {
+    mesh: Mesh<Notice>,
+    others: RangeInclusive<u16>,
+}
+
+impl Herald {
+    /// Tells them behind the caller's back. One that has gone needs to hear nothing.
+    pub(super) fn tell(&self, peer: &Peer) {
+        let (herald, peer) = (self.clone(), peer.clone());
+        let telling = async move {
+            for core in herald.others {
+                let _gone = herald.mesh.send(core, Notice::Met(peer.clone())).await;
+            }
+        };
+        task::spawn("herald", telling).detach();
+    }
 }
 
 /// The crew before its cores have joined it.
@@ -83,7 +111,17 @@ pub(super) fn builder(cores: u16) -> MeshBuilder<Notice> {
 impl Crew {
     pub(super) async fn join(builder: MeshBuilder<Notice>, me: u16, cores: u16) -> Crew {
         let mesh = builder.join(me).await;
-        Crew { mesh, me, cores, early: Vec::new(), received: VecDeque::new() }
+        Crew { mesh, me, cores, early: Vec::new(), received: VecDeque::new(), neighbours: None }
+    }
+
+    /// Whoever hears of other nodes from now on.
+    pub(super) fn attach(&mut self, neighbours: &Rc<Neighbours>) {
+        self.neighbours = Some(neighbours.clone());
+    }
+
+    /// What core 0 tells the others with, of nodes that it meets.
+    pub(super) fn herald(&self) -> Herald {
+        Herald { mesh: self.mesh.clone(), others: 1..=self.cores - 1 }
     }
 
     /// Tells all cores, this one excepted. One that has gone needs to hear nothing.
@@ -97,10 +135,16 @@ impl Crew {
     pub(super) async fn next(&mut self) -> Result<(u16, Notice), OtherFailed> {
         loop {
             if let Some((from, notice)) = self.received.pop_front() {
-                return match notice {
-                    Notice::Failed => Err(OtherFailed),
-                    notice => Ok((from, notice)),
-                };
+                match notice {
+                    Notice::Failed => return Err(OtherFailed),
+                    Notice::Met(peer) => {
+                        if let Some(neighbours) = &self.neighbours {
+                            neighbours.found(&peer);
+                        }
+                        continue;
+                    }
+                    notice => return Ok((from, notice)),
+                }
             }
             let mut messages = Vec::new();
             match time::timeout(HEALTH_INTERVAL, self.mesh.recv_many(&mut messages, MESSAGES_MAX))

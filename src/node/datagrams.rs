@@ -1,21 +1,70 @@
 //! The gossip of the node over the links of its core 0.
+//!
+//! It begins as soon as the engines are open, long before the node serves: the others may have to reach it
+//! first, where its cores are now, for anything to be decided that it waits for.
 
+use super::crew::Herald;
+use super::entry::Home;
 use super::neighbours::Neighbours;
 use crate::cluster::decide::Load;
-use crate::cluster::driver::Network;
-use crate::cluster::gossip::Peer;
+use crate::cluster::driver::{Gossip, Network};
+use crate::cluster::gossip::{Peer, Settings};
 use crate::router::Router;
 use futures::future::LocalBoxFuture;
 use model::id::NodeId;
 use runtime::fs;
+use runtime::task::{self, Task};
 use runtime::time::{self, Instant};
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+/// The gossip while it runs.
+pub(super) struct Gossiping {
+    pub(super) gossip: Gossip,
+    datagrams: Rc<Datagrams>,
+    _running: Task<()>,
+}
+
+impl Gossiping {
+    /// Begins it, with who was there when this node ended; `None` where the node has no links.
+    pub(super) fn begin(
+        home: &Home,
+        doors: &[SocketAddr],
+        (neighbours, herald): (&Rc<Neighbours>, Herald),
+        router: &Router,
+        data_dir: PathBuf,
+    ) -> Option<Gossiping> {
+        neighbours.links()?;
+        let me = Peer::of_doors(home.node(), home.identity.starts, doors)?;
+        let gossip = Gossip::new(me, Settings::default());
+        gossip.register(home.book.peers());
+        router.hear_by(gossip.clone());
+        neighbours.attach_gossip(&gossip);
+        let datagrams = Rc::new(Datagrams {
+            neighbours: neighbours.clone(),
+            herald,
+            router: router.clone(),
+            data_dir,
+            cores: home.identity.cores,
+            busy: Cell::new((0, time::now())),
+        });
+        let (runs, by) = (gossip.clone(), datagrams.clone());
+        let running = task::spawn("gossip", async move { runs.run(&*by).await });
+        Some(Gossiping { gossip, datagrams, _running: running })
+    }
+
+    /// Tells the others that this node leaves.
+    pub(super) fn leave(&self) {
+        self.gossip.leave(&*self.datagrams);
+    }
+}
+
 /// What carries the node's datagrams.
-pub(super) struct Datagrams {
+struct Datagrams {
     neighbours: Rc<Neighbours>,
+    herald: Herald,
     router: Router,
     data_dir: PathBuf,
     cores: u16,
@@ -24,16 +73,6 @@ pub(super) struct Datagrams {
 }
 
 impl Datagrams {
-    pub(super) fn new(
-        neighbours: Rc<Neighbours>,
-        router: Router,
-        data_dir: PathBuf,
-        cores: u16,
-    ) -> Datagrams {
-        let busy = Cell::new((0, time::now()));
-        Datagrams { neighbours, router, data_dir, cores, busy }
-    }
-
     /// How busy the cores have been since this was asked last, in thousandths.
     async fn busy_permille(&self) -> u16 {
         let (before, since) = self.busy.get();
@@ -69,6 +108,7 @@ impl Network for Datagrams {
 
     fn found(&self, peer: &Peer) {
         self.neighbours.found(peer);
+        self.herald.tell(peer);
     }
 
     fn load(&self) -> LocalBoxFuture<'_, Load> {

@@ -144,6 +144,11 @@ impl Neighbours {
         (neighbours.clone(), Closing(neighbours))
     }
 
+    /// Where this core is.
+    pub(super) fn place(&self) -> Place {
+        self.me
+    }
+
     /// The core's links, where it has any.
     pub(super) fn links(&self) -> Option<Links> {
         self.links.get().cloned()

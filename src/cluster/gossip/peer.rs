@@ -34,11 +34,16 @@ impl Peer {
     pub fn of_record(record: &NodeRecord) -> Option<Peer> {
         let cores = record.about.cores.iter().map(|core| core.parse::<SocketAddr>().ok());
         let cores = cores.collect::<Option<Vec<SocketAddr>>>()?;
+        Peer::of_doors(record.id, record.starts, &cores)
+    }
+
+    /// A node in one of its lives, with its cores' doors; `None`: it has none.
+    pub fn of_doors(node: NodeId, start: u32, doors: &[SocketAddr]) -> Option<Peer> {
         Some(Peer {
-            node: record.id,
-            life: Life { start: record.starts, renewal: 0 },
-            host: cores.first()?.ip(),
-            ports: cores.iter().map(SocketAddr::port).collect(),
+            node,
+            life: Life { start, renewal: 0 },
+            host: doors.first()?.ip(),
+            ports: doors.iter().map(SocketAddr::port).collect(),
         })
     }
 

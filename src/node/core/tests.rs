@@ -62,7 +62,9 @@ fn live_once(sim: &Sim, what: fn(Router) -> LocalBoxFuture<'static, ()>) {
             let place = Place { node: home.node(), core: CoreId(0) };
             let alone = Neighbours::none(place, end);
             let router = open_router(&assembly, &home, &engine, &alone, &memory).await;
-            what(router.expect("the catalog is read")).await;
+            let loaded = load_catalog(options, &home, &router, &alone).await;
+            loaded.expect("the catalog is read");
+            what(router).await;
             told.set(true);
         })
     });

@@ -1,4 +1,4 @@
-//! Wall clocks of a cluster that are off, and are set.
+//! Clusters whose faults are placed by hand: wall clocks that are off and are set, and cores that change.
 
 use super::super::client::Client;
 use super::super::machine::{Machine, Membership};
@@ -47,11 +47,16 @@ fn insert(id: i64) -> String {
 
 /// Three nodes with a table.
 async fn found(sim: &Sim) -> Vec<Machine<'_>> {
-    let member = |node| Membership { node, nodes: NODES, replication_factor: 3, partitions: 3 };
+    found_with(sim, 3, [2, 2, 2]).await
+}
+
+/// Three nodes with a table in so many partitions, each with its number of cores.
+async fn found_with(sim: &Sim, partitions: u32, cores: [u16; 3]) -> Vec<Machine<'_>> {
+    let member = |node| Membership { node, nodes: NODES, replication_factor: 3, partitions };
     let mut machines: Vec<Machine<'_>> =
         (1..=NODES).map(|node| Machine::member(sim, member(node))).collect();
-    for machine in &mut machines {
-        machine.start(2);
+    for (machine, cores) in machines.iter_mut().zip(cores) {
+        machine.start(cores);
         connect(machine, SERVES_WITHIN).await.expect("the node serves");
     }
     replicas::await_voters(&machines, 3).await.unwrap();
@@ -145,6 +150,39 @@ fn a_wall_clock_that_jumps_stops_nobody_and_puts_nothing_out_of_order() {
             assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         }
         assert!(machines.iter().all(|machine| machine.last_words().is_empty()));
+    });
+    ran.unwrap();
+    assert!(sim.panics().is_empty(), "{:?}", sim.panics());
+}
+
+/// All replicas but the leader come back on other cores, and cannot serve since the schema is being changed: the
+/// leader hears where they are all the same, or nobody could commit until the change has ended.
+#[test]
+fn who_comes_back_on_other_cores_is_found_before_it_serves() {
+    let sim = Sim::new(Options::new(8));
+    let ran = sim.run_until(async {
+        let mut machines = found_with(&sim, 1, [2, 1, 1]).await;
+        let led_by_one = "SELECT count(*) FROM phantom.partitions WHERE leader_node = 1";
+        assert_eq!(ask(&machines[0], led_by_one).await, [[2]]);
+        let mut changing = connect(&machines[0], SERVES_WITHIN).await.unwrap();
+        for statement in ["BEGIN", "CREATE TABLE u (id bigint PRIMARY KEY)"] {
+            changing.query(statement).await.unwrap();
+        }
+        for machine in &mut machines[1..] {
+            sim.crash(machine.number(), Loss::Process);
+            machine.start(2);
+        }
+        ask(&machines[0], &insert(1)).await;
+        for machine in &machines[1..] {
+            assert!(
+                connect(machine, Duration::ZERO).await.is_err(),
+                "the schema is not being changed"
+            );
+        }
+        changing.query("COMMIT").await.unwrap();
+        for machine in &machines {
+            assert_eq!(ask(machine, "SELECT id FROM t").await, [[1]]);
+        }
     });
     ran.unwrap();
     assert!(sim.panics().is_empty(), "{:?}", sim.panics());
