@@ -234,13 +234,17 @@ impl Shared {
             }
             Some(link) => Some(link),
             None if reachable => return Ok(Way::Direct(self.dial(peer)?)),
-            None if time::now() >= peer.rest_until.get() => Some(self.dial(peer)?),
+            // One whose address nobody knows may have come by a detour, and waits for an answer.
+            None if time::now() >= peer.rest_until.get() => self.dial(peer).ok(),
             None => None,
         };
         if self.has_route(peer) {
             return Ok(Way::Relayed);
         }
         link.map(Way::Direct).ok_or_else(|| {
+            if !self.book.borrow().contains_key(&peer.place) {
+                return Undelivered::UnknownPlace(peer.place);
+            }
             let reason = peer.last_failure.borrow().clone().unwrap_or(LinkEnd::Closed);
             Undelivered::Unreachable { place: peer.place, reason }
         })

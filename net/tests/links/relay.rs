@@ -225,6 +225,23 @@ fn who_says_nothing_hears_that_the_third_node_has_lost_the_other() {
     }
 }
 
+/// Who has asked by a detour waits for what is sent back, and would not hear that it was not sent.
+#[test]
+fn a_detour_goes_back_though_nobody_knows_the_address() {
+    let (one, three_) = (place(1, 0), place(3, 0));
+    for seed in 25..28 {
+        let cluster = apart(seed);
+        cluster.on(three_, move |core| async move { core.links.forget(one.node) });
+        cluster.on(one, move |core| reach(core, three_, 10));
+        cluster.on(three_, move |core| async move {
+            let post = body(1, 1, Wish::Echo, 10);
+            core.links.post(one, Service::Gossip, post).unwrap();
+            core.echo(one, 2, SECOND).await.unwrap();
+        });
+        cluster.check();
+    }
+}
+
 /// Asks `three_` something that is never answered, when there is a way; when that is known, and what became of it.
 async fn ask_in_vain(core: Core, to: Place) -> (time::Instant, time::Instant) {
     reach(core.clone(), to, 10).await;
