@@ -408,10 +408,9 @@ impl Nodes for Neighbours {
     }
 
     fn others(&self) -> Vec<NodeId> {
-        let (reached, dead) = (self.reached.borrow(), self.dead.borrow());
+        let dead = self.dead.borrow();
         let mut nodes: Vec<NodeId> = self.roster.borrow().nodes().map(|(node, _)| node).collect();
-        let is_reached = |node: &NodeId| reached.iter().any(|place| place.node == *node);
-        nodes.sort_by_key(|node| (dead.contains(node), !is_reached(node)));
+        nodes.sort_by_key(|node| (dead.contains(node), !self.is_reached(*node)));
         nodes
     }
 
