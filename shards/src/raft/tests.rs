@@ -2,12 +2,13 @@
 
 use super::core_log::{CoreLog, CoreLogOptions};
 use super::group_log::GroupLog;
+use super::joining::Invitation;
 use super::types::{Batch, Entry, LogId, Partitions, Vote};
 use super::wire::{Ask, decode_ask};
 use crate::wal::{Wal, WalOptions};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use model::id::{CoreId, NodeId, PartitionId};
+use model::id::{CoreId, LogIndex, NodeId, PartitionId};
 use model::time::HybridClock;
 use openraft::alias::{SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::impls::leader_id_std::LeaderId;
@@ -148,6 +149,31 @@ impl StoreBuilder<Partitions, GroupLog, Counter> for Builder {
 fn the_suite_for_storage_passes() {
     let tested = Sim::new(Options::new(1)).run_until(Suite::test_all(Builder));
     tested.unwrap().unwrap();
+}
+
+/// Also where the log is moved to another one, as it is for another number of cores.
+#[test]
+fn how_a_replica_has_begun_is_known_to_the_next_start() {
+    let ran = Sim::new(Options::new(2)).run_until(async {
+        let (partition, vote) = (PartitionId(1), Vote::new_committed(7, 3));
+        create("/wal-1").await;
+        create("/wal-2").await;
+        let (first, second) = (open("/wal-1").await, open("/wal-2").await);
+        assert!(first.may_vote(partition));
+        first.begin(partition, Invitation { vote, votes_from: LogIndex(9) }).await.unwrap();
+        second.take_over_state(partition, &first).await.unwrap();
+        for log in [&first, &second] {
+            log.close().await;
+        }
+        for directory in ["/wal-1", "/wal-2"] {
+            let log = open(directory).await;
+            assert_eq!((log.may_vote(partition), log.vote(partition)), (false, Some(vote)));
+            let entries = (0..=9).map(|index| random_entry(7, index)).collect();
+            log.take_over(partition, entries).await.unwrap();
+            assert!(log.may_vote(partition), "{directory}");
+        }
+    });
+    ran.unwrap();
 }
 
 const NODE: u32 = 1;

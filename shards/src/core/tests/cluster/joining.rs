@@ -131,3 +131,35 @@ fn who_knows_members_of_before_is_not_elected_by_one_that_was_made_anew() {
         assert_eq!(leader(&board), Some(NodeId(2)));
     }
 }
+
+/// The node dies in the middle of the beginning: the replica is there as its leader has said, or not at all.
+#[test]
+fn a_replica_that_has_not_heard_how_it_begins_is_not_there_after_a_crash() {
+    let (mut there, mut gone) = (0, 0);
+    for seed in 0..2 {
+        let (sim, board) = found(seed, 2);
+        write_entries(&sim, &board, 1);
+        let led = group(&board, 1).unwrap();
+        for round in 0..12 {
+            let adding = async |engine: Engine| engine.add_replica(PARTITION, NodeId(1)).await;
+            drop(Work::begin(&board, 2, adding));
+            let spent = sim.random().below(200 << (round % 6));
+            sim.run_for(Duration::from_micros(spent)).unwrap();
+            crash(&sim, &board, 2, Loss::Process);
+            start(&sim, &board, 2);
+            let started = || board.boxes.borrow().contains_key(&NodeId(2));
+            until(&sim, "start", Duration::from_secs(10), started);
+            let Some(now) = group(&board, 2) else {
+                gone += 1;
+                continue;
+            };
+            there += 1;
+            assert_eq!((now.term, now.last), (led.term, LogIndex(0)), "seed {seed}: {now:?}");
+            let removing = async move |engine: Engine| {
+                engine.remove_replica(PARTITION, (now.term, now.last)).await.unwrap();
+            };
+            Work::begin(&board, 2, removing).end(&sim, "the removal");
+        }
+    }
+    assert!(there > 2 && gone > 2, "{there} there, {gone} gone: this shows nothing");
+}
